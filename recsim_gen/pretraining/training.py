@@ -1,0 +1,215 @@
+"""One training loop for every part of a family: it can be killed at any moment and goes on exactly.
+
+What happens in a step is a function of the seed and the step's number, so a run that was killed
+ends with the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.progress import bar, say
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.store import atomic, fingerprint
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.core.tracking import Tracker
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+Loss = Callable[[Rng], Mapping[str, "torch.Tensor"]]
+"""Losses of one step, ``loss`` the one to minimise; draws batch and noise from the step's stream."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast: AdamW whose rate rises over ``warmup`` steps, then falls linearly to 0."""
+
+    steps: int
+    lr: float
+    warmup: int = 0
+    weight_decay: float = 0.01
+    clip: float = 1.0  # largest norm of the gradient
+    ema: float | None = None  # decay of the running mean of the weights that is kept in the end
+    log_every: int = 50
+
+
+@contextmanager
+def seeded(rng: Rng) -> Iterator[None]:
+    """Inside, torch's global generator stands at the start of this stream; it is put back after."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.integer())
+        yield
+
+
+def fit(
+    part: str,
+    model: torch.nn.Module,
+    loss: Loss,
+    schedule: Schedule,
+    *,
+    output: Path,
+    data: str,
+    rng: Rng,
+    minutes: float | None = None,
+    tracker: Tracker | None = None,
+) -> dict[str, Any]:
+    """Train ``model`` in place; give ``steps``, ``seconds`` and the means of the last losses.
+
+    Parameters
+    ----------
+    part: name of the part, for bar, tracker and checkpoint.
+    loss: gets the stream of the step, gives {name: scalar}, ``loss`` among them.
+    output: folder of the family; the checkpoint lies in its ``.checkpoints``.
+    data: fingerprint of what is trained on.
+    rng: stream of the part: step k draws from ``rng.for_("step", k)``.
+    minutes: wall time after which training ends, instead of ``schedule.steps``; the rate then falls
+        with the time that has passed.
+    tracker: its child run ``part`` gets the losses.
+
+    The checkpoint is named by data, schedule, seed and shapes: another one is not taken for this one.
+    ``forget`` removes it once the result has been kept.
+    """
+    state = _State(model, schedule)
+    key = fingerprint(part, schedule, data, rng, minutes, [list(p.shape) for p in model.parameters()])
+    path = _checkpoint(output, part, key)
+    if path.exists():
+        state.load(path)
+        say(f"{part}: goes on at step {state.step}")
+    start, saved = time.monotonic() - state.seconds, time.monotonic()
+    means: dict[str, float] = {}
+    with bar(what=part, total=schedule.steps if minutes is None else None, unit="step") as shown:
+        shown.update(state.step)
+        while (done := state.done(minutes)) < 1:
+            with seeded(rng.for_("step", state.step, "global")):
+                losses = state.advance(loss, rng.for_("step", state.step), done)
+            state.seconds = time.monotonic() - start
+            means = _running(means, losses, schedule.log_every)
+            shown.update()
+            if state.step % schedule.log_every == 0:
+                shown.set_postfix({k: f"{v:.4g}" for k, v in means.items()}, refresh=False)
+                if tracker is not None:
+                    tracker.child(part).log_epoch(state.step, means)
+            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                state.save(path)
+                saved = time.monotonic()
+                _tell(part, state, means)
+    state.save(path)  # the end too: what comes after may be killed
+    state.finish()
+    return {
+        "steps": state.step,
+        "seconds": round(state.seconds, 1),
+        **{k: round(v, 6) for k, v in means.items()},
+    }
+
+
+def forget(output: Path, part: str) -> None:
+    """Remove the checkpoints of a part that is finished."""
+    folder = output / ".checkpoints"
+    for path in folder.glob(f"{part}-*.pt"):
+        path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _checkpoint(output: Path, part: str, key: str) -> Path:
+    return output / ".checkpoints" / f"{part}-{key}.pt"
+
+
+def _running(means: Mapping[str, float], losses: Mapping[str, float], horizon: int) -> dict[str, float]:
+    """Running means over about the last ``horizon`` steps."""
+    return {k: v if k not in means else means[k] + (v - means[k]) / horizon for k, v in losses.items()}
+
+
+def _tell(part: str, state: _State, means: Mapping[str, float]) -> None:
+    """A line a minute where no bar is shown."""
+    if not sys.stderr.isatty():
+        numbers = ", ".join(f"{k} {v:.4g}" for k, v in means.items())
+        say(f"{part}: step {state.step}, {state.seconds:.0f} s, {numbers}")
+
+
+class _State:
+    """All that a step changes."""
+
+    def __init__(self, model: torch.nn.Module, schedule: Schedule) -> None:
+        import torch
+
+        self.model, self.schedule = model.train(), schedule
+        self.optimiser = torch.optim.AdamW(
+            model.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay
+        )
+        self.ema = [p.detach().clone() for p in model.parameters()] if schedule.ema else []
+        self.step, self.seconds = 0, 0.0
+
+    def done(self, minutes: float | None) -> float:
+        """Share of the training that lies behind, 1 at the end."""
+        return self.step / self.schedule.steps if minutes is None else self.seconds / (60 * minutes)
+
+    def advance(self, loss: Loss, rng: Rng, done: float) -> dict[str, float]:
+        """One step of the optimiser; the losses as numbers."""
+        import torch
+
+        rising = min(1.0, (self.step + 1) / (self.schedule.warmup + 1))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule.lr * rising * (1 - done)
+        losses = loss(rng)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.schedule.clip)
+        self.optimiser.step()
+        self.step += 1
+        if self.schedule.ema:
+            decay = min(self.schedule.ema, (1 + self.step) / (10 + self.step))  # the start is soon forgotten
+            torch._foreach_lerp_(self.ema, [p.detach() for p in self.model.parameters()], 1 - decay)
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def save(self, path: Path) -> None:
+        """Everything, whole or not at all."""
+        import torch
+
+        state = {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": self.ema,
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        with atomic(path) as temporary:
+            torch.save(state, temporary)
+
+    def load(self, path: Path) -> None:
+        """What ``save`` wrote. Raises DataError for anything else."""
+        import pickle
+
+        import torch
+
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+            remedy = "Delete it; the part is then trained from the start"
+            raise DataError(
+                f"want a checkpoint, got a broken file ({error})", file=path, remedy=remedy
+            ) from error
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.ema, self.step, self.seconds = state["ema"], state["step"], state["seconds"]
+
+    def finish(self) -> None:
+        """The running mean of the weights becomes the weights, where one is kept."""
+        import torch
+
+        with torch.no_grad():
+            for parameter, mean in zip(self.model.parameters(), self.ema, strict=False):
+                parameter.copy_(mean)
+        self.model.eval()
