@@ -1,0 +1,167 @@
+"""JSON files that were downloaded: read within a limit of bytes, then taken apart with checked types.
+
+A JSON file is one piece: Python holds all of it at once, at about five times its size. So the size
+of the file is looked at before a byte is read. What the standard parser lets pass and nobody means
+(a key that stands twice, ``NaN``, half a surrogate pair) is refused too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from recsim_gen.core.errors import DataError
+
+MAX_MEGABYTES = 1024
+_AS_PUBLISHED = "Fetch the file as published, or correct it"
+_LONGEST_ID = 1000
+
+
+def read_json(path: str | Path, *, max_megabytes: int = MAX_MEGABYTES) -> Any:
+    """What a JSON file (UTF-8) holds.
+
+    Raises DataError for a file that is missing, larger than ``max_megabytes`` (nothing of it is read
+    then), not UTF-8, not JSON, nested too deep, or with the same key twice in one object.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > max_megabytes * 2**20:
+            raise DataError(
+                f"at most {max_megabytes:,} MiB of JSON are read at once, got {size / 2**20:,.0f} MiB",
+                file=path,
+                remedy="Raise max_megabytes if memory is about five times that, or split the file",
+            )
+        text = path.read_bytes().decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+    except OSError as error:
+        remedy = f"Does {path.parent} hold the data as published?"
+        raise DataError(f"cannot be opened ({error.strerror})", file=path, remedy=remedy) from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"UTF-8 text is wanted, got the byte 0x{error.object[error.start]:02x} at {error.start:,}",
+            file=path,
+            remedy="Convert it, e.g. iconv -f LATIN1 -t UTF-8",
+        ) from error
+    except RecursionError as error:
+        raise DataError("nested too deep to be data", file=path, remedy=_AS_PUBLISHED) from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"cannot be read as JSON ({error.msg}, column {error.colno})",
+            file=path,
+            row=error.lineno,
+            remedy=_AS_PUBLISHED,
+        ) from error
+    except ValueError as error:  # of the two hooks, and of numbers with thousands of digits
+        raise DataError(f"cannot be read as JSON ({error})", file=path, remedy=_AS_PUBLISHED) from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        again = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {again[:60]!r} stands twice in one object")
+    return made
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """One object of a file, asked for its fields by type; ``row`` says where it stands.
+
+    Each method gives the field's value, or None (text: ``""``) where the key is missing or null, and
+    raises DataError (file, row, remedy) where the value is of another type.
+    """
+
+    values: Mapping[str, Any]
+    file: Path
+    row: str
+
+    @classmethod
+    def of(cls, value: Any, file: Path, row: str) -> Fields:
+        """``value`` if it is an object; raises DataError otherwise."""
+        if not isinstance(value, dict):
+            raise DataError(
+                f"an object is wanted, got {shown(value)}", file=file, row=row, remedy=_AS_PUBLISHED
+            )
+        return cls(value, file, row)
+
+    def identifier(self, *keys: str) -> str | None:
+        """The first of these keys that is there, as a name: text, or a whole number in digits."""
+        for key in keys:
+            value = self.values.get(key)
+            if value is None:
+                continue
+            return self.as_identifier(value, key)
+        return None
+
+    def as_identifier(self, value: Any, key: str) -> str:
+        """``value`` as a name; ``key`` stands in the message."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_ID:
+            self.refuse(f"{key} must be an id (text or a whole number), got {shown(value)}")
+        return self._clean(value, key)
+
+    def text(self, key: str) -> str:
+        """Text, stripped; a list of texts is joined by commas."""
+        value = self.values.get(key)
+        if isinstance(value, list) and all(isinstance(word, str) for word in value):
+            value = ", ".join(value)
+        if not isinstance(value, str | None):
+            self.refuse(f"{key} must be text, got {shown(value)}")
+        return "" if value is None else self._clean(value.strip(), key)
+
+    def number(self, key: str) -> float | None:
+        """A finite number."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            self.refuse(f"{key} must be a number, got {shown(value)}")
+        return float(value)
+
+    def count(self, key: str) -> int | None:
+        """A whole number from 0."""
+        value = self.values.get(key)
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31
+        ):
+            self.refuse(f"{key} must be a whole number from 0, got {shown(value)}")
+        return value
+
+    def objects(self, key: str) -> list[Fields]:
+        """A list of objects; empty where the key is missing."""
+        value = self.values.get(key)
+        if not isinstance(value, list | None):
+            self.refuse(f"{key} must be a list, got {shown(value)}")
+        return [Fields.of(v, self.file, f"{self.row}, {key}[{k}]") for k, v in enumerate(value or ())]
+
+    def inner(self, key: str) -> Fields | None:
+        """An object inside this one."""
+        value = self.values.get(key)
+        return None if value is None else Fields.of(value, self.file, f"{self.row}, {key}")
+
+    def refuse(self, problem: str, remedy: str = _AS_PUBLISHED) -> NoReturn:
+        """Raise DataError about this object."""
+        raise DataError(problem, file=self.file, row=self.row, remedy=remedy)
+
+    def _clean(self, value: str, key: str) -> str:
+        """``value``; refused where it is no Unicode text or holds the character 0, which numpy drops."""
+        if "\0" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)):
+            self.refuse(f"{key} holds a character that is no text, got {shown(value)}")
+        return value
+
+
+def shown(value: Any) -> str:
+    """A value as it can stand in a message: short, and what it is."""
+    text = ascii(value) if isinstance(value, str | int | float | None) else type(value).__name__
+    return text if len(text) <= 60 else text[:57] + "…"
