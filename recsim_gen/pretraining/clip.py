@@ -1,0 +1,206 @@
+"""The text and image encoder of a family: a small CLIPModel, trained contrastively on a catalogue.
+
+A batch holds several texts that are true of one picture, and several pictures that one text is true
+of (a title leaves the second colour out). Those are no negatives: they are masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.store import atomic
+from recsim_gen.pretraining.tokens import clip_tokenizer
+from recsim_gen.pretraining.training import Schedule, fit, seeded
+from recsim_gen.pretraining.wordings import Wording, item_sentences, wordings
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.pretraining.source import PretrainingSource
+
+FOLDER = "clip"
+SCHEDULE = Schedule(steps=1500, lr=1e-3, warmup=60, weight_decay=0.1)
+BATCH = 128
+SENTENCES = 0.5  # share of the texts of a batch that are sentences; the rest are titles and keywords
+PATCH, WIDTH, PROJECTION = 8, 128, 128
+TEXT_LAYERS, IMAGE_LAYERS = 2, 3
+COLDEST = float(np.log(100))  # CLIP: the learned temperature does not fall below 1/100
+MEASURED = 2000  # pictures of the train split that mean and deviation of pixels are taken from
+
+
+def pretrain(
+    source: PretrainingSource,
+    output: Path,
+    *,
+    rng: Rng,
+    minutes: float | None = None,
+    tracker: Tracker | None = None,
+    schedule: Schedule = SCHEDULE,
+) -> dict[str, Any]:
+    """Train a ``CLIPModel`` on pictures and words and write ``OUTPUT/clip``.
+
+    Loss: symmetric InfoNCE with a learned temperature over batches of 128. Gives the losses, and for
+    the test split ``recall_at_1`` and ``median_rank`` of text to image, the captions being unique.
+    """
+    import torch
+
+    forms = wordings(source)
+    tokenizer = clip_tokenizer([text for form in forms for text in dict.fromkeys(form.texts)])
+    processor = image_processor(source, rng.for_("pixels"))
+    model = new_clip(tokenizer, source.pictures.shape[1], rng.for_("weights"))
+
+    def loss(step: Rng) -> dict[str, torch.Tensor]:
+        random = step.numpy()
+        rows = source.draw(BATCH, random)
+        texts, true = drawn_texts(forms, rows, random)
+        words = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        similar = model(**words, pixel_values=normalised(source.pixels(rows), processor)).logits_per_text
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=COLDEST)
+        return {"loss": contrastive_loss(similar, true), "scale": model.logit_scale.exp()}
+
+    fitted = fit(
+        FOLDER,
+        model,
+        loss,
+        schedule,
+        output=output,
+        data=source.fingerprint,
+        rng=rng,
+        minutes=minutes,
+        tracker=tracker,
+    )
+    save(output / FOLDER, model, tokenizer, processor)
+    rows, captions = unique_captions(source)
+    place = text_to_image_ranks(model, tokenizer, processor, captions, source.pixels(rows))
+    return {
+        **fitted,
+        "recall_at_1": round(float((place == 1).mean()), 4),
+        "median_rank": float(np.median(place)),
+        "among": len(rows),
+    }
+
+
+def new_clip(tokenizer: CLIPTokenizer, size: int, rng: Rng) -> CLIPModel:
+    """An untrained CLIPModel for pictures of ``size``×``size``: 1.1 M parameters and its vocabulary."""
+    from transformers import CLIPConfig, CLIPModel
+
+    common = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": 4}
+    text = {
+        **common,
+        "num_hidden_layers": TEXT_LAYERS,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": tokenizer.model_max_length,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    vision = {**common, "num_hidden_layers": IMAGE_LAYERS, "image_size": size, "patch_size": PATCH}
+    with seeded(rng):
+        return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=PROJECTION))
+
+
+def image_processor(source: PretrainingSource, rng: Rng) -> CLIPImageProcessor:
+    """A CLIPImageProcessor of the source's size, with mean and deviation of its own pixels."""
+    from transformers import CLIPImageProcessor
+
+    size = source.pictures.shape[1]
+    pixels = source.pixels(source.draw(MEASURED, rng.numpy()))
+    mean, sd = pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).tolist()
+    return CLIPImageProcessor(
+        size={"shortest_edge": size},
+        crop_size={"height": size, "width": size},
+        image_mean=[round(x, 4) for x in mean],
+        image_std=[round(x, 4) for x in sd],
+    )
+
+
+def drawn_texts(
+    forms: Sequence[Wording], rows: np.ndarray, random: np.random.Generator
+) -> tuple[list[str], np.ndarray]:
+    """A text for each of ``rows`` (B,), half of them sentences, and where a text is true of a picture.
+
+    The second is (B, B) bool, text by picture; its diagonal is True.
+    """
+    others = (1 - SENTENCES) / (len(forms) - 1)
+    form = random.choice(len(forms), size=len(rows), p=[SENTENCES] + [others] * (len(forms) - 1))
+    texts = [forms[f].texts[row] for f, row in zip(form, rows, strict=True)]
+    meaning = np.stack([one.meaning[rows] for one in forms])  # (forms, B)
+    return texts, meaning[form, np.arange(len(rows))][:, None] == meaning[form]
+
+
+def contrastive_loss(similar: torch.Tensor, true: np.ndarray) -> torch.Tensor:
+    """Symmetric InfoNCE of ``similar`` (B, B), text by picture, whose diagonal holds the pairs.
+
+    Off the diagonal, places that are ``true`` (B, B) are left out of both sums: a picture that a text
+    is true of is no negative of it. Radford et al. 2021, Fig. 3, but for this mask.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    left_out = torch.from_numpy(true & ~np.eye(len(true), dtype=bool)).to(similar.device)
+    logits = similar.masked_fill(left_out, -torch.inf)
+    pairs = torch.arange(len(logits), device=similar.device)
+    return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
+
+
+def normalised(pixels: torch.Tensor, processor: CLIPImageProcessor) -> torch.Tensor:
+    """``pixels`` (B, 3, H, W) in [0, 1] less the processor's mean, by its deviation."""
+    mean, sd = (pixels.new_tensor(x)[:, None, None] for x in (processor.image_mean, processor.image_std))
+    return (pixels - mean) / sd
+
+
+def save(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor) -> None:
+    """Model, tokenizer and image processor in one folder, as ``hf:FOLDER`` and the loaders read it."""
+    from transformers import CLIPProcessor
+
+    with atomic(folder) as temporary:
+        model.save_pretrained(temporary)
+        processor.save_pretrained(temporary)
+        CLIPProcessor(processor, tokenizer).save_pretrained(temporary)
+
+
+def unique_captions(source: PretrainingSource, split: str = "test") -> tuple[np.ndarray, list[str]]:
+    """Rows of a split and their captions, those dropped whose caption another row has too."""
+    sentences = np.array(item_sentences(source))
+    rows = source.rows(split)
+    _, first, counts = np.unique(sentences[rows], return_index=True, return_counts=True)
+    once = np.sort(first[counts == 1])
+    return rows[once], sentences[rows[once]].tolist()
+
+
+def text_to_image_ranks(
+    model: CLIPModel,
+    tokenizer: CLIPTokenizer,
+    processor: CLIPImageProcessor,
+    texts: Sequence[str],
+    pixels: torch.Tensor,
+    *,
+    batch: int = 250,
+) -> np.ndarray:
+    """(n,) rank of picture i among all n for text i by cosine; 1 is best, ties take the average.
+
+    ``pixels`` (n, 3, H, W) in [0, 1], of the size that the model takes.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    from recsim_gen.metrics.ranking import ranks
+
+    images, words = [], []
+    with torch.inference_mode():
+        for start in range(0, len(texts), batch):
+            part = slice(start, start + batch)
+            shown = model.get_image_features(pixel_values=normalised(pixels[part], processor))
+            tokens = tokenizer(list(texts[part]), padding=True, truncation=True, return_tensors="pt")
+            images.append(F.normalize(shown.pooler_output, dim=1))
+            words.append(F.normalize(model.get_text_features(**tokens).pooler_output, dim=1))
+        scores = torch.cat(words) @ torch.cat(images).T
+    return ranks(scores, torch.arange(len(texts)), torch.zeros_like(scores, dtype=torch.bool)).numpy()
