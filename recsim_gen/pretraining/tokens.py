@@ -55,7 +55,7 @@ def llama_tokenizer(
 
     special = ["<pad>", "<s>", "</s>"]
     split = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    merges = _merges(texts, split, None, vocabulary - 256 - len(special), None)
+    merges = _merges(texts, split, None, vocabulary - 256 - len(special), "")
     words = [*special, *sorted(_alphabet()), *("".join(pair) for pair in merges)]
     vocab = {word: code for code, word in enumerate(dict.fromkeys(words))}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
@@ -83,12 +83,12 @@ def _alphabet() -> list[str]:
 
 
 def _merges(
-    texts: Sequence[str], pre_tokenizer: Any, normalizer: Any, most: int, suffix: str | None
+    texts: Sequence[str], pre_tokenizer: Any, normalizer: Any, most: int, suffix: str
 ) -> list[tuple[str, str]]:
     """At most ``most`` merges, learned from ``texts``, most frequent first."""
     from tokenizers import Tokenizer, models, trainers
 
-    learner = Tokenizer(models.BPE(end_of_word_suffix=suffix or ""))
+    learner = Tokenizer(models.BPE(end_of_word_suffix=suffix))
     learner.pre_tokenizer = pre_tokenizer
     if normalizer is not None:
         learner.normalizer = normalizer
