@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.core.progress import bar
 from recsim_gen.core.store import cached_array, fingerprint
+from recsim_gen.datasets.recent import Recent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,6 +34,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 _BLOCK = 512  # bytes: the unit of a tar
 _REPLACE = "Replace it by a JPEG, PNG or WebP picture, or remove it: items without picture are handled"
 _AGAIN = "Fetch the archive again"
+_READABLE = "Make the folder readable"
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Pictures:
                 )
             self._members[row] = member
         self._item_ids = item_ids
+        self._recent = Recent()
         self.unmatched = len(members) - len(self._members)
 
     @cached_property
@@ -103,30 +107,43 @@ class Pictures:
 
     def read(self, row: int) -> Image.Image:
         """The picture of a row as RGB. Raises DataError where there is none or it is broken."""
+        member = self.member(row)
+        return self._recent.get(int(row), lambda: decode(member.read(), member.name))
+
+    def member(self, row: int) -> Member:
+        """Where the picture of a row lies, to copy its bytes. Raises DataError where there is none."""
         member = self._members.get(int(row))
         if member is None:
             raise DataError(f"item {self._item_ids[row]!r} has no picture", remedy="Ask `present` first")
-        return decode(member.read(), member.name)
+        return member
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of item ids and the content of their pictures, wherever these are kept.
+        """Hash of item ids and the content of their pictures, wherever these are kept."""
+        return fingerprint(self._item_ids[self.present], self.digests)
 
-        Raw bytes are read once per state (names, sizes, times of change) of the files.
+    @cached_property
+    def digests(self) -> np.ndarray:
+        """(p, 16) uint8: BLAKE2 hash of the raw bytes of each picture that is present, by row.
+
+        The bytes are read once per state (names, sizes, times of change) of the files.
         """
         rows = sorted(self._members)
-        digests = cached_array("image-digests", self._state(rows), lambda: self._digests(rows))
-        return fingerprint(self._item_ids[rows], digests)
+        return cached_array("image-digests", self._state(rows), lambda: self._digests(rows))
 
     def _digests(self, rows: list[int]) -> np.ndarray:
-        digests = [hashlib.blake2b(self._members[row].read(), digest_size=16).digest() for row in rows]
+        shown = bar(rows, "reading pictures once", unit="pictures")
+        digests = [hashlib.blake2b(self._members[row].read(), digest_size=16).digest() for row in shown]
         return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(rows), 16)
 
     def _state(self, rows: list[int]) -> str:
         members = [self._members[row] for row in rows]
-        files = {m.file: [str(m.file.resolve()), m.file.stat().st_mtime_ns] for m in members}
+        files = dict.fromkeys(m.file for m in members)  # a tar is one file of many members
+        folders = {folder: str(folder.resolve()) for folder in dict.fromkeys(f.parent for f in files)}
+        changed = np.array([f.stat().st_mtime_ns for f in files], dtype=np.int64)
         places = np.array([(m.offset, m.size) for m in members], dtype=np.int64)  # arrays: hashed at once
-        return fingerprint(list(files.values()), np.array([m.name for m in members], dtype=str), places)
+        names = np.array([m.name for m in members], dtype=str)
+        return fingerprint([*folders.values()], [f.name for f in files], changed, names, places)
 
 
 def open_pictures(path: str | Path, item_ids: np.ndarray) -> Pictures:
@@ -200,18 +217,28 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _folder_members(folder: Path) -> Iterator[Member]:
+    """By name within each folder; folders that are links are not entered."""
     root = folder.resolve()
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            file = Path(parent, name)
-            if file.suffix.lower() not in SUFFIXES:
+    waiting: list[tuple[str, tuple[str, ...]]] = [(str(folder), ())]
+    while waiting:
+        place, inside = waiting.pop()
+        try:
+            with os.scandir(place) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError as error:
+            raise DataError(f"cannot be listed ({error.strerror})", file=place, remedy=_READABLE) from error
+        below = [e for e in entries if e.is_dir(follow_symlinks=False)]
+        waiting += [(e.path, (*inside, e.name)) for e in reversed(below)]
+        for entry in entries:
+            stem, suffix = os.path.splitext(entry.name)
+            if suffix.lower() not in SUFFIXES:
                 continue
-            if not file.resolve().is_relative_to(root):
-                raise DataError("the picture is a link out of its folder", file=file, remedy="Copy it inside")
-            if file.is_file():
-                inside = file.relative_to(folder).parent.parts
-                yield Member(file, str(file), file.stem, 0, file.stat().st_size, inside)
+            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+                raise DataError(
+                    "the picture is a link out of its folder", file=entry.path, remedy="Copy it inside"
+                )
+            if entry.is_file():
+                yield Member(Path(entry.path), entry.path, stem, 0, entry.stat().st_size, inside)
 
 
 def _tar_members(path: Path) -> Iterator[Member]:
