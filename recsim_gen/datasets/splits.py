@@ -1,7 +1,7 @@
-"""Which choices are learned from, selected on and reported on: three rules, one place.
+"""Which choices are learned from, selected on and reported on: four rules, one place.
 
-Each rule gives one of train, valid, test per row. Within leave-last-out and by-ratio a user with
-fewer than three rows is all train, so that whoever is tested has something to be known by.
+Each rule gives one of train, valid, test per row. Within leave-last-out, by-ratio and by-user a user
+with fewer than three rows is all train, so that whoever is tested has something to be known by.
 """
 
 from __future__ import annotations
@@ -55,6 +55,40 @@ def by_time(time: np.ndarray, *, valid: float = 0.1, test: float = 0.1) -> np.nd
     first_valid, first_test = np.quantile(time, [1 - valid - test, 1 - test], method="higher")
     everyone = np.ones(len(time), dtype=bool)
     return _named(test=time >= first_test, valid=time >= first_valid, eligible=everyone)
+
+
+def by_user(
+    user: np.ndarray,
+    time: np.ndarray,
+    person: np.ndarray,
+    rng: Rng,
+    *,
+    valid: float = 0.1,
+    test: float = 0.1,
+) -> np.ndarray:
+    """A random share of the people is tested, another selected on, the rest learned from.
+
+    ``user`` (m,), ``time`` (m,) and ``person`` (m,), who stands behind the user of each row. The last
+    row of every user of a tested person is test, of a person selected on valid; all others are
+    train. So no person has episodes in two splits, and a tested user is known by all rows but one.
+    ``valid`` and ``test`` are shares of the people who have a user with 3 rows, rounded, one person
+    at least. Returns (m,) str. Raises SettingError where there are fewer than three such people.
+    """
+    _check_shares(valid, test)
+    from_end, count = _places_from_end(user, np.asarray(time))
+    eligible = count >= _FEWEST
+    names, group = np.unique(person, return_inverse=True)
+    known = np.unique(group[eligible])
+    n = len(known)
+    if n < _FEWEST:
+        raise SettingError(f"by-user wants three people of whom a user has {_FEWEST} rows, got {n}")
+    n_test = int(np.clip(np.rint(test * n), 1, n - 2))
+    n_valid = int(np.clip(np.rint(valid * n), 1, n - 1 - n_test))
+    drawn = known[rng.for_("split", "user").numpy().permutation(n)]
+    role = np.full(len(names), TRAIN)
+    role[drawn[:n_test]] = TEST
+    role[drawn[n_test : n_test + n_valid]] = VALID
+    return np.where((from_end == 0) & eligible, role[group], TRAIN)
 
 
 def _places_from_end(user: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

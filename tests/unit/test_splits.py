@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
-from recsim_gen.datasets.splits import by_ratio, by_time, leave_last_out
+from recsim_gen.datasets.splits import by_ratio, by_time, by_user, leave_last_out
 
 tables = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=60).map(
     lambda rows: (np.array([u for u, _ in rows], dtype=int), np.array([t for _, t in rows], dtype=float))
@@ -76,3 +76,24 @@ def test_by_time_meets_the_shares():
 def test_shares_out_of_range_are_refused(valid, test):
     with pytest.raises(SettingError, match=f"got {valid} and {test}"):
         by_time(np.arange(5), valid=valid, test=test)
+
+
+@given(tables, st.integers(0, 3), st.floats(0.05, 0.45), st.floats(0.05, 0.45))
+def test_by_user_lets_nobody_have_episodes_in_two_splits(table, people, valid, test):
+    user, time = table
+    person = np.char.add("p", (user % (people + 3)).astype(str))  # some people are two users
+    rows = {u: (user == u).sum() for u in np.unique(user).tolist()}
+    known = {f"p{u % (people + 3)}" for u, n in rows.items() if n >= 3}
+    if len(known) < 3:
+        with pytest.raises(SettingError, match="three people"):
+            by_user(user, time, person, Rng(4), valid=valid, test=test)
+        return
+    split = by_user(user, time, person, Rng(4), valid=valid, test=test)
+    tested, selected = set(person[split == "test"]), set(person[split == "valid"])
+    assert tested
+    assert selected
+    assert known - tested - selected
+    assert not tested & selected
+    last = leave_last_out(user, time) == "test"
+    assert ((split != "train") == (last & np.isin(person, [*tested, *selected]))).all()
+    assert abs(len(tested) - test * len(known)) <= 1
