@@ -14,6 +14,7 @@ import numpy as np
 
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import atomic
+from recsim_gen.pretraining.saving import save_at_half
 from recsim_gen.pretraining.tokens import clip_tokenizer
 from recsim_gen.pretraining.training import Schedule, fit, seeded
 from recsim_gen.pretraining.wordings import Wording, item_sentences, wordings
@@ -162,7 +163,7 @@ def save(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer, processor: CL
     from transformers import CLIPProcessor
 
     with atomic(folder) as temporary:
-        model.save_pretrained(temporary)
+        save_at_half(model, temporary)
         processor.save_pretrained(temporary)
         CLIPProcessor(processor, tokenizer).save_pretrained(temporary)
 
