@@ -17,6 +17,7 @@ PACKAGES = (
     "scipy",
     "mlflow",
     "transformers",
+    "diffusers",
     "timm",
     "open_clip_torch",
 )

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ def fit(
     minutes: float | None = None,
     tracker: Tracker | None = None,
 ) -> dict[str, Any]:
-    """Train ``model`` in place; give ``steps``, ``seconds`` and the means of the last losses.
+    """Train ``model`` in place; give ``steps``, ``seconds``, the last means of the losses, ``schedule``.
 
     Parameters
     ----------
@@ -88,30 +88,26 @@ def fit(
         state.load(path)
         say(f"{part}: goes on at step {state.step}")
     start, saved = time.monotonic() - state.seconds, time.monotonic()
-    means: dict[str, float] = {}
     with bar(what=part, total=schedule.steps if minutes is None else None, unit="step") as shown:
         shown.update(state.step)
         while (done := state.done(minutes)) < 1:
             with seeded(rng.for_("step", state.step, "global")):
                 losses = state.advance(loss, rng.for_("step", state.step), done)
             state.seconds = time.monotonic() - start
-            means = _running(means, losses, schedule.log_every)
+            state.count(losses)
             shown.update()
             if state.step % schedule.log_every == 0:
-                shown.set_postfix({k: f"{v:.4g}" for k, v in means.items()}, refresh=False)
+                shown.set_postfix({k: f"{v:.4g}" for k, v in state.means.items()}, refresh=False)
                 if tracker is not None:
-                    tracker.child(part).log_epoch(state.step, means)
+                    tracker.child(part).log_epoch(state.step, state.means)
             if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 state.save(path)
                 saved = time.monotonic()
-                _tell(part, state, means)
+                _tell(part, state)
     state.save(path)  # the end too: what comes after may be killed
     state.finish()
-    return {
-        "steps": state.step,
-        "seconds": round(state.seconds, 1),
-        **{k: round(v, 6) for k, v in means.items()},
-    }
+    means = {name: round(value, 6) for name, value in state.means.items()}
+    return {"steps": state.step, "seconds": round(state.seconds, 1), **means, "schedule": asdict(schedule)}
 
 
 def forget(output: Path, part: str) -> None:
@@ -127,15 +123,10 @@ def _checkpoint(output: Path, part: str, key: str) -> Path:
     return output / ".checkpoints" / f"{part}-{key}.pt"
 
 
-def _running(means: Mapping[str, float], losses: Mapping[str, float], horizon: int) -> dict[str, float]:
-    """Running means over about the last ``horizon`` steps."""
-    return {k: v if k not in means else means[k] + (v - means[k]) / horizon for k, v in losses.items()}
-
-
-def _tell(part: str, state: _State, means: Mapping[str, float]) -> None:
+def _tell(part: str, state: _State) -> None:
     """A line a minute where no bar is shown."""
     if not sys.stderr.isatty():
-        numbers = ", ".join(f"{k} {v:.4g}" for k, v in means.items())
+        numbers = ", ".join(f"{k} {v:.4g}" for k, v in state.means.items())
         say(f"{part}: step {state.step}, {state.seconds:.0f} s, {numbers}")
 
 
@@ -151,6 +142,7 @@ class _State:
         )
         self.ema = [p.detach().clone() for p in model.parameters()] if schedule.ema else []
         self.step, self.seconds = 0, 0.0
+        self.means: dict[str, float] = {}
 
     def done(self, minutes: float | None) -> float:
         """Share of the training that lies behind, 1 at the end."""
@@ -174,6 +166,12 @@ class _State:
             torch._foreach_lerp_(self.ema, [p.detach() for p in self.model.parameters()], 1 - decay)
         return {name: float(value.detach()) for name, value in losses.items()}
 
+    def count(self, losses: Mapping[str, float]) -> None:
+        """Take the losses of the step into the running means over about ``log_every`` steps."""
+        horizon = min(self.step, self.schedule.log_every)
+        old = self.means or losses
+        self.means = {name: old[name] + (value - old[name]) / horizon for name, value in losses.items()}
+
     def save(self, path: Path) -> None:
         """Everything, whole or not at all."""
         import torch
@@ -184,6 +182,7 @@ class _State:
             "ema": self.ema,
             "step": self.step,
             "seconds": self.seconds,
+            "means": self.means,
         }
         with atomic(path) as temporary:
             torch.save(state, temporary)
@@ -203,7 +202,8 @@ class _State:
             ) from error
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.ema, self.step, self.seconds = state["ema"], state["step"], state["seconds"]
+        self.ema, self.means = state["ema"], state["means"]
+        self.step, self.seconds = state["step"], state["seconds"]
 
     def finish(self) -> None:
         """The running mean of the weights becomes the weights, where one is kept."""
