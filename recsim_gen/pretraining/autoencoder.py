@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 FOLDER = "vae"
 CHANNELS = (16, 32, 48, 64)
 LATENT_CHANNELS = 8
-SCHEDULE = Schedule(steps=8000, lr=1.5e-3, warmup=50, weight_decay=0.01)
-BATCH = 16
+SCHEDULE = Schedule(steps=9000, lr=1.5e-3, warmup=50, weight_decay=0.01)
+BATCH = 8
 KL_WEIGHT = 1e-5
 MEASURED = 2000  # pictures of the train split that the scale of the latents is taken from
 

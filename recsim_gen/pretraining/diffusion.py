@@ -1,0 +1,243 @@
+"""The diffusion model of a family: words to pictures, as an ordinary ``StableDiffusionPipeline``.
+
+The scheduler's settings belong to the weights. A v-predicting model on a schedule that ends near
+zero signal must be sampled from the very last timestep ("trailing") and without clipping of
+latents; diffusers' defaults lose the colour of the whole picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.progress import bar
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.store import atomic, cached_array, fingerprint
+from recsim_gen.pretraining.training import Schedule, fit, seeded
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.pretraining.source import PretrainingSource
+
+PART, FOLDER = "unet", "diffusion"
+CHANNELS = (64, 96)
+HEADS = 4
+SCHEDULE = Schedule(steps=7000, lr=1e-3, warmup=100, weight_decay=0.01, ema=0.999)
+BATCH = 32
+NO_WORDS = 0.1  # share of pictures shown with the empty text, for classifier-free guidance
+SENTENCES = 0.6  # share of captions among the texts; the rest are titles and keywords
+SAMPLING = {"steps": 20, "guidance": 2.0}
+
+
+def pretrain(
+    source: PretrainingSource,
+    output: Path,
+    *,
+    rng: Rng,
+    minutes: float | None = None,
+    tracker: Tracker | None = None,
+    schedule: Schedule = SCHEDULE,
+) -> dict[str, Any]:
+    """Train a ``UNet2DConditionModel`` on latents and words and write ``OUTPUT/diffusion``.
+
+    Reads ``OUTPUT/vae`` and ``OUTPUT/clip``, whose text encoder it is conditioned on; both go into
+    the pipeline, whose weights are kept at 16 bits. Loss: MSE of v (Salimans & Ho 2022). Gives the
+    losses, that of the test split, and the settings to sample with.
+
+    Raises SettingError where one of the two folders is missing.
+    """
+    import torch
+
+    from recsim_gen.pretraining.wordings import wordings
+
+    vae, tokenizer, text_encoder = _read(output)
+    mean, sd = encoded(vae, source)
+    words = Words(tokenizer, text_encoder, [form.texts for form in wordings(source)])
+    unet = new_unet(text_encoder.config.hidden_size, mean.shape[1:], rng.for_("weights"))
+    scheduler = new_scheduler()
+
+    def loss_of(rows: np.ndarray, step: Rng, no_words: float) -> torch.Tensor:
+        generator = step.torch()
+        here = torch.from_numpy(rows)
+        noise = torch.randn(len(rows), *mean.shape[1:], generator=generator)
+        latents = mean[here] + sd[here] * torch.randn(noise.shape, generator=generator)
+        states = words.states(rows, step.for_("words").numpy(), no_words)
+        return denoising_loss(unet, scheduler, latents * vae.config.scaling_factor, noise, states, generator)
+
+    def loss(step: Rng) -> dict[str, torch.Tensor]:
+        return {"loss": loss_of(source.draw(BATCH, step.numpy()), step, NO_WORDS)}
+
+    fitted = fit(
+        PART,
+        unet,
+        loss,
+        schedule,
+        output=output,
+        data=fingerprint(
+            source.fingerprint, mean.numpy(), [p.detach().numpy() for p in text_encoder.parameters()]
+        ),
+        rng=rng,
+        minutes=minutes,
+        tracker=tracker,
+    )
+    with torch.inference_mode():
+        test_loss = float(loss_of(source.rows("test")[:500], rng.for_("test"), 0.0))
+    save(
+        output / FOLDER,
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+    )
+    return {**fitted, "test_loss": round(test_loss, 5), "sampling": SAMPLING}
+
+
+def new_unet(width: int, latents: Sequence[int], rng: Rng) -> Any:
+    """An untrained ``UNet2DConditionModel``, 2.8 M parameters, for texts of this width.
+
+    ``latents``: (channels, side, side) of what it denoises.
+    """
+    from diffusers import UNet2DConditionModel
+
+    with seeded(rng):
+        return UNet2DConditionModel(
+            sample_size=latents[1],
+            in_channels=latents[0],
+            out_channels=latents[0],
+            block_out_channels=CHANNELS,
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D",) * len(CHANNELS),
+            up_block_types=("CrossAttnUpBlock2D",) * len(CHANNELS),
+            cross_attention_dim=width,
+            attention_head_dim=HEADS,  # of these models, diffusers takes it for the number of heads
+        )
+
+
+def new_scheduler() -> Any:
+    """A ``DDIMScheduler`` with the noise that the UNet is trained on and the way it is to be sampled."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
+
+
+def denoising_loss(
+    unet: Any,
+    scheduler: Any,
+    latents: torch.Tensor,
+    noise: torch.Tensor,
+    states: torch.Tensor,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """MSE between v and the UNet's, at a random timestep for each of ``latents`` (B, c, h, w).
+
+    v = √ᾱ ε − √(1−ᾱ) x; ``states`` (B, T, d) are those of the texts.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    t = torch.randint(scheduler.config.num_train_timesteps, (len(latents),), generator=generator)
+    noisy = scheduler.add_noise(latents, noise, t)
+    wanted = scheduler.get_velocity(latents, noise, t)
+    return F.mse_loss(unet(noisy, t, encoder_hidden_states=states).sample, wanted)
+
+
+class Words:
+    """Texts of a source's rows as the UNet reads them: all last hidden states, padding included.
+
+    ``forms``: one list of n texts for each way to word a row, sentences first.
+    """
+
+    def __init__(self, tokenizer: Any, text_encoder: Any, forms: Sequence[Sequence[str]]) -> None:
+        self._tokenizer, self._encoder = tokenizer, text_encoder
+        self._forms = forms
+        others = len(forms) - 1
+        self._shares = [SENTENCES, *[(1 - SENTENCES) / others] * others] if others else [1.0]
+
+    def states(self, rows: np.ndarray, random: np.random.Generator, no_words: float) -> torch.Tensor:
+        """(B, T, d) states of a random wording of each row, of the empty text for a share ``no_words``."""
+        form = random.choice(len(self._forms), size=len(rows), p=self._shares)
+        empty = random.random(len(rows)) < no_words
+        texts = ["" if e else self._forms[f][row] for f, row, e in zip(form, rows, empty, strict=True)]
+        return text_states(self._tokenizer, self._encoder, texts)
+
+
+def text_states(tokenizer: Any, text_encoder: Any, texts: Sequence[str]) -> torch.Tensor:
+    """(B, T, d) last hidden states, padded to the tokenizer's length, as the pipeline has them."""
+    import torch
+
+    tokens = tokenizer(
+        list(texts),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    with torch.no_grad():
+        states: torch.Tensor = text_encoder(tokens.input_ids).last_hidden_state
+    return states
+
+
+def encoded(vae: Any, source: PretrainingSource) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation (n, c, h, w) of the latents of all pictures, unscaled; kept in the cache."""
+    import torch
+
+    def make() -> np.ndarray:
+        parts = []
+        starts = range(0, len(source), 100)
+        for start in bar(starts, "encoding pictures", unit="batch"):
+            pixels = 2 * source.pixels(np.arange(start, min(start + 100, len(source)))) - 1
+            with torch.inference_mode():
+                latents = vae.encode(pixels).latent_dist
+            parts.append(torch.stack([latents.mean, latents.std]).numpy())
+        return np.concatenate(parts, axis=1)
+
+    weights = {name: value.numpy() for name, value in vae.state_dict().items()}
+    mean, sd = cached_array("latents", fingerprint(weights, source.fingerprint), make)
+    return torch.from_numpy(mean), torch.from_numpy(sd)
+
+
+def save(folder: Path, **parts: Any) -> None:
+    """The pipeline of these parts in one folder: weights of 16 bits under configs that say float32.
+
+    The models are rounded alike, so what is measured after is what was kept.
+    """
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    pipeline: Any = StableDiffusionPipeline(
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+    with atomic(folder) as temporary:
+        pipeline.to(torch.float16).save_pretrained(temporary)
+        pipeline.to(torch.float32)
+        pipeline.text_encoder.config.dtype = torch.float32  # transformers loads what the config says
+        pipeline.text_encoder.config.save_pretrained(temporary / "text_encoder")
+
+
+def _read(output: Path) -> tuple[Any, Any, Any]:
+    """Autoencoder, tokenizer and text encoder of the family, not to be trained."""
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    for needed in ("vae", "clip"):
+        if not (output / needed / "config.json").is_file():
+            raise SettingError(
+                f"part unet needs part {needed}, {output / needed} is not there: train it first"
+            )
+    vae: Any = AutoencoderKL.from_pretrained(output / "vae")
+    tokenizer = CLIPTokenizer.from_pretrained(output / "clip")
+    text_encoder: Any = CLIPTextModel.from_pretrained(output / "clip")
+    return vae.eval().requires_grad_(False), tokenizer, text_encoder.float().eval().requires_grad_(False)
