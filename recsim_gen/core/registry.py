@@ -28,6 +28,7 @@ DATASETS = {
     "boutique": "recsim_gen.datasets.boutique:load",
     "ml-100k": "recsim_gen.datasets.ml100k:load",
     "movielens": "recsim_gen.datasets.movielens:load",
+    "unified": "recsim_gen.datasets.unified:load",
 }
 
 ENCODERS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -17,22 +18,19 @@ from recsim_gen.simulation.episodes import test_episodes
 SplitRule = Literal["leave-last-out", "by-ratio", "by-time", "by-user"]
 """The rules of ``splits`` by name."""
 
+_PART = re.compile(r"(?<=.)/(\d+|tail|train|valid\d+)$")
+
 
 def people_of(dataset: Dataset) -> np.ndarray:
     """(n_users,) str: the source user of each user.
 
-    Episodes name it. A user without one (a tail) that is called ``"<person>/…"`` belongs to that
-    person, if some episode knows them; any other user is a person of their own.
+    Episodes name it. A user without one belongs to ``person`` if it is called ``"<person>/<k>"``,
+    ``"<person>/tail"``, ``"<person>/train"`` or ``"<person>/valid<k>"``, as by the loaders of this
+    library; any other user is a person of their own.
     """
-    names = dataset.interactions.user_ids.tolist()
     told = {episode.user: episode.source_user for episode in dataset.episodes}
-    known = set(told.values())
-    return np.array([told.get(u) or _person(name, known) for u, name in enumerate(names)], dtype=str)
-
-
-def _person(name: str, known: set[str]) -> str:
-    person = name.rpartition("/")[0]
-    return person if person in known else name
+    names = enumerate(dataset.interactions.user_ids.tolist())
+    return np.array([told.get(user) or _PART.sub("", name) for user, name in names], dtype=str)
 
 
 def resplit(dataset: Dataset, rule: SplitRule, rng: Rng, *, valid: float = 0.1, test: float = 0.1) -> Dataset:

@@ -30,7 +30,9 @@ def test_people_of_sequences_and_tails(dataset):
     people = people_of(dataset)
     names = dataset.interactions.user_ids
     assert (people == np.char.partition(names, "/")[:, 0]).all()
-    stranger = replace(dataset.interactions, user_ids=np.char.add("x/", names))
+    bare = replace(dataset, episodes=())
+    assert (people_of(bare) == people).all()
+    stranger = replace(dataset.interactions, user_ids=np.char.replace(names, "/", "/x"))
     alone = people_of(replace(dataset, interactions=stranger, episodes=dataset.episodes[:1]))
     assert alone[1:].tolist() == stranger.user_ids[1:].tolist()
 
