@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -15,27 +14,28 @@ def contrastive_loss(
 ) -> Tensor:
     """Mean over anchors i of −log e^{s(v_i,f_i)} / (Σ_j e^{s(v_i,f_j)} + Σ_{j≠i} e^{s(v_i,v_j)}).
 
-    s is cosine/temperature; ``view`` and ``fused`` (n, d). The denominators always run over all n
-    items. ``anchors`` (a,) limits the mean to these items (an unbiased estimate when drawn
-    uniformly); None means all. Done in chunks whose similarities are recomputed in the backward
-    pass: O(chunk·n) memory. Zhang et al., Sec. 3.4.
+    s is the product over temperature, of rows of length 1: ``view`` and ``fused`` (n, d). The
+    denominators always run over all n items. ``anchors`` (a,) limits the mean to these items (an
+    unbiased estimate when drawn uniformly); None means all. Done in chunks whose similarities are
+    recomputed in the backward pass: O(chunk·n) memory. Zhang et al., Sec. 3.4.
     """
-    view, fused = F.normalize(view, dim=1), F.normalize(fused, dim=1)
     if anchors is None:
         anchors = torch.arange(len(view), device=view.device)
-    keys = torch.cat([fused, view])
-    size = max(1, CHUNK_ELEMENTS // len(keys))
+    size = max(1, CHUNK_ELEMENTS // (2 * len(view)))
     if len(anchors) <= size:
-        return _chunk(view, keys, anchors, temperature) / len(anchors)
+        return _chunk(view, fused, anchors, temperature) / len(anchors)
     total = view.new_zeros(())
     for chunk in anchors.split(size):
-        total = total + checkpoint(_chunk, view, keys, chunk, temperature, use_reentrant=False)
+        total = total + checkpoint(_chunk, view, fused, chunk, temperature, use_reentrant=False)
     return total / len(anchors)
 
 
-def _chunk(view: Tensor, keys: Tensor, anchors: Tensor, temperature: float) -> Tensor:
-    similarity = view[anchors] @ keys.T / temperature
+def _chunk(view: Tensor, fused: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+    mine = view[anchors] / temperature
     row = torch.arange(len(anchors), device=view.device)
-    positive = similarity[row, anchors]
-    similarity[row, anchors + len(view)] = -torch.inf  # itself: in place, for a mask would copy the matrix
-    return (similarity.logsumexp(1) - positive).sum()
+    between, within = mine @ fused.T, mine @ view.T
+    positive = between[row, anchors]
+    within[row, anchors] = -torch.inf  # itself; in place, as all below: each copy is as large as the chunk
+    peak = torch.maximum(between.detach().amax(1), within.detach().amax(1))
+    total = torch.stack([x.sub_(peak[:, None]).exp_().sum(1) for x in (between, within)]).sum(0)
+    return (total.log() + peak - positive).sum()

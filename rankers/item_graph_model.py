@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rankers.counterfactual import Changed
@@ -80,10 +79,14 @@ class ItemGraphModel(TableModel):
         return layers(self.conv, x, self.user_item, self.settings.n_layers)
 
     def with_items(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Final users (U, d), final items (n, d) = LightGCN item + h/‖h‖."""
-        both = torch.stack(self.collaborative()).mean(0)
+        """Final users (U, d), final items (n, d) = LightGCN item + h, rows of length 1."""
+        both = self._mean_layer()
         users, items = both.split([self.n_users, self.n_items])
-        return users, items + F.normalize(h, dim=1)
+        return users, items + h
+
+    def _mean_layer(self) -> Tensor:
+        first, *rest = self.collaborative()
+        return sum(rest, first) / (1 + len(rest))
 
 
 class ItemGraphRanker(RecBoleRanker):
@@ -107,7 +110,7 @@ class ItemGraphRanker(RecBoleRanker):
         self._fitted()
         if self._exact is None:
             model = self.model
-            both = torch.stack(model.collaborative()).mean(0).double()
+            both = model._mean_layer().double()
             modalities = {
                 name: Modality.of(graph)
                 for name, graph in model.modalities.items()

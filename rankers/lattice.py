@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rankers.item_graph_model import ItemGraphModel, ItemGraphRanker
@@ -69,7 +70,7 @@ class LATTICE(ItemGraphModel):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Final users (U, d), final items (n, d) = LightGCN item + h/‖h‖."""
-        return self.with_items(self.latent())
+        return self.with_items(F.normalize(self.latent(), dim=1))
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """BPR + reg_weight·L2 for one batch."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rankers.contrastive import contrastive_loss
@@ -52,8 +53,9 @@ class MICRO(ItemGraphModel):
 
     def fuse(self, views: Mapping[str, Tensor]) -> Tensor:
         """h = Σ_m softmax_m(query(h_m))·h_m, (n, d)."""
-        stacked = torch.stack(list(views.values()), dim=1)
-        return (self.query(stacked).softmax(1) * stacked).sum(1)
+        weight = torch.cat([self.query(view) for view in views.values()], dim=1).softmax(1)
+        first, *rest = (weight[:, m : m + 1] * view for m, view in enumerate(views.values()))
+        return sum(rest, first)
 
     def exact_views(self) -> tuple[dict[str, float], ...]:
         """One view per modality."""
@@ -64,9 +66,9 @@ class MICRO(ItemGraphModel):
         return copy.deepcopy(self.query).double()
 
     def forward(self) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
-        """Final users (U, d), final items (n, d) = LightGCN item + h/‖h‖, the views, the fusion h."""
+        """Final users (U, d), final items (n, d) = LightGCN item + h/‖h‖, the views, the fusion h/‖h‖."""
         views = self.views()
-        fused = self.fuse(views)
+        fused = F.normalize(self.fuse(views), dim=1)
         users, items = self.with_items(fused)
         return users, items, views, fused
 
@@ -78,7 +80,8 @@ class MICRO(ItemGraphModel):
         if self.settings.contrastive_weight and len(views) > 1:  # one view is its own fusion
             anchors = self._anchors()
             for view in views.values():
-                term = contrastive_loss(view, fused, self.settings.temperature, anchors)
+                unit = F.normalize(view, dim=1)
+                term = contrastive_loss(unit, fused, self.settings.temperature, anchors)
                 loss = loss + self.settings.contrastive_weight * term
         return loss
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from rankers.item_graph import Norm, edge_weights
@@ -79,9 +80,10 @@ class ModalityGraph(nn.Module):
             self.register_buffer("raw", x, persistent=False)
         self.projection = nn.Linear(x.shape[1], config.embedding_size)
         self.raw_neighbours = cached_nearest(x, min(config.knn_k + 1, len(x))).first(config.knn_k)
-        self.raw_graph = Graph.from_neighbours(self.raw_neighbours.index, self._weights(self.raw_neighbours))
+        self.raw_weight = self._weights(self.raw_neighbours)
+        self.raw_graph = Graph.from_neighbours(self.raw_neighbours.index, self.raw_weight)
         self.learned_neighbours: Neighbours | None = None
-        self.learned_graph: Graph | None = None
+        self.mixed_graph: Graph | None = None
         self._made_of: tuple[int, ...] = ()  # versions of the weights that the learned neighbours are of
 
     def _weights(self, neighbours: Neighbours) -> Tensor:
@@ -107,8 +109,16 @@ class ModalityGraph(nn.Module):
         neighbours = Neighbours(index, pair_cosine(rows.unsqueeze(1), rows[index]))
         weight = self._weights(neighbours)
         self.learned_neighbours = Neighbours(index, neighbours.value.detach())
-        self.learned_graph = Graph.from_neighbours(index, weight)
+        self.mixed_graph = self._mixed(index, weight.detach())
         return weight
+
+    def _mixed(self, index: Tensor, weight: Tensor) -> Graph:
+        """Both graphs as one matrix: an edge that stands in both is multiplied with once."""
+        frozen = self.config.frozen_weight
+        return Graph.from_neighbours(
+            torch.cat([index, self.raw_neighbours.index], dim=1),
+            torch.cat([(1 - frozen) * weight, frozen * self.raw_weight], dim=1),
+        )
 
     def _nearest(self, projected: Tensor) -> Tensor:
         """Neighbours (n, k); those of before where nothing was learned since (evaluation, then training)."""
@@ -126,12 +136,10 @@ class ModalityGraph(nn.Module):
 
     def step(self, x: Tensor, fresh: Tensor | None) -> Tensor:
         """A·x, (n, d)."""
-        frozen = self.config.frozen_weight
-        return (1 - frozen) * self._learned(x, fresh) + frozen * self.conv(x, self.raw_graph)
-
-    def _learned(self, x: Tensor, fresh: Tensor | None) -> Tensor:
         assert self.learned_neighbours is not None
-        assert self.learned_graph is not None
+        assert self.mixed_graph is not None
         if fresh is None:
-            return self.conv(x, self.learned_graph)
-        return (fresh.float().unsqueeze(-1) * x[self.learned_neighbours.index]).sum(1)
+            return self.conv(x, self.mixed_graph)
+        frozen = self.config.frozen_weight
+        learned = (fresh.float().unsqueeze(-1) * x[self.learned_neighbours.index]).sum(1)
+        return (1 - frozen) * learned + frozen * self.conv(x, self.raw_graph)

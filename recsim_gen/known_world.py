@@ -68,7 +68,7 @@ def main(
     from recsim_gen.core.report import report
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.simulation.known_world import boutique_of
-    from recsim_gen.simulation.stages import log_data, make_ranker, prepare, trained_ranker
+    from recsim_gen.simulation.stages import log_data, make_ranker, prepare, trained_rankers
 
     for spec in ranker:
         make_ranker(spec, settings)
@@ -77,10 +77,8 @@ def main(
     with Tracker("known_world", config, output=output, uri=tracking_uri) as tracker:
         log_data(tracker, dataset)
         for spec in ranker:
-            judges = [
-                trained_ranker(spec, settings, catalog, dataset.interactions, seed=seed, device=device)
-                for seed in seeds
-            ]
+            how: dict[str, Any] = {"seeds": seeds, "device": device}
+            judges = trained_rankers(spec, settings, catalog, dataset.interactions, **how)
             _judge(spec, judges, pictures, config, results)
         report(results, tracker, output)
 
@@ -107,7 +105,7 @@ def _pictures(dataset: Boutique, catalog: Catalog, config: dict[str, Any]) -> di
 
 
 def _judge(
-    spec: str, judges: list[Ranker], pictures: dict[str, Any], config: dict[str, Any], results: Results
+    spec: str, judges: dict[int, Ranker], pictures: dict[str, Any], config: dict[str, Any], results: Results
 ) -> None:
     """ΔR and the like of every kind by one sort of judge, averaged over its seeds, and Spearman's ρ."""
     import numpy as np
@@ -118,7 +116,7 @@ def _judge(
     from recsim_gen.simulation.triples import Triples, ask
 
     tables = []
-    for seed, judge in zip(config["seeds"], judges, strict=True):
+    for seed, judge in judges.items():
         results.fingerprints[f"{spec} seed {seed}"] = judge.fingerprint
         for kind, shown in pictures.items():
             asked = Triples(shown.users, shown.items, np.arange(len(shown.users)), shown.features)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recsim_gen.core.config import run
 
 if TYPE_CHECKING:
-    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.protocols import OnEpoch, Ranker
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset
@@ -93,20 +93,16 @@ def _train(
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.statistics import bootstrap_columns
     from recsim_gen.metrics.evaluation import evaluate
-    from recsim_gen.simulation.stages import trained_ranker
+    from recsim_gen.simulation.stages import trained_rankers
+
+    def on_epoch(seed: int) -> OnEpoch:
+        return partial(tracker.child(spec).log_epoch, prefix=f"seed_{seed}/")
 
     person = {e.user: e.source_user for e in dataset.episodes}
+    how = {"seeds": config["seeds"], "device": config["device"], "on_epoch": on_epoch}
+    rankers = trained_rankers(spec, config["settings"], catalog, dataset.interactions, **how)
     frames = []
-    for seed in config["seeds"]:
-        trained = trained_ranker(
-            spec,
-            config["settings"],
-            catalog,
-            dataset.interactions,
-            seed=seed,
-            device=config["device"],
-            on_epoch=partial(tracker.child(spec).log_epoch, prefix=f"seed_{seed}/"),
-        )
+    for seed, trained in rankers.items():
         folder = _folder(config, spec, seed)
         trained.save(folder)
         users = np.arange(min(5, dataset.interactions.n_users))

@@ -11,7 +11,7 @@ from recsim_gen.core.config import run
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.protocols import OnEpoch, Ranker
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset, Episode, Interactions
@@ -94,13 +94,13 @@ def _values(
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
     from recsim_gen.simulation import assumptions
-    from recsim_gen.simulation.stages import trained_ranker
+    from recsim_gen.simulation.stages import trained_rankers
 
-    def train(name: str, chosen: Interactions, **how: Any) -> Ranker:
-        how["device"] = config["device"]
-        ranker = trained_ranker(config["ranker"], config["settings"], catalog, chosen, **how)
-        results.fingerprints[name] = ranker.fingerprint
-        return ranker
+    def train(name: str, chosen: Interactions, on_epoch: Any = None) -> dict[int, Ranker]:
+        how = {"seeds": config["seeds"], "device": config["device"], "on_epoch": on_epoch}
+        rankers = trained_rankers(config["ranker"], config["settings"], catalog, chosen, **how)
+        results.fingerprints.update({f"{name} seed {s}": r.fingerprint for s, r in rankers.items()})
+        return rankers
 
     retrain = config["protocol"] == "retrain"
     episodes, whole = _episodes(dataset, config, results)
@@ -111,15 +111,16 @@ def _values(
     text = catalog.features["text"]
     histories = assumptions.sub_histories(episodes, text, config["k"], Rng(0), draws=draws)
     tables = []
-    for seed in config["seeds"]:
-        if not retrain:
-            on_epoch = partial(tracker.run.log_epoch, prefix=f"seed_{seed}/")
-            ranker = train(f"ranker seed {seed}", dataset.interactions, seed=seed, on_epoch=on_epoch)
+    if not retrain:
+
+        def on_epoch(seed: int) -> OnEpoch:
+            return partial(tracker.run.log_epoch, prefix=f"seed_{seed}/")
+
+        for seed, ranker in train("ranker", dataset.interactions, on_epoch).items():
             tables.append(assumptions.fold_in_ranks(ranker, episodes, histories, seed))
-            continue
-        for variant, (chosen, *_) in histories.items():
-            interactions = assumptions.retrain_interactions(dataset.interactions, episodes, chosen)
-            ranker = train(f"ranker {variant} seed {seed}", interactions, seed=seed)
+    for variant, (chosen, *_) in histories.items() if retrain else ():
+        interactions = assumptions.retrain_interactions(dataset.interactions, episodes, chosen)
+        for seed, ranker in train(f"ranker {variant}", interactions).items():
             tables.append(assumptions.known_user_ranks(ranker, whole, variant, seed))
     return assumptions.per_episode(pd.concat(tables, ignore_index=True)), episodes
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+_line: ContextVar[int | None] = ContextVar("line", default=None)
 
 
 @contextmanager
@@ -22,6 +23,16 @@ def quietly(quiet: bool = True) -> Iterator[None]:
         yield
     finally:
         _quiet.reset(token)
+
+
+@contextmanager
+def on_line(line: int) -> Iterator[None]:
+    """Inside, bars are drawn ``line`` lines lower: for processes that share a terminal."""
+    token = _line.set(line)
+    try:
+        yield
+    finally:
+        _line.reset(token)
 
 
 def is_quiet() -> bool:
@@ -39,7 +50,8 @@ def bar(
     from tqdm import tqdm
 
     hidden = True if is_quiet() else None  # None: tqdm looks whether standard error is a terminal
-    return tqdm(items, desc=what, total=total, unit=unit, disable=hidden, leave=False, dynamic_ncols=True)
+    how: dict[str, Any] = {"disable": hidden, "leave": False, "dynamic_ncols": True, "position": _line.get()}
+    return tqdm(items, desc=what, total=total, unit=unit, **how)
 
 
 def say(text: str) -> None:

@@ -1,5 +1,7 @@
 """Stages: a trained ranker is found again by what went into it, and only by that."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ import worlds
 
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.store import cache_dir
-from recsim_gen.simulation.stages import make_ranker, trained_ranker
+from recsim_gen.simulation import stages
+from recsim_gen.simulation.stages import make_ranker, trained_ranker, trained_rankers
 
 SETTINGS = {"epochs": 2, "embedding_size": 8, "knn_k": 5}
 CATALOG, CHOSEN = worlds.noise()
@@ -63,6 +66,28 @@ def test_a_training_that_was_stopped_is_not_found():
     whole = trained_ranker("bpr", {"epochs": 5}, CATALOG, CHOSEN, seed=0)
     assert kept() == 1
     assert whole.best_epoch == 5
+
+
+def test_seeds_trained_side_by_side_are_those_trained_one_by_one(monkeypatch):
+    """Their numbers of every epoch come back too, and what is found is not trained again."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    epochs: dict[int, list[int]] = {0: [], 1: [], 2: []}
+
+    def trained(seeds):
+        on_epoch = lambda seed: lambda epoch, numbers: epochs[seed].append(epoch)  # noqa: E731
+        return trained_rankers("micro", SETTINGS, CATALOG, CHOSEN, seeds=seeds, on_epoch=on_epoch)
+
+    one_by_one = {s: r.fingerprint for s, r in trained([0, 1]).items()}
+    assert epochs == {0: [1, 2], 1: [1, 2], 2: []}
+    for folder in (cache_dir() / "rankers").iterdir():
+        shutil.rmtree(folder)
+    trained([0])
+    monkeypatch.setattr(stages, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+    together = trained([0, 1, 2])
+    assert {s: together[s].fingerprint for s in (0, 1)} == one_by_one
+    assert list(together) == [0, 1, 2]
+    assert epochs == {0: [1, 2, 1, 2], 1: [1, 2, 1, 2], 2: [1, 2]}
 
 
 def test_names_recipes_and_classes():
