@@ -7,15 +7,21 @@ pooled output.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recsim_gen.core.errors import DataError, MissingDependency, SettingError
-from recsim_gen.encoders.weights import hub_is_offline, package, to_numpy, weights_fingerprint
+from recsim_gen.encoders.weights import (
+    first_line,
+    hub_is_offline,
+    no_bars,
+    package,
+    to_numpy,
+    weights_fingerprint,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +125,7 @@ def _load_model(transformers: Any, name: str) -> tuple[Any, bool]:
 
     config = _load(transformers.AutoConfig, name)  # first, for it is small and fails soon
     options = {"config": config, "dtype": torch.float32, "use_safetensors": True}
-    with _no_bar_for_local_files(transformers, name):
+    with no_bars(transformers, when=Path(name).is_dir()):  # bars are for downloads
         model, report = _load(transformers.AutoModel, name, output_loading_info=True, **options)
     lacking = sorted(report["missing_keys"])
     poolers = [key for key in lacking if key.startswith("pooler.")]
@@ -134,20 +140,6 @@ def _load_model(transformers: Any, name: str) -> tuple[Any, bool]:
     return model, bool(poolers)
 
 
-@contextmanager
-def _no_bar_for_local_files(transformers: Any, name: str) -> Iterator[None]:
-    """Bars are for downloads; reading a folder takes a second."""
-    log = transformers.utils.logging
-    if not Path(name).is_dir() or not log.is_progress_bar_enabled():
-        yield
-        return
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.enable_progress_bar()
-
-
 def _load(loader: Any, name: str, **options: Any) -> Any:
     """``loader.from_pretrained`` with errors that say what is missing and where it goes."""
     from safetensors import SafetensorError
@@ -160,17 +152,13 @@ def _load(loader: Any, name: str, **options: Any) -> Any:
                 f"hf:{name}: {loader.__name__} cannot read this folder. Wanted: config.json, "
                 "model.safetensors, and the files of the tokenizer or image processor, as "
                 f"save_pretrained writes them; got {sorted(p.name for p in Path(name).iterdir())}. "
-                f"({_first_line(error)})"
+                f"({first_line(error)})"
             ) from error
         raise MissingDependency(
             f"hf:{name}: no folder of this name, and the hub did not give it. Put the model's files "
             f"into a folder and name it (hf:FOLDER), or fill the hub's cache where the hub can be "
-            f"reached (hf download {name}). ({_first_line(error)})"
+            f"reached (hf download {name}). ({first_line(error)})"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _longest(config: Any, tokenizer: Any) -> int:

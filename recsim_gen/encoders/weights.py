@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +35,23 @@ def package(name: str, *, extra: str, wanted_by: str) -> Any:
 def hub_is_offline() -> bool:
     """Whether ``HF_HUB_OFFLINE`` asks to use local files alone."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+@contextmanager
+def no_bars(*libraries: Any, when: bool = True) -> Iterator[None]:
+    """Inside, transformers or diffusers (the modules) show no bars, if ``when``; after, as before."""
+    with ExitStack() as after:
+        for library in libraries if when else ():
+            log = library.utils.logging
+            if log.is_progress_bar_enabled():
+                log.disable_progress_bar()
+                after.callback(log.enable_progress_bar)
+        yield
+
+
+def first_line(error: Exception) -> str:
+    """What a library said, without the pages that follow."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def weights_fingerprint(model: torch.nn.Module, *settings: Any) -> str:

@@ -12,13 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_models as tiny
 from PIL import Image, ImageDraw, ImageOps
 
 from recsim_gen.core.errors import DataError, MissingDependency, SettingError
 from recsim_gen.encoders.features import make_encoder
-
-sys.path.append(str(Path(__file__).parent.parent / "contracts"))
-tiny = import_module("tiny_models")
 
 
 def cosines(x: np.ndarray) -> np.ndarray:
