@@ -1,0 +1,1 @@
+"""Families of models, which differ by configuration only: small ones that ship, the paper's, your own."""
