@@ -10,14 +10,15 @@ from typing import Any
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import DATASETS, did_you_mean, resolve
 from recsim_gen.core.types import Dataset
+from recsim_gen.datasets.caption_files import with_captions
 
 
-def open_data(spec: str, **settings: Any) -> Dataset:
+def open_data(spec: str, *, captions: str | Path | None = None, **settings: Any) -> Dataset:
     """Open ``NAME`` or ``NAME:PATH``, e.g. ``boutique`` or ``movielens:data/ml-latest-small``.
 
-    ``settings`` go to the loader (``sequence_length=20``). Raises SettingError for an unknown
-    name or setting, and where a path is wanted and missing or given and not wanted; DataError
-    for data that cannot be used.
+    ``captions`` is a file of captions that go over the data's own; ``settings`` go to the loader
+    (``sequence_length=20``). Raises SettingError for an unknown name or setting, and where a path is
+    wanted and missing or given and not wanted; DataError for data that cannot be used.
     """
     name, _, path = spec.partition(":")
     if name not in DATASETS:
@@ -29,8 +30,9 @@ def open_data(spec: str, **settings: Any) -> Dataset:
         raise SettingError(f"data {name!r} needs its folder, got none. Write {name}:PATH")
     if path and not takes_path:
         raise SettingError(f"data {name!r} takes no path, got {path!r}. Write {name}")
-    known = [p for p in parameters if p != "path"]
+    known = [*(p for p in parameters if p != "path"), "captions"]
     for key in settings:
         if key not in known:
             raise SettingError(f"unknown setting {key!r} of data {name!r}.{did_you_mean(key, known)}")
-    return load(Path(path).expanduser(), **settings) if path else load(**settings)
+    dataset = load(Path(path).expanduser(), **settings) if path else load(**settings)
+    return dataset if captions is None else with_captions(dataset, Path(captions).expanduser())

@@ -32,7 +32,7 @@ def test_help_answers_within_two_seconds(command, tmp_path):
     done, seconds = call(command, "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: python -m recsim_gen.{command}")
-    for option in ("--config", "--data", "--seeds", "--output", "--tracking-uri", "--quiet"):
+    for option in ("--config", "--data", "--output", "--tracking-uri", "--quiet"):
         assert option in done.stdout
     assert seconds < 2
     assert list(tmp_path.iterdir()) == []
@@ -40,9 +40,9 @@ def test_help_answers_within_two_seconds(command, tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_mistyped_option_is_told_and_starts_nothing(command, tmp_path):
-    done, _ = call(command, "--sedes", "1", cwd=tmp_path)
+    done, _ = call(command, "--outptu", "x", cwd=tmp_path)
     assert done.returncode == 2
-    assert "unknown option --sedes. Did you mean '--seeds'?" in done.stderr
+    assert "unknown option --outptu. Did you mean '--output'?" in done.stderr
     assert "Traceback" not in done.stderr
     (tmp_path / "c.yaml").write_text("outptu: x\n")
     done, _ = call(command, "--config", "c.yaml", cwd=tmp_path)
