@@ -98,7 +98,8 @@ def latent_sd(model: Any, source: PretrainingSource, rng: Rng) -> torch.Tensor:
     """(channels,) root mean square of the sampled latents of the train split, unscaled."""
     import torch
 
-    rows, generator = source.draw(MEASURED, rng.for_("scale").numpy()), rng.for_("scale").torch()
+    count = min(MEASURED, len(source.rows("train")))
+    rows, generator = source.draw(count, rng.for_("scale").numpy()), rng.for_("scale").torch()
     squares = []
     with torch.inference_mode():
         for start in range(0, len(rows), 100):
