@@ -29,6 +29,9 @@ DATASETS = {
     "ml-100k": "recsim_gen.datasets.ml100k:load",
     "movielens": "recsim_gen.datasets.movielens:load",
     "unified": "recsim_gen.datasets.unified:load",
+    "pog": "recsim_gen.datasets.pog:load",
+    "ser30k": "recsim_gen.datasets.ser30k:load",
+    "flickr-aes": "recsim_gen.datasets.flickr_aes:load",
 }
 
 ENCODERS = {

@@ -111,17 +111,21 @@ def read_table(
     texts: Sequence[str] = (),
     separator: str = ",",
     quoted: bool = True,
+    spaced: bool = False,
 ) -> Table:
     """Read these columns of a CSV or TSV file with a header line, UTF-8.
 
     ``ids`` become categories of text ("007" stays "007") that may not be empty, ``numbers``
     finite float64, ``texts`` str. Other columns are left out. ``quoted=False`` for files in which
-    a quote is a letter. Raises DataError for a file that is missing, empty, not UTF-8 or ragged,
-    for a missing column, an empty id, and a value that is no finite number.
+    a quote is a letter, ``spaced=True`` where spaces after a separator are no part of what follows,
+    be it a name of a column or a value. Raises DataError for a file that is missing, empty, not
+    UTF-8 or ragged, for a missing column, an empty id, and a value that is no finite number.
     """
     path = Path(path)
     wanted = (*ids, *numbers, *texts)
     header = _header(path, separator, quoted)
+    if spaced:
+        header = [name.lstrip() for name in header]
     missing = [column for column in wanted if column not in header]
     if missing:
         raise DataError(
@@ -131,7 +135,7 @@ def read_table(
             remedy="Correct the header line." + did_you_mean(missing[0], header).partition(" Known")[0],
         )
     kinds = {**dict.fromkeys(header, "str"), **dict.fromkeys(ids, "category")}
-    frame = _parse(path, separator, quoted, kinds, numbers)[list(wanted)]
+    frame = _parse(path, separator, quoted, spaced, kinds, numbers)[list(wanted)]
     table = Table(path, frame, separator, quoted)
     if len(table) == 0:
         raise DataError("rows are wanted below the header, got none", file=path, remedy="Is it cut off?")
@@ -177,7 +181,12 @@ def _to_numbers(table: Table, column: str) -> None:
 
 
 def _parse(
-    path: Path, separator: str, quoted: bool, kinds: dict[str, str], numbers: Sequence[str]
+    path: Path,
+    separator: str,
+    quoted: bool,
+    spaced: bool,
+    kinds: dict[str, str],
+    numbers: Sequence[str],
 ) -> pd.DataFrame:
     """The frame as pandas reads it; number columns stay text if one of them has another word in it."""
     import pandas as pd
@@ -194,6 +203,7 @@ def _parse(
                 keep_default_na=False,
                 index_col=False,
                 quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+                skipinitialspace=spaced,
             )
 
     try:

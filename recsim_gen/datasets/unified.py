@@ -14,6 +14,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Catalog
+from recsim_gen.datasets.described import LONGEST, Described, described, missing_pictures
 from recsim_gen.datasets.images import Pictures
 from recsim_gen.datasets.json_files import MAX_MEGABYTES
 from recsim_gen.datasets.paths import InsidePaths
@@ -26,7 +27,6 @@ from recsim_gen.simulation.episodes import test_episodes
 
 FILES = {"train.json": TRAIN, "val.json": VALID, "test.json": TEST}
 PROCESSED = "processed_dataset"
-LONGEST_CAPTION = 600  # characters: twice what CLIP reads; columns are as wide as their longest text
 
 
 def load(
@@ -34,7 +34,7 @@ def load(
     *,
     windows: Windows = "apart",
     image_prefix: str | None = None,
-    longest_caption: int = LONGEST_CAPTION,
+    longest_caption: int = LONGEST,
     max_megabytes: int = MAX_MEGABYTES,
 ) -> StyledDataset:
     """Items, choices, episodes, styles and aesthetic scores of a folder, or of one file, all of it test.
@@ -55,20 +55,24 @@ def load(
     ids = ids[np.argsort(natural_places(ids))]
     row_of = {item: row for row, item in enumerate(ids.tolist())}
     chosen = choices(records, row_of, windows)
-    notes = [*chosen.notes]
     pictures = _pictures(records, ids, InsidePaths(folder, image_prefix))
-    catalog, told = _catalog(records, ids, pictures, longest_caption, notes)
+    captions = [records.items[item].caption for item in ids.tolist()]
+    words = described(captions, ids, longest=longest_caption)
     styles = dict(zip(records.person, records.style, strict=True)) | read_styles(
         folder, max_megabytes=max_megabytes
     )
     return StyledDataset(
         name="unified",
-        catalog=catalog,
+        catalog=_catalog(ids, words, pictures),
         interactions=chosen.interactions,
         episodes=test_episodes(chosen.interactions, chosen.people),
         encoders=({} if pictures is None else {"image": "efficientnet-lite0"})
-        | ({"text": "minilm"} if told else {}),
-        notes=tuple(notes),
+        | ({"text": "minilm"} if words.told else {}),
+        notes=(
+            *chosen.notes,
+            *(() if pictures is None else missing_pictures(pictures.present)),
+            *words.notes,
+        ),
         styles={person: words for person, words in styles.items() if words},
         aesthetic=optional([records.items[item].aesthetic for item in ids.tolist()], np.nan),
         leaks=chosen.leaks,
@@ -104,26 +108,13 @@ def _pictures(records: Records, ids: np.ndarray, inside: InsidePaths) -> Picture
     return Pictures(members, ids) if named else None
 
 
-def _catalog(
-    records: Records, ids: np.ndarray, pictures: Pictures | None, longest: int, notes: list[str]
-) -> tuple[Catalog, bool]:
-    """The items, and whether any of them has a caption. SER30K's ids are ``topic/file``."""
-    captions = [records.items[item].caption for item in ids.tolist()]
-    empty = np.array([not caption for caption in captions], dtype=bool)
-    if long := sum(len(caption) > longest for caption in captions):
-        notes.append(f"{long:,} captions cut at {longest:,} characters (longest_caption)")
-    if empty.any():
-        notes.append(f"{empty.sum():,} of {len(ids):,} items without caption: their id stands for it")
-    if pictures is not None and not pictures.present.all():
-        notes.append(
-            f"{(~pictures.present).sum():,} items without picture: mean image feature, flagged as absent"
-        )
+def _catalog(ids: np.ndarray, words: Described, pictures: Pictures | None) -> Catalog:
+    """The items; SER30K's ids are ``topic/file``."""
     topic, slash, _ = np.char.partition(ids, "/").T
-    catalog = Catalog(
+    return Catalog(
         item_ids=ids,
         titles=ids,
-        captions=np.where(empty, ids, np.array([caption[:longest] for caption in captions])),
+        captions=words.captions,
         categories=np.where(slash == "/", topic, "no category"),
         images=pictures,
     )
-    return catalog, not bool(empty.all())

@@ -1,6 +1,7 @@
 """The dataset contract, for every dataset that can be opened without a download."""
 
 import functools
+import json
 
 import pytest
 from dataset_contract import DatasetContract
@@ -39,3 +40,88 @@ class TestMovieLens(DatasetContract):
 
     def make(self):
         return open_data(f"movielens:{self.folder}")
+
+
+class Published(DatasetContract):
+    """A folder in a published layout; subclasses give ``spec`` and ``write``."""
+
+    spec = ""
+
+    def write(self, folder):
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("RECSIM_CACHE", str(tmp_path / "cache"))
+        self.folder = tmp_path / "data"
+        self.folder.mkdir()
+        self.write(self.folder)
+
+    def make(self):
+        return open_data(f"{self.spec}:{self.folder}")
+
+
+def pictures(folder, names):
+    for k, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (k % 256, 2 * k % 256, 0)).save(folder / name)
+
+
+class TestUnified(Published):
+    spec = "unified"
+
+    def write(self, folder):
+        pictures(folder, [f"40K/i{i}.png" for i in range(30)])
+
+        def item(i):
+            return {"item_id": f"i{i}", "caption": f"a boat {i}", "image_path": f"40K/i{i}.png", "score": 4}
+
+        def record(worker, start):
+            history = [item(i) for i in range(start, start + 3)]
+            ids = {"history_item_ids": [i["item_id"] for i in history], "target_item_id": f"i{start + 3}"}
+            return ids | {
+                "worker_id": worker,
+                "history_items_info": history,
+                "target_item_info": item(start + 3),
+                "window_position": start,
+            }
+
+        for name, worker in (("train", "a"), ("val", "b"), ("test", "c")):
+            records = [record(f"{worker}{k}", start) for k in range(2) for start in range(12)]
+            (folder / f"{name}.json").write_text(json.dumps(records))
+
+
+class TestPog(Published):
+    spec = "pog"
+
+    def write(self, folder):
+        pictures(folder, [f"images/{i:02d}.jpg" for i in range(40)])
+        users = [f"u{u},{';'.join(f'{(u + 3 * k) % 40:02d}' for k in range(6))},o1" for u in range(9)]
+        (folder / "user_data.txt").write_text("\n".join(users))
+        (folder / "item_data.txt").write_text(
+            "\n".join(f"{i:02d},1,http://x,Coat {i}, warm" for i in range(40))
+        )
+        (folder / "outfit_data.txt").write_text("o1,01;02")
+
+
+class TestSer30k(Published):
+    spec = "ser30k"
+
+    def write(self, folder):
+        topics = [(f"0{t}-topic", f"{k}.png") for t in range(6) for k in range(6)]
+        pictures(folder, [f"Images/{t}/{name}" for t, name in topics])
+        place = folder / "Annotations" / "image-level"
+        place.mkdir(parents=True)
+        entries = [{"topic": t, "file_name": name, "anno": 1, "text": ""} for t, name in topics]
+        (place / "train.json").write_text(json.dumps({"annotations": entries}))
+
+
+class TestFlickrAes(Published):
+    spec = "flickr-aes"
+
+    def write(self, folder):
+        pictures(folder, [f"40K/p{i}.jpg" for i in range(30)])
+        rows = [f"W{w}, p{i}.jpg, {3 + i % 3}" for w in range(4) for i in range(25)]
+        ratings = "\n".join(["worker, imagePair, score", *rows])
+        (folder / "FLICKR-AES_image_labeled_by_each_worker.csv").write_text(ratings)
+        (folder / "FLICKR-AES_image_score.txt").write_text("\n".join(f"p{i}.jpg 0.5" for i in range(30)))

@@ -1,0 +1,53 @@
+"""Captions that lie beside the pictures, and words for items that have none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recsim_gen.datasets.json_files import Fields, read_json
+from recsim_gen.datasets.paths import first_existing
+
+LONGEST = 600  # characters: twice what CLIP reads; a column is as wide as its longest text
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """``captions`` (n,) str, none empty; ``told``: how many items have a caption of their own; notes."""
+
+    captions: np.ndarray
+    told: int
+    notes: tuple[str, ...]
+
+
+def captions_beside(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """{item id: caption} from the first of the JSON files ``names`` that the folder has, else empty.
+
+    Raises DataError for a file that is no object of texts.
+    """
+    file = first_existing(folder, names)
+    if file is None:
+        return {}
+    fields = Fields.of(read_json(file), file, "top level")
+    return {item: fields.text(item) for item in fields.values}
+
+
+def described(own: Sequence[str], otherwise: np.ndarray, *, longest: int = LONGEST) -> Described:
+    """Each item's own caption, or ``otherwise`` (n,) where it is empty; cut and counted if too long."""
+    told = np.array([bool(caption) for caption in own], dtype=bool)
+    notes = []
+    if long := sum(len(caption) > longest for caption in own):
+        notes.append(f"{long:,} captions cut at {longest:,} characters")
+    if told.any() and not told.all():
+        notes.append(f"{(~told).sum():,} of {len(told):,} items without caption: other words stand for it")
+    cut = np.array([caption[:longest] for caption in own], dtype=str)
+    return Described(np.where(told, cut, otherwise), int(told.sum()), tuple(notes))
+
+
+def missing_pictures(present: np.ndarray, what: str = "items") -> tuple[str, ...]:
+    """A note that counts the rows without picture, if there are any. ``present`` (n,) bool."""
+    missing = int((~present).sum())
+    return (f"{missing:,} {what} without picture: mean image feature, flagged as absent",) if missing else ()

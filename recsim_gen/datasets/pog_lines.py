@@ -1,0 +1,130 @@
+"""The three text files of POG: which lines are read, and what a good one looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.datasets.text_lines import line_starts, lines_at, lines_if
+
+_AS_PUBLISHED = "Fetch the file as published, or correct that line"
+
+
+@dataclass(frozen=True)
+class User:
+    """What a user clicked, oldest first, none twice, and the outfit they chose (may be empty)."""
+
+    name: str
+    items: tuple[str, ...]
+    outfit: str
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """The users that were drawn, in the order of the file; ``notes`` count them and what was left out."""
+
+    users: tuple[User, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Category and title of an item."""
+
+    category: str
+    title: str
+
+
+def read_clicks(file: Path, rng: Rng, n_users: int | None, *, keep: int, fewest: int) -> Clicks:
+    """Draw ``n_users`` lines (None: all) whose users have ``fewest`` different items or more.
+
+    Of each the last ``keep`` different items are taken, from the line that was drawn first. Raises
+    DataError for a bad line among those that are drawn, and where nobody is left.
+    """
+    starts = line_starts(file)
+    n = len(starts) - 1
+    order = np.arange(1, n + 1) if n_users is None else rng.numpy().permutation(n) + 1
+    found: dict[int, User] = {}
+    seen: set[str] = set()
+    short = repeated = more = 0
+    for number, line in lines_at(file, starts, order.tolist()):
+        if not line.strip():
+            continue
+        user, again = _user(file, number, line, keep)
+        if user.name in seen:
+            more += 1
+            continue
+        seen.add(user.name)
+        if len(user.items) < fewest:
+            short += 1
+            continue
+        found[number] = user
+        repeated += again
+        if len(found) == n_users:
+            break
+    if not found:
+        raise DataError(
+            f"users with {fewest} different items are wanted, got none", file=file, remedy=_AS_PUBLISHED
+        )
+    notes = [f"{len(found):,} users drawn from {n:,} lines, their last {keep} items at most"]
+    if more:
+        notes.append(f"{more:,} more lines of users drawn before passed over")
+    if short:
+        notes.append(f"{short:,} users passed over: fewer than {fewest} different items")
+    if repeated:
+        notes.append(f"{repeated:,} items clicked again: the last click counts")
+    return Clicks(tuple(found[number] for number in sorted(found)), tuple(notes))
+
+
+def read_items(file: Path, wanted: Iterable[str]) -> dict[str, Item]:
+    """{id: item} of the ``wanted`` items that the file lists. Raises DataError for one listed twice."""
+    ids = {item.encode() for item in wanted}
+    items: dict[str, Item] = {}
+    for number, line in lines_if(file, lambda line: line.partition(b",")[0].strip() in ids):
+        fields = line.split(",", 3)
+        if len(fields) < 4:
+            _refuse(file, number, f"item, category, address and title are wanted, got {line[:80]!r}")
+        name = fields[0].strip()
+        if name in items:
+            _refuse(file, number, f"item {name!r} stands a second time")
+        items[name] = Item(fields[1].strip() or "unknown", fields[3].strip()[:1000])
+    return items
+
+
+def read_outfits(file: Path, wanted: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """{id: items} of the ``wanted`` outfits that the file lists."""
+    ids = {outfit.encode() for outfit in wanted if outfit}
+    outfits: dict[str, tuple[str, ...]] = {}
+    for number, line in lines_if(file, lambda line: line.partition(b",")[0].strip() in ids):
+        name, comma, items = line.partition(",")
+        if not comma:
+            _refuse(file, number, f"outfit and items are wanted, got {line[:80]!r}")
+        if name.strip() in outfits:
+            _refuse(file, number, f"outfit {name.strip()!r} stands a second time")
+        outfits[name.strip()] = _items(items)
+    return outfits
+
+
+def _user(file: Path, number: int, line: str, keep: int) -> tuple[User, int]:
+    """The user of a line, and how many of their clicks were on an item clicked again later."""
+    fields = [field.strip() for field in line.split(",")]
+    if len(fields) not in (2, 3) or not fields[0]:
+        _refuse(file, number, f"user, items and an outfit are wanted, got {line[:80]!r}")
+    clicked = _items(fields[1])
+    different = tuple(dict.fromkeys(reversed(clicked)))[:keep][::-1]
+    outfit = fields[2] if len(fields) == 3 else ""
+    return User(fields[0], different, outfit), len(clicked) - len(set(clicked))
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(";") if item.strip())
+
+
+def _refuse(file: Path, number: int, problem: str) -> NoReturn:
+    raise DataError(problem, file=file, row=number, remedy=_AS_PUBLISHED)

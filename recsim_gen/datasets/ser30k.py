@@ -1,0 +1,174 @@
+"""SER30K as published: stickers of many topics, each with an emotion and sometimes a text.
+
+Liu et al., "SER30K: A Large-Scale Dataset for Sticker Emotion Recognition", ACM MM 2022. The folder
+holds ``Images/<topic>/<file>`` and ``Annotations/image-level/{train,val,test}.json``, each an object
+whose ``annotations`` is a list of ``topic``, ``file_name``, ``anno`` (emotion, 1 to 7) and ``text``.
+Nobody chose these stickers: users are simulated, see ``themes``. Its own splits are for learning
+emotions and are read as one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.types import Catalog, Dataset
+from recsim_gen.datasets.described import captions_beside, described, missing_pictures
+from recsim_gen.datasets.images import Pictures, list_members
+from recsim_gen.datasets.json_files import Fields, read_json
+from recsim_gen.datasets.paths import first_existing
+from recsim_gen.datasets.themes import HISTORY_LENGTH, N_USERS, Reference, theme_episodes
+
+ANNOTATIONS = ("Annotations/image-level", "Annotations")
+PARTS = ("train.json", "val.json", "test.json")
+PICTURES = ("Images.tar", "Images")
+CAPTIONS = ("ser30k_captions.json", "Annotations/ser30k_captions.json")
+N_EMOTIONS = 7
+
+
+@dataclass(frozen=True)
+class Sticker:
+    """One annotation; ``emotion`` in words where the file names it, else its number."""
+
+    topic: str
+    file_name: str
+    emotion: str
+    text: str
+
+    @property
+    def item_id(self) -> str:
+        """``topic/file``, as public code names stickers."""
+        return f"{self.topic}/{self.file_name}"
+
+    @property
+    def caption(self) -> str:
+        """``a sticker of panda bear, emotion 3, with the words "so cute"``."""
+        topic = self.topic.lstrip("0123456789-_ ").replace("-", " ").replace("_", " ") or self.topic
+        words = f', with the words "{self.text}"' if self.text else ""
+        return f"a sticker of {topic}, {self.emotion}{words}"
+
+
+def load(
+    path: str | Path,
+    *,
+    n_users: int = N_USERS,
+    history_length: int = HISTORY_LENGTH,
+    reference: Reference = "another",
+    seed: int = 0,
+    images: str | None = None,
+) -> Dataset:
+    """Stickers, and simulated users who like two topics each, from a SER30K folder.
+
+    Every annotation is an item, ``"<topic>/<file>"``; ``n_users``, ``history_length`` and
+    ``reference`` as in ``themes.theme_episodes``. ``images`` is a folder or tar of topics; None takes
+    the first of ``PICTURES``. A file of captions is read where it lies beside. Raises DataError for a
+    missing file, an annotation that is not as published, or one sticker twice.
+    """
+    folder = Path(path)
+    stickers = sorted(_stickers(folder), key=lambda sticker: sticker.item_id)
+    ids = np.array([sticker.item_id for sticker in stickers], dtype=str)
+    topics = np.array([sticker.topic for sticker in stickers], dtype=str)
+    place = first_existing(folder, PICTURES) if images is None else Path(images).expanduser()
+    pictures = None if place is None else _pictures(place, ids)
+    found = captions_beside(folder, CAPTIONS)
+    simple = np.array([sticker.caption for sticker in stickers], dtype=str)
+    words = described([found.get(item, "") for item in ids.tolist()], simple)
+    interactions, episodes = theme_episodes(
+        topics,
+        rng=Rng(seed).for_("ser30k"),
+        n_users=n_users,
+        history_length=history_length,
+        reference=reference,
+    )
+    return Dataset(
+        name="ser30k",
+        catalog=Catalog(ids, ids, words.captions, topics, pictures),
+        interactions=interactions,
+        episodes=episodes,
+        encoders={"text": "minilm"}
+        if pictures is None
+        else {"image": "efficientnet-lite0", "text": "minilm"},
+        notes=(
+            f"{len(ids):,} stickers of {len(np.unique(topics)):,} topics; {n_users:,} simulated users of two "
+            f"topics each, up to {history_length} stickers, reference from {_FROM[reference]}, seed {seed}",
+            *_picture_notes(pictures),
+            *words.notes,
+        ),
+    )
+
+
+_FROM = {"another": "another topic (no ranker can guess it)", "own": "their own topics"}
+
+
+def _stickers(folder: Path) -> list[Sticker]:
+    place = first_existing(folder, ANNOTATIONS)
+    files = [] if place is None else [place / part for part in PARTS if (place / part).exists()]
+    if not files:
+        raise DataError(
+            f"{ANNOTATIONS[0]} with {', '.join(PARTS)} is wanted",
+            file=folder,
+            remedy="Unpack SER30K as published there",
+        )
+    seen: dict[str, str] = {}
+    stickers = []
+    for file in files:
+        top = Fields.of(read_json(file), file, "top level")
+        emotions = _emotions(top)
+        for entry in top.objects("annotations"):
+            sticker = _sticker(entry, emotions)
+            if sticker.item_id in seen:
+                entry.refuse(
+                    f"{sticker.item_id!r} stands a second time; first in {seen[sticker.item_id]}",
+                    "Keep one of the two",
+                )
+            seen[sticker.item_id] = f"{file.name}, {entry.row}"
+            stickers.append(sticker)
+    return stickers
+
+
+def _emotions(top: Fields) -> dict[int, str]:
+    """Names of the emotions where ``categories`` gives them, as {name: number} or {number: name}."""
+    if not isinstance(top.values.get("categories"), dict):
+        return {}
+    named = Fields.of(top.values["categories"], top.file, "categories")
+    found = {}
+    for key, value in named.values.items():
+        if isinstance(value, str) and key.isdecimal() and len(key) < 5:
+            found[int(key)] = named.text(key)
+        elif isinstance(value, int):
+            found[value] = named.as_identifier(key, "a category")
+    return found
+
+
+def _sticker(entry: Fields, emotions: dict[int, str]) -> Sticker:
+    topic, name, number = entry.identifier("topic"), entry.identifier("file_name"), entry.count("anno")
+    if topic is None or name is None or number is None:
+        return entry.refuse("topic, file_name and anno are wanted, one is missing")
+    if not 1 <= number <= N_EMOTIONS:
+        entry.refuse(f"anno must be an emotion from 1 to {N_EMOTIONS}, got {number}")
+    if "/" in topic or "/" in name:
+        entry.refuse(f"topic and file_name must be plain names, got {topic[:60]!r} and {name[:60]!r}")
+    return Sticker(topic, name, emotions.get(number, f"emotion {number}"), entry.text("text"))
+
+
+def _pictures(place: Path, ids: np.ndarray) -> Pictures:
+    """Pictures by topic and file name: file names repeat from topic to topic."""
+    members = [
+        replace(member, stem=f"{member.folders[-1]}/{member.stem}{Path(member.name).suffix}")
+        for member in list_members(place)
+        if member.folders
+    ]
+    return Pictures(members, ids)
+
+
+def _picture_notes(pictures: Pictures | None) -> tuple[str, ...]:
+    if pictures is None:
+        return ()
+    unused = pictures.unmatched
+    return missing_pictures(pictures.present, "stickers") + (
+        (f"{unused:,} pictures not used: no annotation names them",) if unused else ()
+    )

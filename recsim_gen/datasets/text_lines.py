@@ -1,0 +1,77 @@
+"""Large text files read by line, without holding them: where lines begin, and one line at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.progress import bar
+
+MAX_LINE = 2**20  # bytes; the longest published line (a user's history) has some thousands
+_CHUNK = 2**24
+
+
+def line_starts(path: str | Path) -> np.ndarray:
+    """(lines + 1,) int64 offset of each line of the file, and of its end. Raises DataError where empty."""
+    path = Path(path)
+    offset, starts = 0, [np.zeros(1, dtype=np.int64)]
+    with _open(path) as f, bar(what=path.name, total=path.stat().st_size, unit="B") as shown:
+        while chunk := f.read(_CHUNK):
+            starts.append(np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == 10) + offset + 1)
+            offset += len(chunk)
+            shown.update(len(chunk))
+    found = np.concatenate(starts)
+    if not offset:
+        raise DataError("lines are wanted, the file is empty", file=path, remedy="Fetch it again")
+    return found if found[-1] == offset else np.append(found, offset)
+
+
+def lines_at(path: str | Path, starts: np.ndarray, numbers: Iterable[int]) -> Iterator[tuple[int, str]]:
+    """(number from 1, text) of the lines with these numbers; ``starts`` are those of ``line_starts``."""
+    path = Path(path)
+    with _open(path) as f:
+        for number in numbers:
+            f.seek(int(starts[number - 1]))
+            yield number, _text(f.readline(MAX_LINE + 1), path, number)
+
+
+def lines_if(path: str | Path, wanted: Callable[[bytes], bool]) -> Iterator[tuple[int, str]]:
+    """(number from 1, text) of the lines whose bytes are ``wanted``; the others are not decoded."""
+    path = Path(path)
+    with _open(path) as f, bar(what=path.name, total=path.stat().st_size, unit="B") as shown:
+        number, line = 1, f.readline(MAX_LINE + 1)
+        while line:
+            if wanted(line) or len(line) > MAX_LINE:
+                yield number, _text(line, path, number)
+            shown.update(len(line))
+            number, line = number + 1, f.readline(MAX_LINE + 1)
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        remedy = f"Does {path.parent} hold the data as published?"
+        raise DataError(f"cannot be opened ({error.strerror})", file=path, remedy=remedy) from error
+
+
+def _text(line: bytes, path: Path, number: int) -> str:
+    if len(line) > MAX_LINE:
+        remedy = "Is this the file that was published?"
+        raise DataError(f"a line is longer than {MAX_LINE:,} bytes", file=path, row=number, remedy=remedy)
+    try:
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"UTF-8 text is wanted, got the byte 0x{line[error.start]:02x}",
+            file=path,
+            row=number,
+            remedy="Convert it, e.g. iconv -f LATIN1 -t UTF-8",
+        ) from error
+    if "\0" in text:
+        raise DataError("text is wanted, got the character 0", file=path, row=number, remedy="Fetch it again")
+    return text
