@@ -34,7 +34,11 @@ _PIPELINE = (  # by file: repositories also hold other precisions, whole checkpo
 )
 _FETCHED = {
     "diffusion": _PIPELINE,
-    "ip_adapter": ("models/ip-adapter_sd15.safetensors", "models/image_encoder/*"),
+    "ip_adapter": (
+        "models/ip-adapter_sd15.safetensors",
+        "models/image_encoder/config.json",
+        "models/image_encoder/model.safetensors",
+    ),
 }
 
 
