@@ -237,6 +237,21 @@ def test_the_words_of_the_unet_are_those_of_the_pipeline(family):
     torch.testing.assert_close(ours[1], empty[0])
 
 
+def test_the_text_encoder_of_the_pipeline_is_that_of_clip(family):
+    """Weights that a loader does not find are filled with noise, without an error."""
+    from diffusers import StableDiffusionPipeline
+    from transformers import CLIPModel
+
+    output, _, _ = family
+    pipeline = StableDiffusionPipeline.from_pretrained(output / "diffusion", local_files_only=True)
+    whole = CLIPModel.from_pretrained(output / "clip")
+    tokens = pipeline.tokenizer(["a blue mug"], padding="max_length", return_tensors="pt").input_ids
+    with torch.inference_mode():
+        states = whole.text_model(tokens).last_hidden_state
+        theirs = pipeline.text_encoder(tokens).last_hidden_state
+    torch.testing.assert_close(theirs, states)
+
+
 def test_v_is_what_the_scheduler_undoes():
     """A UNet that foretells v exactly gives loss 0, and the sampler then finds the latents."""
     scheduler = diffusion.new_scheduler()
