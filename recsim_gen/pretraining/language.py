@@ -1,0 +1,208 @@
+"""The language model of a family: a small LlamaForCausalLM that answers the two prompts in keywords.
+
+p_k: title and caption of an item → its keywords. p_g: the keywords of several items → what somebody
+likes who chose them, as keywords: the values they have most often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.store import atomic
+from recsim_gen.pretraining.lessons import LONGEST_HISTORY, Lessons
+from recsim_gen.pretraining.prompts import parse_keywords
+from recsim_gen.pretraining.saving import save_at_half
+from recsim_gen.pretraining.tokens import llama_tokenizer
+from recsim_gen.pretraining.training import Schedule, fit, seeded
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.pretraining.source import PretrainingSource
+
+FOLDER = "llm"
+SCHEDULE = Schedule(steps=1200, lr=2e-3, warmup=50, weight_decay=0.05)
+BATCH = 16  # of each of the two prompts
+LAYERS, WIDTH, HEADS, FEED_FORWARD = 4, 192, 6, 512
+LONGEST_ANSWER = 64
+TASTES = 200  # histories of held-out items that answers to p_g are measured on
+
+
+def pretrain(
+    source: PretrainingSource,
+    output: Path,
+    *,
+    rng: Rng,
+    minutes: float | None = None,
+    tracker: Tracker | None = None,
+    schedule: Schedule = SCHEDULE,
+) -> dict[str, Any]:
+    """Train a ``LlamaForCausalLM`` on both prompts and write ``OUTPUT/llm``.
+
+    Loss: cross-entropy of the answers' tokens. Gives the losses and what ``measure`` measures.
+    """
+    lessons = Lessons(source, source.rows("train"))
+    tokenizer = llama_tokenizer(_texts(lessons, rng.for_("texts")))
+    model = new_llama(tokenizer, rng.for_("weights"))
+
+    def loss(step: Rng) -> dict[str, torch.Tensor]:
+        random = step.numpy()
+        items = [lessons.item(row) for row in source.draw(BATCH, random)]
+        length = 1 + int(LONGEST_HISTORY * random.random() ** 2)  # one for the batch: no padding
+        tastes = [lessons.taste(lessons.history(length, random)) for _ in range(BATCH)]
+        of_items, of_tastes = (answer_loss(model, tokenizer, part) for part in (items, tastes))
+        return {"loss": of_items + of_tastes, "keywords": of_items, "taste": of_tastes}
+
+    fitted = fit(
+        FOLDER,
+        model,
+        loss,
+        schedule,
+        output=output,
+        data=source.fingerprint,
+        rng=rng,
+        minutes=minutes,
+        tracker=tracker,
+    )
+    with atomic(output / FOLDER) as temporary:
+        save_at_half(model, temporary)
+        tokenizer.save_pretrained(temporary)
+    return {**fitted, **measure(model, tokenizer, source)}
+
+
+def new_llama(tokenizer: PreTrainedTokenizerBase, rng: Rng) -> LlamaForCausalLM:
+    """An untrained LlamaForCausalLM: 1.8 M parameters and its vocabulary."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=FEED_FORWARD,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        max_position_embeddings=tokenizer.model_max_length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+    )
+    with seeded(rng):
+        return LlamaForCausalLM(config)
+
+
+def answer_loss(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, lessons: Sequence[tuple[str, str]]
+) -> torch.Tensor:
+    """Cross-entropy of the tokens of the right answers, each with the end token, after their prompts."""
+    import torch
+
+    prompts = tokenizer([prompt for prompt, _ in lessons])["input_ids"]
+    answers = tokenizer([" " + answer for _, answer in lessons], add_special_tokens=False)["input_ids"]
+    pairs = [(p, [*a, tokenizer.eos_token_id]) for p, a in zip(prompts, answers, strict=True)]
+    width = max(len(p) + len(a) for p, a in pairs)
+    ids = torch.full((len(pairs), width), tokenizer.pad_token_id)
+    labels = torch.full_like(ids, -100)
+    mask = torch.zeros_like(ids)
+    for row, (prompt, answer) in enumerate(pairs):  # on the left, as in generation
+        start = width - len(prompt) - len(answer)
+        ids[row, start:] = torch.tensor([*prompt, *answer])
+        labels[row, width - len(answer) :] = torch.tensor(answer)
+        mask[row, start:] = 1
+    return model(input_ids=ids, attention_mask=mask, labels=labels).loss
+
+
+def answers(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    batch: int = 100,
+    longest: int = LONGEST_ANSWER,
+) -> list[str]:
+    """The likeliest answer of a causal language model to each prompt, without sampling."""
+    import torch
+
+    found: list[str] = []
+    for start in range(0, len(prompts), batch):
+        asked = tokenizer(list(prompts[start : start + batch]), padding=True, return_tensors="pt")
+        asked = asked.to(model.device)
+        with torch.inference_mode():
+            tokens = model.generate(
+                input_ids=asked["input_ids"],
+                attention_mask=asked["attention_mask"],
+                max_new_tokens=longest,
+                do_sample=False,
+            )
+        told = tokens[:, asked["input_ids"].shape[1] :]
+        found += [text.strip() for text in tokenizer.batch_decode(told, skip_special_tokens=True)]
+    return found
+
+
+def measure(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    source: PretrainingSource,
+    split: str = "test",
+) -> dict[str, float]:
+    """How well both prompts are answered for the items of a split.
+
+    ``attribute_recall``: share of the items' keywords (Boutique: the attributes that the caption
+    names) among those of the answers to p_k. ``malformed``: share of answers, to either prompt,
+    that ``parse_keywords`` refuses. ``taste_recall``: share of what p_g asks for that is answered
+    rightly, on 200 histories of up to 20 items of the split; among equally frequent values any is right.
+    """
+    lessons = Lessons(source, source.rows(split))
+    rows = lessons.rows.tolist()
+    told = answers(model, tokenizer, [lessons.item(row)[0] for row in rows])
+    random = Rng(0).for_("taste", split).numpy()
+    lengths = random.integers(1, LONGEST_HISTORY + 1, size=TASTES).tolist()
+    histories = [lessons.history(length, random) for length in lengths]
+    liked = answers(model, tokenizer, [lessons.taste(history)[0] for history in histories])
+    return {
+        "attribute_recall": round(attribute_recall(told, [lessons.keywords[row] for row in rows]), 4),
+        "malformed": round(malformed([*told, *liked]), 4),
+        "taste_recall": round(taste_recall(liked, [lessons.liked(history) for history in histories]), 4),
+    }
+
+
+def attribute_recall(answers: Sequence[str], wanted: Sequence[Sequence[str]]) -> float:
+    """Share of the ``wanted`` keywords, over all items, that stand among those of the answer."""
+    right = total = 0
+    for answer, keywords in zip(answers, wanted, strict=True):
+        got = _lower(answer)
+        right += sum(word.lower() in got for word in keywords)
+        total += len(keywords)
+    return right / total
+
+
+def malformed(answers: Sequence[str]) -> float:
+    """Share of answers that ``parse_keywords`` refuses."""
+    return float(np.mean([parse_keywords(answer) is None for answer in answers]))
+
+
+def taste_recall(answers: Sequence[str], wanted: Sequence[Sequence[set[str]]]) -> float:
+    """Share of the ``wanted`` sets, over all histories, of which the answer names a keyword."""
+    right = [
+        not {word.lower() for word in one}.isdisjoint(_lower(answer))
+        for answer, sets in zip(answers, wanted, strict=True)
+        for one in sets
+    ]
+    return float(np.mean(right))
+
+
+def _lower(answer: str) -> set[str]:
+    return {word.lower() for word in parse_keywords(answer) or []}
+
+
+def _texts(lessons: Lessons, rng: Rng) -> list[str]:
+    """What the tokenizer learns its words from: every item once, and some histories."""
+    random = rng.numpy()
+    items = [" ".join(lessons.item(row)) for row in lessons.rows.tolist()]
+    return items + [" ".join(lessons.taste(lessons.history(3, random))) for _ in range(100)]

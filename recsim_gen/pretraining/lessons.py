@@ -1,0 +1,109 @@
+"""What a language model of the family is taught: prompts with right answers, from a catalogue."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from recsim_gen.pretraining.prompts import keywords_line, keywords_prompt, taste_prompt
+from recsim_gen.pretraining.source import PretrainingSource
+from recsim_gen.pretraining.wordings import item_keywords
+
+LONGEST_HISTORY = 20
+LIKED = 0.6  # share of a history's items that have one of its two favourite keywords
+TASTE_KEYWORDS = 5  # of a catalogue whose keywords have no fixed order
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """Prompts and right answers from the rows (m,) of a source that may be used."""
+
+    source: PretrainingSource
+    rows: np.ndarray
+
+    @cached_property
+    def keywords(self) -> list[list[str]]:
+        """Keywords of every row of the source."""
+        return item_keywords(self.source)
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the k-th keyword of every item names the same attribute."""
+        return self.source.attributes is not None
+
+    @cached_property
+    def _rows_of(self) -> dict[str, np.ndarray]:
+        found: dict[str, list[int]] = {}
+        for row in self.rows.tolist():
+            for word in dict.fromkeys(self.keywords[row]):
+                found.setdefault(word, []).append(row)
+        return {word: np.array(rows) for word, rows in found.items()}
+
+    def item(self, row: int) -> tuple[str, str]:
+        """p_k of a row, and its answer."""
+        prompt = keywords_prompt(self.source.titles[row], self.source.captions[row])
+        return prompt, keywords_line(self.keywords[row])
+
+    def taste(self, history: Sequence[int]) -> tuple[str, str]:
+        """p_g of a history of rows, oldest first, and its answer."""
+        chosen = [self.keywords[row] for row in history]
+        return taste_prompt(chosen), keywords_line(favourites(chosen, aligned=self.aligned))
+
+    def history(self, length: int, random: np.random.Generator) -> list[int]:
+        """Rows that somebody might choose who likes two keywords of some item."""
+        words = self.keywords[random.choice(self.rows)]
+        liked = random.choice(words, size=2).tolist() if words else []
+        pools = [self._rows_of[word] for word in liked] or [self.rows]
+        return [
+            int(random.choice(pools[random.integers(len(pools))] if random.random() < LIKED else self.rows))
+            for _ in range(length)
+        ]
+
+    def liked(self, history: Sequence[int]) -> list[set[str]]:
+        """What an answer to p_g of this history must name: of each set one keyword."""
+        return equally_liked([self.keywords[row] for row in history], aligned=self.aligned)
+
+
+def favourites(keywords_by_item: Sequence[Sequence[str]], *, aligned: bool) -> list[str]:
+    """The most frequent keywords of several items, oldest first; among equals the latest.
+
+    ``aligned``: the k-th keyword of every item names the same attribute, and the k-th answer is the
+    most frequent of these that is not among the answers yet; else the 5 most frequent of all.
+    """
+    if not aligned:
+        return _by_frequency(_flat(keywords_by_item))[:TASTE_KEYWORDS]
+    told: list[str] = []
+    for column in zip(*keywords_by_item, strict=True):
+        told += _by_frequency([word for word in column if word not in told])[:1]
+    return told
+
+
+def equally_liked(keywords_by_item: Sequence[Sequence[str]], *, aligned: bool) -> list[set[str]]:
+    """For each of the ``favourites`` the keywords that are as frequent, itself among them.
+
+    ``aligned``: one set for each attribute.
+    """
+    if aligned:
+        return [_as_frequent(Counter(column)) for column in zip(*keywords_by_item, strict=True)]
+    counts = Counter(_flat(keywords_by_item))
+    best = favourites(keywords_by_item, aligned=False)
+    return [{word for word, count in counts.items() if count == counts[one]} for one in best]
+
+
+def _as_frequent(counts: Counter[str]) -> set[str]:
+    return {word for word, count in counts.items() if count == max(counts.values())}
+
+
+def _flat(keywords_by_item: Sequence[Sequence[str]]) -> list[str]:
+    return [word for keywords in keywords_by_item for word in keywords]
+
+
+def _by_frequency(words: Sequence[str]) -> list[str]:
+    """Each word once: the most frequent first, among equals the latest."""
+    latest = {word: place for place, word in enumerate(words)}
+    counts = Counter(words)
+    return sorted(counts, key=lambda word: (-counts[word], -latest[word]))
