@@ -32,6 +32,7 @@ DATASETS = {
     "pog": "recsim_gen.datasets.pog:load",
     "ser30k": "recsim_gen.datasets.ser30k:load",
     "flickr-aes": "recsim_gen.datasets.flickr_aes:load",
+    "gallery": "recsim_gen.datasets.gallery:load",
 }
 
 ENCODERS = {

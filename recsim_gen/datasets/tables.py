@@ -148,6 +148,11 @@ def read_table(
     return table
 
 
+def column_names(path: str | Path) -> list[str]:
+    """The header line of a CSV file, spaces around names removed. Raises DataError as ``read_table``."""
+    return [name.strip() for name in _header(Path(path), ",", quoted=True)]
+
+
 def natural_places(ids: np.ndarray) -> np.ndarray:
     """(n,) int64 place of each id, short before long, then by letters: whole numbers by value."""
     place = np.empty(len(ids), dtype=np.int64)

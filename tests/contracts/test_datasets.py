@@ -125,3 +125,10 @@ class TestFlickrAes(Published):
         ratings = "\n".join(["worker, imagePair, score", *rows])
         (folder / "FLICKR-AES_image_labeled_by_each_worker.csv").write_text(ratings)
         (folder / "FLICKR-AES_image_score.txt").write_text("\n".join(f"p{i}.jpg 0.5" for i in range(30)))
+
+
+class TestGallery(Published):
+    spec = "gallery"
+
+    def write(self, folder):
+        pictures(folder, [f"cats/cat{c}/{k}.png" for c in range(5) for k in range(5)])

@@ -1,0 +1,146 @@
+"""Identity galleries: real pictures of known species, car models, animals, or any folder of identities.
+
+What a generated picture is held against when the question is whose it is (Kilrain et al.,
+"Finer-Personalization Rank"). Read are: the layout of CUB-200-2011 (``images.txt``,
+``image_class_labels.txt``, ``classes.txt``, ``images/``); a CSV of pictures with their identity, as
+re-identification sets have; and a folder or tar ``[<group>/]<identity>/<picture>``, as Stanford Cars
+is unpacked. An identity is also a user who "chose" its pictures, so that a gallery is a dataset: the
+last picture of each identity is the reference of an episode, the others its history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.registry import did_you_mean
+from recsim_gen.core.types import Catalog, Dataset, Interactions
+from recsim_gen.datasets.gallery_layouts import Pictured, read_layout
+from recsim_gen.datasets.images import Pictures
+from recsim_gen.datasets.splits import leave_last_out
+from recsim_gen.simulation.episodes import test_episodes
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery(Dataset):
+    """Pictures of identities in groups; every row has a picture, read lazily.
+
+    ``identity`` (n,) str, the categories of the catalogue, each of one group; ``group`` (n,) str. Ids
+    of items are the pictures' paths inside the gallery, in order.
+    """
+
+    group: np.ndarray = field(kw_only=True)
+
+    @property
+    def identity(self) -> np.ndarray:
+        """(n,) str: whom each picture shows."""
+        return self.catalog.categories
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """{group: {identity: pictures}}, largest identity first, equal ones by name."""
+        names, first, counts = np.unique(self.identity, return_index=True, return_counts=True)
+        found: dict[str, dict[str, int]] = {str(group): {} for group in np.unique(self.group)}
+        for k in np.lexsort((names, -counts)).tolist():
+            found[str(self.group[first[k]])][str(names[k])] = int(counts[k])
+        return found
+
+    def only(
+        self,
+        groups: Sequence[str] = (),
+        *,
+        identities: int | None = None,
+        images: int | None = None,
+        rng: Rng | None = None,
+    ) -> Gallery:
+        """A smaller gallery: of these groups (none: all), of each the largest ``identities``, with at
+        most ``images`` pictures each, the first or, with ``rng``, random ones.
+
+        The published ones: CUB wren, tern and sparrow with 5 and 10; Cars 15 and 10; re-identification
+        10 and 15. Raises DataError for a group that is not there.
+        """
+        counts = self.counts
+        for name in groups:
+            if name not in counts:
+                raise DataError(f"no group {name!r}.{did_you_mean(name, counts)}")
+        chosen = {i for g in groups or counts for i in list(counts[g])[:identities]}
+        keep = np.isin(self.identity, list(chosen))
+        if images is not None:
+            _, code = np.unique(self.identity, return_inverse=True)
+            key = np.arange(len(code), dtype=np.float64)
+            if rng is not None:
+                key = rng.for_("gallery").numpy().random(len(code))
+            order = np.lexsort((key, code))
+            size = np.bincount(code)
+            place = np.empty(len(code), dtype=np.int64)
+            place[order] = np.arange(len(code)) - (np.cumsum(size) - size)[code[order]]
+            keep &= place < images
+        return self._rows(np.flatnonzero(keep))
+
+    def _rows(self, rows: np.ndarray) -> Gallery:
+        pictures = self.catalog.images
+        if not isinstance(pictures, Pictures):  # made from ``_gallery``, it always is
+            raise DataError("a gallery of picture files is wanted")
+        members = tuple(pictures.member(row) for row in rows.tolist())
+        picked = Pictured(members, self.identity[rows], self.group[rows], ())
+        note = f"{len(rows):,} of {len(self.catalog):,} pictures taken"
+        return _gallery(self.name, picked, (*self.notes, note))
+
+
+def load(path: str | Path) -> Gallery:
+    """The gallery in a folder, a tar or a CSV file; see the module for the layouts.
+
+    A CSV has a header with ``file`` (or path, image, filename), ``identity`` (or individual, label,
+    class, name) and perhaps ``group`` (or species, dataset); paths are relative to its folder. Pictures
+    that a list names and that do not exist are left out and counted. Raises DataError for a bad row, a
+    path out of the folder, one picture twice, and where nothing is found.
+    """
+    pictured = _one_group_each(read_layout(Path(path)))
+    groups, identities = np.unique(pictured.group), np.unique(pictured.identity)
+    counted = (
+        f"{len(pictured.members):,} pictures of {len(identities):,} identities in {len(groups):,} groups"
+    )
+    return _gallery("gallery", pictured, (counted, *pictured.notes))
+
+
+def _one_group_each(pictured: Pictured) -> Pictured:
+    """Identities of equal name in different groups told apart: ``"left (cats)"``, ``"left (dogs)"``."""
+    pairs = np.unique(np.stack([pictured.identity, pictured.group]), axis=1)
+    names, counts = np.unique(pairs[0], return_counts=True)
+    shared = np.isin(pictured.identity, names[counts > 1])
+    if not shared.any():
+        return pictured
+    apart = [f"{i} ({g})" for i, g in zip(pictured.identity.tolist(), pictured.group.tolist(), strict=True)]
+    return replace(pictured, identity=np.where(shared, apart, pictured.identity))
+
+
+def _gallery(name: str, pictured: Pictured, notes: tuple[str, ...]) -> Gallery:
+    order = np.argsort(np.array([member.stem for member in pictured.members], dtype=str), kind="stable")
+    members = [pictured.members[k] for k in order.tolist()]
+    ids = np.array([member.stem for member in members], dtype=str)
+    identity, group = pictured.identity[order], pictured.group[order]
+    names, user = np.unique(identity, return_inverse=True)
+    place = np.arange(len(ids))
+    interactions = Interactions(
+        user, place, place, np.ones(len(ids)), leave_last_out(user, place), names, len(ids)
+    )
+    return Gallery(
+        name=name,
+        catalog=Catalog(
+            item_ids=ids,
+            titles=ids,
+            captions=np.char.add("a picture of ", np.char.replace(identity, "_", " ")),
+            categories=identity,
+            images=Pictures(members, ids),
+        ),
+        interactions=interactions,
+        episodes=test_episodes(interactions, names),
+        encoders={"image": "efficientnet-lite0", "text": "minilm"},
+        notes=notes,
+        group=group,
+    )
