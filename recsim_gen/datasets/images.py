@@ -1,4 +1,4 @@
-"""Pictures of a catalogue, read lazily from a folder or a tar; nothing is extracted.
+"""Pictures of a catalogue, read lazily from a folder or a tar; members are never extracted.
 
 Downloads are not trusted: names must stay inside the folder or archive, links and devices are
 refused, and a picture is decoded within limits of bytes and pixels.
@@ -11,6 +11,7 @@ import io
 import os
 import struct
 import tarfile
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.store import cached_array, fingerprint
+from recsim_gen.datasets.archives import is_gzip, unpacked
 from recsim_gen.datasets.recent import Recent
 
 if TYPE_CHECKING:
@@ -147,24 +149,26 @@ class Pictures:
 
 
 def open_pictures(path: str | Path, item_ids: np.ndarray) -> Pictures:
-    """Pictures in a folder (with its subfolders) or an uncompressed tar, named ``<item id>.<suffix>``.
+    """Pictures in a folder (with its subfolders) or a tar, named ``<item id>.<suffix>``.
 
-    ``item_ids`` (n,) str. Raises DataError for what is neither, for an archive that is cut off or
-    compressed, and for members that leave it.
+    ``item_ids`` (n,) str. A ``.tar.gz`` is unpacked once, see ``archives``. Raises DataError for what
+    is neither, for an archive that is cut off or compressed otherwise, and for members that leave it.
     """
     return Pictures(list_members(path), item_ids)
 
 
 def list_members(path: str | Path) -> list[Member]:
-    """The picture files in a folder (with its subfolders) or an uncompressed tar; none is read.
+    """The picture files in a folder (with its subfolders) or a tar; none is read.
 
     Raises DataError as ``open_pictures`` does.
     """
     path = Path(path)
     if path.is_dir():
         return list(_folder_members(path))
+    if path.is_file() and is_gzip(path):
+        return list(_tar_members(unpacked(path, lambda tar: deque(_tar_members(tar, path), 0)), path))
     if path.is_file():
-        return list(_tar_members(path))
+        return list(_tar_members(path, path))
     raise DataError(
         "a folder or tar of pictures is wanted, got nothing", file=path, remedy="Correct the path"
     )
@@ -241,30 +245,33 @@ def _folder_members(folder: Path) -> Iterator[Member]:
                 yield Member(Path(entry.path), entry.path, stem, 0, entry.stat().st_size, inside)
 
 
-def _tar_members(path: Path) -> Iterator[Member]:
-    """Members of a tar that ends as a tar must; offsets only, no data is read."""
+def _tar_members(path: Path, named: Path) -> Iterator[Member]:
+    """Members of a tar that ends as a tar must; offsets only, no data is read.
+
+    ``named`` is how people know it.
+    """
     length = path.stat().st_size
     end = 0
     try:
         with tarfile.open(path, "r:") as archive:
             for info in archive:
-                _check_inside(info, path)
+                _check_inside(info, named)
                 if info.offset < end or info.size < 0 or info.offset_data + info.size > length:
                     raise DataError(
-                        f"the archive is cut off or broken at {info.name}", file=path, remedy=_AGAIN
+                        f"the archive is cut off or broken at {info.name}", file=named, remedy=_AGAIN
                     )
                 end = info.offset_data + -(-info.size // _BLOCK) * _BLOCK
                 name = PurePosixPath(info.name)
                 if info.isreg() and name.suffix.lower() in SUFFIXES:
-                    shown = f"{path}:{name}"
+                    shown = f"{named}:{name}"
                     yield Member(path, shown, name.stem, info.offset_data, info.size, name.parent.parts)
-    except tarfile.ReadError as error:
-        raise _not_a_tar(path, error) from error
+    except (tarfile.ReadError, ValueError, OverflowError, MemoryError) as error:  # sizes that headers claim
+        raise _not_a_tar(path, named, error) from error
     # A tar ends in blocks of zeros. tarfile itself takes any broken header for the end.
     with path.open("rb") as f:
         f.seek(end)
         if f.read(_BLOCK) != bytes(_BLOCK):
-            raise DataError("the archive is cut off: its end mark is missing", file=path, remedy=_AGAIN)
+            raise DataError("the archive is cut off: its end mark is missing", file=named, remedy=_AGAIN)
 
 
 def _check_inside(info: tarfile.TarInfo, path: Path) -> None:
@@ -282,16 +289,14 @@ def _check_inside(info: tarfile.TarInfo, path: Path) -> None:
         )
 
 
-def _not_a_tar(path: Path, error: tarfile.ReadError) -> DataError:
+def _not_a_tar(path: Path, named: Path, error: Exception) -> DataError:
     with path.open("rb") as f:
         start = f.read(_BLOCK)
     if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
-        problem, remedy = (
-            "an uncompressed tar is wanted, got a compressed file",
-            "Unpack it, e.g. with gunzip",
-        )
+        problem = "a plain tar or one packed by gzip is wanted, got another compression"
+        remedy = "Unpack it"
     elif start[257:262] == b"ustar":  # it begins as a tar does
         problem, remedy = f"the archive is cut off ({error})", _AGAIN
     else:
         problem, remedy = f"a tar or a folder of pictures is wanted ({error})", _AGAIN
-    return DataError(problem, file=path, remedy=remedy)
+    return DataError(problem, file=named, remedy=remedy)

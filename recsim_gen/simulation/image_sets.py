@@ -1,6 +1,6 @@
 """Images that a person brings from anywhere: which item each shows, and who is asked about it.
 
-In a folder or an uncompressed tar:
+In a folder or a tar (plain or ``.tar.gz``):
 
 - ``<item id>.png``: asked of every user whose test reference the item is;
 - ``<user id>/<item id>.png``: asked of that user alone.

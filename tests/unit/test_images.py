@@ -270,10 +270,11 @@ def test_two_pictures_of_one_item_are_refused(tmp_path):
     )
 
 
-def test_a_compressed_tar_says_so(tmp_path):
-    path = tar(tmp_path, PICTURES, "pics.tar.gz", "w:gz")
+@pytest.mark.parametrize("mode", ["w:xz", "w:bz2"])
+def test_a_tar_compressed_otherwise_says_so(tmp_path, mode):
+    path = tar(tmp_path, PICTURES, "pics.tar.z", mode)
     assert refusal(open_pictures, path, IDS) == (
-        f"{path}: an uncompressed tar is wanted, got a compressed file. Unpack it, e.g. with gunzip"
+        f"{path}: a plain tar or one packed by gzip is wanted, got another compression. Unpack it"
     )
 
 
