@@ -34,6 +34,7 @@ PATCH, WIDTH, PROJECTION = 8, 128, 128
 TEXT_LAYERS, IMAGE_LAYERS = 2, 3
 COLDEST = float(np.log(100))  # CLIP: the learned temperature does not fall below 1/100
 MEASURED = 2000  # pictures of the train split that mean and deviation of pixels are taken from
+AMONG = 1000  # held-out pictures at most that one is to be found among
 
 
 def pretrain(
@@ -169,11 +170,11 @@ def save(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer, processor: CL
 
 
 def unique_captions(source: PretrainingSource, split: str = "test") -> tuple[np.ndarray, list[str]]:
-    """Rows of a split and their captions, those dropped whose caption another row has too."""
+    """At most 1,000 rows of a split and their captions, those dropped whose caption another row has."""
     sentences = np.array(item_sentences(source))
     rows = source.rows(split)
     _, first, counts = np.unique(sentences[rows], return_index=True, return_counts=True)
-    once = np.sort(first[counts == 1])
+    once = np.sort(first[counts == 1])[:AMONG]
     return rows[once], sentences[rows[once]].tolist()
 
 

@@ -32,7 +32,7 @@ SCHEDULE = Schedule(steps=1500, lr=2e-3, warmup=50, weight_decay=0.05)
 BATCH = 16  # of each of the two prompts
 LAYERS, WIDTH, HEADS, FEED_FORWARD = 4, 192, 6, 512
 LONGEST_ANSWER = 64
-TASTES = 200  # histories of held-out items that answers to p_g are measured on
+MEASURED, TASTES = 1000, 200  # held-out items and histories of them that answers are measured on
 
 
 def pretrain(
@@ -151,7 +151,7 @@ def measure(
     source: PretrainingSource,
     split: str = "test",
 ) -> dict[str, float]:
-    """How well both prompts are answered for the items of a split.
+    """How well both prompts are answered for the items of a split, the first 1,000 of it.
 
     ``attribute_recall``: share of the items' keywords (Boutique: the attributes that the caption
     names) among those of the answers to p_k. ``malformed``: share of answers, to either prompt,
@@ -159,7 +159,7 @@ def measure(
     rightly, on 200 histories of up to 20 items of the split; among equally frequent values any is right.
     """
     lessons = Lessons(source, source.rows(split))
-    rows = lessons.rows.tolist()
+    rows = lessons.rows[:MEASURED].tolist()
     told = answers(model, tokenizer, [lessons.item(row)[0] for row in rows])
     random = Rng(0).for_("taste", split).numpy()
     lengths = random.integers(1, LONGEST_HISTORY + 1, size=TASTES).tolist()

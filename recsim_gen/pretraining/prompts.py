@@ -11,12 +11,13 @@ import re
 from collections.abc import Sequence
 
 MOST_WORDS, MOST_KEYWORDS = 5, 20  # of a keyword; of an answer
+LONGEST_TEXT = 60  # words of a title or caption; what comes after is cut
 
 _NUMBER = re.compile(r"^\s*(?:\d+\s*[.):]|[-*•])\s+")
 
 
 def keywords_prompt(title: str, caption: str) -> str:
-    """p_k: asks for the keywords of one item."""
+    """p_k: asks for the keywords of one item, of each text the first 60 words."""
     return (
         "Describe the product in keywords, separated by commas.\n"
         f"Title: {_one_line(title)}\n"
@@ -59,4 +60,4 @@ def parse_keywords(answer: str) -> list[str] | None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.split()[:LONGEST_TEXT])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from recsim_gen.encoders.weights import no_bars
+
 
 def save_at_half(model: Any, folder: Path) -> None:
     """``save_pretrained`` with weights of 16 bits under a config that says float32.
@@ -13,7 +15,9 @@ def save_at_half(model: Any, folder: Path) -> None:
     measured after this is what was kept.
     """
     import torch
+    import transformers
 
-    model.half().save_pretrained(folder)
+    with no_bars(transformers):
+        model.half().save_pretrained(folder)
     model.float().config.dtype = torch.float32
     model.config.save_pretrained(folder)
