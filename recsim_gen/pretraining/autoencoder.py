@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_gen.core.randomness import Rng
-from recsim_gen.core.store import atomic
+from recsim_gen.core.store import atomic, fingerprint
 from recsim_gen.pretraining.training import Schedule, fit, seeded
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 FOLDER = "vae"
 CHANNELS = (16, 32, 48, 64)
 LATENT_CHANNELS = 8
-SCHEDULE = Schedule(steps=9000, lr=1.5e-3, warmup=50, weight_decay=0.01)
+GROUPS = 2  # of the norms; with one channel to a group they would take the colour of a plain picture away
+SCHEDULE = Schedule(steps=14_000, lr=1.5e-3, warmup=50, weight_decay=0.01)
 BATCH = 8
 KL_WEIGHT = 1e-5
 MEASURED = 2000  # pictures of the train split that the scale of the latents is taken from
@@ -51,7 +52,7 @@ def pretrain(
         loss,
         schedule,
         output=output,
-        data=source.fingerprint,
+        data=fingerprint(source.fingerprint, BATCH, GROUPS),
         rng=rng,
         minutes=minutes,
         tracker=tracker,
@@ -77,7 +78,7 @@ def new_autoencoder(rng: Rng) -> Any:
             layers_per_block=1,
             latent_channels=LATENT_CHANNELS,
             mid_block_add_attention=False,
-            norm_num_groups=16,
+            norm_num_groups=GROUPS,
             sample_size=64,
         )
 
