@@ -37,13 +37,14 @@ parameter                         command line                    file
 ``verify: bool = True``           ``--no-verify``                 ``verify: false``
 ``settings: dict[str, Any]``      ``--settings.epochs 50``        ``settings: {epochs: 50}``
 ``micro: MicroConfig`` dataclass  ``--micro.k 20``                ``micro: {k: 20}``
+``from_: str``                    ``--from NAME``                 ``from: NAME``
 ================================  ==============================  ======================
 
 Precedence: command line > file (a later file over an earlier one) > defaults. This holds for each
 entry of ``settings`` too, whose values are read as YAML (50 is a number, [1, 2] a list); deeper
 nesting goes into the file. The options know nothing of the keys that ``settings`` may hold, so pass
 it to ``registry.with_settings(MicroConfig, settings or {})``, which refuses an unknown one. Do that
-first in ``main``, before any data is read.
+first in ``main``, before any data is read. A command of several actions: see ``actions``.
 """
 
 from __future__ import annotations
@@ -55,9 +56,10 @@ import sys
 import textwrap
 import warnings
 from argparse import SUPPRESS, ArgumentError, HelpFormatter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
+from recsim_gen.core.actions import chosen, option, plain_name, program
 from recsim_gen.core.errors import RecsimError, SettingError
 from recsim_gen.core.progress import quietly
 from recsim_gen.core.registry import did_you_mean
@@ -70,27 +72,33 @@ _UNKNOWN_KEY = re.compile(r"(?:Group '([^']+)' does not accept o|O)ption '([^']+
 _NO_CHOICE = re.compile(r'key "([^"]+)"[^\n]*\s+Expected a (?:typing\.)?Literal\[(.+)\]\. Got value: (.+)')
 
 
-def run(main: Callable[..., Any], argv: Sequence[str] | None = None) -> int:
+def run(
+    main: Callable[..., Any] | Mapping[str, Callable[..., Any]], argv: Sequence[str] | None = None
+) -> int:
     """Run a command with these arguments (default: those of the process); give its exit code.
 
-    0: done. 2: an error that the reader can act on, told on standard error without a traceback.
+    ``main`` is one function, or several by name (see ``actions``). 0: done, unless it returns a code
+    of its own. 2: an error that the reader can act on, told on standard error without a traceback.
     130: interrupted. Any other exception is a defect of ours and keeps its traceback.
     """
     # Threads that spin while they wait make a busy machine several times slower; read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        values = parse(main, sys.argv[1:] if argv is None else argv)
+        argv = sys.argv[1:] if argv is None else argv
+        if isinstance(main, Mapping):
+            main, argv = chosen(main, argv)
+        values = parse(main, argv)
         with quietly(bool(values.get("quiet", False))), warnings.catch_warnings():
             for kind in (FutureWarning, DeprecationWarning):  # of libraries, to their developers
                 warnings.simplefilter("ignore", kind)
-            main(**values)
+            code = main(**values)
     except RecsimError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; start the same command again to go on\n")
         return 130
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def parse(main: Callable[..., Any], argv: Sequence[str]) -> dict[str, Any]:
@@ -106,10 +114,8 @@ def parse(main: Callable[..., Any], argv: Sequence[str]) -> dict[str, Any]:
         raise SettingError(_explain(str(error), parser, files)) from error
     values = parser.instantiate(given).as_dict()
     types = get_type_hints(main)
-    return {
-        name: tuple(values[name]) if get_origin(types[name]) is tuple else values[name]
-        for name in inspect.signature(main).parameters
-    }
+    found = {name: values[plain_name(name)] for name in inspect.signature(main).parameters}
+    return {name: tuple(v) if get_origin(types[name]) is tuple else v for name, v in found.items()}
 
 
 def make_parser(main: Callable[..., Any]) -> ArgumentParser:
@@ -125,7 +131,7 @@ def make_parser(main: Callable[..., Any]) -> ArgumentParser:
     help_of = {p.arg_name: " ".join((p.description or "").split()) for p in doc.params}
     types = get_type_hints(main)
     parser = ArgumentParser(
-        prog=f"python -m {_module_name(main)}",
+        prog=program(main),
         description="\n\n".join(filter(None, [doc.short_description, doc.long_description])),
         exit_on_error=False,
         allow_abbrev=False,
@@ -140,8 +146,7 @@ def make_parser(main: Callable[..., Any]) -> ArgumentParser:
     for name, parameter in inspect.signature(main).parameters.items():
         if name not in types or parameter.default is parameter.empty or not help_of.get(name):
             raise TypeError(f"{main.__module__}.main: {name} needs a type, a default and a description")
-        option = "--" + name.replace("_", "-")
-        parser.add_argument(option, help=help_of[name], **_how(types[name], parameter.default))
+        parser.add_argument(option(name), help=help_of[name], **_how(types[name], parameter.default))
     return parser
 
 
@@ -171,26 +176,21 @@ def _how(hint: Any, default: Any) -> dict[str, Any]:
     return {"default": default, "type": hint}
 
 
-def _module_name(main: Callable[..., Any]) -> str:
-    spec = getattr(sys.modules.get(main.__module__), "__spec__", None)
-    return main.__module__ if spec is None else spec.name
-
-
 def _joined(argv: Sequence[str], main: Callable[..., Any]) -> list[str]:
     """``--seeds 0 --seeds 1`` as ``--seeds 0 1``: argparse would keep the last alone, without a word."""
-    several = {"--" + n.replace("_", "-") for n, t in get_type_hints(main).items() if get_origin(t) is tuple}
+    several = {option(n) for n, t in get_type_hints(main).items() if get_origin(t) is tuple}
     values: dict[str, list[str]] = {}
     rest: list[str] = []
     bucket = rest
     for word in argv:
-        option, equals, value = word.partition("=")
-        if option in several:
-            bucket = values.setdefault(option, [])
+        name, equals, value = word.partition("=")
+        if name in several:
+            bucket = values.setdefault(name, [])
             bucket += [value] if equals else []
         else:
             bucket = rest if word.startswith("--") else bucket
             bucket.append(word)
-    return rest + [word for option, given in values.items() for word in (option, *given)]
+    return rest + [word for name, given in values.items() for word in (name, *given)]
 
 
 def _files_first(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -18,12 +18,13 @@ def report(
     draw: Callable[[], Sequence[Path]] | None = None,
     metrics: Sequence[str] | None = None,
     digits: int = 3,
+    tall: bool = False,
 ) -> None:
     """Write ``results.json`` into ``output``, draw, log both to ``tracker``, print the table.
 
     In this order, so that no figure and no tracker that fails costs a number. ``draw`` makes the
-    figures and gives their paths, of which the first is told to the reader; ``metrics`` and ``digits``
-    as in `print_table`.
+    figures and gives their paths, of which the first is told to the reader; ``metrics``,
+    ``digits`` and ``tall`` as in `print_table`.
     """
     path = results.write(output)
     figures = draw() if draw else ()
@@ -32,4 +33,4 @@ def report(
     if figures:
         paths["figure"] = figures[0]
     paths["MLflow"] = ui_command(tracker.uri)
-    print_table(results, metrics=metrics, paths=paths, digits=digits)
+    print_table(results, metrics=metrics, paths=paths, digits=digits, tall=tall)

@@ -82,11 +82,14 @@ def by_variant(results: Results, metrics: Sequence[str]) -> dict[str, dict[str, 
     return found
 
 
-def table(results: Results, *, metrics: Sequence[str] | None = None, digits: int = 3) -> str:
+def table(
+    results: Results, *, metrics: Sequence[str] | None = None, digits: int = 3, tall: bool = False
+) -> str:
     """Variants as rows, metrics as columns, cells like ``0.140 [0.121, 0.160]``.
 
     ``metrics`` chooses and orders the columns (default: all, in the order of the rows); rows of others
-    are as if they were not there. Raises DataError for a metric that has no row.
+    are as if they were not there. ``tall``: metrics as rows, without ``n``, for many of them. Raises
+    DataError for a metric that has no row.
     """
     from tabulate import tabulate
 
@@ -105,7 +108,12 @@ def table(results: Results, *, metrics: Sequence[str] | None = None, digits: int
         n = rows["n"].dropna().unique()
         count = "–".join(f"{x:.0f}" for x in sorted({n.min(), n.max()})) if len(n) else ""
         lines.append([*map(str, key), *(cells.get(c, "") for c in columns), count])
-    return tabulate(lines, headers=[*keys, *columns, "n"], tablefmt="github", disable_numparse=True)
+    lines.insert(0, [*keys, *columns, "n"])
+    if tall:
+        lines = [list(line) for line in zip(*lines, strict=True)][:-1]
+        lines[0][0] = "metric"
+    align = ["left", *["right"] * (len(lines[0]) - 1)] if tall else None
+    return tabulate(lines, headers="firstrow", tablefmt="github", disable_numparse=True, colalign=align)
 
 
 def print_table(
@@ -114,15 +122,17 @@ def print_table(
     paths: Mapping[str, str | Path] | None = None,
     metrics: Sequence[str] | None = None,
     digits: int = 3,
+    tall: bool = False,
     file: TextIO | None = None,
 ) -> None:
     """Write the table, the verdicts, the notes, and where to look further (``{what: where}``).
 
     Under ``--quiet`` the table and the paths only. Goes to standard output unless ``file`` is given.
     """
-    lines = [table(results, metrics=metrics, digits=digits)]
+    lines = [table(results, metrics=metrics, digits=digits, tall=tall)]
     if not is_quiet():
-        lines.insert(0, "Value [95% interval], pooled over seeds.\n")
+        if any(row["low"] is not None or row["seed"] is not None for row in results.rows):
+            lines.insert(0, "Value [95% interval], pooled over seeds.\n")
         if results.verdicts:
             lines += ["", *(f"{name}: {text}" for name, text in results.verdicts.items())]
         if results.notes:
@@ -137,5 +147,6 @@ def _cell(row: Mapping[Any, Any], digits: int) -> str:
     value, low, high = (row[key] for key in ("value", "low", "high"))
     if math.isnan(value):
         return "n/a"
-    interval = "" if math.isnan(low + high) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{value:.{digits}f}{interval}"
+    how = f".{digits}f" if digits else ",.0f"
+    interval = "" if math.isnan(low + high) else f" [{low:{how}}, {high:{how}}]"
+    return f"{value:{how}}{interval}"

@@ -186,6 +186,22 @@ def test_judges_and_scopes_get_rows_of_their_own():
     ]
 
 
+def test_many_counts_stand_below_each_other():
+    r = Results("c", {})
+    for variant, counts in {"here": {"items": 12_345, "people": 7}, "published": {"items": 12_000}}.items():
+        for metric, value in counts.items():
+            r.row(variant=variant, metric=metric, value=value)
+    assert table(r, digits=0, tall=True).splitlines() == [
+        "| metric   |   here |   published |",
+        "|----------|--------|-------------|",
+        "| items    | 12,345 |      12,000 |",
+        "| people   |      7 |             |",
+    ]
+    told = io.StringIO()
+    print_table(r, tall=True, file=told)
+    assert "interval" not in told.getvalue()
+
+
 def test_unknown_metric_suggests(results):
     with pytest.raises(DataError, match=r"Did you mean 'recall@10'\?"):
         table(results, metrics=["recal@10"])
