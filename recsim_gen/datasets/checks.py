@@ -1,0 +1,219 @@
+"""Whether a dataset can be used: what is in it, what is wrong, and how much memory it takes.
+
+What cannot be opened never comes here: a bad row, an unknown id or a file that is not UTF-8 is
+refused by the loader. What it left out by rule is in the notes of the dataset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.progress import bar
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.types import Catalog, Dataset, ImageReader
+from recsim_gen.datasets.leaks import duplicates, find_leaks
+from recsim_gen.datasets.people import people_of
+
+WIDTHS = {"efficientnet-lite0": 1280, "minilm": 384, "pixels": 384, "words": 512}
+"""Dimensions of the encoders that datasets have by default; any other counts as the widest of them."""
+
+NEIGHBOURS, GRAPHS, EDGE_BYTES = 10, 2, 20  # MICRO: k; from raw and learned features; two int64, a float32
+TOLD = 10  # examples in a note
+_MIB = 2**20
+_NEVER_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What ``examine`` found.
+
+    ``counts`` by name; ``problems``, for which the data cannot be used (none: it can), and
+    ``remarks``, with which it can: sentences.
+    """
+
+    counts: dict[str, int]
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """``"yes"``, or ``"no: "`` and why."""
+        return f"no: {'; '.join(self.problems)}" if self.problems else "yes"
+
+
+def examine(dataset: Dataset, *, sample: int | None = None) -> Examined:
+    """Count and check everything; decodes all pictures, or ``sample`` drawn ones.
+
+    Raises DataError where a picture file cannot be read at all.
+    """
+    catalog = dataset.catalog
+    found, problems = counts(dataset), _lacking(dataset)
+    remarks: list[str] = []
+    for part in (_pictures(catalog, sample), _texts(catalog), _leaks(dataset)):
+        found |= part.counts
+        problems += part.problems
+        remarks += part.remarks
+    return Examined(found | memory(dataset), tuple(problems), tuple(remarks))
+
+
+def _pictures(catalog: Catalog, sample: int | None) -> Examined:
+    if catalog.images is None:
+        return Examined({}, (), ())
+    decoded = decode(catalog.images, sample=sample)
+    equal = duplicates(catalog.images, len(catalog))
+    found = {
+        "pictures decoded": decoded.n,
+        "broken pictures": len(decoded.broken),
+        "groups of equal pictures": len(equal),
+        "MiB of pictures, decoded": ceil(decoded.mean_bytes * int(catalog.images.present.sum()) / _MIB),
+    }
+    broken = [f"{len(decoded.broken):,} pictures cannot be decoded, first {b}" for b in decoded.broken[:1]]
+    same = [_told("byte-identical pictures", [catalog.item_ids[rows] for rows in equal])] if equal else []
+    return Examined(found, tuple(broken), tuple(same))
+
+
+def _texts(catalog: Catalog) -> Examined:
+    garbled = garbled_texts(catalog)
+    found = {
+        "empty captions": int(blank_captions(catalog).sum()),
+        "items with garbled text": int(garbled.sum()),
+    }
+    ids = catalog.item_ids[garbled][:, None]
+    remarks = [_told("text of another encoding, by item", ids)] if garbled.any() else []
+    return Examined(found, (), tuple(remarks))
+
+
+def _leaks(dataset: Dataset) -> Examined:
+    leaks = find_leaks(dataset)
+    found = {
+        "targets in their own history": getattr(dataset, "leaks", 0),
+        "test choices known to the person": leaks.known,
+        "episodes that show the reference": leaks.same_picture,
+        "people in test and elsewhere": leaks.shared_people,
+    }
+    return Examined(found, (), leaks.sentences())
+
+
+def counts(dataset: Dataset) -> dict[str, int]:
+    """How many of what there are, by name; no picture is read."""
+    catalog, chosen = dataset.catalog, dataset.interactions
+    found = {
+        "choices": len(chosen),
+        "people": len(np.unique(people_of(dataset))),
+        "users": chosen.n_users,
+        "episodes": len(dataset.episodes),
+        "items": len(catalog),
+        "items chosen": len(np.unique(chosen.item)),
+        "categories": len(np.unique(catalog.categories)),
+    }
+    if catalog.images is not None:
+        lacking = ~catalog.images.present
+        found |= {
+            "pictures": int((~lacking).sum()),
+            "items without picture": int(lacking.sum()),
+            "choices of items without picture": int(lacking[chosen.item].sum()),
+            "pictures of unknown items": int(getattr(catalog.images, "unmatched", 0)),
+        }
+    return found
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """``n`` pictures tried; ``broken``: what is wrong with each that failed; ``mean_bytes`` as RGB."""
+
+    n: int
+    broken: tuple[str, ...]
+    mean_bytes: float
+
+
+def decode(images: ImageReader, *, sample: int | None = None) -> Decoded:
+    """Decode all pictures that are present, or ``sample`` of them drawn at random."""
+    rows = np.flatnonzero(images.present)
+    if sample is not None and sample < len(rows):
+        rows = np.sort(Rng(0).for_("check").numpy().choice(rows, sample, replace=False))
+    broken, size = [], 0
+    for row in bar(rows.tolist(), "decoding pictures", unit="pictures"):
+        try:
+            picture = images.read(row)
+        except DataError as error:
+            broken.append(str(error))
+            continue
+        size += picture.width * picture.height * 3
+    return Decoded(len(rows), tuple(broken), size / max(len(rows) - len(broken), 1))
+
+
+def blank_captions(catalog: Catalog) -> np.ndarray:
+    """(n,) bool: items whose caption is blank; their title stands for it."""
+    return np.char.str_len(np.char.strip(catalog.captions)) == 0
+
+
+def garbled_texts(catalog: Catalog) -> np.ndarray:
+    """(n,) bool: items whose title or caption was read in an encoding that is not its own.
+
+    That is: it has letters that no text has (control characters, U+FFFD), or is UTF-8 that was taken
+    for Latin-1 ("AmÃ©lie").
+    """
+    return _garbled(catalog.titles) | _garbled(catalog.captions)
+
+
+def _garbled(texts: np.ndarray) -> np.ndarray:
+    unique, where = np.unique(texts, return_inverse=True)
+    return np.array([_is_garbled(text) for text in unique.tolist()], dtype=bool)[where.reshape(-1)]
+
+
+def _is_garbled(text: str) -> bool:
+    if _NEVER_IN_TEXT.search(text):
+        return True
+    if text.isascii():
+        return False
+    try:
+        text.encode("cp1252").decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
+
+
+def memory(dataset: Dataset) -> dict[str, int]:
+    """MiB of the features (n·d float32 a modality) and of MICRO's item graphs, estimated.
+
+    A modality has two graphs of n·k edges, from raw and from learned features; k = 10.
+    """
+    n, widest = len(dataset.catalog), max(WIDTHS.values())
+    width = sum(WIDTHS.get(spec, widest) for spec in dataset.encoders.values())
+    edges = len(dataset.encoders) * GRAPHS * NEIGHBOURS * n
+    return {
+        "MiB of features": ceil(4 * width * n / _MIB),
+        "MiB of item graphs": ceil(EDGE_BYTES * edges / _MIB),
+    }
+
+
+def _lacking(dataset: Dataset) -> list[str]:
+    """What nothing can be done without."""
+    catalog, problems = dataset.catalog, []
+    if not dataset.episodes:
+        problems.append("no episode: nobody has a test choice and a history")
+    problems += [
+        f"no {split} choices"
+        for split in ("train", "valid")
+        if not (dataset.interactions.split == split).any()
+    ]
+    if "image" in dataset.encoders and (catalog.images is None or not catalog.images.present.any()):
+        problems.append("no item has a picture")
+    mute = blank_captions(catalog) & (np.char.str_len(np.char.strip(catalog.titles)) == 0)
+    if "text" in dataset.encoders and mute.any():
+        problems.append(
+            f"{mute.sum():,} items have neither caption nor title, first {catalog.item_ids[mute][0]!r}"
+        )
+    return problems
+
+
+def _told(what: str, groups: Sequence[np.ndarray]) -> str:
+    """``"4 groups of byte-identical pictures: 1 = 2, 5 = 6"``; the first ``TOLD`` of many."""
+    shown = ", ".join(" = ".join(ids.tolist()) for ids in groups[:TOLD])
+    return f"{what}: {shown}" + (f" and {len(groups) - TOLD:,} more" if len(groups) > TOLD else "")
