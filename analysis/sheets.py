@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,46 +11,55 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.store import atomic
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFont
 
 GAP = 10  # pixels between cells
 CAPTION = 30  # pixels below a picture: two lines
+HEADING = 26  # pixels above a row that has a heading
+_TEXT, _MARK, _EMPTY = (60, 60, 66), (214, 92, 16), (236, 236, 240)
 
 
 def contact_sheet(
-    images: Sequence[Image.Image],
+    images: Sequence[Image.Image | None],
     labels: Sequence[str],
     columns: int,
     path: str | Path,
     *,
     side: int = 128,
+    lines: int = 2,
+    headings: Mapping[int, str] | None = None,
+    marked: Collection[int] = (),
     palette: int | None = None,
 ) -> Path:
     """Write a PNG that shows ``images`` row by row, ``columns`` to a row, ``labels`` below them.
 
-    Pictures are fitted into ``side``×``side`` pixels; labels are broken into at most two lines.
-    ``palette`` (up to 256) reduces drawings to so many colours, for a smaller file.
-    Returns the path. Raises SettingError unless there is one label per image and a column at least.
+    Pictures are fitted into ``side``×``side`` pixels; labels are broken into at most ``lines`` lines.
+    Where an image is None stands an empty frame, or nothing if its label is empty too. ``headings``
+    {row of the sheet: what stands above it}; ``marked`` images, by place, have a frame. ``palette``
+    (up to 256) reduces drawings to so many colours, for a smaller file. Returns the path. Raises
+    SettingError unless there is one label per image and a column at least.
     """
-    from PIL import Image, ImageDraw, ImageFont, ImageOps
+    from PIL import Image, ImageDraw
 
     if len(images) != len(labels) or not images:
         raise SettingError(f"want one label per image and an image at least: {len(images)}, {len(labels)}")
     if columns < 1:
         raise SettingError(f"columns must be 1 or more, got {columns}")
+    headings = headings or {}
     rows = -(-len(images) // columns)
-    wide, high = side + GAP, side + CAPTION + GAP
-    sheet = Image.new("RGB", (columns * wide + GAP, rows * high + GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    wide, high = side + GAP, side + lines * CAPTION // 2 + GAP
+    tops = [GAP + row * high + HEADING * sum(r <= row for r in headings) for row in range(rows)]
+    sheet = Image.new("RGB", (columns * wide + GAP, tops[-1] + high), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, heading in headings.items():
+        draw.text((GAP, tops[row] - HEADING + 2), heading, fill=_TEXT, font=_font(15))
     for k, (image, label) in enumerate(zip(images, labels, strict=True)):
-        left, top = GAP + k % columns * wide, GAP + k // columns * high
-        fitted = ImageOps.contain(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
-        sheet.paste(fitted, (left + (side - fitted.width) // 2, top + (side - fitted.height) // 2))
-        middle = (left + side / 2, top + side + 3)
-        text = _two_lines(label, int(side / 6.2))
-        draw.multiline_text(
-            middle, text, fill=(60, 60, 66), font=font, anchor="ma", align="center", spacing=1
-        )
+        left, top = GAP + k % columns * wide, tops[k // columns]
+        if image is not None or label:
+            _cell(sheet, (left, top), side, image, _in_lines(label, int(side / 6.2), lines))
+        if k in marked:
+            frame = (left - 4, top - 4, left + side + 3, top + side + 3)
+            draw.rectangle(frame, outline=_MARK, width=3)
     if palette is not None:
         sheet = sheet.quantize(palette, dither=Image.Dither.NONE)
     path = Path(path)
@@ -58,10 +68,39 @@ def contact_sheet(
     return path
 
 
-def _two_lines(label: str, width: int) -> str:
-    import textwrap
+def _cell(
+    sheet: Image.Image, place: tuple[int, int], side: int, image: Image.Image | None, label: str
+) -> None:
+    """One picture, or an empty frame, with its label."""
+    from PIL import Image, ImageDraw, ImageOps
 
-    return "\n".join(textwrap.wrap(label, width, max_lines=2, placeholder="…"))
+    left, top = place
+    draw = ImageDraw.Draw(sheet)
+    if image is None:
+        draw.rectangle((left, top, left + side - 1, top + side - 1), outline=_EMPTY, width=2)
+        middle = (left + side / 2, top + side / 2)
+        draw.text(middle, "no picture", fill=_TEXT, font=_font(12), anchor="mm")
+    else:
+        fitted = ImageOps.contain(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
+        sheet.paste(fitted, (left + (side - fitted.width) // 2, top + (side - fitted.height) // 2))
+    below = (left + side / 2, top + side + 3)
+    draw.multiline_text(below, label, fill=_TEXT, font=_font(12), anchor="ma", align="center", spacing=1)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
+
+
+def _in_lines(label: str, width: int, lines: int) -> str:
+    """Letters composed: the font has no accents of their own."""
+    import textwrap
+    import unicodedata
+
+    composed = unicodedata.normalize("NFC", label)
+    return "\n".join(textwrap.wrap(composed, width, max_lines=lines, placeholder="…"))
 
 
 def boutique_sheet(path: str | Path, *, seed: int = 0) -> Path:

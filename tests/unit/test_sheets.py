@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.sheets import CAPTION, GAP, boutique_sheet, contact_sheet
+from analysis.sheets import CAPTION, GAP, HEADING, boutique_sheet, contact_sheet
 from recsim_gen.core.errors import SettingError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +23,33 @@ def test_pictures_stand_row_by_row(tmp_path):
         assert tuple(sheet[y, x]) == colour
         below = sheet[y + 21 : y + 20 + CAPTION, x - 20 : x + 20]
         assert below.min() < 128, f"no caption under picture {k}"
+
+
+def test_headings_push_rows_down_and_marks_frame_a_picture(tmp_path):
+    images = [Image.new("RGB", (16, 16), (200, 0, 0)), None, None, Image.new("RGB", (16, 16), (0, 200, 0))]
+    path = contact_sheet(
+        images,
+        ["a", "b", "", "d"],
+        2,
+        tmp_path / "s.png",
+        side=40,
+        lines=4,
+        headings={1: "below"},
+        marked=[3],
+    )
+    sheet = np.asarray(Image.open(path).convert("RGB"))
+    high = 40 + 2 * CAPTION + GAP
+    assert sheet.shape[:2] == (2 * high + HEADING + GAP, 2 * (40 + GAP) + GAP)
+    second = GAP + high + HEADING
+    assert tuple(sheet[GAP + 20, GAP + 20]) == (200, 0, 0)
+    assert tuple(sheet[second + 20, 2 * GAP + 60]) == (0, 200, 0)
+    between = sheet[GAP + high - GAP : second - 4]
+    assert between.min() < 128, "no heading above the second row"
+    frame = sheet[second - 3, 2 * GAP + 60]
+    assert tuple(frame) != (255, 255, 255)
+    assert tuple(sheet[GAP - 3, GAP + 20]) == (255, 255, 255)
+    assert sheet[GAP : GAP + 40, 2 * GAP + 40 :].min() < 128, "an absent picture is said to be absent"
+    assert (sheet[second : second + 40 + CAPTION, GAP : GAP + 30] == 255).all(), "no label: nothing at all"
 
 
 def test_tall_pictures_keep_their_proportions(tmp_path):
