@@ -35,6 +35,12 @@ DATASETS = {
     "gallery": "recsim_gen.datasets.gallery:load",
 }
 
+WRITERS = {
+    "unified": "recsim_gen.datasets.unified_writer:write_unified",
+    "recbole": "recsim_gen.datasets.recbole_writer:write_recbole",
+}
+"""Layouts that a dataset can be written in: ``write(dataset, folder)``, whole or not at all."""
+
 ENCODERS = {
     "pixels": "recsim_gen.encoders.pixels:Pixels",
     "words": "recsim_gen.encoders.words:Words",

@@ -10,14 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = sorted(p.stem for p in (ROOT / "recsim_gen").glob("[a-z]*.py"))
+ACTIONS = {"data": ("check", "show", "convert")}
+COMMANDS = [
+    f"{command} {action}".strip()
+    for command in sorted(p.stem for p in (ROOT / "recsim_gen").glob("[a-z]*.py"))
+    for action in ACTIONS.get(command, ("",))
+]
 
 
 def call(command: str, *argv: str, cwd: Path) -> tuple[subprocess.CompletedProcess[str], float]:
     """The finished process and the CPU seconds it took (what else runs does not count)."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-m", f"recsim_gen.{command}", *argv],
+        [sys.executable, "-m", *f"recsim_gen.{command}".split(), *argv],
         cwd=cwd,
         capture_output=True,
         text=True,
