@@ -161,6 +161,7 @@ def convert(
     _rows(results, "from", counts(dataset))
     for note in write(dataset, output) or ():  # what the layout has no place for
         results.note(note)
+    results.write(output)  # it is ours to replace, even if it cannot be read back
     if to in DATASETS:
         _rows(results, "to", counts(open_data(f"{to}:{output}")))
     for note in dataset.notes:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from recsim_gen.core import results
 from recsim_gen.core.config import run
+from recsim_gen.core.registry import WRITERS
 from recsim_gen.data import check, convert, show
 from recsim_gen.datasets.opening import open_data
 
@@ -71,6 +72,20 @@ def test_convert_replaces_what_it_wrote_and_nothing_else(shop, apart, capsys):
     assert (shop / "shop.inter").exists()
     assert not (shop / "test.json").exists()
     assert results.load(shop).config["to"] == "recbole"
+
+
+def test_what_cannot_be_read_back_is_told_and_can_be_written_again(shop, monkeypatch, capsys):
+    def broken(dataset, folder):
+        folder.mkdir()
+        (folder / "test.json").write_text("[")
+
+    argv = ["convert", "unified:shop", "--to", "unified", "--output", "again", "--quiet"]
+    with monkeypatch.context() as patch:
+        patch.setitem(WRITERS, "unified", f"{__name__}:broken")
+        patch.setitem(globals(), "broken", broken)
+        assert run(ACTIONS, argv) == 2
+    assert "again/test.json" in capsys.readouterr().err
+    assert run(ACTIONS, argv) == 0
 
 
 def test_a_layout_that_is_not_there_suggests(apart, capsys):
