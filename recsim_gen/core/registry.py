@@ -33,11 +33,17 @@ DATASETS = {
     "ser30k": "recsim_gen.datasets.ser30k:load",
     "flickr-aes": "recsim_gen.datasets.flickr_aes:load",
     "gallery": "recsim_gen.datasets.gallery:load",
+    "pmg-movieposter": "recsim_gen.datasets.pmg_movieposter:load",
+    "pmg-pog": "recsim_gen.datasets.pmg_pog:load",
+    "pmg-ser30k": "recsim_gen.datasets.pmg_ser30k:load",
 }
 
 WRITERS = {
     "unified": "recsim_gen.datasets.unified_writer:write_unified",
     "recbole": "recsim_gen.datasets.recbole_writer:write_recbole",
+    "pmg-movieposter": "recsim_gen.datasets.pmg_movieposter_writer:write_pmg_movieposter",
+    "pmg-pog": "recsim_gen.datasets.pmg_pog_writer:write_pmg_pog",
+    "pmg-ser30k": "recsim_gen.datasets.pmg_ser30k_writer:write_pmg_ser30k",
 }
 """Layouts that a dataset can be written in: ``write(dataset, folder)``, whole or not at all."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def load(path: str | Path | None = None, *, sequence_length: int = 20, tail: str
     )
 
 
-def _read(file: Path, **columns: list[str]) -> Table:
+def _read(file: Path, **columns: Any) -> Table:
     return read_table(file, **columns, separator="\t", quoted=False)
 
 

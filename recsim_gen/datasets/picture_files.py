@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,19 +23,22 @@ def write_pictures(images: ImageReader | None, names: dict[int, str], folder: Pa
     return dict(_written(images, rows, names, folder))
 
 
+def picture_file(images: ImageReader, row: int) -> tuple[str, bytes]:
+    """Suffix and bytes of the file of a picture: those it is kept in, or a PNG of its pixels."""
+    if isinstance(images, Pictures):
+        member = images.member(row)
+        return Path(member.name).suffix.lower(), member.read()
+    file = io.BytesIO()
+    images.read(row).save(file, "PNG")
+    return ".png", file.getvalue()
+
+
 def _written(
     images: ImageReader, rows: list[int], names: dict[int, str], folder: Path
 ) -> Iterable[tuple[int, str]]:
     for row in bar(rows, "writing pictures", unit="pictures"):
-        if isinstance(images, Pictures):
-            member = images.member(row)
-            suffix = Path(member.name).suffix.lower()
-        else:
-            suffix = ".png"
+        suffix, data = picture_file(images, row)
         place = names[row] + suffix
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(images, Pictures):
-            (folder / place).write_bytes(member.read())
-        else:
-            images.read(row).save(folder / place)
+        (folder / place).write_bytes(data)
         yield row, place

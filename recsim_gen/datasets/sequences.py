@@ -37,11 +37,34 @@ class Choices:
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """What ``cut`` gives; ``notes`` count sequences and what was left over."""
+    """What ``cut`` and ``whole`` give; ``notes`` count sequences and what was left over.
+
+    ``people`` (n_users,) str is the person behind each user.
+    """
 
     interactions: Interactions
     episodes: tuple[Episode, ...]
     notes: tuple[str, ...]
+    people: np.ndarray
+
+
+def whole(choices: Choices, n_items: int) -> Sequences:
+    """Each person's choices as one sequence, oldest first: a user that is called as the person is.
+
+    The last choice is test, the one before it valid, the rest train; people with fewer than three
+    are all train. Rows of the result are ordered by person, then time.
+    """
+    order = np.lexsort((choices.tie, choices.time, choices.person))
+    person, time = choices.person[order], choices.time[order]
+    split = leave_last_out(person, np.arange(len(person)))
+    interactions = Interactions(
+        person, choices.item[order], time, choices.weight[order], split, choices.people, n_items
+    )
+    episodes = test_episodes(interactions, choices.people)
+    short = len(choices.people) - len(episodes)
+    counted = (f"{short:,} people with fewer than 3 choices: all train, no episode",) if short else ()
+    notes = (f"{len(episodes):,} people with one episode each, oldest first", *counted)
+    return Sequences(interactions, episodes, notes, choices.people)
 
 
 def cut(choices: Choices, n_items: int, *, length: int = 20, tail: str = "train") -> Sequences:
@@ -79,7 +102,7 @@ def cut(choices: Choices, n_items: int, *, length: int = 20, tail: str = "train"
         user_ids=np.char.add(np.char.add(source_users, "/"), names),
         n_items=n_items,
     )
-    return Sequences(interactions, test_episodes(interactions, source_users), notes)
+    return Sequences(interactions, test_episodes(interactions, source_users), notes, source_users)
 
 
 def _notes(counts: np.ndarray, length: int, tail: str) -> tuple[str, ...]:

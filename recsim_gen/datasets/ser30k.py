@@ -23,16 +23,29 @@ from recsim_gen.datasets.json_files import Fields, read_json
 from recsim_gen.datasets.paths import first_existing
 from recsim_gen.datasets.themes import HISTORY_LENGTH, N_USERS, Reference, theme_episodes
 
-ANNOTATIONS = ("Annotations/image-level", "Annotations")
 PARTS = ("train.json", "val.json", "test.json")
-PICTURES = ("Images.tar", "Images")
-CAPTIONS = ("ser30k_captions.json", "Annotations/ser30k_captions.json")
 N_EMOTIONS = 7
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Where annotations, pictures and captions lie: of each, the first that the folder has."""
+
+    annotations: tuple[str, ...]
+    pictures: tuple[str, ...]
+    captions: tuple[str, ...]
+
+
+LAYOUT = Layout(
+    annotations=("Annotations/image-level", "Annotations"),
+    pictures=("Images.tar", "Images"),
+    captions=("ser30k_captions.json", "Annotations/ser30k_captions.json"),
+)
+
+
+@dataclass(frozen=True)
 class Sticker:
-    """One annotation; ``emotion`` in words where the file names it, else its number."""
+    """One annotation; ``emotion`` in words where the file names it, else its number, else ``""``."""
 
     topic: str
     file_name: str
@@ -48,8 +61,9 @@ class Sticker:
     def caption(self) -> str:
         """``a sticker of panda bear, emotion 3, with the words "so cute"``."""
         topic = self.topic.lstrip("0123456789-_ ").replace("-", " ").replace("_", " ") or self.topic
+        emotion = f", {self.emotion}" if self.emotion else ""
         words = f', with the words "{self.text}"' if self.text else ""
-        return f"a sticker of {topic}, {self.emotion}{words}"
+        return f"a sticker of {topic}{emotion}{words}"
 
 
 def load(
@@ -65,16 +79,39 @@ def load(
 
     Every annotation is an item, ``"<topic>/<file>"``; ``n_users``, ``history_length`` and
     ``reference`` as in ``themes.theme_episodes``. ``images`` is a folder or tar of topics; None takes
-    the first of ``PICTURES``. A file of captions is read where it lies beside. Raises DataError for a
+    the first of ``LAYOUT``. A file of captions is read where it lies beside. Raises DataError for a
     missing file, an annotation that is not as published, or one sticker twice.
     """
-    folder = Path(path)
-    stickers = sorted(_stickers(folder), key=lambda sticker: sticker.item_id)
+    return read(
+        "ser30k",
+        Path(path),
+        LAYOUT,
+        n_users=n_users,
+        history_length=history_length,
+        reference=reference,
+        seed=seed,
+        images=images,
+    )
+
+
+def read(
+    name: str,
+    folder: Path,
+    layout: Layout,
+    *,
+    n_users: int,
+    history_length: int,
+    reference: Reference,
+    seed: int,
+    images: str | None = None,
+) -> Dataset:
+    """What ``load`` does, of a folder in this layout; ``name`` is the dataset's."""
+    stickers = sorted(_stickers(folder, layout), key=lambda sticker: sticker.item_id)
     ids = np.array([sticker.item_id for sticker in stickers], dtype=str)
     topics = np.array([sticker.topic for sticker in stickers], dtype=str)
-    place = first_existing(folder, PICTURES) if images is None else Path(images).expanduser()
+    place = first_existing(folder, layout.pictures) if images is None else Path(images).expanduser()
     pictures = None if place is None else _pictures(place, ids)
-    found = captions_beside(folder, CAPTIONS)
+    found = captions_beside(folder, layout.captions)
     simple = np.array([sticker.caption for sticker in stickers], dtype=str)
     words = described([found.get(item, "") for item in ids.tolist()], simple)
     interactions, episodes = theme_episodes(
@@ -85,7 +122,7 @@ def load(
         reference=reference,
     )
     return Dataset(
-        name="ser30k",
+        name=name,
         catalog=Catalog(ids, ids, words.captions, topics, pictures),
         interactions=interactions,
         episodes=episodes,
@@ -104,12 +141,12 @@ def load(
 _FROM = {"another": "another topic (no ranker can guess it)", "own": "their own topics"}
 
 
-def _stickers(folder: Path) -> list[Sticker]:
-    place = first_existing(folder, ANNOTATIONS)
+def _stickers(folder: Path, layout: Layout) -> list[Sticker]:
+    place = first_existing(folder, layout.annotations)
     files = [] if place is None else [place / part for part in PARTS if (place / part).exists()]
     if not files:
         raise DataError(
-            f"{ANNOTATIONS[0]} with {', '.join(PARTS)} is wanted",
+            f"{layout.annotations[0]} with {', '.join(PARTS)} is wanted",
             file=folder,
             remedy="Unpack SER30K as published there",
         )
@@ -146,13 +183,14 @@ def _emotions(top: Fields) -> dict[int, str]:
 
 def _sticker(entry: Fields, emotions: dict[int, str]) -> Sticker:
     topic, name, number = entry.identifier("topic"), entry.identifier("file_name"), entry.count("anno")
-    if topic is None or name is None or number is None:
+    if topic is None or name is None or "anno" not in entry.values:
         return entry.refuse("topic, file_name and anno are wanted, one is missing")
-    if not 1 <= number <= N_EMOTIONS:
+    if number is not None and not 1 <= number <= N_EMOTIONS:
         entry.refuse(f"anno must be an emotion from 1 to {N_EMOTIONS}, got {number}")
     if "/" in topic or "/" in name:
         entry.refuse(f"topic and file_name must be plain names, got {topic[:60]!r} and {name[:60]!r}")
-    return Sticker(topic, name, emotions.get(number, f"emotion {number}"), entry.text("text"))
+    emotion = "" if number is None else emotions.get(number, f"emotion {number}")  # null: not labelled
+    return Sticker(topic, name, emotion, entry.text("text"))
 
 
 def _pictures(place: Path, ids: np.ndarray) -> Pictures:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ENCODING = "utf-8-sig"  # UTF-8, with or without the mark that spreadsheets put first
-_LONGEST = 10_000  # characters of one text: columns are kept at the width of the longest
+LONGEST = 10_000  # characters of one text: columns are kept at the width of the longest
 _AS_PUBLISHED = "Fetch the file as published, or correct that row"
 
 
@@ -112,20 +112,24 @@ def read_table(
     separator: str = ",",
     quoted: bool = True,
     spaced: bool = False,
+    may_be_empty: bool = False,
+    longest: int = LONGEST,
 ) -> Table:
     """Read these columns of a CSV or TSV file with a header line, UTF-8.
 
     ``ids`` become categories of text ("007" stays "007") that may not be empty, ``numbers``
-    finite float64, ``texts`` str. Other columns are left out. ``quoted=False`` for files in which
-    a quote is a letter, ``spaced=True`` where spaces after a separator are no part of what follows,
-    be it a name of a column or a value. Raises DataError for a file that is missing, empty, not
-    UTF-8 or ragged, for a missing column, an empty id, and a value that is no finite number.
+    finite float64, ``texts`` str of at most ``longest`` characters. Other columns are left out.
+    ``quoted=False`` for files in which a quote is a letter, ``spaced=True`` where spaces after a
+    separator are no part of what follows, be it a name of a column or a value,
+    ``may_be_empty=True`` where there may be no row. Raises DataError for a file that is missing,
+    empty, not UTF-8 or ragged, for a missing column, an empty id, and a value that is no finite
+    number.
     """
     path = Path(path)
     wanted = (*ids, *numbers, *texts)
     header = _header(path, separator, quoted)
     if spaced:
-        header = [name.lstrip() for name in header]
+        header = [name.lstrip(" ") for name in header]  # as pandas does
     missing = [column for column in wanted if column not in header]
     if missing:
         raise DataError(
@@ -137,14 +141,14 @@ def read_table(
     kinds = {**dict.fromkeys(header, "str"), **dict.fromkeys(ids, "category")}
     frame = _parse(path, separator, quoted, spaced, kinds, numbers)[list(wanted)]
     table = Table(path, frame, separator, quoted)
-    if len(table) == 0:
+    if len(table) == 0 and not may_be_empty:
         raise DataError("rows are wanted below the header, got none", file=path, remedy="Is it cut off?")
     for column in ids:
         _refuse_blank(table, column)
     for column in numbers:
         _to_numbers(table, column)
     for column in texts:
-        _refuse_long(table, column)
+        _refuse_long(table, column, longest)
     return table
 
 
@@ -166,9 +170,9 @@ def _refuse_blank(table: Table, column: str) -> None:
     table.refuse(blank, lambda i: f"{column} must be an id, got an empty one", _AS_PUBLISHED)
 
 
-def _refuse_long(table: Table, column: str) -> None:
-    long = table.frame[column].str.len().to_numpy() > _LONGEST
-    table.refuse(long, lambda i: f"{column} is longer than {_LONGEST:,} characters", _AS_PUBLISHED)
+def _refuse_long(table: Table, column: str, longest: int) -> None:
+    long = table.frame[column].str.len().to_numpy() > longest
+    table.refuse(long, lambda i: f"{column} is longer than {longest:,} characters", _AS_PUBLISHED)
 
 
 def _to_numbers(table: Table, column: str) -> None:

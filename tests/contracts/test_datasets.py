@@ -2,7 +2,9 @@
 
 import functools
 import json
+import pickle
 
+import numpy as np
 import pytest
 from dataset_contract import DatasetContract
 from PIL import Image
@@ -132,3 +134,45 @@ class TestGallery(Published):
 
     def write(self, folder):
         pictures(folder, [f"cats/cat{c}/{k}.png" for c in range(5) for k in range(5)])
+
+
+class TestPmgMovieposter(Published):
+    spec = "pmg-movieposter"
+
+    def write(self, folder):
+        films = [f'{m},"Film, The {m}",Drama|War' for m in range(1, 31)]
+        rated = [f"{u},{m},4.5,{1000 * u + (m * 7) % 30}" for u in (1, 2, 10) for m in range(1, 25)]
+        (folder / "info.csv").write_text("\n".join(["id,name,genre", *films]))
+        (folder / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *rated]))
+        captions = {m: ["red", "dark"] if m % 2 else "a ship" for m in range(1, 28)}
+        images = {m: np.full((8, 6, 3), m, dtype=np.uint8) for m in range(1, 27)}
+        for name in ("target_captions", "style_captions"):
+            (folder / f"{name}.pkl").write_bytes(pickle.dumps(captions))
+        (folder / "image_data.pkl").write_bytes(pickle.dumps(images))
+        (folder / "my_valid_data.txt").write_text("1;2;30,3\n1;2;30,4\n5;6;7,8")
+
+
+class TestPmgPog(Published):
+    spec = "pmg-pog"
+
+    def write(self, folder):
+        names = [f"{i:02d}" for i in range(40)]
+        pictures(folder, [f"images/{name}.png" for name in names[:35]])
+        users = [f"u{u},{';'.join(names[(u + 3 * k) % 40] for k in range(6))},o1" for u in range(9)]
+        items = [f'{name},c1,"Coat, warm",' for name in names]
+        (folder / "item_data.csv").write_text("\n".join(["item_id,cate_id,title,desc", *items]))
+        (folder / "outfit_data.csv").write_text("outfit_id,item_ids\no1,01;02")
+        (folder / "user_data.csv").write_text("\n".join(["user_id,item_history,outfit_history", *users]))
+        (folder / "captions.json").write_text(json.dumps(dict.fromkeys(names[:30], "a coat")))
+
+
+class TestPmgSer30k(Published):
+    spec = "pmg-ser30k"
+
+    def write(self, folder):
+        topics = [(f"0{t}-topic", f"{k}.png") for t in range(6) for k in range(6)]
+        pictures(folder, [f"images/{t}/{name}" for t, name in topics])
+        (folder / "annotations").mkdir()
+        entries = [{"topic": t, "file_name": name, "anno": 1, "text": ""} for t, name in topics]
+        (folder / "annotations" / "train.json").write_text(json.dumps({"annotations": entries}))
+        (folder / "captions.json").write_text(json.dumps({f"{t}/{n}": "a cat" for t, n in topics}))

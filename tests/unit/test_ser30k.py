@@ -87,11 +87,24 @@ def test_captions_beside_go_first(folder):
 
 BAD = [
     ({"anno": 8}, "anno must be an emotion from 1 to 7, got 8"),
-    ({"anno": None}, "topic, file_name and anno are wanted, one is missing"),
+    ({"topic": None}, "topic, file_name and anno are wanted, one is missing"),
+    ({"anno": "joy"}, "anno must be a whole number from 0, got 'joy'"),
     ({"topic": "../x"}, "topic and file_name must be plain names, got '../x'"),
     ({"text": 5}, "text must be text, got 5"),
     ({"file_name": "1.png"}, "'00-topic-0/1.png' stands a second time; first in"),
 ]
+
+
+def test_a_sticker_without_emotion(folder):
+    entries = annotations()
+    entries[0]["anno"] = None
+    write(folder, {"train": entries, "val": [], "test": []})
+    catalog = load(folder, n_users=5).catalog
+    assert catalog.captions[catalog.row_of["00-topic-0/0.png"]] == "a sticker of topic 0"
+    del entries[0]["anno"]
+    write(folder, {"train": entries})
+    with pytest.raises(DataError, match="topic, file_name and anno are wanted, one is missing"):
+        load(folder)
 
 
 @pytest.mark.parametrize(("change", "expected"), BAD)

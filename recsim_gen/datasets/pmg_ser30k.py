@@ -1,0 +1,43 @@
+"""PMG-Bench, stickers: SER30K with visual captions.
+
+The folder holds ``images/<topic>/<file>``, ``captions.json`` {"topic/file": caption} and
+``annotations/`` as SER30K has them (``image-level/{train,val,test}.json`` or the files themselves).
+Nobody chose these stickers: as in ``ser30k``, a user is simulated and likes two topics.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recsim_gen.core.types import Dataset
+from recsim_gen.datasets.ser30k import Layout, read
+from recsim_gen.datasets.themes import HISTORY_LENGTH, N_USERS, Reference
+
+LAYOUT = Layout(
+    annotations=("annotations/image-level", "annotations"),
+    pictures=("images", "images.tar", "images.tar.gz"),
+    captions=("captions.json",),
+)
+
+
+def load(
+    path: str | Path,
+    *,
+    n_users: int = N_USERS,
+    history_length: int = HISTORY_LENGTH,
+    reference: Reference = "another",
+    seed: int = 0,
+) -> Dataset:
+    """Stickers, and simulated users who like two topics each, from PMG-Bench's ``ser30k`` folder.
+
+    Settings and errors as in ``ser30k.load``; the same stickers give the same users.
+    """
+    return read(
+        "pmg-ser30k",
+        Path(path),
+        LAYOUT,
+        n_users=n_users,
+        history_length=history_length,
+        reference=reference,
+        seed=seed,
+    )

@@ -1,0 +1,35 @@
+"""What the writers of layouts share: ids that a layout can hold, and choices person by person."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from recsim_gen.core.types import Dataset
+from recsim_gen.datasets.people import people_of
+
+
+def plain_ids(ids: np.ndarray, pattern: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(n,) the ids if each of them matches ``pattern``, else row numbers from 1; and a note then."""
+    if all(re.fullmatch(pattern, item) for item in ids.tolist()):
+        return ids, ()
+    note = f"items are called 1 to {len(ids):,}: ids like {ids[0]!r} have no place in this layout"
+    return np.arange(1, len(ids) + 1).astype(str), (note,)
+
+
+def by_person(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """(k,) rows of the choices, person by person, oldest first; (k,) str the person; what was left out.
+
+    The users of a person follow each other. Of an item that several of them chose the last choice
+    is kept, because layouts by person hold it once.
+    """
+    import pandas as pd
+
+    chosen = dataset.interactions
+    who = people_of(dataset)[chosen.user]
+    order = np.lexsort((chosen.time, chosen.user, pd.factorize(who)[0]))
+    again = pd.DataFrame({"who": who[order], "item": chosen.item[order]}).duplicated(keep="last").to_numpy()
+    note = f"{again.sum():,} choices left out: the same person chose the item later"
+    order = order[~again]
+    return order, who[order], (note,) if again.any() else ()
