@@ -19,7 +19,7 @@ FOLDER = "vae"
 CHANNELS = (16, 32, 48, 64)
 LATENT_CHANNELS = 8
 GROUPS = 2  # of the norms; with one channel to a group they would take the colour of a plain picture away
-SCHEDULE = Schedule(steps=14_000, lr=1.5e-3, warmup=50, weight_decay=0.01)
+SCHEDULE = Schedule(steps=8000, lr=1.5e-3, warmup=50, weight_decay=0.01)
 BATCH = 8
 KL_WEIGHT = 1e-6  # at 1e-5 the penalty switches off a channel that is not yet of use: 3 of 8 stayed empty
 LOG_VARIANCE = -5.0  # of the latents before training, for the same reason
