@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from recsim_gen.core.randomness import Rng
-from recsim_gen.core.types import Catalog, Counterfactual, Interactions, Scope
+from recsim_gen.core.types import Catalog, Counterfactual, Episode, ImageBatch, Interactions, Scope
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
+
+    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.profiles.family import ModelFamily
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 """Called after each epoch with its number and its numbers (loss, validation metrics)."""
@@ -63,6 +66,61 @@ class Ranker(Protocol):
         cls, folder: str | Path, catalog: Catalog, interactions: Interactions, *, device: str = "cpu"
     ) -> Ranker:
         """Read what ``save`` wrote; raises DataError if it was trained on other data."""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Draws pictures of the reference items for the people of episodes.
+
+    Made as ``Class(models=…, device=None, **settings)``: ``models`` is a `ModelFamily` or what
+    ``open_family`` takes. How it draws is its own affair: nothing here knows of texts or latents.
+    ``learns``: it has weights to find, so that it draws only once fitted on episodes or loaded.
+    """
+
+    name: str
+    config: Any
+    learns: bool
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of name, settings, models, catalogue and weights: of all that its pictures depend on."""
+
+    def fit(
+        self,
+        catalog: Catalog,
+        episodes: Sequence[Episode],
+        *,
+        ranker: Ranker | None = None,
+        rng: Rng,
+        work: Path | None = None,
+        tracker: Tracker | None = None,
+    ) -> Any:
+        """Take the catalogue and, where it ``learns``, learn from the episodes; returns itself.
+
+        ``work`` is a folder in which a killed training finds how far it was; ``tracker`` gets its
+        losses, as the child run ``name``. Episodes that pictures are judged on do not belong here.
+        """
+
+    def generate(self, episodes: Sequence[Episode], *, n: int = 1, rng: Rng) -> ImageBatch:
+        """``n`` pictures of each episode's reference, by episode, then by seed 0…n−1.
+
+        A picture depends on the episode, its seed and ``rng`` alone, never on those drawn with it.
+        Raises DataError for an item that the catalogue has not, or that lacks what is needed.
+        """
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``config.json`` and the weights it found, whole or not at all."""
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        catalog: Catalog,
+        *,
+        models: ModelFamily | str | Path = "embedded",
+        device: str | None = None,
+    ) -> Generator:
+        """Read what ``save`` wrote; raises DataError for another generator's, other data's or models'."""
 
 
 @runtime_checkable

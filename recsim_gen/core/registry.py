@@ -57,6 +57,18 @@ ENCODERS = {
 }
 
 
+GENERATORS = {
+    "original": "generators.original:Original",
+    "placebo": "generators.placebo:Placebo",
+    "oracle": "generators.oracle:Oracle",
+    "sd": "generators.sd:StableDiffusion",
+    "textual_inversion": "generators.textual_inversion:TextualInversion",
+    "ip_adapter": "generators.ip_adapter:IPAdapter",
+    "pmg": "generators.pmg:PMG",
+    "ragar": "generators.ragar:RAGAR",
+}
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``' Did you mean X?'`` when something near exists, then what exists."""
     known = list(known)

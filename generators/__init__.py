@@ -1,0 +1,1 @@
+"""Generators: each draws pictures of reference items for the people of episodes."""

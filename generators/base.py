@@ -1,0 +1,187 @@
+"""What generators share: settings, the catalogue, a checkpoint, and one picture at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+
+from generators import checkpoint
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.progress import bar
+from recsim_gen.core.registry import with_settings
+from recsim_gen.core.store import fingerprint
+from recsim_gen.core.types import Catalog, Episode, ImageBatch
+from recsim_gen.profiles.family import ModelFamily, open_family
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.tracking import Tracker
+
+Self = TypeVar("Self", bound="BaseGenerator")
+
+
+class BaseGenerator:
+    """A generator that lacks ``draw``, and where it ``learns`` ``fit``, ``weights`` and ``restore``.
+
+    Parameters
+    ----------
+    models: a family or what ``open_family`` takes; what is given is never changed.
+    device: where its models run; None: Accelerate's choice.
+    settings: fields of ``config_class``.
+    """
+
+    name: ClassVar[str]
+    config_class: ClassVar[type[Any]]
+    roles: ClassVar[tuple[str, ...]] = ()
+    """Models of the family that its pictures depend on."""
+    learns: bool = False
+
+    def __init__(
+        self, *, models: ModelFamily | str | Path = "embedded", device: str | None = None, **settings: Any
+    ) -> None:
+        self.config: Any = with_settings(self.config_class, settings)
+        self.family = models if isinstance(models, ModelFamily) else open_family(models)
+        self.device = device
+        self._catalog: Catalog | None = None
+
+    @property
+    def catalog(self) -> Catalog:
+        """What it was fitted or loaded with; SettingError before."""
+        if self._catalog is None:
+            raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
+        return self._catalog
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of name, settings, models and how they draw, catalogue and weights."""
+        weights = {name: x.numpy() for name, x in self.weights().items()}
+        models = self.family.fingerprint(*self.roles) if self.roles else None
+        return fingerprint(self.name, asdict(self.config), models, catalog_key(self.catalog), weights)
+
+    def fit(
+        self: Self,
+        catalog: Catalog,
+        episodes: Sequence[Episode],
+        *,
+        ranker: Ranker | None = None,
+        rng: Rng,
+        work: Path | None = None,
+        tracker: Tracker | None = None,
+    ) -> Self:
+        """Take the catalogue; there is nothing to learn."""
+        self._catalog = catalog
+        return self
+
+    def generate(self, episodes: Sequence[Episode], *, n: int = 1, rng: Rng) -> ImageBatch:
+        """``n`` pictures of each episode's reference, by episode, then by seed 0…n−1.
+
+        Picture (episode, seed) is drawn alone from ``rng.for_("noise", episode.id, seed)``, so the
+        others cannot change a bit of it. Raises DataError for items outside the catalogue, and where
+        pictures differ in size.
+        """
+        if n < 1:
+            raise SettingError(f"n must be 1 picture an episode or more, got {n}")
+        check_episodes(episodes, self.catalog)
+        shown = bar(episodes, f"{self.name}: drawing", unit="episode") if len(episodes) > 1 else episodes
+        pixels = [self.draw(e, rng.for_("noise", e.id, seed)) for e in shown for seed in range(n)]
+        return ImageBatch(
+            pixels=_stacked(pixels),
+            episode=np.repeat(np.array([e.id for e in episodes], dtype=str), n),
+            item=np.repeat(np.array([e.reference for e in episodes], dtype=np.int64), n),
+            seed=np.tile(np.arange(n), len(episodes)),
+            generator=self.name,
+        )
+
+    def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
+        """One picture (3, H, W) float32 RGB in [0, 1], on the CPU; all chance comes from ``noise``."""
+        raise NotImplementedError
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """What it found in training, on the CPU; {} where it learns nothing."""
+        return {}
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take what ``weights`` gave. Raises DataError where they do not fit the models."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``config.json`` and, where it learns, ``model.safetensors``, whole or not at all."""
+        about = {"settings": asdict(self.config), "data": catalog_key(self.catalog), "models": self._models()}
+        with checkpoint.writing(folder, self.name, about) as temporary:
+            self._write_weights(temporary)
+
+    @classmethod
+    def load(
+        cls: type[Self],
+        folder: str | Path,
+        catalog: Catalog,
+        *,
+        models: ModelFamily | str | Path = "embedded",
+        device: str | None = None,
+    ) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises DataError for a checkpoint of another generator, of another catalogue or other models.
+        """
+        folder = Path(folder)
+        about = checkpoint.read(folder, cls.name)
+        made = cls(models=models, device=device, **about["settings"])
+        if about["data"] != catalog_key(catalog):
+            remedy = "Give the same --data as in training"
+            raise DataError("the checkpoint was trained on another catalogue", file=folder, remedy=remedy)
+        if about["models"] != made._models():
+            remedy = "Give the same --models as in training"
+            raise DataError("the checkpoint was trained with other models", file=folder, remedy=remedy)
+        made._catalog = catalog
+        made._read_weights(folder)
+        return made
+
+    def _models(self) -> dict[str, str]:
+        return {role: self.family.checkpoint(role).fingerprint for role in self.roles}
+
+    def _write_weights(self, folder: Path) -> None:
+        if self.learns:
+            checkpoint.write_weights(folder, self.weights())
+
+    def _read_weights(self, folder: Path) -> None:
+        if self.learns:
+            self.restore(checkpoint.read_weights(folder))
+
+    def _own_family(self) -> ModelFamily:
+        """The family with models of one's own, to be changed: others may hold those of ``family``."""
+        return replace(self.family)
+
+
+def catalog_key(catalog: Catalog) -> str:
+    """Hash of items, texts and pictures; features are the rankers' affair."""
+    images = None if catalog.images is None else catalog.images.fingerprint
+    return fingerprint(catalog.item_ids, catalog.titles, catalog.captions, catalog.categories, images)
+
+
+def check_episodes(episodes: Sequence[Episode], catalog: Catalog) -> None:
+    """DataError unless all items of all episodes are rows of the catalogue."""
+    for episode in episodes:
+        for row in (episode.reference, *episode.history):
+            if not 0 <= row < len(catalog):
+                raise DataError(
+                    f"episode {episode.id}: unknown item: rows must be in [0, {len(catalog)}), got {row}",
+                    remedy="Were the episodes made from another catalogue?",
+                )
+
+
+def _stacked(pixels: Sequence[torch.Tensor]) -> torch.Tensor:
+    import torch
+
+    sizes = sorted({tuple(x.shape[1:]) for x in pixels})
+    if len(sizes) > 1:
+        raise DataError(
+            f"pictures of one size are wanted in one batch, got {sizes[0]}, {sizes[1]}…",
+            remedy="Generate for one episode at a time, or set `size`",
+        )
+    return torch.stack(list(pixels)) if pixels else torch.empty(0, 3, 1, 1)

@@ -1,0 +1,74 @@
+"""A generator on disk: ``config.json``, which says what it is, and what it learned beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.store import atomic, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+ABOUT, WEIGHTS = "config.json", "model.safetensors"
+
+
+@contextmanager
+def writing(folder: str | Path, name: str, about: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder to write weights into; with ``config.json`` it becomes ``folder``, whole or not at all."""
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        yield temporary
+        write_json(temporary / ABOUT, {"format": FORMAT, "generator": name, **about})
+
+
+def read(folder: Path, name: str) -> dict[str, Any]:
+    """``config.json`` of a checkpoint of the generator ``name``; DataError where it is none."""
+    about = read_about(folder)
+    if about["generator"] != name:
+        problem = f"a checkpoint of {name!r} is wanted, got one of {about['generator']!r}"
+        raise DataError(problem, file=folder, remedy=f"Load it as {about['generator']!r}")
+    return about
+
+
+def read_about(folder: str | Path) -> dict[str, Any]:
+    """``config.json`` of any generator's checkpoint: ``generator``, ``settings``, ``data``, ``models``."""
+    try:
+        about = json.loads((Path(folder) / ABOUT).read_text(encoding="utf-8"))
+        wanted = {"format": int, "generator": str, "settings": dict, "data": str, "models": dict}
+        if wrong := [key for key, kind in wanted.items() if not isinstance(about[key], kind)]:
+            raise ValueError(f"{wrong[0]} is of the wrong kind")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"a trained generator is wanted, got no readable {ABOUT} ({error})",
+            file=folder,
+            remedy="Give the folder that a generator was saved to",
+        ) from error
+    if about["format"] != FORMAT:
+        remedy = "Train it again"
+        raise DataError(f"format {FORMAT} is wanted, got {about['format']}", file=folder, remedy=remedy)
+    return about
+
+
+def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Tensors of the CPU as safetensors."""
+    from safetensors.torch import save_file
+
+    save_file({name: x.contiguous() for name, x in weights.items()}, folder / WEIGHTS)
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """What ``write_weights`` wrote; DataError where it cannot be read."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = folder / WEIGHTS
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"no readable weights: {error}", file=file, remedy="Train again") from error
