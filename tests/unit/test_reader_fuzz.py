@@ -1,9 +1,13 @@
 """Readers of published folders, one file of each changed byte by byte: read, or refused as a DataError."""
 
+import io
 import json
+import pickle
 import shutil
+import tarfile
 import warnings
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +23,9 @@ SETTINGS = {
     "flickr-aes": {"sequence_length": 3},
     "gallery": {},
     "unified": {},
+    "pmg-movieposter": {"sequence_length": 3},
+    "pmg-pog": {},
+    "pmg-ser30k": {"n_users": 5},
 }
 
 
@@ -38,6 +45,7 @@ def contents():
         [f"1,{m},4.5,{m}" for m in range(9)],
     )
     scores = [f"W, p{k}.jpg, {3 + k % 3}" for k in range(7)]
+    coats = [f'{m},c,"Coat, {m}",' for m in range(9)]
     made = {
         "movielens": {
             "ratings.csv": "\n".join(["userId,movieId,rating,timestamp", *ratings]),
@@ -60,8 +68,36 @@ def contents():
         "gallery": {"metadata.csv": "path,identity,species\nx.png,a,cat\ny.png,b,cat\nz.png,b,cat\n"},
         "gallery:cub": {**cub, "image_class_labels.txt": "1 1\n2 2\n"},
         "unified": {"test.json": json.dumps([record, record | {"user_id": "v"}])},
+        "pmg-movieposter": {
+            "ratings.csv": "\n".join(["userId,movieId,rating,timestamp", *ratings]),
+            "info.csv": "\n".join(["id,name,genre", *films]),
+            "my_valid_data.txt": "0;1,2\n3;5;8,1",
+        },
+        "pmg-pog": {
+            "item_data.csv": "\n".join(["item_id,cate_id,title,desc", *coats]),
+            "outfit_data.csv": 'outfit_id,item_ids\no1,"1,2"',
+            "user_data.csv": "user_id,item_history,outfit_history\na,1;2;3,o1\nb,2;3;4;4,",
+            "captions.json": json.dumps({"1": "a coat"}),
+        },
+        "pmg-ser30k": {"annotations/train.json": json.dumps({"annotations": sticker})},
     }
-    return {spec: {name: text.encode() for name, text in files.items()} for spec, files in made.items()}
+    found = {spec: {name: text.encode() for name, text in files.items()} for spec, files in made.items()}
+    captions = pickle.dumps({m: ["a", "b"] if m % 2 else "c" for m in range(8)})
+    images = pickle.dumps({m: np.full((2, 3, 3), m, dtype=np.uint8) for m in range(8)})
+    found["pmg-movieposter"] |= {"target_captions.pkl": captions, "image_data.pkl": images}
+    found["pmg-pog"]["images.tar.gz"] = archive()
+    return found
+
+
+def archive():
+    """A compressed tar of one picture."""
+    picture, out = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (2, 2)).save(picture, "PNG")
+    with tarfile.open(fileobj=out, mode="w:gz") as made:
+        info = tarfile.TarInfo("1.png")
+        info.size = len(picture.getvalue())
+        made.addfile(info, io.BytesIO(picture.getvalue()))
+    return out.getvalue()
 
 
 FOLDERS = contents()
@@ -79,7 +115,7 @@ changes = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 12), bits), m
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
-    """A folder for each layout, with its pictures."""
+    """A folder for each layout, with its pictures; a cache of their own."""
     made = {}
     for spec, files in FOLDERS.items():
         root = tmp_path_factory.mktemp(spec.replace(":", "-"))
@@ -90,8 +126,11 @@ def roots(tmp_path_factory):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (2, 2)).save(root / name)
         made[spec] = root
-    yield made
-    for root in made.values():
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSIM_CACHE", str(cache))
+        yield made
+    for root in (*made.values(), cache):
         shutil.rmtree(root, ignore_errors=True)
 
 
