@@ -36,15 +36,21 @@ class Pictured:
 
 def read_layout(path: Path) -> Pictured:
     """The pictures of a gallery, whichever layout it has. Raises DataError where there are none."""
-    if path.suffix.lower() == ".csv":
-        return _from_csv(path)
     if all((path / name).is_file() for name in _CUB):
         return _from_cub(path)
+    table = table_of(path)
+    return _from_folders(path) if table is None else _from_csv(table)
+
+
+def table_of(path: Path) -> Path | None:
+    """The CSV that lists the pictures: ``path`` itself or the only one in it; None: there is none."""
+    if path.suffix.lower() == ".csv":
+        return path
     tables = sorted(path.glob("*.csv")) if path.is_dir() else []
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables[:5])
         raise DataError(f"one CSV file is wanted, got {names}", file=path, remedy="Name the file itself")
-    return _from_csv(tables[0]) if tables else _from_folders(path)
+    return tables[0] if tables else None
 
 
 def _from_folders(path: Path) -> Pictured:
@@ -77,7 +83,7 @@ def _common(folders: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _from_csv(path: Path) -> Pictured:
     header = column_names(path)
-    file, identity = _column(path, header, FILE), _column(path, header, IDENTITY)
+    file, identity = column_of(path, header, FILE), column_of(path, header, IDENTITY)
     group = next((name for name in GROUP if name in header), None)
     ids = [name for name in (file, identity, group) if name is not None]
     table = read_table(path, ids=ids, spaced=True)
@@ -97,7 +103,8 @@ def _from_csv(path: Path) -> Pictured:
     return _pictured(path, members, names, groups, _missing(missing))
 
 
-def _column(path: Path, header: Sequence[str], known: Sequence[str]) -> str:
+def column_of(path: Path, header: Sequence[str], known: Sequence[str]) -> str:
+    """The first of the ``known`` names that the ``header`` of ``path`` has; DataError where it has none."""
     for name in known:
         if name in header:
             return name

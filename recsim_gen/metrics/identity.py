@@ -1,0 +1,101 @@
+"""Average precision of pictures that ask a gallery whose they are, and its level by chance.
+
+The measure of Kilrain et al., "Finer-Personalization Rank": a query ranks the real pictures of a
+gallery by cosine distance, and those of its own identity should come first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError
+
+TIED = float(np.finfo(np.float32).eps)
+"""Distances that differ by no more are equal: features in float32 do not tell them apart."""
+
+CELLS_HELD = 1 << 20  # distances ranked at once
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    """Rows of ``x`` (k, d) with norm 1, float64. Raises DataError for a row of norm 0 or not finite."""
+    x = np.asarray(x, dtype=np.float64)
+    norm = np.linalg.norm(x, axis=1, keepdims=True)
+    bad = ~(np.isfinite(norm) & (norm > 0))[:, 0]
+    if bad.any():
+        got = norm[bad.argmax(), 0]
+        raise DataError(
+            f"features of positive, finite norm are wanted, got norm {got:g} in row {int(bad.argmax())}",
+            remedy="Cosines need a direction: use another encoder",
+        )
+    return x / norm
+
+
+def average_precision(
+    distance: np.ndarray, relevant: np.ndarray, eligible: np.ndarray | None = None
+) -> np.ndarray:
+    """(B,) AP = Σ_k P@k · rel(k) / R in [0, 1], where R pictures are relevant; 0 where none is.
+
+    ``distance`` (B, n), smallest first; ``relevant`` (B, n) bool; ``eligible`` (B, n) or (n,) bool:
+    pictures that take part (default all). Of pictures whose distances are tied, which comes first is
+    accident: the value is the exact mean over all their orders, so it depends neither on the order
+    of the gallery nor on a sorting algorithm. Without ties it is scikit-learn's
+    `average_precision_score` of −distance. Raises DataError for shapes that differ and for distances
+    that are not finite.
+    """
+    distance, relevant = np.asarray(distance, dtype=np.float64), np.asarray(relevant, dtype=bool)
+    if distance.ndim != 2 or relevant.shape != distance.shape or distance.shape[1] == 0:
+        raise DataError(
+            f"distance and relevant must be (B, n), got {distance.shape} and {relevant.shape}",
+            remedy="Give one row per query and one column per picture of the gallery",
+        )
+    if not np.isfinite(distance).all():
+        raise DataError("distances must be finite, got NaN or infinity")
+    if eligible is not None:  # behind all others, and relevant to nobody
+        relevant = relevant & eligible
+        distance = np.where(eligible, distance, distance.max(initial=0.0) + 1)
+    block = max(1, CELLS_HELD // distance.shape[1])
+    parts = [
+        _average_precision(distance[start : start + block], relevant[start : start + block])
+        for start in range(0, len(distance), block)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _average_precision(distance: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """The expected sum of P@k · rel(k), by linearity.
+
+    Let r of the m pictures of a tied block be relevant, and ``before`` relevant ones stand before it.
+    The block's j-th place is relevant with probability r/m, and given that, the j − 1 places above it
+    in the block hold (j − 1)(r − 1)/(m − 1) relevant pictures on average.
+    """
+    order = np.argsort(distance, axis=1)
+    distance = np.take_along_axis(distance, order, axis=1)
+    relevant = np.take_along_axis(relevant, order, axis=1)
+    rows, n = distance.shape
+    place = np.arange(1, n + 1)
+    edge = np.ones((rows, n + 1), dtype=bool)
+    edge[:, 1:-1] = np.diff(distance, axis=1) > TIED
+    first = np.maximum.accumulate(np.where(edge[:, :-1], place, 0), axis=1)
+    last = np.minimum.accumulate(np.where(edge[:, 1:], place, n)[:, ::-1], axis=1)[:, ::-1]
+    found = np.concatenate([np.zeros((rows, 1)), np.cumsum(relevant, axis=1)], axis=1)
+    before = np.take_along_axis(found, first - 1, axis=1)
+    tied_relevant = np.take_along_axis(found, last, axis=1) - before
+    tied = last - first + 1
+    above = (place - first) * (tied_relevant - 1) / np.maximum(tied - 1, 1)
+    gain = tied_relevant / tied * (before + 1 + above) / place
+    return gain.sum(axis=1) / np.maximum(found[:, -1], 1)
+
+
+def chance_level(relevant: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """AP expected of a random order of ``size`` pictures of which ``relevant`` are; same shapes.
+
+    Exact: (H + (R − 1)/(n − 1) · (n − H)) / n with R relevant of n and H = 1 + 1/2 + … + 1/n; it is
+    the case of `average_precision` in which all n are tied. 0 where nothing is relevant. It grows as
+    the gallery shrinks: 5 identities of 10 pictures give 0.257, 15 of 10 give 0.095.
+    """
+    r, n = np.broadcast_arrays(np.asarray(relevant, dtype=np.float64), np.asarray(size, dtype=np.int64))
+    if (n < 1).any() or (r < 0).any() or (r > n).any():
+        raise DataError("0 to n of n ≥ 1 pictures can be relevant, got other numbers")
+    harmonic = np.cumsum(1 / np.arange(1, n.max(initial=1) + 1))[n - 1]
+    level = (harmonic + (r - 1) / np.maximum(n - 1, 1) * (n - harmonic)) / n
+    return np.where(r > 0, level, 0.0)
