@@ -94,6 +94,7 @@ def guarded(rng: Rng) -> Iterator[None]:
         ):
             warnings.filterwarnings("ignore", message=r"torch\.sparse\.SparseTensor")  # of its LightGCN
             warnings.simplefilter("ignore", SyntaxWarning)  # of its eval of the folder's name
+            warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp")  # of its trainer
             random.seed(rng.integer())
             np.random.seed(rng.integer())  # noqa: NPY002
             torch.manual_seed(rng.integer())
