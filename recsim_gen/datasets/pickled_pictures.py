@@ -38,6 +38,9 @@ class PickledPictures:
         }
         self.unmatched = len(pixels) - len(self._pixels)
 
+    def __reduce__(self) -> tuple[type[PickledPictures], tuple[Path, np.ndarray]]:
+        return PickledPictures, (self._file, self._item_ids)  # workers open the file, pixels are not sent
+
     def _check(self, item: str, array: object) -> None:
         got = type(array).__name__
         if isinstance(array, np.ndarray):

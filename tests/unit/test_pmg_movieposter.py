@@ -82,6 +82,13 @@ def test_films_captions_and_posters(folder):
     )
 
 
+def test_a_reader_sent_to_a_worker_opens_the_file_there(folder):
+    images = load(folder, sequence_length=5).catalog.images
+    sent = pickle.dumps(images)
+    assert len(sent) < 1_000
+    assert pickle.loads(sent).read(4).tobytes() == images.read(4).tobytes()
+
+
 def test_a_changed_pixel_changes_the_fingerprint(folder):
     before = load(folder, sequence_length=5).catalog.images.fingerprint
     changed = picture(3).copy()
