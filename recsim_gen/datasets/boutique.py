@@ -115,6 +115,16 @@ class World:
 
 
 @dataclass(frozen=True, eq=False)
+class ShopCatalog(Catalog):
+    """The items together with the ``world`` that made them, which the ceiling of every table draws from.
+
+    Nothing else may read it: rankers and other generators know texts, pictures and choices.
+    """
+
+    world: World = field(kw_only=True)
+
+
+@dataclass(frozen=True, eq=False)
 class Boutique(Dataset):
     """The data set together with the ``world`` that it was drawn from."""
 
@@ -178,11 +188,12 @@ def _choices(world: World, rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return user, shuffled[user, place], place.astype(np.float64)
 
 
-def _catalog(world: World, rng: Rng) -> Catalog:
+def _catalog(world: World, rng: Rng) -> ShopCatalog:
     item_ids = np.array([f"i{i:05d}" for i in range(len(world.codes))])
     looks = [Attributes.of(codes) for codes in world.codes]
     templates = rng.for_("captions").numpy().integers(2**31, size=len(looks))
-    return Catalog(
+    return ShopCatalog(
+        world=world,
         item_ids=item_ids,
         titles=np.array([look.title for look in looks]),
         captions=np.array([look.caption(int(t)) for look, t in zip(looks, templates, strict=True)]),

@@ -1,0 +1,77 @@
+"""``placebo``: another real picture of the reference, which carries nobody's taste.
+
+In Boutique the same look is drawn again. Elsewhere other pictures of the items are brought: other
+posters of the films, other photographs of the goods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from generators.base import BaseGenerator
+from generators.pictures import to_pixels
+from generators.shop import drawn, known_world, world_of
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.store import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.types import Catalog, Episode
+    from recsim_gen.datasets.images import Pictures
+
+
+@dataclass(frozen=True)
+class PlaceboConfig:
+    """Settings."""
+
+    pictures: str = ""  # folder or tar of <item id>.png; needed unless the catalogue is Boutique's
+    size: int = 0  # pixels a side; 0: each as it is
+
+
+class Placebo(BaseGenerator):
+    """Another picture of the reference; of those that are brought there is one, whatever the seed."""
+
+    name = "placebo"
+    config_class = PlaceboConfig
+
+    def fit(self, catalog: Catalog, episodes: Sequence[Episode], **more: Any) -> Placebo:
+        """Take the catalogue. Raises SettingError where other pictures have to be brought."""
+        if world_of(catalog) is None and not self.config.pictures:
+            raise SettingError(
+                "other real pictures of the items are wanted: set `pictures` to a folder or tar of "
+                "<item id>.png"
+            )
+        return super().fit(catalog, episodes, **more)
+
+    @property
+    def fingerprint(self) -> str:
+        """With the content of the pictures that were brought."""
+        brought = self._brought.fingerprint if self.config.pictures else None
+        return fingerprint(super().fingerprint, brought)
+
+    def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
+        """Another picture of the reference. Raises DataError where there is none."""
+        if self.config.pictures:
+            return self._read(episode.reference)
+        return drawn(known_world(self.catalog).attributes(episode.reference), noise)
+
+    def _read(self, row: int) -> torch.Tensor:
+        if not self._brought.present[row]:
+            raise DataError(
+                f"item {self.catalog.item_ids[row]!r} has no other picture",
+                file=self.config.pictures,
+                remedy="Leave out the episodes that need it",
+            )
+        return to_pixels(self._brought.read(row), self.config.size)
+
+    @cached_property
+    def _brought(self) -> Pictures:
+        from recsim_gen.datasets.images import open_pictures
+
+        return open_pictures(self.config.pictures, self.catalog.item_ids)

@@ -1,0 +1,43 @@
+"""Prompts about an item of the catalogue: templates with its title, caption and category."""
+
+from __future__ import annotations
+
+from string import Formatter
+
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.registry import did_you_mean
+from recsim_gen.core.types import Catalog
+
+FIELDS = ("caption", "title", "category")
+
+
+def check_template(template: str, *more: str, needs: tuple[str, ...] = ()) -> None:
+    """SettingError for a field that is not of ``FIELDS`` and ``more``, or one of ``needs`` that lacks."""
+    try:
+        named = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise SettingError(f"prompt {template!r} is no template ({error})") from error
+    known = (*FIELDS, *more)
+    for name in sorted(named - set(known)):
+        raise SettingError(f"prompt {template!r}: unknown field {name!r}.{did_you_mean(name, known)}")
+    for name in needs:
+        if name not in named:
+            raise SettingError(f"prompt {template!r} must hold {{{name}}}")
+
+
+def prompt_of(catalog: Catalog, row: int, template: str, **more: str) -> str:
+    """The template filled for an item, ``more`` as further fields.
+
+    Its title stands in for a blank caption, as everywhere in this library. Raises DataError where a
+    field that the template asks for is blank.
+    """
+    caption, title = str(catalog.captions[row]).strip(), str(catalog.titles[row]).strip()
+    texts = {"caption": caption or title, "title": title, "category": str(catalog.categories[row]).strip()}
+    for name in FIELDS:
+        if not texts[name] and f"{{{name}}}" in template:
+            lacks = "caption and title" if name == "caption" else name
+            raise DataError(
+                f"item {catalog.item_ids[row]!r} has no {lacks} for the prompt {template!r}",
+                remedy="Caption the pictures (python -m recsim_gen.caption) or set another prompt",
+            )
+    return template.format(**texts, **more)

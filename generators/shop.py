@@ -1,0 +1,38 @@
+"""Boutique's own pictures: any look, drawn by the code that drew the shop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from generators.pictures import to_pixels
+from recsim_gen.core.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.types import Catalog
+    from recsim_gen.datasets.boutique import World
+    from recsim_gen.datasets.boutique_attributes import Attributes
+
+
+def world_of(catalog: Catalog) -> World | None:
+    """The truth behind a catalogue; None where it is real."""
+    from recsim_gen.datasets.boutique import ShopCatalog
+
+    return catalog.world if isinstance(catalog, ShopCatalog) else None
+
+
+def known_world(catalog: Catalog) -> World:
+    """The truth behind a catalogue; DataError where it is real."""
+    world = world_of(catalog)
+    if world is None:
+        raise DataError("tastes must be known, those of real people are not", remedy="Use --data boutique")
+    return world
+
+
+def drawn(look: Attributes, noise: Rng) -> torch.Tensor:
+    """(3, 64, 64) a picture of the look; ``noise`` places and tilts it."""
+    from recsim_gen.datasets.boutique_drawing import render
+
+    return to_pixels(render(look, noise.for_("render")))
