@@ -39,7 +39,7 @@ class BaseGenerator:
 
     name: ClassVar[str]
     config_class: ClassVar[type[Any]]
-    roles: ClassVar[tuple[str, ...]] = ()
+    roles: tuple[str, ...] = ()
     """Models of the family that its pictures depend on."""
     learns: bool = False
 

@@ -20,8 +20,12 @@ class Sampler:
     (embedded models, one core).
     """
 
-    def __init__(self, family: ModelFamily, device: str | None = None) -> None:
-        self.pipeline = cast(Any, family.diffusion(device=device))  # whose types say less than it has
+    def __init__(
+        self, family: ModelFamily, device: str | None = None, dtype: torch.dtype | None = None
+    ) -> None:
+        self.pipeline = cast(
+            Any, family.diffusion(device=device, torch_dtype=dtype)
+        )  # whose types say less than it has
         self.steps, self.guidance = family.steps, family.guidance
         scale: int = self.pipeline.vae_scale_factor
         unet: Any = self.pipeline.unet.config

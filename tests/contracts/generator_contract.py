@@ -190,3 +190,70 @@ class GeneratorContract:
         assert not (tmp_path / "saved").exists()
         with pytest.raises(SettingError, match="n must be 1"):
             self.fitted().generate(self.episodes, n=0, rng=Rng(0))
+
+
+class LearnedGeneratorContract(GeneratorContract):
+    """For generators that learn from histories by denoising; ``settings`` make that short."""
+
+    def test_equal_streams_learn_equal_weights(self):
+        one = self.fitted()
+        again = self.make().fit(self.catalog, self.shop.episodes, rng=Rng(0))
+        other = self.make().fit(self.catalog, self.shop.episodes, rng=Rng(1))
+        assert one.fingerprint == again.fingerprint != other.fingerprint
+
+    def test_references_are_not_looked_at(self):
+        n = len(self.catalog)
+        moved = []
+        for episode in self.shop.episodes:
+            free = next(i for i in range(n) if i not in episode.history and i != episode.reference)
+            moved.append(replace(episode, reference=free))
+        generator = self.make().fit(self.catalog, moved, rng=Rng(0))
+        assert generator.fingerprint == self.fitted().fingerprint
+
+    def test_the_familys_models_are_left_as_they_were(self):
+        pipeline = self.family.diffusion(device="cpu")
+
+        def state() -> dict[str, Any]:
+            parts = {"unet": pipeline.unet, "text": pipeline.text_encoder, "vae": pipeline.vae}
+            weights = {f"{p}.{n}": x.clone() for p, m in parts.items() for n, x in m.state_dict().items()}
+            return weights | {"words": len(pipeline.tokenizer)}
+
+        before = state()
+        self.make().fit(self.catalog, self.shop.episodes, rng=Rng(0)).generate(self.episodes[:1], rng=Rng(0))
+        after = state()
+        assert before.keys() == after.keys()
+        assert all(torch.equal(torch.as_tensor(before[k]), torch.as_tensor(after[k])) for k in before)
+
+    def test_a_killed_training_ends_with_the_same_weights(self, tmp_path, monkeypatch):
+        from generators.denoising import Denoising
+
+        undisturbed, whole = Denoising.loss, self.fitted().fingerprint
+        monkeypatch.setattr("recsim_gen.pretraining.training.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+        calls = []
+
+        def killed(self: Any, *args: Any, **kwargs: Any) -> Any:
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return undisturbed(self, *args, **kwargs)
+
+        monkeypatch.setattr(Denoising, "loss", killed)
+        with pytest.raises(KeyboardInterrupt):
+            self.make().fit(self.catalog, self.shop.episodes, rng=Rng(0), work=tmp_path)
+        again = self.make().fit(self.catalog, self.shop.episodes, rng=Rng(0), work=tmp_path)
+        assert len(calls) == 1 + self.settings["steps"]  # what was done is not done again
+        assert again.fingerprint == whole
+        assert list(tmp_path.iterdir()) == []
+
+    def test_histories_without_pictures_are_told(self):
+        bare = replace(self.catalog, images=None)
+        with pytest.raises(DataError, match=r"histories with at least \d pictures are wanted"):
+            self.make().fit(bare, self.shop.episodes, rng=Rng(0))
+
+    def test_broken_weights_are_told(self, tmp_path):
+        generator = self.fitted()
+        generator.save(tmp_path / "saved")
+        for file in (tmp_path / "saved").rglob("*.safetensors"):
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        with pytest.raises(DataError, match="no readable"):
+            type(generator).load(tmp_path / "saved", self.catalog, models=self.family)

@@ -1,11 +1,13 @@
 """The generator contract, for each generator."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
-from generator_contract import GeneratorContract, tiny  # noqa: F401 - a fixture
+from generator_contract import GeneratorContract, LearnedGeneratorContract, tiny  # noqa: F401 - a fixture
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
@@ -84,3 +86,195 @@ class TestStableDiffusion(GeneratorContract):
             self.make(prompt="{captoin}")
         with pytest.raises(SettingError, match="is no template"):
             self.make(prompt="{caption")
+
+
+class TestTextualInversion(LearnedGeneratorContract):
+    name = "textual_inversion"
+    settings: ClassVar = {"steps": 4, "batch_size": 2, "vectors": 2, "weight_decay": 0.5}
+
+    def test_the_word_plays_a_part(self):
+        episode = self.episodes[0]
+        generator = self.fitted()
+        other = replace(episode, user=self.episodes[1].user)
+        one, theirs = (generator.generate([e], rng=Rng(0)).pixels for e in (episode, other))
+        assert not torch.equal(one, theirs)
+
+    @pytest.mark.parametrize(("per", "words"), [("dataset", 1), ("cluster", 3), ("user", 12)])
+    def test_there_is_a_word_for_all_for_each_cluster_or_for_each_user(self, per, words):
+        generator = self.fitted(per=per, clusters=3)
+        assert len(generator.weights()) == words
+        assert all(x.shape == (2, 16) for x in generator.weights().values())
+
+    def test_only_the_new_words_change(self, monkeypatch):
+        """Weight decay included: after training every other row, and all else, has the bits it came with."""
+        pipeline = trained_pipeline(monkeypatch, self.make(), self.catalog, self.shop.episodes)
+        came_with = self.family.diffusion(device="cpu")
+        table, before = (p.text_encoder.get_input_embeddings().weight for p in (pipeline, came_with))
+        assert torch.equal(table, before)
+        for name, x in came_with.unet.state_dict().items():
+            assert torch.equal(pipeline.unet.state_dict()[name], x), name
+        one, other = self.fitted(steps=1).weights(), self.fitted().weights()
+        assert any(not torch.equal(one[word], other[word]) for word in one)
+
+    def test_diffusers_reads_its_words_alike(self, tmp_path):
+        generator = self.fitted()
+        generator.save(tmp_path / "saved")
+        pipeline = replace(self.family).diffusion(device="cpu")
+        for user in (0, 3):
+            file = f"user-{user}.safetensors"
+            pipeline.load_textual_inversion(tmp_path / "saved" / "words", weight_name=file)
+            theirs = pipeline.encode_prompt(f"a shirt <user-{user}>", "cpu", 1, False)[0]
+            ours = generator._new.states(
+                [f"a shirt {generator._new.word}"], generator._words[f"<user-{user}>"][None]
+            )
+            assert torch.equal(ours, theirs)
+
+    def test_training_lowers_the_loss(self, monkeypatch):
+        from generators.denoising import Denoising
+
+        losses = recorded(monkeypatch, Denoising)
+        alone = replace(self.episodes[0], history=self.episodes[0].history[:1])
+        self.make(per="dataset", steps=30, lr=0.05, weight_decay=0.0).fit(self.catalog, [alone], rng=Rng(0))
+        assert losses[-1] < losses[0]
+
+    def test_a_user_without_a_word_is_told(self):
+        stranger = replace(self.episodes[0], user=99)
+        with pytest.raises(
+            DataError, match=r"no word was learned for its user \(row 99\); 12 users have one"
+        ):
+            self.fitted().generate([stranger], rng=Rng(0))
+        assert len(self.fitted(per="dataset").generate([stranger], rng=Rng(0)).pixels) == 1
+
+    def test_words_of_another_width_are_told(self, tmp_path):
+        from safetensors.torch import save_file
+
+        generator = self.fitted()
+        generator.save(tmp_path / "saved")
+        save_file({"<user-0>": torch.zeros(2, 7)}, tmp_path / "saved" / "words" / "user-0.safetensors")
+        with pytest.raises(DataError, match=r"word <user-0> must be \(2, 16\), got \(2, 7\)"):
+            type(generator).load(tmp_path / "saved", self.catalog, models=self.family)
+
+    def test_a_prompt_without_the_word_is_told(self):
+        with pytest.raises(SettingError, match=r"must hold \{word\}"):
+            self.make(prompt="{caption}")
+
+
+class TestIPAdapter(LearnedGeneratorContract):
+    name = "ip_adapter"
+    settings: ClassVar = {"steps": 4, "batch_size": 2, "images": 3}
+
+    def test_the_latest_pictures_of_the_history_play_a_part(self):
+        generator, episode = self.fitted(), self.episodes[0]
+        older = replace(episode, history=episode.history[-3:])
+        others = replace(episode, history=self.episodes[1].history)
+        one, same, other = (generator.generate([e], rng=Rng(0)).pixels for e in (episode, older, others))
+        assert torch.equal(one, same)
+        assert not torch.equal(one, other)
+
+    def test_only_the_adapter_changes(self, monkeypatch):
+        pipeline = trained_pipeline(monkeypatch, self.make(), self.catalog, self.shop.episodes)
+        before = self.family.diffusion(device="cpu").unet.state_dict()
+        after = pipeline.unet.state_dict()
+        for name, x in before.items():
+            assert torch.equal(after[name], x), name
+        new = {name for name in after if name not in before}
+        assert new == {name for name in after if "_ip." in name or name.startswith("encoder_hid_proj")}
+        one, other = self.fitted(steps=1).weights(), self.fitted().weights()
+        assert not any(torch.equal(one[name], other[name]) for name in one)
+
+    def test_diffusers_reads_its_file(self, tmp_path):
+        generator = self.fitted()
+        generator.save(tmp_path / "saved")
+        pipeline = replace(self.family).diffusion(device="cpu")
+        pipeline.load_ip_adapter(
+            str(tmp_path / "saved"), subfolder="", weight_name="model.safetensors", image_encoder_folder=None
+        )
+        theirs, ours = pipeline.unet.state_dict(), generator._sampler.pipeline.unet.state_dict()
+        assert theirs.keys() == ours.keys()
+        assert all(torch.equal(theirs[n], ours[n]) for n in ours)
+
+    def test_training_lowers_the_loss(self, monkeypatch):
+        from generators.denoising import Denoising
+
+        losses = recorded(monkeypatch, Denoising)
+        two = replace(self.episodes[0], history=self.episodes[0].history[:2])
+        settings = {"images": 1, "batch_size": 8, "steps": 40, "lr": 0.02, "drop": 0.0}
+        self.make(**settings).fit(self.catalog, [two], rng=Rng(0))
+        assert sum(losses[-5:]) < sum(losses[:5])
+
+    def test_a_published_adapter_is_taken_as_it_is(self, tmp_path):
+        family = published_adapter(self.family, tmp_path, width=20)
+        adapter_class = type(self.make())
+        generator = adapter_class(models=family, device="cpu")
+        assert not generator.learns
+        generator.fit(self.catalog, (), rng=Rng(0))
+        one, other = (replace(self.episodes[0], history=self.episodes[k].history) for k in (0, 1))
+        pictures = generator.generate([replace(one, id="x")], rng=Rng(0)).pixels
+        assert not torch.equal(pictures, generator.generate([replace(other, id="x")], rng=Rng(0)).pixels)
+        generator.save(tmp_path / "saved")
+        again = adapter_class.load(tmp_path / "saved", self.catalog, models=family, device="cpu")
+        assert torch.equal(pictures, again.generate([replace(one, id="x")], rng=Rng(0)).pixels)
+
+    def test_an_adapter_of_the_wrong_width_is_told(self, tmp_path):
+        family = published_adapter(self.family, tmp_path, width=20, made_for=28)
+        generator = type(self.make())(models=family, device="cpu").fit(self.catalog, (), rng=Rng(0))
+        with pytest.raises(
+            DataError, match=r"proj.weight must be \(64, 20\), got \(64, 28\).*another image enc"
+        ):
+            generator.generate(self.episodes[:1], rng=Rng(0))
+
+    def test_a_history_without_pictures_is_told(self):
+        present = np.ones(len(self.catalog), dtype=bool)
+        present[list(self.episodes[0].history)] = False
+        images = SimpleNamespace(
+            present=present, read=self.catalog.images.read, fingerprint=self.catalog.images.fingerprint
+        )
+        generator = self.make().fit(replace(self.catalog, images=images), self.shop.episodes[1:], rng=Rng(0))
+        with pytest.raises(DataError, match="a history with pictures is wanted, none of its"):
+            generator.generate(self.episodes[:1], rng=Rng(0))
+
+
+def recorded(monkeypatch, denoising_class):
+    """Losses of a training whose noise is the same in every step."""
+    losses = []
+    undisturbed = denoising_class.loss
+
+    def loss(self, rows, states, random, **conditions):
+        found = undisturbed(self, rows, states, Rng(7).torch(), **conditions)
+        losses.append(float(found.detach()))
+        return found
+
+    monkeypatch.setattr(denoising_class, "loss", loss)
+    return losses
+
+
+def trained_pipeline(monkeypatch, generator, catalog, episodes):
+    """The pipeline that the generator was trained in, after that."""
+    from generators.denoising import Denoising
+
+    seen = []
+    undisturbed = Denoising.loss
+
+    def loss(self, *args, **kwargs):
+        seen.append(self.sampler.pipeline)
+        return undisturbed(self, *args, **kwargs)
+
+    monkeypatch.setattr(Denoising, "loss", loss)
+    generator.fit(catalog, episodes, rng=Rng(0))
+    return seen[-1]
+
+
+def published_adapter(family, folder, *, width, made_for=None):
+    """The family with a folder like the published repository: an image encoder, a random adapter."""
+    from safetensors.torch import save_file
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    from generators.adapter import untrained
+
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPVisionConfig(**size, image_size=32, patch_size=8, projection_dim=width)
+    torch.manual_seed(0)
+    CLIPVisionModelWithProjection(config).save_pretrained(folder / "ip" / "models" / "image_encoder")
+    weights = untrained(family.diffusion(device="cpu").unet, made_for or width, Rng(0))
+    save_file(weights, folder / "ip" / "models" / "ip-adapter_sd15.safetensors")
+    return family.with_models(ip_adapter=str(folder / "ip"))

@@ -1,0 +1,103 @@
+"""The weights of an IP-Adapter, by the names of ``ip-adapter_sd15.safetensors``.
+
+``image_proj.proj`` and ``image_proj.norm`` make 4 tokens of an image's vector;
+``ip_adapter.{k}.to_k_ip`` and ``.to_v_ip`` attend to them in the cross-attentions, k = 1, 3, 5…
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from recsim_gen.core.errors import DataError
+
+if TYPE_CHECKING:
+    from recsim_gen.core.randomness import Rng
+
+TOKENS = 4  # of an image, as diffusers has it for adapters of this kind
+FILE = "models/ip-adapter_sd15.safetensors"
+
+
+def published(folder: Path) -> dict[str, torch.Tensor]:
+    """The adapter in a folder laid out as the published repository. Raises DataError where it is broken."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = folder / FILE
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        remedy = f"Put {FILE} of h94/IP-Adapter there"
+        raise DataError(f"no readable IP-Adapter: {error}", file=file, remedy=remedy) from error
+
+
+def untrained(unet: Any, width: int, rng: Rng) -> dict[str, torch.Tensor]:
+    """A first guess for image vectors of ``width``: attention to images begins as that to text."""
+    from recsim_gen.pretraining.training import seeded
+
+    d = unet.config.cross_attention_dim
+    with seeded(rng):
+        parts = {"proj": torch.nn.Linear(width, TOKENS * d), "norm": torch.nn.LayerNorm(d)}
+    weights = {f"image_proj.{p}.{n}": x.detach() for p, m in parts.items() for n, x in m.named_parameters()}
+    for k, module in _attentions(unet).items():
+        weights[f"ip_adapter.{k}.to_k_ip.weight"] = module.to_k.weight.detach().clone()
+        weights[f"ip_adapter.{k}.to_v_ip.weight"] = module.to_v.weight.detach().clone()
+    return weights
+
+
+def check_adapter(unet: Any, weights: Mapping[str, torch.Tensor], width: int) -> None:
+    """DataError unless the weights are those of an adapter of this UNet and image vectors of ``width``."""
+    d = unet.config.cross_attention_dim
+    wanted: dict[str, tuple[int, ...]] = {
+        "image_proj.proj.weight": (TOKENS * d, width),
+        "image_proj.proj.bias": (TOKENS * d,),
+        "image_proj.norm.weight": (d,),
+        "image_proj.norm.bias": (d,),
+    }
+    for k, module in _attentions(unet).items():
+        for part in ("k", "v"):
+            wanted[f"ip_adapter.{k}.to_{part}_ip.weight"] = tuple(getattr(module, f"to_{part}").weight.shape)
+    found = {name: tuple(x.shape) for name, x in weights.items()}
+    for name, shape in {**found, **wanted}.items():
+        if found.get(name) != wanted.get(name):
+            got = f"got {found[name]}" if name in found else "got none"
+            want = f"must be {shape}" if name in wanted else "is not wanted"
+            raise DataError(
+                f"IP-Adapter: {name} {want}, {got}",
+                remedy="Was it made for another image encoder or another diffusion model?",
+            )
+
+
+def install(pipeline: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    """Put the adapter into the pipeline, which must be one's own, in place of one it may have."""
+    parts: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+    for name, x in weights.items():
+        part, _, key = name.partition(".")
+        parts[part][key] = x.clone()
+    pipeline.load_ip_adapter(parts, subfolder="", weight_name="", image_encoder_folder=None)
+
+
+def trainable(unet: Any) -> torch.nn.Module:
+    """The modules of the adapter in a UNet, as one."""
+    processors = [m.processor for m in _attentions(unet).values()]
+    return torch.nn.ModuleList([unet.encoder_hid_proj, *processors]).requires_grad_(True)
+
+
+def installed(unet: Any) -> dict[str, torch.Tensor]:
+    """The weights of the adapter in a UNet, on the CPU."""
+    (projection,) = unet.encoder_hid_proj.image_projection_layers
+    parts = {"proj": projection.image_embeds, "norm": projection.norm}
+    weights = {f"image_proj.{p}.{n}": x for p, m in parts.items() for n, x in m.named_parameters()}
+    for k, module in _attentions(unet).items():
+        weights[f"ip_adapter.{k}.to_k_ip.weight"] = module.processor.to_k_ip[0].weight
+        weights[f"ip_adapter.{k}.to_v_ip.weight"] = module.processor.to_v_ip[0].weight
+    return {name: x.detach().float().cpu().clone() for name, x in weights.items()}
+
+
+def _attentions(unet: Any) -> dict[int, Any]:
+    """{k: cross-attention}, k odd, in the order in which diffusers numbers them."""
+    names = [n for n in unet.attn_processors if n.endswith("attn2.processor")]
+    return {2 * i + 1: unet.get_submodule(n.removesuffix(".processor")) for i, n in enumerate(names)}

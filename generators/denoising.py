@@ -1,0 +1,130 @@
+"""Learning by denoising: what a generator that conditions a frozen diffusion model is trained on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from generators.pictures import picture_of, to_pixels
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.types import Catalog, Episode
+
+if TYPE_CHECKING:
+    import torch
+
+    from generators.sampler import Sampler
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.pretraining.training import Loss, Schedule
+
+
+class Denoising:
+    """The loss of a frozen pipeline on pictures of a catalogue."""
+
+    def __init__(self, sampler: Sampler, catalog: Catalog) -> None:
+        from diffusers import DDPMScheduler
+
+        self.sampler, self.catalog = sampler, catalog
+        pipeline = sampler.pipeline
+        for model in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+            model.requires_grad_(False)
+        # The sampler's own may lack the velocity; the noise of the two is the same.
+        self._scheduler: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
+
+    def loss(
+        self, rows: Sequence[int], states: torch.Tensor, random: torch.Generator, **conditions: Any
+    ) -> torch.Tensor:
+        """MSE at one random timestep of each picture, given ``states`` (B, T, d).
+
+        Of the noise (Ho et al. 2020) or of v = √ᾱ ε − √(1−ᾱ) x (Salimans & Ho 2022), whichever the
+        model was trained on. ``conditions`` go to the UNet as ``added_cond_kwargs``.
+        """
+        import torch
+        import torch.nn.functional as F
+
+        unet, scheduler = self.sampler.pipeline.unet, self._scheduler
+        latents = self._latents(rows, random)
+        noise = torch.randn(latents.shape, generator=random).to(latents)
+        t = torch.randint(scheduler.config.num_train_timesteps, (len(rows),), generator=random)
+        t = t.to(latents.device)
+        noisy = scheduler.add_noise(latents, noise, t)
+        found = unet(noisy, t, encoder_hidden_states=states, added_cond_kwargs=conditions or None).sample
+        return F.mse_loss(found, self._wanted(latents, noise, t))
+
+    def _wanted(self, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        kind = self._scheduler.config.prediction_type
+        if kind not in ("epsilon", "v_prediction"):
+            raise SettingError(f"a diffusion model that predicts epsilon or v is wanted, got {kind!r}")
+        if kind == "epsilon":
+            return noise
+        velocity: torch.Tensor = self._scheduler.get_velocity(latents, noise, t)
+        return velocity
+
+    def _latents(self, rows: Sequence[int], random: torch.Generator) -> torch.Tensor:
+        """(B, c, h, w) latents of the pictures, sampled, as the UNet is used to have them."""
+        import torch
+
+        vae = self.sampler.pipeline.vae
+        pixels = [to_pixels(picture_of(self.catalog, row), self.sampler.size) for row in rows]
+        with torch.no_grad():
+            found = vae.encode((2 * torch.stack(pixels) - 1).to(self.sampler.device)).latent_dist
+        noise = torch.randn(found.mean.shape, generator=random).to(found.mean)
+        latents: torch.Tensor = (found.mean + found.std * noise) * vae.config.scaling_factor
+        return latents
+
+
+def with_pictures(catalog: Catalog, items: Sequence[int]) -> list[int]:
+    """Those of the items that have a picture, in their order."""
+    if catalog.images is None:
+        return []
+    present = catalog.images.present
+    return [item for item in items if present[item]]
+
+
+def user_items(catalog: Catalog, episodes: Sequence[Episode], least: int = 1) -> dict[int, list[int]]:
+    """{user row: the items with a picture in their histories}, of users with ``least`` or more.
+
+    References are left out: they may be those that pictures are judged on. Raises DataError where
+    nobody is left.
+    """
+    items: dict[int, dict[int, None]] = {}
+    for episode in episodes:
+        found = dict.fromkeys(with_pictures(catalog, episode.history))
+        items.setdefault(episode.user, {}).update(found)
+    kept = {user: [*found] for user, found in sorted(items.items()) if len(found) >= least}
+    if not kept:
+        raise DataError(
+            f"histories with at least {least} pictures are wanted, none of {len(episodes)} episodes has one",
+            remedy="Give episodes of people whose items have pictures",
+        )
+    return kept
+
+
+def train(
+    name: str,
+    model: torch.nn.Module,
+    loss: Loss,
+    schedule: Schedule,
+    *,
+    data: str,
+    rng: Rng,
+    work: Path | None,
+    tracker: Tracker | None,
+) -> None:
+    """`training.fit` of the parameters of ``model``; without ``work`` a killed training is lost."""
+    from recsim_gen.pretraining.training import fit, forget
+
+    with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
+        fit(name, model, loss, schedule, output=Path(folder), data=data, rng=rng, tracker=tracker)
+        forget(Path(folder), name)
+
+
+def draw_rows(count: int, size: int, random: np.random.Generator) -> list[int]:
+    """``size`` of ``count`` positions, uniform, with repetition."""
+    drawn: list[int] = random.integers(count, size=size).tolist()
+    return drawn

@@ -1,0 +1,180 @@
+"""``ip_adapter``: pictures of the history as image prompts (Ye et al. 2023), all through one adapter.
+
+A family that names an ``ip_adapter`` brings a trained one with its image encoder, as published for
+SD-1.5. Elsewhere the projection and the attention to images are trained on histories, with the UNet
+frozen: draw one item from its category and *other* items of the same person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generators.adapter import check_adapter, install, installed, published, trainable, untrained
+from generators.base import BaseGenerator, catalog_key, check_episodes
+from generators.denoising import Denoising, draw_rows, train, user_items, with_pictures
+from generators.image_prompts import PictureVectors, adapter_encoder, family_encoder
+from generators.prompts import check_template, prompt_of
+from generators.sampler import Sampler
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.store import fingerprint
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.core.types import Catalog, Episode
+
+
+@dataclass(frozen=True)
+class IPAdapterConfig:
+    """Settings."""
+
+    images: int = 5  # the latest of the history
+    scale: float = 0.6  # of the attention to images against that to text, when drawing
+    prompt: str = "{caption}"  # of the reference
+    train_prompt: str = "{category}"  # what tells colours apart is left to the images
+    steps: int = 1000
+    batch_size: int = 16
+    lr: float = 3e-4
+    weight_decay: float = 0.01
+    drop: float = 0.1  # share of examples without text, and of examples without images: for guidance
+
+    def __post_init__(self) -> None:
+        for name in ("images", "steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if not 0 <= self.drop < 1:
+            raise SettingError(f"drop must be in [0, 1), got {self.drop}")
+        for template in (self.prompt, self.train_prompt):
+            check_template(template)
+
+
+class IPAdapter(BaseGenerator):
+    """The reference's prompt, and the latest pictures of the history beside it."""
+
+    name = "ip_adapter"
+    config_class = IPAdapterConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.learns = not self.family.models.ip_adapter
+        self.roles = ("diffusion", "image_encoder" if self.learns else "ip_adapter")
+        self._weights: dict[str, torch.Tensor] = {}
+        self._sampler: Sampler | None = None
+
+    def fit(
+        self,
+        catalog: Catalog,
+        episodes: Sequence[Episode],
+        *,
+        ranker: Ranker | None = None,
+        rng: Rng,
+        work: Path | None = None,
+        tracker: Tracker | None = None,
+    ) -> IPAdapter:
+        """Train the adapter on histories, without their references; take the one that is published."""
+        import torch
+
+        self._catalog = catalog
+        self.__dict__.pop("_vectors", None)
+        if not self.learns:
+            self._sampler = None
+            return self
+        check_episodes(episodes, catalog)
+        items = [*user_items(catalog, episodes, least=2).values()]
+        sampler = Sampler(self._own_family(), self.device, torch.float32)
+        unet = sampler.pipeline.unet
+        install(sampler.pipeline, untrained(unet, self._vectors.of(items[0][:1]).shape[1], rng.for_("start")))
+        denoising = Denoising(sampler, catalog)
+        data = fingerprint(catalog_key(catalog), items, self.config, self._models())
+        self._learn(denoising, trainable(unet), items, data, rng, work, tracker)
+        self.restore(installed(unet))
+        return self
+
+    def _learn(
+        self,
+        denoising: Denoising,
+        adapter: torch.nn.Module,
+        items: Sequence[Sequence[int]],
+        data: str,
+        rng: Rng,
+        work: Path | None,
+        tracker: Tracker | None,
+    ) -> None:
+        import torch
+
+        from recsim_gen.pretraining.training import Schedule
+
+        config, sampler = self.config, denoising.sampler
+
+        def loss(step: Rng) -> dict[str, torch.Tensor]:
+            random = step.numpy()
+            drawn = []
+            for k in draw_rows(len(items), config.batch_size, random):
+                target, *others = random.permutation(items[k]).tolist()
+                drawn.append((target, random.choice(others, config.images, len(others) < config.images)))
+            rows = [target for target, _ in drawn]
+            images = torch.stack([self._vectors.of(others.tolist()) for _, others in drawn])
+            images[torch.from_numpy(random.random(len(rows)) < config.drop)] = 0
+            silent = random.random(len(rows)) < config.drop
+            texts = [prompt_of(denoising.catalog, row, config.train_prompt) for row in rows]
+            states = sampler.states(["" if quiet else t for t, quiet in zip(texts, silent, strict=True)])
+            images = images.to(states)
+            return {"loss": denoising.loss(rows, states, step.torch(), image_embeds=[images])}
+
+        schedule = Schedule(
+            config.steps, config.lr, warmup=min(50, config.steps // 10), weight_decay=config.weight_decay
+        )
+        train(self.name, adapter, loss, schedule, data=data, rng=rng, work=work, tracker=tracker)
+
+    def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
+        """The reference's prompt beside the history's pictures. Raises DataError where these lack."""
+        rows = with_pictures(self.catalog, episode.history)[-self.config.images :]
+        if not rows:
+            raise DataError(
+                f"episode {episode.id}: a history with pictures is wanted, none of its "
+                f"{len(episode.history)} items has one",
+                remedy="Leave the episode out",
+            )
+        text = prompt_of(self.catalog, episode.reference, self.config.prompt)
+        sampler = self._ready()
+        states = sampler.states([text])
+        embeds = self._vectors.of(rows)[None].to(states)
+        return sampler.draw(states, [noise], image_embeds=embeds)[0]
+
+    def _ready(self) -> Sampler:
+        """The sampler with the adapter in it."""
+        if self._sampler is None:
+            if self.learns:
+                raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
+            self._put(published(self.family.folder("ip_adapter")))
+        assert self._sampler is not None
+        return self._sampler
+
+    def _put(self, weights: Mapping[str, torch.Tensor]) -> None:
+        sampler = Sampler(self._own_family(), self.device)
+        row = int(self.catalog.images.present.argmax()) if self.catalog.images is not None else 0
+        check_adapter(sampler.pipeline.unet, weights, self._vectors.of([row]).shape[1])
+        install(sampler.pipeline, weights)
+        sampler.pipeline.set_ip_adapter_scale(self.config.scale)
+        self._sampler = sampler
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """As ``ip-adapter_sd15.safetensors`` names them; {} of a published adapter, which is a model."""
+        return dict(self._weights)
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take an adapter. Raises DataError where it is not as wide as the UNet or the image vectors."""
+        self._put(weights)
+        self._weights = dict(weights)
+
+    @cached_property
+    def _vectors(self) -> PictureVectors:
+        encoder = family_encoder if self.learns else adapter_encoder
+        return PictureVectors(self.catalog, encoder(self.family, self.device))
