@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from recsim_gen.core.tracking import Tracker
+    from recsim_gen.metrics.recipes import Recipe
+    from recsim_gen.metrics.rows import Rows
     from recsim_gen.profiles.family import ModelFamily
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
@@ -141,3 +143,22 @@ class ImageEncoder(Protocol):
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
         """(B, d) float32, not normalised; RGB pictures of any size."""
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """One number for each generated picture. Means and intervals are made elsewhere, once.
+
+    ``needs`` are the fields of ``Rows`` that it reads beside the pictures; ``higher_is_better`` is
+    None where neither direction is better by itself.
+    """
+
+    name: str
+    recipe: Recipe
+    unit: str
+    range: tuple[float, float]
+    higher_is_better: bool | None
+    needs: tuple[str, ...]
+
+    def __call__(self, rows: Rows) -> np.ndarray:
+        """(B,) float64, NaN for a row that lacks what is compared with."""

@@ -56,6 +56,25 @@ ENCODERS = {
     "hf": "recsim_gen.encoders.huggingface:HuggingFace",
 }
 
+METRICS = {
+    "ssim": "recsim_gen.metrics.ssim:SSIM",
+    "ssim_history": "recsim_gen.metrics.ssim:SSIMHistory",
+    "lpips": "recsim_gen.metrics.lpips:LPIPS",
+    "lpips_history": "recsim_gen.metrics.lpips:LPIPSHistory",
+    "cps": "recsim_gen.metrics.clip_scores:CPS",
+    "cpis": "recsim_gen.metrics.clip_scores:CPIS",
+    "cs": "recsim_gen.metrics.clip_scores:CS",
+    "cis": "recsim_gen.metrics.clip_scores:CIS",
+    "aesthetic": "recsim_gen.metrics.aesthetic:Aesthetic",
+    "aesthetic_v2": "recsim_gen.metrics.aesthetic:AestheticV2",
+    "hpsv2": "recsim_gen.metrics.preference:HPSv20",
+    "hpsv2.1": "recsim_gen.metrics.preference:HPSv21",
+    "verifier": "recsim_gen.metrics.verifier:Verifier",
+    "diversity": "recsim_gen.metrics.diversity:Diversity",
+    "oracle_utility": "recsim_gen.metrics.oracle:OracleUtility",
+}
+"""Metrics of generated pictures; a name may have a backbone and a recipe, ``cps[boutique-clip]:x100``."""
+
 
 GENERATORS = {
     "original": "generators.original:Original",

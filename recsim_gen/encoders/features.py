@@ -119,7 +119,7 @@ def _texts(catalog: Catalog, encoder: Any, batch_size: int, title: str) -> np.nd
     def name(rows: np.ndarray) -> str:
         return fingerprint(encoder.fingerprint, "text", texts[rows].tolist())
 
-    return _in_shards(np.arange(len(catalog)), encode_rows, name, batch_size, title)
+    return in_shards(np.arange(len(catalog)), encode_rows, name, batch_size, title)
 
 
 def _images(catalog: Catalog, encoder: Any, batch_size: int, title: str) -> np.ndarray:
@@ -158,10 +158,10 @@ def _pictures(images: ImageReader, rows: np.ndarray, encoder: Any, batch_size: i
     def name(part: np.ndarray) -> str:
         return fingerprint(encoder.fingerprint, "image", images.fingerprint, part)
 
-    return _in_shards(rows, encode_rows, name, batch_size, title)
+    return in_shards(rows, encode_rows, name, batch_size, title)
 
 
-def _in_shards(
+def in_shards(
     rows: np.ndarray,
     encode_rows: Callable[[np.ndarray], np.ndarray],
     name: Callable[[np.ndarray], str],

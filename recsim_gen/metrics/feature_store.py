@@ -1,0 +1,123 @@
+"""Features of pictures and texts, each made once however many metrics ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from recsim_gen.core.store import fingerprint
+from recsim_gen.encoders.features import in_shards
+from recsim_gen.metrics.album import Album
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.core.protocols import ImageEncoder, TextEncoder
+
+Filter = Literal["bicubic", "bilinear"]
+
+
+class FeatureStore:
+    """What encoders say of the pictures of an ``album``, and of texts.
+
+    Features are known by the encoder's fingerprint and the hash of the picture (or the text itself):
+    kept in memory, and in the cache in shards, so that a run that was killed goes on where it was.
+    The result does not depend on ``batch_size``.
+    """
+
+    def __init__(self, album: Album, *, batch_size: int = 32) -> None:
+        self.album = album
+        self.batch_size = batch_size
+        self._tables: dict[tuple[str, str], _Table] = {}
+        self._texts: dict[str, int] = {}
+
+    def images(self, encoder: ImageEncoder, numbers: np.ndarray) -> np.ndarray:
+        """(…, d) float32 features of the pictures ``numbers`` (…), not normalised."""
+        digests, part = self.album.digests, self.album.part
+
+        def encode(rows: np.ndarray) -> np.ndarray:
+            return encoder.encode_images([self.album.read(row) for row in rows.tolist()])
+
+        def name(rows: np.ndarray) -> str:
+            return fingerprint(encoder.fingerprint, "picture", digests[rows])
+
+        table = self._table(encoder.fingerprint, "image")
+        wanted = np.unique(numbers)
+        # A shard has pictures of one source: another generator's do not rename those of the data.
+        for source in np.unique(part[wanted]):
+            self._fill(table, wanted[part[wanted] == source], encode, name, "image features")
+        return table.x[numbers]
+
+    def texts(self, encoder: TextEncoder, texts: Sequence[str] | np.ndarray) -> np.ndarray:
+        """(B, d) float32 features of ``texts`` (B,), not normalised."""
+        unique, place = np.unique(np.asarray(texts, dtype=str), return_inverse=True)
+        known = [self._texts.setdefault(text, len(self._texts)) for text in unique.tolist()]
+        words = {number: text for text, number in self._texts.items()}
+
+        def encode(rows: np.ndarray) -> np.ndarray:
+            return encoder.encode_texts([words[row] for row in rows.tolist()])
+
+        def name(rows: np.ndarray) -> str:
+            return fingerprint(encoder.fingerprint, "text", [words[row] for row in rows.tolist()])
+
+        table = self._table(encoder.fingerprint, "text")
+        self._fill(table, np.array(known, dtype=np.int64), encode, name, "text features")
+        return table.x[np.array(known, dtype=np.int64)[place.ravel()]]
+
+    def pixels(self, numbers: np.ndarray, size: tuple[int, int], how: Filter = "bicubic") -> torch.Tensor:
+        """(B, 3, H, W) float32 in [0, 1] at ``size`` (H, W); a picture of that size stays as it is.
+
+        Others are brought to it by Pillow's filter, which averages where it makes smaller.
+        """
+        import torch
+        from PIL.Image import Resampling
+
+        filters = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}
+        high, wide = size
+        pixels = np.empty((len(numbers), high, wide, 3), dtype=np.uint8)
+        for i, number in enumerate(numbers.tolist()):
+            image = self.album.read(number)
+            if image.size != (wide, high):
+                image = image.resize((wide, high), filters[how])
+            pixels[i] = np.asarray(image)
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+
+    def _table(self, encoder: str, kind: str) -> _Table:
+        return self._tables.setdefault((encoder, kind), _Table())
+
+    def _fill(
+        self,
+        table: _Table,
+        rows: np.ndarray,
+        encode: Callable[[np.ndarray], np.ndarray],
+        name: Callable[[np.ndarray], str],
+        title: str,
+    ) -> None:
+        missing = rows[~table.has(rows)]
+        if len(missing):
+            table.put(missing, in_shards(missing, encode, name, self.batch_size, title))
+
+
+class _Table:
+    """Rows that are known, in an array that grows."""
+
+    def __init__(self) -> None:
+        self.x = np.empty((0, 0), dtype=np.float32)
+        self.known = np.zeros(0, dtype=bool)
+
+    def has(self, rows: np.ndarray) -> np.ndarray:
+        found = np.zeros(len(rows), dtype=bool)
+        inside = rows < len(self.known)
+        found[inside] = self.known[rows[inside]]
+        return found
+
+    def put(self, rows: np.ndarray, x: np.ndarray) -> None:
+        length = max(len(self.known), int(rows.max()) + 1)
+        grown = np.zeros((length, x.shape[1]), dtype=np.float32)
+        known = np.zeros(length, dtype=bool)
+        if len(self.known):
+            grown[: len(self.known)], known[: len(self.known)] = self.x, self.known
+        grown[rows], known[rows] = x, True
+        self.x, self.known = grown, known

@@ -1,0 +1,108 @@
+"""What metrics are made from: encoders by name, weight files, the data's own truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsim_gen.core.errors import DataError, MissingDependency
+from recsim_gen.core.store import cache_dir
+
+if TYPE_CHECKING:
+    from recsim_gen.core.types import Dataset
+    from recsim_gen.profiles.family import ModelFamily
+
+BOUTIQUE_CLIP = "boutique-clip"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where networks and truths come from; each network is loaded once for all metrics.
+
+    Parameters
+    ----------
+    device: where networks run.
+    encoders: {backbone: encoder or spec}, for names in brackets and to read a recipe's backbone from
+        a folder: ``{"hf:openai/clip-vit-large-patch14": "hf:./my-clip"}``.
+    weights: folder of weight files that no package brings; None: ``weights`` in the cache.
+    family: models whose CLIP is ``boutique-clip`` and whose verifier reads pictures; None: embedded.
+    dataset: what the pictures were generated for; oracle utility and verifiers need it.
+    """
+
+    device: str = "cpu"
+    encoders: Mapping[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+    family: ModelFamily | None = None
+    dataset: Dataset | None = None
+
+    def encoder(self, backbone: str) -> Any:
+        """The encoder that a backbone's name stands for.
+
+        Raises SettingError for an unknown name, MissingDependency where its weights are missing.
+        """
+        from recsim_gen.encoders.features import make_encoder
+
+        if backbone not in self._kept:
+            given = self.encoders.get(backbone, backbone)
+            if not isinstance(given, str):
+                self._kept[backbone] = given
+            elif given == BOUTIQUE_CLIP:
+                self._kept[backbone] = self.models.image_encoder(device=self.device)
+            else:
+                self._kept[backbone] = make_encoder(given, self.device)
+        return self._kept[backbone]
+
+    @cached_property
+    def models(self) -> ModelFamily:
+        """The family of models."""
+        from recsim_gen.profiles.family import open_family
+
+        return self.family or open_family()
+
+    @property
+    def folder(self) -> Path:
+        """Where weight files are looked for."""
+        return self.weights or cache_dir() / "weights"
+
+    def file(self, name: str, origin: str) -> Path:
+        """The weight file of this name. Raises MissingDependency that says where it comes from."""
+        path = self.folder / name
+        if not path.is_file():
+            raise MissingDependency(f"needs {name} ({origin}); put it into {self.folder}")
+        return path
+
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
+        return {}
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """The tensors of a checkpoint, safetensors or PyTorch's; no code in it is run.
+
+    Raises DataError for a file that holds anything else.
+    """
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"a checkpoint of tensors is wanted ({reason})", file=path, remedy="Fetch it again"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(x, torch.Tensor) for x in state.values()):
+        raise DataError(
+            f"a dict of tensors is wanted, got {type(state).__name__}", file=path, remedy="Fetch it again"
+        )
+    return state

@@ -1,0 +1,104 @@
+"""Metrics opened by name, and every picture's numbers in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from recsim_gen.core.errors import DataError, MissingDependency
+from recsim_gen.core.progress import say
+from recsim_gen.core.registry import METRICS, resolve
+from recsim_gen.metrics.recipes import Recipe, Spec, read_spec
+from recsim_gen.metrics.resources import Resources
+from recsim_gen.metrics.rows import MEANING
+
+if TYPE_CHECKING:
+    from recsim_gen.core.protocols import Metric
+    from recsim_gen.metrics.rows import Rows
+
+
+@dataclass
+class Unavailable:
+    """A metric that cannot be computed here: a column of NaN, and the ``reason``, never a stand-in."""
+
+    name: str
+    reason: str
+    recipe: Recipe = field(default_factory=Recipe)
+    unit: str = ""
+    range: tuple[float, float] = (float("nan"), float("nan"))
+    higher_is_better: bool | None = None
+    needs: tuple[str, ...] = ()
+
+    def __call__(self, rows: Rows) -> np.ndarray:
+        """(B,) NaN."""
+        return np.full(len(rows), np.nan)
+
+    def __str__(self) -> str:
+        return f"unavailable: {self.reason}"
+
+
+def open_metric(spec: str | Spec, resources: Resources | None = None) -> Metric:
+    """The metric of ``NAME[BACKBONE]:RECIPE`` (see `recipes`), or a ``module:Class`` of the reader's own.
+
+    Raises SettingError for an unknown name, recipe or backbone; MissingDependency, which says what it
+    needs, where a package or weights are not to be had.
+    """
+    asked = read_spec(spec) if isinstance(spec, str) else spec
+    metric: Metric = resolve(asked.name, METRICS, "metric")(asked, resources or Resources())
+    return metric
+
+
+def open_metrics(
+    specs: Sequence[str], resources: Resources | None = None, *, has: Collection[str] = tuple(MEANING)
+) -> list[Metric]:
+    """Each metric, `Unavailable` where weights are missing or the rows lack what it needs.
+
+    ``has`` is what the rows have (``Rows.has``). What is unavailable is also said on standard error.
+    Raises SettingError for what is asked for wrongly.
+    """
+    resources = resources or Resources()
+    found: list[Metric] = []
+    for asked in map(read_spec, dict.fromkeys(specs)):
+        try:
+            metric = open_metric(asked, resources)
+        except MissingDependency as error:
+            reason = str(error)
+            metric = Unavailable(str(asked), reason if reason.startswith("needs ") else f"needs {reason}")
+        lacking = [name for name in metric.needs if name not in has]
+        if lacking:
+            metric = Unavailable(
+                metric.name, "needs " + ", ".join(MEANING.get(name, name) for name in lacking)
+            )
+        if isinstance(metric, Unavailable):
+            say(f"{metric.name} {metric}")
+        found.append(metric)
+    return found
+
+
+def score_images(rows: Rows, metrics: Sequence[Metric]) -> pd.DataFrame:
+    """One row per picture: the labels of ``rows``, then a float64 column per metric.
+
+    NaN stands where a row has nothing to compare with, and throughout for what is unavailable.
+    Features are shared by all metrics. Raises DataError where a metric breaks its word: another
+    shape, infinity, or a number out of its range.
+    """
+    columns = {metric.name: _checked(metric, metric(rows), len(rows)) for metric in metrics}
+    return pd.DataFrame({**{name: np.asarray(x) for name, x in rows.labels.items()}, **columns})
+
+
+def _checked(metric: Metric, value: np.ndarray, n: int) -> np.ndarray:
+    value = np.asarray(value, dtype=np.float64)
+    known = value[~np.isnan(value)]
+    if value.shape != (n,) or not np.isfinite(known).all():
+        raise DataError(f"{metric.name} must give ({n},) finite numbers or NaN, got {value.shape}")
+    low, high = metric.range
+    slack = 1e-6 * max(1.0, *(abs(x) for x in metric.range if np.isfinite(x)), 0.0)
+    if len(known) and (known.min() < low - slack or known.max() > high + slack):
+        raise DataError(
+            f"{metric.name} must be in [{low:g}, {high:g}], got {known.min():g} to {known.max():g}"
+        )
+    return value
