@@ -1,0 +1,185 @@
+"""Learned perceptual distance of two pictures (Zhang et al., CVPR 2018), with the package lpips.
+
+    d(x, y) = Σ_l mean_hw Σ_c w_lc (f̂_lchw(x) − f̂_lchw(y))²
+
+f̂_l are the features of layer l of a network (alex, vgg, squeeze), of unit length over channels; w
+comes with the package (v0.1), the network's ImageNet weights do not.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError, MissingDependency, SettingError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.registry import did_you_mean
+from recsim_gen.encoders.weights import weights_fingerprint
+from recsim_gen.metrics.pairs import TO_REAL, Against, Resize, against
+from recsim_gen.metrics.recipes import OURS, PIGEON, PMG_BENCH, X100, Recipe, Spec, chosen
+from recsim_gen.metrics.resources import Resources, read_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.metrics.rows import Rows
+
+TRUNKS = {
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+}
+"""Networks, and torchvision's files of their ImageNet weights."""
+
+RANDOM = "random-"
+SMALLEST = 32  # pixels a side: below, the last layers of alex and squeeze have nothing to look at
+
+
+@dataclass(frozen=True)
+class _How:
+    backbone: str
+    resize: Resize = TO_REAL
+    scale: float = 1.0
+
+
+RECIPES = {
+    OURS: _How("alex"),  # "our best performing metric" as forward metric, the package's default
+    X100: _How("alex", scale=100.0),
+    PMG_BENCH: _How("vgg", Resize(512)),
+    PIGEON: _How("vgg", Resize(None, "bilinear")),
+}
+
+
+class Perceptual:
+    """LPIPS of pairs; the network sees each picture once, however many pairs it is in.
+
+    ``backbone``: alex, vgg or squeeze with ImageNet weights, found among torchvision's own files or
+    in ``resources.folder``; ``random-alex`` … the same with random weights (seed 0), which is no
+    LPIPS but a distance of that shape. Raises MissingDependency for missing weights or package.
+    """
+
+    def __init__(self, backbone: str, resources: Resources) -> None:
+        net = backbone.removeprefix(RANDOM)
+        if net not in TRUNKS:
+            known = [*TRUNKS, *(RANDOM + name for name in TRUNKS)]
+            raise SettingError(f"unknown backbone {backbone!r} of lpips.{did_you_mean(backbone, known)}")
+        state = None if backbone.startswith(RANDOM) else read_weights(_trunk_file(net, resources))
+        self.model = _network(net).to(resources.device)
+        if state is not None:
+            _load_trunk(self.model.net, state, net)
+        self.fingerprint = weights_fingerprint(self.model, "lpips 0.1")
+
+    def prepare(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Features (U, C, H, W) of each layer, of unit length over C. Pixels in [0, 1].
+
+        Raises DataError for pictures below 32 × 32.
+        """
+        if min(pixels.shape[2:]) < SMALLEST:
+            high, wide = pixels.shape[2:]
+            raise DataError(
+                f"LPIPS wants pictures of at least {SMALLEST} x {SMALLEST} pixels, got {high} x {wide}"
+            )
+        seen = self.model.net(self.model.scaling_layer(2 * pixels.to(self._weights[0].device) - 1))
+        # In place: features are the largest thing there is here. 1e-10 as the package has it.
+        return [f.div_(f.square().sum(1, keepdim=True).sqrt_().add_(1e-10)) for f in seen]
+
+    def compare(self, layers: list[torch.Tensor], left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """(P,) ≥ 0."""
+        import torch
+
+        total = torch.zeros(len(left), device=layers[0].device)
+        for features, weight in zip(layers, self._weights, strict=True):
+            flat = features.flatten(2)
+            total += (flat[left] - flat[right]).square_().mean(2) @ weight
+        return total
+
+    @cached_property
+    def _weights(self) -> list[torch.Tensor]:
+        """(C,) of each layer."""
+        return [lin.model[-1].weight.detach().flatten() for lin in self.model.lins]
+
+
+def _network(net: str) -> Any:
+    """The package's network with its own w and a random trunk, the same every time."""
+    import torch
+
+    try:
+        import lpips
+    except ModuleNotFoundError as error:
+        raise MissingDependency("needs the package lpips: run pip install 'recsim-gen[metrics]'") from error
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")  # it calls torchvision as of years ago
+        torch.manual_seed(Rng(0).for_("lpips", net).integer())
+        model = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
+    return model.eval().requires_grad_(False)
+
+
+def _trunk_file(net: str, resources: Resources) -> Any:
+    from pathlib import Path
+
+    import torch
+
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / TRUNKS[net]
+    if kept.is_file():
+        return kept
+    model = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}[net]
+    origin = (
+        f"torchvision's ImageNet weights; `python -c \"import torchvision; torchvision.models.{model}"
+        f"(weights='IMAGENET1K_V1')\"` fetches it to {kept.parent}"
+    )
+    return resources.file(TRUNKS[net], origin)
+
+
+def _load_trunk(trunk: Any, state: dict[str, torch.Tensor], net: str) -> None:
+    """Weights ``features.3.weight`` … into the package's slices, which keep the layer numbers."""
+    own = trunk.state_dict()  # slice2.3.weight
+    try:
+        trunk.load_state_dict({key: state["features." + key.partition(".")[2]] for key in own})
+    except (KeyError, RuntimeError) as error:
+        raise DataError(
+            f"torchvision's weights of {net} are wanted, got others ({error})",
+            file=TRUNKS[net],
+            remedy="Fetch it again",
+        ) from error
+
+
+class LPIPS:
+    """LPIPS to the reference's own picture."""
+
+    against: Against = "target"
+    unit = "LPIPS"
+    higher_is_better: bool | None = False
+
+    def __init__(self, spec: Spec, resources: Resources) -> None:
+        how = chosen(RECIPES, spec)
+        backbone = spec.backbone or how.backbone
+        self.name, self.needs = str(spec), (self.against,)
+        self.range = (0.0, np.inf)
+        self._how = how
+        self._perceptual = Perceptual(backbone, resources)
+        random = (
+            "random weights: a distance of LPIPS's shape, not LPIPS" if backbone.startswith(RANDOM) else ""
+        )
+        self.recipe = Recipe(
+            spec.recipe,
+            backbone=f"{backbone}, lpips v0.1",
+            weights=self._perceptual.fingerprint,
+            resize=str(how.resize),
+            input_range="[-1, 1]",
+            scale=how.scale,
+            note=random,
+        )
+
+    def __call__(self, rows: Rows) -> np.ndarray:
+        """(B,) ≥ 0."""
+        return self._how.scale * against(rows, self.against, self._perceptual, self._how.resize)
+
+
+class LPIPSHistory(LPIPS):
+    """Mean LPIPS to the pictures of the history."""
+
+    against: Against = "history"

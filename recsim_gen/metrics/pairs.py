@@ -1,0 +1,94 @@
+"""Pictures compared two by two: in blocks, each picture of a block prepared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+import numpy as np
+
+from recsim_gen.core.progress import bar
+from recsim_gen.metrics.feature_store import Filter
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.metrics.rows import Rows
+
+Prepared = TypeVar("Prepared")
+
+Against = Literal["target", "history"]
+
+PIXELS_HELD = 1 << 19  # of one block's pairs: more fall out of a CPU's cache
+
+
+class Comparison(Protocol[Prepared]):
+    """A comparison in two steps: what each picture needs alone, and what is left for a pair."""
+
+    def prepare(self, pixels: torch.Tensor) -> Prepared:
+        """Of pictures (U, 3, H, W) in [0, 1]."""
+
+    def compare(self, prepared: Prepared, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """(P,) of pairs of prepared pictures, given as rows (P,) of them."""
+
+
+@dataclass(frozen=True)
+class Resize:
+    """To which size both pictures of a pair are brought, and by which filter.
+
+    ``side`` None: to the size of the second one, the real picture, which stays as it is.
+    """
+
+    side: int | None = None
+    how: Filter = "bicubic"
+
+    def __str__(self) -> str:
+        size = "to the real picture's size" if self.side is None else f"to {self.side} x {self.side}"
+        return f"{size}, {self.how}"
+
+    def sizes(self, real: np.ndarray) -> np.ndarray:
+        """(P, 2) height and width of each pair, from those of the real pictures (P, 2)."""
+        return real if self.side is None else np.full_like(real, self.side)
+
+
+TO_REAL = Resize()
+
+
+def against(rows: Rows, what: Against, comparison: Comparison[Prepared], resize: Resize) -> np.ndarray:
+    """(B,) comparison with the target, or its mean over the pictures of the history.
+
+    NaN where there is no picture to compare with. A pair that stands in several rows is compared once.
+    """
+    other = rows.get(what).reshape(len(rows), -1)
+    row, _ = place = np.nonzero(other >= 0)
+    pairs, which = np.unique(np.stack([rows.image[row], other[place]], 1), axis=0, return_inverse=True)
+    value = compared(rows, pairs, comparison, resize)[which.ravel()]
+    count = np.bincount(row, minlength=len(rows))
+    total = np.bincount(row, weights=value, minlength=len(rows))
+    return np.divide(total, count, out=np.full(len(rows), np.nan), where=count > 0)
+
+
+def compared(rows: Rows, pairs: np.ndarray, comparison: Comparison[Prepared], resize: Resize) -> np.ndarray:
+    """(P,) float64 of ``pairs`` (P, 2) of picture numbers: generated, real."""
+    import torch
+
+    sizes, store = resize.sizes(rows.store.album.sizes[pairs[:, 1]]), rows.store
+    value = np.empty(len(pairs))
+    with torch.inference_mode():
+        for block in bar(_blocks(sizes), "comparing pictures", unit="block"):
+            high, wide = sizes[block[0]].tolist()
+            numbers, at = np.unique(pairs[block], return_inverse=True)
+            left, right = torch.from_numpy(at.reshape(-1, 2)).T
+            prepared = comparison.prepare(store.pixels(numbers, (high, wide), resize.how))
+            value[block] = comparison.compare(prepared, left, right).double().cpu().numpy()
+    return value
+
+
+def _blocks(sizes: np.ndarray) -> list[np.ndarray]:
+    """Rows (P,) of pairs in blocks of one size (P, 2) and of bounded memory."""
+    blocks = []
+    for size in np.unique(sizes, axis=0):
+        rows = np.flatnonzero((sizes == size).all(1))
+        length = max(1, PIXELS_HELD // int(size.prod()))
+        blocks += [rows[start : start + length] for start in range(0, len(rows), length)]
+    return blocks
