@@ -1,0 +1,96 @@
+"""Which of several pictures of one prompt people would prefer: HPSv2 (Wu et al. 2023).
+
+The cosine between prompt and picture by a ViT-H-14 that was tuned on human choices. Its author: the
+score compares pictures of the same prompt only; a mean over prompts depends on which prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsim_gen.core.store import fingerprint
+from recsim_gen.metrics.clip_scores import mean_cosine
+from recsim_gen.metrics.recipes import OURS, Recipe, Spec, chosen
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from recsim_gen.metrics.resources import Resources
+    from recsim_gen.metrics.rows import Rows
+
+ORIGIN = "of xswu/HPSv2 on the hub, Apache-2.0 licence"
+SIDE = 224
+
+
+class Letterboxed:
+    """An image encoder that sees the whole of each picture: longer side to ``side``, black around it.
+
+    As HPSv2 prepares pictures, where CLIP cuts the middle out.
+    """
+
+    def __init__(self, encoder: Any, side: int = SIDE) -> None:
+        self._encoder, self._side = encoder, side
+        self.fingerprint = fingerprint("letterboxed", encoder.fingerprint, side)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """(B, d) float32, not normalised."""
+        features: np.ndarray = self._encoder.encode_images([letterbox(image, self._side) for image in images])
+        return features
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """(B, d) float32, not normalised."""
+        features: np.ndarray = self._encoder.encode_texts(texts)
+        return features
+
+
+def letterbox(image: Image.Image, side: int) -> Image.Image:
+    """The picture with its longer side at ``side`` pixels, bicubic, in the middle of a black square."""
+    from PIL import Image
+
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    square = Image.new("RGB", (side, side))
+    at = ((side - size[0]) // 2, (side - size[1]) // 2)
+    square.paste(image.resize(size, Image.Resampling.BICUBIC), at)
+    return square
+
+
+class HPSv20:
+    """HPSv2 with the weights of version 2.0."""
+
+    file = "HPS_v2_compressed.pt"
+    needs = ("prompt",)
+    unit = "cosine"
+    range = (-1.0, 1.0)
+    higher_is_better: bool | None = True
+
+    def __init__(self, spec: Spec, resources: Resources) -> None:
+        self.name = str(spec)
+        chosen({OURS: None}, spec)
+        backbone = spec.backbone
+        if backbone is None:
+            backbone = f"open_clip:ViT-H-14/{resources.file(self.file, ORIGIN)}"
+        self._encoder = Letterboxed(resources.encoder(backbone))
+        self.recipe = Recipe(
+            spec.recipe,
+            backbone=f"ViT-H-14, {self.file}" if spec.backbone is None else backbone,
+            weights=self._encoder.fingerprint,
+            resize=f"longer side to {SIDE}, black around it",
+            prompt="the prompt that the picture was drawn from",
+            note="compares only pictures of the same prompt",
+        )
+
+    def __call__(self, rows: Rows) -> np.ndarray:
+        """(B,) in [−1, 1]."""
+        shown = rows.store.images(self._encoder, rows.image)
+        asked = rows.store.texts(self._encoder, rows.get("prompt"))
+        return mean_cosine(shown, asked[:, None], np.ones((len(rows), 1), dtype=bool))
+
+
+class HPSv21(HPSv20):
+    """HPSv2 with the weights of version 2.1, whose numbers do not compare with those of 2.0."""
+
+    file = "HPS_v2.1_compressed.pt"
