@@ -1,0 +1,50 @@
+"""What the simulated users of Boutique think of a picture, by the tastes they were made with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsim_gen.core.errors import MissingDependency
+from recsim_gen.metrics.recipes import OURS, Recipe, Spec, chosen
+
+if TYPE_CHECKING:
+    from recsim_gen.metrics.resources import Resources
+    from recsim_gen.metrics.rows import Rows
+
+
+class OracleUtility:
+    """Utility of the look that the family's verifier reads from the picture; see `datasets.boutique`."""
+
+    needs = ("user",)
+    unit = "utility (choice noise has sd 1.28)"
+    range = (-np.inf, np.inf)
+    higher_is_better: bool | None = True
+
+    def __init__(self, spec: Spec, resources: Resources) -> None:
+        from recsim_gen.datasets.boutique import Boutique
+
+        self.name = str(spec)
+        chosen({OURS: None}, spec)
+        if not isinstance(resources.dataset, Boutique):
+            raise MissingDependency("needs the users' true tastes, which --data boutique alone has")
+        self._boutique = resources.dataset
+        self._verifier = resources.models.verifier(device=resources.device)
+        self.recipe = Recipe(
+            spec.recipe,
+            backbone=f"attribute reader of {resources.models.name} models",
+            weights=resources.models.checkpoint("verifier").fingerprint,
+            resize="to 64 x 64, bicubic",
+            input_range="[0, 1]",
+            note="utility of category, colours and pattern as read from the pixels",
+        )
+
+    def __call__(self, rows: Rows) -> np.ndarray:
+        """(B,)."""
+        from recsim_gen.datasets.boutique_drawing import SIZE
+
+        numbers, place = np.unique(rows.image, return_inverse=True)
+        pixels = rows.store.pixels(numbers, (SIZE, SIZE))
+        codes = self._verifier.read(pixels).codes
+        return self._boutique.utility(rows.get("user"), codes[place.ravel()])

@@ -1,0 +1,157 @@
+"""The verifier of personal taste: would this user like this picture? One network, trained on ratings.
+
+    p(u, x) = sigmoid(MLP(e_u ⊕ ReLU(W f(x)/|f(x)|)))
+
+e_u (64) is the user's embedding, f(x) an image encoder's feature, W to 1024; the MLP has layers of 256
+and 128, each with batch normalisation, ReLU and dropout 0.2.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from recsim_gen.core.errors import DataError, MissingDependency, SettingError
+from recsim_gen.core.store import atomic, fingerprint, write_json
+from recsim_gen.metrics.recipes import OURS, Recipe, Spec, chosen
+
+if TYPE_CHECKING:
+    from recsim_gen.metrics.resources import Resources
+    from recsim_gen.metrics.rows import Rows
+
+USER, IMAGE, HIDDEN, DROPOUT = 64, 1024, (256, 128), 0.2
+CLASS = "TasteVerifier"
+TRAIN = "python -m recsim_gen.train_verifier"
+
+
+class TasteVerifier(nn.Module):
+    """p(user likes picture) for ``n_users`` users and features of ``width``."""
+
+    def __init__(self, n_users: int, width: int) -> None:
+        super().__init__()
+        self.user = nn.Embedding(n_users, USER)
+        self.image = nn.Sequential(nn.Linear(width, IMAGE), nn.ReLU())
+        sizes = (USER + IMAGE, *HIDDEN)
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(sizes):
+            layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(DROPOUT)]
+        self.mlp = nn.Sequential(*layers, nn.Linear(HIDDEN[-1], 1))
+
+    def forward(self, users: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Logits (B,) of ``users`` (B,) rows and ``features`` (B, d), which are brought to length 1."""
+        seen = self.image(nn.functional.normalize(features, dim=1))
+        logits: torch.Tensor = self.mlp(torch.cat([self.user(users), seen], dim=1)).squeeze(1)
+        return logits
+
+    @torch.inference_mode()
+    def probability(self, users: np.ndarray, features: np.ndarray, *, batch: int = 4096) -> np.ndarray:
+        """(B,) float64 in [0, 1]; does not depend on ``batch``."""
+        self.eval()
+        device = self.user.weight.device
+        parts = [
+            self(
+                torch.as_tensor(users[start : start + batch], device=device),
+                torch.as_tensor(features[start : start + batch], device=device),
+            )
+            .double()
+            .sigmoid()
+            for start in range(0, len(users), batch)
+        ]
+        return torch.cat(parts).cpu().numpy() if parts else np.empty(0)
+
+    def save(self, folder: str | Path, about: dict[str, Any]) -> None:
+        """Write ``config.json`` (sizes and ``about``) and ``model.safetensors``, whole or not at all."""
+        from safetensors.torch import save_file
+
+        n_users, width = len(self.user.weight), self.image[0].in_features  # type: ignore[union-attr]
+        with atomic(folder) as temporary:
+            temporary.mkdir()
+            write_json(
+                temporary / "config.json", {"class": CLASS, "n_users": n_users, "width": width, **about}
+            )
+            save_file(
+                {k: x.cpu().contiguous() for k, x in self.state_dict().items()},
+                temporary / "model.safetensors",
+            )
+
+
+def load(folder: str | Path) -> tuple[TasteVerifier, dict[str, Any]]:
+    """What ``save`` wrote, ready to use, and what it says of itself.
+
+    Raises MissingDependency where there is none, DataError where there is something else.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    config, weights = Path(folder) / "config.json", Path(folder) / "model.safetensors"
+    if not (config.is_file() and weights.is_file()):
+        raise MissingDependency(
+            f"needs a verifier in {folder} (config.json and model.safetensors): run {TRAIN}"
+        )
+    try:
+        about = json.loads(config.read_text(encoding="utf-8"))
+        if about["class"] != CLASS:
+            raise DataError(
+                f"a {CLASS} is wanted, got {about['class']!r}", file=config, remedy=f"Run {TRAIN}"
+            )
+        model = TasteVerifier(about["n_users"], about["width"])
+        model.load_state_dict(load_file(weights))
+    except (ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
+        raise DataError(
+            f"a {CLASS} is wanted, got something else ({error})", file=folder, remedy=f"Run {TRAIN}"
+        ) from error
+    return model.eval(), about
+
+
+def users_hash(user_ids: np.ndarray) -> str:
+    """Hash of the users that a verifier knows, in the order of its embedding."""
+    return fingerprint(np.asarray(user_ids, dtype=str))
+
+
+class Verifier:
+    """``verifier[FOLDER]``: the probability that the user likes the picture, by a trained network.
+
+    Raises SettingError where it was trained for other users than the data's.
+    """
+
+    needs = ("user",)
+    unit = "probability"
+    range = (0.0, 1.0)
+    higher_is_better: bool | None = True
+
+    def __init__(self, spec: Spec, resources: Resources) -> None:
+        self.name = str(spec)
+        chosen({OURS: None}, spec)
+        if spec.backbone is None:
+            raise MissingDependency(f"needs a verifier: run {TRAIN} --output DIR, then ask for verifier[DIR]")
+        self._model, about = load(spec.backbone)
+        if resources.dataset is None:
+            raise MissingDependency("needs the data that the pictures were generated for")
+        users = users_hash(resources.dataset.interactions.user_ids)
+        if about["users"] != users:
+            raise SettingError(
+                f"{spec}: trained for the users of {about['data']!r}, which are not those of "
+                f"{resources.dataset.name!r}. Run {TRAIN} on this data"
+            )
+        self._model.to(resources.device)
+        self._encoder = resources.encoder(about["encoder"])
+        if self._encoder.fingerprint != about["encoder_fingerprint"]:
+            raise SettingError(f"{spec}: trained on features of other weights of {about['encoder']}")
+        state = {name: x.cpu().numpy() for name, x in self._model.state_dict().items()}
+        self.recipe = Recipe(
+            spec.recipe,
+            backbone=f"{CLASS} on {about['encoder']}",
+            weights=fingerprint(state, self._encoder.fingerprint),
+            resize="as the backbone prepares pictures",
+            note="test AUC {auc:.3f} [{auc_low:.3f}, {auc_high:.3f}]; {labels}".format(**about),
+        )
+
+    def __call__(self, rows: Rows) -> np.ndarray:
+        """(B,) in [0, 1]."""
+        return self._model.probability(rows.get("user"), rows.store.images(self._encoder, rows.image))
