@@ -17,6 +17,7 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import atomic, cached_array, fingerprint
+from recsim_gen.encoders.weights import no_bars
 from recsim_gen.pretraining.training import Schedule, fit, seeded
 
 if TYPE_CHECKING:
@@ -229,8 +230,9 @@ def save(folder: Path, **parts: Any) -> None:
 
 def _read(output: Path) -> tuple[Any, Any, Any]:
     """Autoencoder, tokenizer and text encoder of the family, not to be trained."""
+    import torch
+    import transformers
     from diffusers import AutoencoderKL
-    from transformers import CLIPTextModel, CLIPTokenizer
 
     for needed in ("vae", "clip"):
         if not (output / needed / "config.json").is_file():
@@ -238,6 +240,7 @@ def _read(output: Path) -> tuple[Any, Any, Any]:
                 f"part unet needs part {needed}, {output / needed} is not there: train it first"
             )
     vae: Any = AutoencoderKL.from_pretrained(output / "vae")
-    tokenizer = CLIPTokenizer.from_pretrained(output / "clip")
-    text_encoder: Any = CLIPTextModel.from_pretrained(output / "clip")
-    return vae.eval().requires_grad_(False), tokenizer, text_encoder.float().eval().requires_grad_(False)
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(output / "clip")
+    with no_bars(transformers):
+        clip: Any = transformers.CLIPModel.from_pretrained(output / "clip", dtype=torch.float32)
+    return vae.eval().requires_grad_(False), tokenizer, clip.text_model.eval().requires_grad_(False)
