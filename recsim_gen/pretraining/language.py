@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from recsim_gen.pretraining.source import PretrainingSource
 
 FOLDER = "llm"
-SCHEDULE = Schedule(steps=1500, lr=2e-3, warmup=50, weight_decay=0.05)
+SCHEDULE = Schedule(steps=2000, lr=2e-3, warmup=50, weight_decay=0.05)
 BATCH = 16  # of each of the two prompts
 LAYERS, WIDTH, HEADS, FEED_FORWARD = 4, 192, 6, 512
 LONGEST_ANSWER = 64
+PROMPTS = 0.5  # weight of the prompts' own tokens: what comes next in a history tells the taste in it
 MEASURED, TASTES = 1000, 200  # held-out items and histories of them that answers are measured on
 
 
@@ -46,7 +47,8 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train a ``LlamaForCausalLM`` on both prompts and write ``OUTPUT/llm``.
 
-    Loss: cross-entropy of the answers' tokens. Gives the losses and what ``measure`` measures.
+    Loss: cross-entropy of the answers' tokens, plus half of that of the prompts'. Gives the losses and
+    what ``measure`` measures.
     """
     lessons = Lessons(source, source.rows("train"))
     tokenizer = llama_tokenizer(_texts(lessons, rng.for_("texts")))
@@ -57,8 +59,10 @@ def pretrain(
         items = [lessons.item(row) for row in source.draw(BATCH, random)]
         length = 1 + int(LONGEST_HISTORY * random.random() ** 2)  # one for the batch: no padding
         tastes = [lessons.taste(lessons.history(length, random)) for _ in range(BATCH)]
-        of_items, of_tastes = (answer_loss(model, tokenizer, part) for part in (items, tastes))
-        return {"loss": of_items + of_tastes, "keywords": of_items, "taste": of_tastes}
+        keywords, item_prompts = lesson_loss(model, tokenizer, items)
+        taste, taste_prompts = lesson_loss(model, tokenizer, tastes)
+        read = PROMPTS * (item_prompts + taste_prompts)
+        return {"loss": keywords + taste + read, "keywords": keywords, "taste": taste, "prompts": read}
 
     fitted = fit(
         FOLDER,
@@ -97,25 +101,29 @@ def new_llama(tokenizer: PreTrainedTokenizerBase, rng: Rng) -> LlamaForCausalLM:
         return LlamaForCausalLM(config)
 
 
-def answer_loss(
+def lesson_loss(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, lessons: Sequence[tuple[str, str]]
-) -> torch.Tensor:
-    """Cross-entropy of the tokens of the right answers, each with the end token, after their prompts."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of the tokens of the right answers, each with the end token, and of the prompts'."""
     import torch
+    import torch.nn.functional as F
 
     prompts = tokenizer([prompt for prompt, _ in lessons])["input_ids"]
     answers = tokenizer([" " + answer for _, answer in lessons], add_special_tokens=False)["input_ids"]
     pairs = [(p, [*a, tokenizer.eos_token_id]) for p, a in zip(prompts, answers, strict=True)]
     width = max(len(p) + len(a) for p, a in pairs)
     ids = torch.full((len(pairs), width), tokenizer.pad_token_id)
-    labels = torch.full_like(ids, -100)
     mask = torch.zeros_like(ids)
+    answered = torch.zeros_like(ids, dtype=torch.bool)
     for row, (prompt, answer) in enumerate(pairs):  # on the left, as in generation
         start = width - len(prompt) - len(answer)
         ids[row, start:] = torch.tensor([*prompt, *answer])
-        labels[row, width - len(answer) :] = torch.tensor(answer)
         mask[row, start:] = 1
-    return model(input_ids=ids, attention_mask=mask, labels=labels).loss
+        answered[row, -len(answer) :] = True
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+    each = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    asked = mask[:, :-1].bool() & ~answered[:, 1:]  # no token is told from what pads
+    return each[answered[:, 1:]].mean(), each[asked].mean()
 
 
 def answers(

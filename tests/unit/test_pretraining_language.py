@@ -12,7 +12,7 @@ from recsim_gen.core.randomness import Rng
 from recsim_gen.datasets.boutique import load
 from recsim_gen.datasets.boutique_attributes import Attributes
 from recsim_gen.pretraining import language
-from recsim_gen.pretraining.language import answer_loss, answers, attribute_recall, malformed, taste_recall
+from recsim_gen.pretraining.language import answers, attribute_recall, lesson_loss, malformed, taste_recall
 from recsim_gen.pretraining.lessons import Lessons, equally_liked, favourites
 from recsim_gen.pretraining.prompts import keywords_line, keywords_prompt, parse_keywords, taste_prompt
 from recsim_gen.pretraining.source import PretrainingSource
@@ -132,21 +132,23 @@ def test_shares_by_hand():
     assert taste_recall(["mug, red"], [[{"mug"}, {"pink", "red"}, {"blue"}]]) == pytest.approx(2 / 3)
 
 
-def test_only_the_answer_is_learned_and_the_batch_does_not_matter(source):
+def test_each_token_counts_once_whatever_stands_beside_it(source):
     lessons = Lessons(source, source.rows("train"))
     pairs = [lessons.item(0), lessons.taste([0, 1, 2])]  # of different lengths: padding
     tokenizer = llama_tokenizer([" ".join(pair) for pair in pairs])
     model = language.new_llama(tokenizer, Rng(0)).eval()
     with torch.no_grad():
-        alone = [answer_loss(model, tokenizer, [pair]).item() for pair in pairs]
-        together = answer_loss(model, tokenizer, pairs).item()
-    lengths = [len(tokenizer(" " + answer)["input_ids"]) for _, answer in pairs]  # start in, end out
-    assert together == pytest.approx(np.average(alone, weights=lengths), rel=1e-4)
-    tokens = tokenizer(pairs[0][0] + " " + pairs[0][1])["input_ids"]
-    logits = model(torch.tensor([[*tokens]])).logits[0].log_softmax(-1)
-    wanted = [*tokens[-lengths[0] + 1 :], tokenizer.eos_token_id]
-    by_hand = -logits[-lengths[0] :].gather(1, torch.tensor(wanted)[:, None]).mean()
-    assert alone[0] == pytest.approx(by_hand.item(), rel=1e-4)
+        alone = np.array([[x.item() for x in lesson_loss(model, tokenizer, [pair])] for pair in pairs])
+        together = [x.item() for x in lesson_loss(model, tokenizer, pairs)]
+        tokens = [*tokenizer(" ".join(pairs[0]))["input_ids"], tokenizer.eos_token_id]
+        told = model(torch.tensor([tokens[:-1]])).logits[0].log_softmax(-1)
+    asked = [len(tokenizer(prompt)["input_ids"]) for prompt, _ in pairs]
+    answered = [len(tokenizer(" " + answer)["input_ids"]) for _, answer in pairs]  # start in, end out
+    assert together[0] == pytest.approx(np.average(alone[:, 0], weights=answered), rel=1e-4)
+    assert together[1] == pytest.approx(np.average(alone[:, 1], weights=np.array(asked) - 1), rel=1e-4)
+    by_hand = -told.gather(1, torch.tensor(tokens[1:])[:, None])[:, 0]
+    assert alone[0, 0] == pytest.approx(by_hand[-answered[0] :].mean().item(), rel=1e-4)
+    assert alone[0, 1] == pytest.approx(by_hand[: -answered[0]].mean().item(), rel=1e-4)
 
 
 def test_it_learns_four_items_by_heart_and_is_loaded_as_it_was(source, tmp_path, monkeypatch):
