@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PART, FOLDER = "unet", "diffusion"
 CHANNELS = (64, 96)
 HEADS = 4
-SCHEDULE = Schedule(steps=7000, lr=1e-3, warmup=100, weight_decay=0.01, ema=0.999)
+SCHEDULE = Schedule(steps=4500, lr=1e-3, warmup=100, weight_decay=0.01, ema=0.999)
 BATCH = 32
 NO_WORDS = 0.1  # share of pictures shown with the empty text, for classifier-free guidance
 SENTENCES = 0.6  # share of captions among the texts; the rest are titles and keywords
