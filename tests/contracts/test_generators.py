@@ -34,10 +34,46 @@ class TestPlacebo(GeneratorContract):
     name = "placebo"
     uses_models = False
 
+    def test_it_is_another_picture_of_the_same_look(self):
+        """Nearer to the item's own picture than to nine tenths of the other items'."""
+        pixels = self.fitted().generate(self.episodes, rng=Rng(0)).pixels.numpy()
+        shop = self.catalog.images.pixels.astype(np.float32).transpose(0, 3, 1, 2) / 255
+        for x, episode in zip(pixels, self.episodes, strict=True):
+            distance = np.square(shop - x).mean((1, 2, 3))
+            assert distance[episode.reference] > 0
+            assert (distance <= distance[episode.reference]).mean() <= 0.1
+
+    def test_elsewhere_pictures_are_brought(self, tmp_path):
+        real = as_real(self.catalog)
+        with pytest.raises(SettingError, match=r"other real pictures.*set `pictures`"):
+            self.make().fit(real, (), rng=Rng(0))
+        episode = self.episodes[0]
+        other = (episode.reference + 1) % len(real)
+        real.images.read(other).save(tmp_path / f"{real.item_ids[episode.reference]}.png")
+        placebo = self.make(pictures=str(tmp_path)).fit(real, (), rng=Rng(0))
+        brought = placebo.generate([episode], rng=Rng(0)).pixels[0]
+        assert (brought.numpy().transpose(1, 2, 0) * 255 == np.asarray(real.images.read(other))).all()
+        with pytest.raises(DataError, match="has no other picture"):
+            placebo.generate(self.episodes[1:2], rng=Rng(0))
+
 
 class TestOracle(GeneratorContract):
     name = "oracle"
     uses_models = False
+
+    def test_it_draws_what_the_user_likes_best(self):
+        from generators.shop import drawn
+        from recsim_gen.datasets.boutique_attributes import Attributes, all_codes
+
+        pixels = self.fitted().generate(self.episodes, rng=Rng(0)).pixels
+        for x, e in zip(pixels, self.episodes, strict=True):
+            looks = all_codes(str(self.catalog.categories[e.reference]))
+            best = looks[self.shop.utility(e.user, looks).argmax()]
+            assert torch.equal(x, drawn(Attributes.of(best), Rng(0).for_("noise", e.id, 0)))
+
+    def test_where_tastes_are_not_known_it_says_so(self):
+        with pytest.raises(DataError, match=r"tastes must be known.*--data boutique"):
+            self.make().fit(as_real(self.catalog), (), rng=Rng(0))
 
 
 class TestStableDiffusion(GeneratorContract):
@@ -232,6 +268,13 @@ class TestIPAdapter(LearnedGeneratorContract):
         generator = self.make().fit(replace(self.catalog, images=images), self.shop.episodes[1:], rng=Rng(0))
         with pytest.raises(DataError, match="a history with pictures is wanted, none of its"):
             generator.generate(self.episodes[:1], rng=Rng(0))
+
+
+def as_real(catalog):
+    """The same catalogue without the truth behind it."""
+    from recsim_gen.core.types import Catalog
+
+    return Catalog(catalog.item_ids, catalog.titles, catalog.captions, catalog.categories, catalog.images)
 
 
 def recorded(monkeypatch, denoising_class):

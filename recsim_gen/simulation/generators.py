@@ -1,0 +1,107 @@
+"""Generators by name or from a checkpoint, and the episodes that they draw for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.registry import GENERATORS, did_you_mean, resolve
+
+if TYPE_CHECKING:
+    from recsim_gen.core.protocols import Generator
+    from recsim_gen.core.types import Catalog, Dataset, Episode
+    from recsim_gen.profiles.family import ModelFamily
+
+
+def make_generator(
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    models: ModelFamily | str | Path = "embedded",
+    device: str | None = None,
+) -> Generator:
+    """An unfitted generator. Raises SettingError for an unknown name or setting."""
+    made: Generator = resolve(name, GENERATORS, "generator")(models=models, device=device, **(settings or {}))
+    return made
+
+
+def generator_name(folder: str | Path) -> str:
+    """The registry name in a checkpoint's ``config.json``.
+
+    Raises DataError where the folder is no checkpoint, or names a generator that the registry lacks: a
+    file that was brought from elsewhere must not choose what is imported.
+    """
+    try:
+        name = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))["generator"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"a trained generator is wanted, got no readable config.json ({error})",
+            file=folder,
+            remedy="Give a folder that a generator was saved to",
+        ) from error
+    if name not in GENERATORS:
+        raise DataError(f"unknown generator {name!r}.{did_you_mean(str(name), GENERATORS)}", file=folder)
+    return str(name)
+
+
+def ready_generator(
+    name: str | None,
+    checkpoint: str | Path | None,
+    catalog: Catalog,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    models: ModelFamily | str | Path = "embedded",
+    device: str | None = None,
+) -> Generator:
+    """One that can draw: loaded from ``checkpoint``, or made by ``name`` where it learns nothing.
+
+    Raises SettingError where it has to be trained first and no checkpoint is given, DataError for a
+    checkpoint of another generator, catalogue or models.
+    """
+    check_choice(name, checkpoint, settings)
+    if checkpoint is not None:
+        generator_class = resolve(name or generator_name(checkpoint), GENERATORS, "generator")
+        loaded: Generator = generator_class.load(checkpoint, catalog, models=models, device=device)
+        return loaded
+    made = make_generator(str(name), settings, models=models, device=device)
+    if made.learns:
+        raise SettingError(f"{name} has to be trained first: give --checkpoint, the folder it was saved to")
+    made.fit(catalog, (), rng=Rng(0))
+    return made
+
+
+def check_choice(name: str | None, checkpoint: str | Path | None, settings: Mapping[str, Any] | None) -> None:
+    """SettingError unless name, checkpoint and settings can stand together; reads no data."""
+    if checkpoint is None:
+        if name is None:
+            raise SettingError(f"give --gen or --checkpoint. Generators: {', '.join(GENERATORS)}")
+        resolve(name, GENERATORS, "generator")
+    else:
+        generator_name(checkpoint)
+        if settings:
+            raise SettingError("a checkpoint has its own settings: leave out --settings or --checkpoint")
+
+
+def chosen_episodes(dataset: Dataset, count: int = 0) -> tuple[tuple[Episode, ...], int]:
+    """``count`` test episodes (0: all) in their order, and how many were left out for want of a picture.
+
+    Where the catalogue has pictures, an episode whose reference has none is left out for every
+    generator: there is nothing to compare with. The ``count`` are spread at random and do not depend on
+    any seed; a larger count has those of a smaller one among them.
+    """
+    if count < 0:
+        raise SettingError(f"episodes must be 0 (all) or more, got {count}")
+    images, episodes = dataset.catalog.images, dataset.episodes
+    if images is not None and images.present.any():
+        episodes = tuple(e for e in episodes if images.present[e.reference])
+    lacking = len(dataset.episodes) - len(episodes)
+    if 0 < count < len(episodes):
+        order = Rng(0).for_("episodes").numpy().permutation(len(episodes))
+        episodes = tuple(episodes[row] for row in np.sort(order[:count]).tolist())
+    return episodes, lacking
