@@ -20,6 +20,7 @@ from rankers.contrastive import contrastive_loss
 from rankers.item_graph_model import ItemGraphModel, ItemGraphRanker
 from rankers.modality_graph import PUBLISHED_CODE, ItemGraphConfig
 from rankers.substitution import Attention
+from recsim_gen.core.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,17 @@ class MICROConfig(ItemGraphConfig):
     temperature: float = 0.5
     contrastive_weight: float = 0.03
     contrastive_anchors: int = 64  # items a step averages over; 0 = all, as published: O(N²) a step
+    contrastive_every: int = 4  # steps between two that hold the term, as many times as heavy; published: 1
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
-        "published-code": {**PUBLISHED_CODE, "contrastive_anchors": 0},
+        "published-code": {**PUBLISHED_CODE, "contrastive_anchors": 0, "contrastive_every": 1},
     }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.contrastive_every < 1:
+            raise SettingError(f"contrastive_every must be at least 1, got {self.contrastive_every}")
 
 
 class MICRO(ItemGraphModel):
@@ -45,6 +52,7 @@ class MICRO(ItemGraphModel):
     def _make_fusion(self) -> None:
         d = self.settings.embedding_size
         self.query = nn.Sequential(nn.Linear(d, d), nn.Tanh(), nn.Linear(d, 1, bias=False))
+        self._step = 0
 
     def views(self) -> dict[str, Tensor]:
         """h_m = A_m^L·E_id for each modality, (n, d)."""
@@ -77,12 +85,13 @@ class MICRO(ItemGraphModel):
         users, items, views, fused = self.forward()
         user, positive, negative = self.rows(interaction)
         loss = self.bpr(users[user], items[positive], items[negative])
-        if self.settings.contrastive_weight and len(views) > 1:  # one view is its own fusion
+        weight = self.settings.contrastive_weight * self.settings.contrastive_every
+        due, self._step = self._step % self.settings.contrastive_every == 0, self._step + 1
+        if weight and due and len(views) > 1:  # one view is its own fusion
             anchors = self._anchors()
             for view in views.values():
-                unit = F.normalize(view, dim=1)
-                term = contrastive_loss(unit, fused, self.settings.temperature, anchors)
-                loss = loss + self.settings.contrastive_weight * term
+                term = contrastive_loss(F.normalize(view, dim=1), fused, self.settings.temperature, anchors)
+                loss = loss + weight * term
         return loss
 
     def _anchors(self) -> Tensor | None:

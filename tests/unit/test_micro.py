@@ -51,6 +51,7 @@ def test_settings_are_those_of_the_papers():
         "temperature": 0.5,
         "contrastive_weight": 0.03,
         "contrastive_anchors": 0,
+        "contrastive_every": 1,
         "learning_rate": 5e-4,
         "learning_rate_decay": 0.96,
         "train_batch_size": 1024,
@@ -71,6 +72,7 @@ def test_settings_are_those_of_the_papers():
         "train_batch_size",
         "stopping_step",
         "contrastive_anchors",
+        "contrastive_every",
         "raw_features",
         "negative_cosine",
         "user_item_norm",
@@ -151,8 +153,8 @@ def test_equal_pictures_stay_equal_after_the_projection():
 
 
 def test_anchors_give_the_exact_term_in_the_mean():
-    exact = built(contrastive_anchors=0, contrastive_weight=1.0).train()
-    some = built(contrastive_anchors=5, contrastive_weight=1.0).train()
+    exact = built(contrastive_anchors=0, contrastive_weight=1.0, contrastive_every=1).train()
+    some = built(contrastive_anchors=5, contrastive_weight=1.0, contrastive_every=1).train()
     some.load_state_dict(exact.state_dict())
     torch.manual_seed(0)
     wanted = exact.calculate_loss(batch()).item()
@@ -161,6 +163,19 @@ def test_anchors_give_the_exact_term_in_the_mean():
     error = np.std(estimates) / 20
     assert error > 0
     assert abs(np.mean(estimates) - wanted) < 4 * error
+
+
+def test_every_fourth_step_holds_the_term_and_four_times_as_heavy():
+    every = built(contrastive_anchors=0, contrastive_every=1).train()
+    fourth = built(contrastive_anchors=0, contrastive_every=4).train()
+    without = built(contrastive_weight=0.0).train()
+    for other in (fourth, without):
+        other.load_state_dict(every.state_dict())
+    bare = without.calculate_loss(batch()).item()
+    term = every.calculate_loss(batch()).item() - bare
+    found = [fourth.calculate_loss(batch()).item() - bare for _ in range(8)]
+    assert term > 0
+    assert found == pytest.approx([4 * term, 0, 0, 0] * 2, abs=1e-5)
 
 
 def test_one_modality_has_no_contrastive_term():
