@@ -72,7 +72,8 @@ def _draw(frame: pd.DataFrame, title: str, ceiling: str) -> Figure:
 def _bars(axes: Axes, rows: pd.DataFrame, variants: list[str], colour: dict[str, str]) -> None:
     groups = list(dict.fromkeys(rows.loc[rows["metric"] == "map", "group"]))
     width = 0.8 / len(variants)
-    of = rows.set_index(["metric", "variant", "group"])["value"].astype(float).sort_index()
+    marks = rows[rows["metric"].isin(["similarity", "chance"])]
+    of = marks.set_index(["metric", "variant", "group"])["value"].astype(float).to_dict()
     for k, variant in enumerate(variants):
         x = np.arange(len(groups)) + (k - (len(variants) - 1) / 2) * width
         table = rows[(rows["metric"] == "map") & (rows["variant"] == variant)].set_index("group")
