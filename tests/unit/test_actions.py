@@ -55,7 +55,7 @@ ACTIONS = {"check": check, "convert": convert}
 )
 def test_the_first_word_is_the_action_and_the_next_its_first_option(argv, called):
     assert run(ACTIONS, argv) == 0
-    assert CALLS == [called]
+    assert [called] == CALLS
 
 
 def test_a_word_of_python_is_an_option_in_files_too(tmp_path):
