@@ -16,7 +16,7 @@ class Sampler:
     """Texts or their states to pictures, with the steps, guidance and size of the family.
 
     Rows of a batch do not know of each other, but the last bits of floating point do depend on the
-    batch: what must be reproducible is drawn one at a time, at 1.5 times the cost of batches of 16
+    batch: what must be reproducible is drawn one at a time, at 3.7 times the cost of batches of 16
     (embedded models, one core).
     """
 
