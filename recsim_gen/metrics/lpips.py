@@ -62,6 +62,8 @@ class Perceptual:
     LPIPS but a distance of that shape. Raises MissingDependency for missing weights or package.
     """
 
+    pixels_held = 1 << 19
+
     def __init__(self, backbone: str, resources: Resources) -> None:
         net = backbone.removeprefix(RANDOM)
         if net not in TRUNKS:

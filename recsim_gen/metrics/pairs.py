@@ -19,11 +19,12 @@ Prepared = TypeVar("Prepared")
 
 Against = Literal["target", "history"]
 
-PIXELS_HELD = 1 << 19  # of one block's pairs: more fall out of a CPU's cache
-
 
 class Comparison(Protocol[Prepared]):
     """A comparison in two steps: what each picture needs alone, and what is left for a pair."""
+
+    pixels_held: int
+    """Of one block's pairs: more fall out of a CPU's cache."""
 
     def prepare(self, pixels: torch.Tensor) -> Prepared:
         """Of pictures (U, 3, H, W) in [0, 1]."""
@@ -75,7 +76,7 @@ def compared(rows: Rows, pairs: np.ndarray, comparison: Comparison[Prepared], re
     sizes, store = resize.sizes(rows.store.album.sizes[pairs[:, 1]]), rows.store
     value = np.empty(len(pairs))
     with torch.inference_mode():
-        for block in bar(_blocks(sizes), "comparing pictures", unit="block"):
+        for block in bar(_blocks(sizes, comparison.pixels_held), "comparing pictures", unit="block"):
             high, wide = sizes[block[0]].tolist()
             numbers, at = np.unique(pairs[block], return_inverse=True)
             left, right = torch.from_numpy(at.reshape(-1, 2)).T
@@ -84,11 +85,11 @@ def compared(rows: Rows, pairs: np.ndarray, comparison: Comparison[Prepared], re
     return value
 
 
-def _blocks(sizes: np.ndarray) -> list[np.ndarray]:
+def _blocks(sizes: np.ndarray, pixels_held: int) -> list[np.ndarray]:
     """Rows (P,) of pairs in blocks of one size (P, 2) and of bounded memory."""
     blocks = []
     for size in np.unique(sizes, axis=0):
         rows = np.flatnonzero((sizes == size).all(1))
-        length = max(1, PIXELS_HELD // int(size.prod()))
+        length = max(1, pixels_held // int(size.prod()))
         blocks += [rows[start : start + length] for start in range(0, len(rows), length)]
     return blocks

@@ -24,7 +24,7 @@ def by_torchmetrics(x: np.ndarray, y: np.ndarray, data_range: float) -> np.ndarr
     return values.numpy()
 
 
-@pytest.mark.parametrize("size", [(48, 40), (11, 11), (64, 130), (75, 12)])
+@pytest.mark.parametrize("size", [(48, 40), (11, 11), (64, 130), (75, 12), (160, 160)])
 def test_ours_is_scikit_images(size):
     rows = picture_rows(size=size)
     x, y = rgb(rows, rows.image), rgb(rows, rows.target)
@@ -53,7 +53,7 @@ def test_pmg_bench_takes_data_range_2_for_pictures_in_0_1_and_so_reads_too_high(
 
 def test_pigeon_counts_in_255_and_gets_the_same_number_as_ours():
     rows = picture_rows()
-    assert open_metric("ssim:pigeon")(rows) == pytest.approx(open_metric("ssim")(rows), abs=1e-12)
+    assert open_metric("ssim:pigeon")(rows) == pytest.approx(open_metric("ssim")(rows), abs=1e-6)
 
 
 def test_pigeon_and_ours_resize_differently():
@@ -72,10 +72,10 @@ def test_x100_is_ours_times_100():
 def test_a_picture_is_wholly_like_itself_and_a_pair_like_its_mirror():
     rows = picture_rows()
     same = Rows(rows.store, rows.image, target=rows.image)
-    assert open_metric("ssim")(same) == pytest.approx(1, abs=1e-12)
+    assert open_metric("ssim")(same) == pytest.approx(1, abs=1e-6)
     there = Rows(rows.store, rows.image, target=rows.target)
     back = Rows(rows.store, rows.target, target=rows.image)
-    assert open_metric("ssim")(there) == pytest.approx(open_metric("ssim")(back), abs=1e-12)
+    assert open_metric("ssim")(there) == pytest.approx(open_metric("ssim")(back), abs=1e-6)
 
 
 def test_flat_pictures_differ_by_their_light_alone():
@@ -126,4 +126,4 @@ def test_pairs_do_not_depend_on_what_stands_beside_them():
         how.compare(how.prepare(pixels[[a, b]]), *torch.tensor([[0], [1]]))
         for a, b in ((0, 2), (1, 3), (0, 4))
     ]
-    assert together == pytest.approx(torch.cat(alone), abs=1e-12)
+    assert together == pytest.approx(torch.cat(alone), abs=1e-6)
