@@ -1,14 +1,15 @@
 """Scores and ranks of items that look otherwise, against a catalogue that does not change.
 
 A ranker's part is to say which rows of its item table differ (`Changed`); the rest is the same for
-all rankers. Everything is float64: increments and rebuilds agree to rounding, and `TIE` is far above
-rounding, so they rank alike.
+all rankers. Every decision is float64: increments and rebuilds agree to rounding, and `TIE` is far
+above rounding, so they rank alike. float32 only sorts out what is too far apart to need one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import get_args
 
@@ -17,13 +18,13 @@ import torch
 from torch import Tensor
 
 from rankers.graph_change import expand
-from rankers.sparse_rows import SparseRows
+from rankers.sparse_rows import SparseRows, products, true_at
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Counterfactual, Scope
 
 TIE = 1e-10  # scores nearer than this are tied
-BATCH_ELEMENTS = 1 << 20  # scores held at a time: 8 MiB, near a CPU's cache; more is 4 times slower
+BATCH_ELEMENTS = 1 << 21  # scores held at a time: 8 MiB of float32, near a CPU's cache
 
 
 @dataclass(frozen=True)
@@ -49,52 +50,98 @@ class Seen:
         return cls(torch.from_numpy(start).to(device), torch.from_numpy(item[order]).to(device))
 
     def keys(self, users: Tensor, n: int) -> Tensor:
-        """Rising ``position·n + item`` of what each of these users (B,) chose."""
+        """``position·n + item`` of what each of these users (B,) chose."""
         which, at = expand(self.start[users], self.start[users + 1])
-        return (which * n + self.item[at]).sort().values
+        return which * n + self.item[at]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Final rows of ``users`` (U, D) and ``items`` (n, D), float64; a score is their product."""
+
+    users: Tensor
+    items: Tensor
+
+    @cached_property
+    def fast(self) -> Tensor:
+        """``items`` in float32."""
+        return self.items.float()
+
+    @cached_property
+    def undefined(self) -> Tensor:
+        """Items whose row holds NaN: they beat nobody."""
+        return self.items.isnan().any(1).nonzero().squeeze(1)
+
+    @cached_property
+    def error(self) -> Tensor:
+        """Bound on |float32 score − own score in float32 − their difference| for a user of length 1.
+
+        D + 2 roundings of 2⁻²⁴ in a dot product and one of the own score, all within |u|·|v|.
+        """
+        longest = self.items.norm(dim=1).nan_to_num(0).amax()
+        return (self.items.shape[1] + 8) * 2.0**-24 * longest
 
 
 def contest(
-    users: Tensor, items: Tensor, table: tuple[Tensor, Tensor], seen: Seen, changed: SparseRows | None
+    users: Tensor, items: Tensor, tables: Tables, seen: Seen, changed: SparseRows | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Score and rank (B,) of ``items`` for ``users``, with the item rows ``changed``, then without.
 
-    ``table``: users (U, D) and items (n, D), float64. The item is compared with the others only,
-    each with the row it has under the same change. O(B·n) memory.
+    The item is compared with the others only, each with the row it has under the same change.
+    O(B·n) memory.
     """
-    people, goods = table
-    vectors = people[users]
-    scores = vectors @ goods.T
-    n, mine = len(goods), torch.arange(len(items), device=items.device) * len(goods) + items
-    out = torch.unique(torch.cat([seen.keys(users, n), mine]))  # chosen before, or the item itself
-    original = scores.reshape(-1)[mine]
-    original_rank = _rank(original, scores, out)
+    vectors, n = tables.users[users], len(tables.items)
+    mine = torch.arange(len(items), device=items.device) * n + items
+    scores = vectors.float() @ tables.fast.T
+    scores[:, tables.undefined] = -torch.inf
+    flat = scores.view(-1)
+    out = torch.cat([seen.keys(users, n), mine])  # chosen before, or the item itself
+    flat.index_fill_(0, out, -torch.inf)
+    original = torch.linalg.vecdot(vectors, tables.items[items])
+    original_rank = _rank(original, vectors, scores, tables)
     if changed is None:
         return original, original_rank, original, original_rank
-    own = (changed.take(mine, goods) * vectors).sum(1)
-    moved = ~SparseRows(out, goods[:0]).has(changed.key)
-    key, new = changed.key[moved], changed.row[moved]
-    rank = _rank(own, scores, out)
-    rank.index_add_(0, key // n, -_beats(scores.reshape(-1)[key], own[key // n]))
-    rank.index_add_(0, key // n, _beats((new * vectors[key // n]).sum(1), own[key // n]))
+    own = torch.linalg.vecdot(vectors, changed.take(mine, tables.items))
+    who, eligible = changed.key // n, flat.index_select(0, changed.key) > -torch.inf
+    flat.index_fill_(0, changed.key, -torch.inf)
+    bounds = torch.arange(len(items) + 1, device=items.device) * n
+    every = torch.arange(len(who), device=items.device)
+    new = products(vectors, changed.row, torch.searchsorted(changed.key, bounds), every)
+    rank = _rank(own, vectors, scores, tables)
+    rank.index_add_(0, who, (1 + _side(new - own[who])) / 2 * eligible)
     return own, rank, original, original_rank
 
 
-def _rank(own: Tensor, scores: Tensor, out: Tensor) -> Tensor:
-    """1 + how many of ``scores`` (B, n) are above ``own`` (B,), ties half, those at keys ``out`` left out."""
-    above = (_count(scores > own[:, None] + TIE) + _count(scores >= own[:, None] - TIE)).double() / 2
-    owner = out // scores.shape[1]
-    return 1 + above.index_add_(0, owner, -_beats(scores.reshape(-1)[out], own[owner]))
+def _rank(own: Tensor, vectors: Tensor, scores: Tensor, tables: Tables) -> Tensor:
+    """1 + how many of ``scores`` (B, n) float32 are above ``own`` (B,), ties half.
+
+    Scores too near to be told apart in float32 are made again in float64.
+    """
+    n, unsure = scores.shape[1], tables.error * vectors.norm(dim=1) + TIE
+    above = scores > (own + unsure).float()[:, None]
+    not_below = scores >= (own - unsure).float()[:, None]
+    rank = 1 + (_count(above) + _count(not_below)) / 2  # as if all between were tied
+    near = true_at(above ^ not_below)
+    who = near // n
+    exact = _scores_at(who, near % n, vectors, tables)
+    return rank.index_add_(0, who, _side(exact - own[who]) / 2)
 
 
 def _count(mask: Tensor) -> Tensor:
-    """How many are true in each row; six times as fast as summing bool."""
-    return mask.view(torch.int8).sum(1, dtype=torch.int32)
+    """How many are true in each row, float64; six times as fast as summing bool."""
+    return mask.view(torch.int8).sum(1, dtype=torch.int32).double()
 
 
-def _beats(score: Tensor, own: Tensor) -> Tensor:
-    """1 where ``score`` is above ``own``, ½ where tied."""
-    return ((score > own + TIE).double() + (score >= own - TIE).double()) / 2
+def _scores_at(who: Tensor, item: Tensor, vectors: Tensor, tables: Tables) -> Tensor:
+    """float64 scores (K,) of pairs."""
+    if len(who) > len(tables.items):  # ties by the thousand: a row for each would fill memory
+        return (vectors @ tables.items.T)[who, item]
+    return torch.linalg.vecdot(vectors[who], tables.items[item])
+
+
+def _side(difference: Tensor) -> Tensor:
+    """1 above, −1 below (and for NaN), 0 tied; float64."""
+    return (difference > TIE).double() - (~(difference >= -TIE)).double()
 
 
 class Counterfactuals:
@@ -133,9 +180,9 @@ class Counterfactuals:
         """
         if scope not in get_args(Scope):
             raise SettingError(f"unknown scope {scope!r}.{did_you_mean(scope, get_args(Scope))}")
-        table = self._exact_tables()
+        table = Tables(*self._exact_tables())
         who, what, given = self._triples(users, items, features, table)
-        size = max(1, BATCH_ELEMENTS // len(table[1]))
+        size = max(1, BATCH_ELEMENTS // len(table.items))
         parts = []
         for start in range(0, len(who), size):
             at = slice(start, start + size)
@@ -148,14 +195,15 @@ class Counterfactuals:
         self, users: np.ndarray, items: np.ndarray, features: Mapping[str, np.ndarray]
     ) -> Counterfactual:
         """`substitute` with scope "graph" by building everything again, O(n²·d) a triple: the reference."""
-        table = self._exact_tables()
+        table = Tables(*self._exact_tables())
         who, what, given = self._triples(users, items, features, table)
         parts = []
         for b in range(len(who)):
             at = slice(b, b + 1)
             anew = self._rebuilt(what[at], {m: x[at] for m, x in given.items()}) if given else None
             _, _, *original, touched, gap = _answer(who[at], what[at], table, self._seen, None)
-            now = contest(who[at], what[at], (table[0], table[1] if anew is None else anew), self._seen, None)
+            rebuilt = table if anew is None else Tables(table.users, anew)
+            now = contest(who[at], what[at], rebuilt, self._seen, None)
             parts.append((now[0], now[1], *original, touched, gap))
         return _collect("graph", parts)
 
@@ -164,10 +212,10 @@ class Counterfactuals:
         users: np.ndarray,
         items: np.ndarray,
         features: Mapping[str, np.ndarray],
-        table: tuple[Tensor, Tensor],
+        table: Tables,
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         users, items = np.asarray(users), np.asarray(items)
-        for name, rows, size in (("user", users, len(table[0])), ("item", items, len(table[1]))):
+        for name, rows, size in (("user", users, len(table.users)), ("item", items, len(table.items))):
             if rows.shape != users.shape or rows.ndim != 1 or len(rows) == 0:
                 raise DataError(f"users and items must be (B,) alike, got {users.shape} and {items.shape}")
             bad = (rows < 0) | (rows >= size)
@@ -195,14 +243,14 @@ class Counterfactuals:
 
 
 def _answer(
-    users: Tensor, items: Tensor, table: tuple[Tensor, Tensor], seen: Seen, changed: Changed | None
+    users: Tensor, items: Tensor, table: Tables, seen: Seen, changed: Changed | None
 ) -> tuple[Tensor, ...]:
     """Score, rank, original score and rank, touched rows, gap; each (B,)."""
     numbers = contest(users, items, table, seen, None if changed is None else changed.rows)
     if changed is None:
         nothing = torch.zeros_like(numbers[0])
         return *numbers, nothing.long(), torch.full_like(numbers[0], torch.nan)
-    touched = torch.bincount(changed.rows.key // len(table[1]), minlength=len(users))
+    touched = torch.bincount(changed.rows.key // len(table.items), minlength=len(users))
     return *numbers, touched, changed.gap
 
 

@@ -15,15 +15,16 @@ import torch
 from torch import Tensor
 
 from rankers.item_graph import Norm, inverse
-from rankers.knn import MARGIN, Neighbours, pair_cosine, select
+from rankers.knn import MARGIN, Neighbours, candidate_cosines, pair_cosine, select
+from rankers.sparse_rows import products, true_at
 
 
 @dataclass(frozen=True)
 class GraphState:
     """A built graph over n items, kept so that single changes are cheap; float64.
 
-    ``unit`` (n, d) unit features; ``neighbours`` the k + 1 nearest of each row, the first k being
-    the edges.
+    ``unit`` (n, d) the features' `directions`; ``neighbours`` the k + 1 nearest of each row, the first
+    k being the edges.
     """
 
     unit: Tensor
@@ -76,41 +77,58 @@ class GraphState:
         root = inverse(degree.sqrt())
         return root, root
 
+    @cached_property
+    def scale(self) -> tuple[Tensor, Tensor]:
+        """``scales`` (n,) of the graph as it is."""
+        return self.scales(self.degree)
+
+    @cached_property
+    def lowest(self) -> Tensor:
+        """(n,) float32 similarity below which nothing enters a row's list, nor stays in it."""
+        return (self.neighbours.value[:, self.k] - 2 * MARGIN).float()
+
     def change(self, items: Tensor, new: Tensor, own_row_only: bool = False) -> GraphChange:
-        """What becomes of the graph when ``items`` (B,) have the unit features ``new`` (B, d).
+        """What becomes of the graph when ``items`` (B,) have the `directions` ``new`` (B, d).
 
         ``own_row_only``: lists and degrees of the other rows stay as they are (scope "item").
         """
-        row = torch.arange(len(items), device=items.device)
+        own = torch.arange(len(items), device=items.device) * self.n + items
         similarity = new.float() @ self.fast.T
         itself = pair_cosine(new, new)
-        similarity[row, items] = itself.float()
+        similarity.view(-1).index_copy_(0, own, itself.float())
 
         def cosine(r: Tensor, candidates: Tensor) -> Tensor:
-            exact = pair_cosine(new[r].unsqueeze(1), self.unit[candidates])
-            return torch.where(candidates == items[r][:, None], itself[r][:, None], exact)
+            others = candidate_cosines(new[r], self.unit, candidates)
+            return torch.where(candidates == items[r][:, None], itself[r][:, None], others)
 
         index, value = select(similarity, cosine, self.k + 1)
-        own = self._own_row(row, items, index[:, : self.k], value[:, : self.k])
-        parts = own if own_row_only else _join(own, self._other_rows(items, new, similarity))
-        key, place = torch.unique(parts.key, return_inverse=True)
-        degree = self.degree[key % self.n].index_add(0, place, parts.delta)
-        mine = torch.searchsorted(key, row * self.n + items)
-        degree[mine] = self.weight(value[:, : self.k]).sum(1)  # not by differences: it may be exactly 0
-        gap = value[:, self.k - 1] - value[:, self.k]
+        weight, gap = self.weight(value[:, : self.k]), value[:, self.k - 1] - value[:, self.k]
+        mine = self._own_rows(items, index[:, : self.k], weight)
+        if own_row_only:
+            return GraphChange(own, weight.sum(1), mine, gap)
+        rows, entries = self._other_rows(own, new, similarity)
+        key, order = torch.cat([own, rows]).sort()
+        place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(key), device=key.device))
+        parts = _join(mine, entries)
+        parts = EntryChanges(place[parts.place], parts.column, parts.delta)
+        degree = self.degree[key % self.n].index_add_(0, parts.place, parts.delta)
+        degree[place[: len(own)]] = weight.sum(1)  # not by differences: it may be exactly 0
         return GraphChange(key, degree, parts, gap)
 
-    def _own_row(self, row: Tensor, items: Tensor, index: Tensor, value: Tensor) -> EntryChanges:
-        """The item's list is replaced: old entries out, new ones in."""
-        key = (row * self.n + items)[:, None].expand(-1, self.k)
-        out = EntryChanges(key, self.neighbours.index[items, : self.k], -self.edges[items])
-        return _join(out, EntryChanges(key, index, self.weight(value)))
+    def _own_rows(self, items: Tensor, index: Tensor, weight: Tensor) -> EntryChanges:
+        """The items' lists are replaced: old entries out, new ones in. Rows 0 … B − 1 of the change."""
+        place = torch.arange(len(items), device=items.device).repeat_interleave(2 * self.k)
+        column = torch.cat([self.neighbours.index[items, : self.k], index], dim=1)
+        delta = torch.cat([-self.edges[items], weight], dim=1)
+        return EntryChanges(place, column.reshape(-1), delta.reshape(-1))
 
-    def _other_rows(self, items: Tensor, new: Tensor, similarity: Tensor) -> EntryChanges:
-        """Rows that list the item or that it enters: one entry changes, and what it pushes out or lets in."""
-        change, row, place = self._candidates(items, similarity)
-        item = items[change]
-        cosine = pair_cosine(new[change], self.unit[row])
+    def _other_rows(self, own: Tensor, new: Tensor, similarity: Tensor) -> tuple[Tensor, EntryChanges]:
+        """Rows that list the item or that it enters: one entry changes, and what it pushes out or lets in.
+
+        Their keys, distinct; in the entries they are rows B, B + 1, … of the change.
+        """
+        key, place, cosine = self._candidates(own, new, similarity)
+        row, item = key % self.n, own[key // self.n] % self.n
         listed = place < self.k
         # the k-th of the others: the next in line where the item itself holds a place
         bar = torch.where(listed, self.k, self.k - 1)
@@ -118,49 +136,48 @@ class GraphState:
         enters = (cosine > bar_value) | ((cosine == bar_value) & (item < bar_index))
         old = torch.where(listed, self.edges[row, place.clamp_max(self.k - 1)], 0)
         mine = torch.where(enters, self.weight(cosine), 0) - old
-        key = change * self.n + row
         # listed and stays: nobody else moves; listed and leaves: the bar enters; new: the bar leaves
-        other = torch.where(listed, 1.0, -1.0) * self.weight(bar_value) * (listed != enters)
+        other = torch.where(listed, 1.0, -1.0) * self.weight(bar_value)
         touched, swapped = listed | enters, listed != enters
-        return _join(
-            EntryChanges(key[touched], item[touched], mine[touched]),
-            EntryChanges(key[swapped], bar_index[swapped], other[swapped]),
+        position = len(own) - 1 + touched.cumsum(0)
+        entries = _join(
+            EntryChanges(position[touched], item[touched], mine[touched]),
+            EntryChanges(position[swapped], bar_index[swapped], other[swapped]),
         )
+        return key[touched], entries
 
-    def _candidates(self, items: Tensor, similarity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(change, row, place) of other rows that list the item (place < k) or may take it (place k)."""
+    def _candidates(self, own: Tensor, new: Tensor, similarity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(key, place, cosine) of other rows that list the item (place < k) or may take it (place k).
+
+        Where the item surely leaves, the cosine is −inf.
+        """
+        items, first = own % self.n, own - own % self.n
+        near_enough = (similarity >= self.lowest).view(-1).index_fill_(0, own, False)
+        near = true_at(near_enough)
         start, rows, places, _ = self.reverse
         change, at = expand(start[items], start[items + 1])
-        known = torch.stack([change, rows[at], places[at]])
-        lowest = (self.neighbours.value[:, self.k - 1] - 2 * MARGIN).float()
-        near = (similarity >= lowest).nonzero().T
-        near = torch.cat([near, near.new_full((1, near.shape[1]), self.k)])
-        both = torch.cat([known, near], dim=1)
-        key = both[0] * self.n + both[1]
-        both = both[:, (both[2] + key * (self.k + 1)).argsort()]  # a listed row stands before its double
-        key = both[0] * self.n + both[1]
-        first = torch.ones_like(key, dtype=torch.bool)
-        first[1:] = key[1:] != key[:-1]
-        keep = first & (both[1] != items[both[0]])
-        change, row, place = both[:, keep]
-        return change, row, place
+        listed, place = first[change] + rows[at], places[at]
+        stays = near_enough.index_select(0, listed)
+        leaves = ~stays & (listed != own[change])
+        bounds = torch.cat([first, first[-1:] + self.n])
+        cosine = products(new, self.unit, torch.searchsorted(near, bounds), near % self.n)
+        places_near = near.new_full(near.shape, self.k)
+        places_near[torch.searchsorted(near, listed[stays])] = place[stays]
+        gone = listed[leaves]
+        return (
+            torch.cat([near, gone]),
+            torch.cat([places_near, place[leaves]]),
+            torch.cat([cosine, cosine.new_full(gone.shape, -torch.inf)]),
+        )
 
 
 @dataclass(frozen=True)
 class EntryChanges:
-    """Entries of the weight matrix that change: ``key`` of the row, ``column``, ``delta``."""
+    """Entries of the weight matrix that change: ``place`` of the row in the change, ``column``, ``delta``."""
 
-    key: Tensor
+    place: Tensor
     column: Tensor
     delta: Tensor
-
-    def at(self, which: Tensor) -> EntryChanges:
-        """Those of a mask."""
-        return EntryChanges(self.key[which], self.column[which], self.delta[which])
-
-    def flat(self) -> EntryChanges:
-        """As vectors."""
-        return EntryChanges(self.key.reshape(-1), self.column.reshape(-1), self.delta.reshape(-1))
 
 
 @dataclass(frozen=True)
@@ -184,17 +201,14 @@ class GraphChange:
 
 
 def _join(a: EntryChanges, b: EntryChanges) -> EntryChanges:
-    a, b = a.flat(), b.flat()
-    return EntryChanges(*(torch.cat(pair) for pair in zip(_parts(a), _parts(b), strict=True)))
-
-
-def _parts(x: EntryChanges) -> tuple[Tensor, Tensor, Tensor]:
-    return x.key, x.column, x.delta
+    return EntryChanges(
+        torch.cat([a.place, b.place]), torch.cat([a.column, b.column]), torch.cat([a.delta, b.delta])
+    )
 
 
 def expand(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
     """For ranges [start, stop): the number of the range and each position in it, flat."""
     length = stop - start
-    which = torch.repeat_interleave(torch.arange(len(start), device=start.device), length)
-    first = length.cumsum(0) - length
-    return which, torch.arange(len(which), device=start.device) - first[which] + start[which]
+    which = torch.repeat_interleave(length)
+    shift = stop - length.cumsum(0)
+    return which, shift.index_select(0, which) + torch.arange(len(which), device=start.device)

@@ -10,71 +10,155 @@ import torch
 from torch import Tensor
 
 from rankers.graph_change import GraphChange, GraphState, expand
-from rankers.sparse_rows import SparseRows, none, union
+from rankers.sparse_rows import SparseRows, csr, none, union
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """One graph applied to one layer x, kept so that a change of either costs its own rows only.
+class Terms:
+    """``coefficient`` times row ``source`` of some table is part of the row at key ``target``; all (P,)."""
 
-    With A = row·W·column: ``scaled`` = column·x, ``total`` = W·scaled, ``out`` = row·total; (n, d).
-    """
+    target: Tensor
+    source: Tensor
+    coefficient: Tensor
+
+    @classmethod
+    def sorted(cls, parts: Sequence[Terms], only: Tensor | None, n: int) -> Terms:
+        """All of several by rising target; those alone that go to ``only`` (B,), one key of each change."""
+        target = torch.cat([part.target for part in parts])
+        source = torch.cat([part.source for part in parts])
+        coefficient = torch.cat([part.coefficient for part in parts])
+        if only is not None:
+            mine = only.index_select(0, target // n) == target
+            target, source, coefficient = target[mine], source[mine], coefficient[mine]
+        target, order = target.sort()
+        return cls(target, source.index_select(0, order), coefficient.index_select(0, order))
+
+    def matrix(self, key: Tensor, width: int) -> Tensor:
+        """What sorted terms make of a table's ``width`` rows: a row for each ``key`` (M,), rising."""
+        start = torch.searchsorted(self.target, key)
+        stop = start.new_full((1,), len(self.target))
+        return csr(torch.cat([start, stop]), self.source, self.coefficient, (len(key), width))
+
+
+@dataclass(frozen=True)
+class ChangedGraph:
+    """A' = row'·W'·column' of a batch of changes of a graph, entry by entry."""
 
     graph: GraphState
+    change: GraphChange
+
+    @cached_property
+    def scales(self) -> tuple[SparseRows, SparseRows]:
+        """Row and column factors that differ."""
+        row, column = self.graph.scales(self.change.degree)
+        return SparseRows(self.change.key, row), SparseRows(self.change.key, column)
+
+    def row(self, key: Tensor) -> Tensor:
+        """row' at keys."""
+        return self.scales[0].take(key, self.graph.scale[0])
+
+    def column(self, key: Tensor) -> Tensor:
+        """column' at keys."""
+        return self.scales[1].take(key, self.graph.scale[1])
+
+    def readers(self, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Edges r → j of the graph as it was, j at ``key``: which of the keys, key of r, weight w_rj."""
+        start, rows, _, weight = self.graph.reverse
+        column = key % self.graph.n
+        which, at = expand(start.index_select(0, column), start.index_select(0, column + 1))
+        target = (key - column).index_select(0, which) + rows.index_select(0, at)
+        return which, target, weight.index_select(0, at)
+
+    def entries(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Entries of W that differ: keys of row and column, w' − w."""
+        entries = self.change.entries
+        row = self.change.key.index_select(0, entries.place)
+        return row, row - row % self.graph.n + entries.column, entries.delta
+
+    def difference(self, share: float, totals: int) -> Terms:
+        """share·(A'·x − A·x) = share·[(row' − row)·t + row'·(W·(column' − column)·x + (W' − W)·column'·x)].
+
+        Sources are rows of x (n, d) and of t = W·column·x, which stands ``totals`` rows below it.
+        """
+        key, item = self.change.key, self.change.key % self.graph.n
+        row, column = (scale.index_select(0, item) for scale in self.graph.scale)
+        which, reader, weight = self.readers(key)
+        changed, to, delta = self.entries()
+        step = (self.scales[1].row - column).index_select(0, which)
+        new_row = self.scales[0].row.index_select(0, self.change.entries.place)
+        reads, holds = weight * step * self.row(reader), delta * self.column(to) * new_row
+        return Terms(
+            torch.cat([reader, changed, key]),
+            torch.cat([item.index_select(0, which), to % self.graph.n, item + totals]),
+            share * torch.cat([reads, holds, self.scales[0].row - row]),
+        )
+
+    def applied(self, share: float, moved: Tensor) -> Terms:
+        """share·A'·y where y is 0 but at the rising keys ``moved``; sources are places among these."""
+        which, reader, weight = self.readers(moved)
+        changed, to, delta = self.entries()
+        place = torch.searchsorted(moved, to).clamp_max_(len(moved) - 1)
+        there = moved[place] == to
+        source, target = torch.cat([which, place[there]]), torch.cat([reader, changed[there]])
+        coefficient = torch.cat([weight, delta[there]]) * self.column(moved).index_select(0, source)
+        return Terms(target, source, share * coefficient * self.row(target))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution x ↦ A·x with A = Σ_g share_g·row_g·W_g·column_g, x (n, d)."""
+
+    shares: tuple[float, ...]
+    graphs: tuple[GraphState, ...]
     x: Tensor
 
     @cached_property
-    def scaled(self) -> Tensor:
-        """column·x."""
-        return self.graph.scales(self.graph.degree)[1][:, None] * self.x
-
-    @cached_property
-    def total(self) -> Tensor:
-        """W·column·x."""
-        neighbours = self.graph.neighbours.index[:, : self.graph.k]
-        return (self.graph.edges.unsqueeze(-1) * self.scaled[neighbours]).sum(1)
+    def source(self) -> Tensor:
+        """x, below it W_g·column_g·x of each graph: ((1 + graphs)·n, d)."""
+        totals = []
+        for graph in self.graphs:
+            neighbours = graph.neighbours.index[:, : graph.k]
+            weight = graph.edges * graph.scale[1][neighbours]
+            totals.append((weight.unsqueeze(-1) * self.x[neighbours]).sum(1))
+        return torch.cat([self.x, *totals])
 
     @cached_property
     def out(self) -> Tensor:
-        """A·x."""
-        return self.graph.scales(self.graph.degree)[0][:, None] * self.total
+        """A·x, (n, d)."""
+        out = torch.zeros_like(self.x)
+        totals = self.source[len(self.x) :].chunk(len(self.graphs))
+        for share, graph, total in zip(self.shares, self.graphs, totals, strict=True):
+            out.addcmul_(share * graph.scale[0][:, None], total)
+        return out
 
-    def changed(self, change: GraphChange | None, moved: SparseRows, only: Tensor | None) -> SparseRows:
-        """Rows of A'·x' that differ from A·x: x' differs in ``moved``, A' by ``change``.
+    def changed(
+        self, changes: Sequence[GraphChange | None], moved: SparseRows, only: Tensor | None
+    ) -> SparseRows:
+        """Rows of A'·x' that differ from A·x: x' differs in ``moved``, A' by ``changes`` (None: not).
 
-        W'z' = W·z + W·(z' − z) + (W' − W)·z' with z = column·x: all sparse but the first, which is
-        ``total``. ``only`` (B,) keys: no other row may differ.
+        A'x' = Ax + (A'x − Ax) + A'(x' − x), a few terms to each row that differs. ``only`` (B,) keys:
+        no other row may differ.
         """
-        graph, n = self.graph, self.graph.n
-        if change is None:
-            if len(moved.key) == 0:
-                return moved
-            change = GraphChange.nothing(graph)
-        touched = change.key
-        row_scale, column_scale = graph.scales(graph.degree)
-        new_row, new_column = graph.scales(change.degree)
-
-        key = union([touched, moved.key])
-        column = SparseRows(touched, new_column[:, None]).take(key, column_scale[:, None])
-        fresh = SparseRows(key, column * moved.take(key, self.x))
-        difference = fresh.row - self.scaled[key % n]
-
-        start, rows, _, weight = graph.reverse  # who reads a column that differs
-        which, at = expand(start[key % n], start[key % n + 1])
-        reader = (key - key % n)[which] + rows[at]
-        entries = change.entries  # entries that differ, and what stands in their column
-        column_key = entries.key - entries.key % n + entries.column
-        if only is not None:
-            mine, own = torch.isin(reader, only), torch.isin(entries.key, only)
-            which, at, reader = which[mine], at[mine], reader[mine]
-            entries, column_key = entries.at(own), column_key[own]
-        target, place = torch.unique(torch.cat([reader, entries.key, touched]), return_inverse=True)
-        received = self.total[target % n]
-        received.index_add_(0, place[: len(reader)], weight[at, None] * difference[which])
-        value = entries.delta[:, None] * fresh.take(column_key, self.scaled)
-        received.index_add_(0, place[len(reader) : len(reader) + len(value)], value)
-        received *= SparseRows(touched, new_row[:, None]).take(target, row_scale[:, None])
-        return SparseRows(target, received)
+        n, anew, after = len(self.x), [], []
+        for g, (share, graph, change) in enumerate(zip(self.shares, self.graphs, changes, strict=True), 1):
+            new = ChangedGraph(graph, GraphChange.nothing(graph) if change is None else change)
+            if change is not None:
+                anew.append(new.difference(share, g * n))
+            if len(moved.key):
+                after.append(new.applied(share, moved.key))
+        parts = []
+        if anew:
+            parts.append((Terms.sorted(anew, only, n), self.source))
+        if after:
+            step = moved.row - self.x.index_select(0, moved.key % n)
+            parts.append((Terms.sorted(after, only, n), step))
+        if not parts:
+            return moved
+        key = union([torch.unique_consecutive(terms.target) for terms, _ in parts])
+        out = self.out.index_select(0, key % n)
+        for terms, table in parts:
+            out.addmm_(terms.matrix(key, len(table)), table)
+        return SparseRows(key, out)
 
 
 @dataclass(frozen=True)
@@ -87,24 +171,17 @@ class Mixture:
     depth: int
 
     @cached_property
-    def convolutions(self) -> list[list[Convolution]]:
-        """Per layer and graph."""
-        layers, x = [], self.x
-        for _ in range(self.depth):
-            layers.append([Convolution(graph, x) for graph in self.graphs])
-            x = self._mix([convolution.out for convolution in layers[-1]])
+    def layers(self) -> list[Layer]:
+        """The convolutions, one after the other."""
+        layers = [Layer(self.shares, self.graphs, self.x)]
+        for _ in range(self.depth - 1):
+            layers.append(Layer(self.shares, self.graphs, layers[-1].out))
         return layers
 
-    def _mix(self, parts: Sequence[Tensor]) -> Tensor:
-        out = self.shares[0] * parts[0]
-        for share, part in zip(self.shares[1:], parts[1:], strict=True):
-            out = out.add(part, alpha=share)
-        return out
-
-    @cached_property
+    @property
     def out(self) -> Tensor:
         """A^L·x⁰, (n, d)."""
-        return self._mix([convolution.out for convolution in self.convolutions[-1]])
+        return self.layers[-1].out
 
     def changed(self, changes: Sequence[GraphChange | None], only: Tensor | None = None) -> SparseRows:
         """Rows of A^L·x⁰ that differ when each graph changes so (None: it does not).
@@ -112,9 +189,6 @@ class Mixture:
         ``only`` (B,) keys: no other row may differ (scope "item").
         """
         rows = none(self.x)
-        for layer in self.convolutions:
-            parts = [c.changed(change, rows, only) for c, change in zip(layer, changes, strict=True)]
-            key = union([part.key for part in parts])
-            mixed = self._mix([part.take(key, c.out) for part, c in zip(parts, layer, strict=True)])
-            rows = SparseRows(key, mixed)
+        for layer in self.layers:
+            rows = layer.changed(changes, rows, only)
         return rows

@@ -51,8 +51,8 @@ class ItemGraphModel(TableModel):
         """For each view that is convolved on its own: its modalities and their shares."""
         raise NotImplementedError
 
-    def exact_attention(self) -> Attention:
-        """What weighs the views, in float64."""
+    def exact_attention(self) -> Attention | None:
+        """What weighs the views, in float64; None where there is one."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> ItemGraphModel:

@@ -1,9 +1,9 @@
 """Exact k nearest neighbours by cosine, in blocks, with ties decided by the lowest index.
 
 The N×N similarity matrix is never held: memory is O(block·N). Which neighbours are chosen does
-not depend on the block, the number of threads or the other rows, so that an increment and a
-rebuild agree: candidates come from a float32 product, the decision from float64 similarities
-that are computed pair by pair.
+not depend on the block, the number of threads, the device or the other rows, so that an increment
+and a rebuild agree: candidates come from a float32 product, the decision from the float64 cosines
+of rows on a grid (`directions`), which are exact in whatever order they are summed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rankers.sparse_rows import largest, products
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import cached_array, fingerprint
 
 MARGIN = 1e-5  # above the error of a float32 cosine, below any difference that matters
+GRID = 2.0**26  # of the features: products of two multiples of 1/GRID are multiples of float64's 2⁻⁵²
 SPARE = 8  # extra candidates that make the slow path rare
 BLOCK_BYTES = 64 << 20
 
@@ -47,9 +49,25 @@ def unit(x: Tensor) -> Tensor:
     return x / torch.where(norm > 0, norm, torch.ones_like(norm))
 
 
+def directions(x: Tensor) -> Tensor:
+    """Unit rows rounded to multiples of 1/GRID, float64: cosines of such rows are exact.
+
+    A sum of their products is a multiple of 2⁻⁵² that stays below 2: float64 holds it, and every
+    partial sum, without rounding. Equal rows therefore tie, in any batch and on any device.
+    """
+    return (unit(x) * GRID).round_() / GRID
+
+
 def pair_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Σ_d a·b of unit rows, float64: the same bits for the same pair in any batch."""
+    """Σ_d a·b of unit rows, float64."""
     return (a * b).sum(-1)
+
+
+def candidate_cosines(a: Tensor, b: Tensor, candidates: Tensor) -> Tensor:
+    """Cosines (r, c) of the rows of ``a`` (r, d) with their ``candidates`` (r, c), rows of ``b`` (n, d)."""
+    rows, each = candidates.shape
+    start = torch.arange(0, rows * each + 1, each, device=candidates.device)
+    return products(a, b, start, candidates.reshape(-1)).view(rows, each)
 
 
 def nearest(x: Tensor, k: int) -> Neighbours:
@@ -59,16 +77,16 @@ def nearest(x: Tensor, k: int) -> Neighbours:
     """
     if len(x) < k:
         raise DataError(f"k nearest neighbours need at least k = {k} items, got {len(x)}")
-    exact = unit(x)
+    exact = directions(x)
     fast = exact.float()
-    block = max(1, min(len(x), BLOCK_BYTES // (4 * len(x)), BLOCK_BYTES // (8 * (k + SPARE) * x.shape[1])))
+    block = max(1, min(len(x), BLOCK_BYTES // (4 * len(x))))
     parts = [_block(exact, fast, slice(s, s + block), k) for s in range(0, len(x), block)]
     return Neighbours(torch.cat([i for i, _ in parts]), torch.cat([v for _, v in parts]))
 
 
 def cached_nearest(x: Tensor, k: int) -> Neighbours:
     """``nearest``, kept on disk under the hash of ``x`` and ``k`` (never of ``k`` alone)."""
-    key = fingerprint("nearest", x.cpu().numpy(), k)
+    key = fingerprint("nearest on a grid", x.cpu().numpy(), k)
 
     def make() -> np.ndarray:
         found = nearest(x, k)
@@ -80,7 +98,7 @@ def cached_nearest(x: Tensor, k: int) -> Neighbours:
 
 def _block(exact: Tensor, fast: Tensor, rows: slice, k: int) -> tuple[Tensor, Tensor]:
     mine = exact[rows]
-    return select(fast[rows] @ fast.T, lambda r, c: pair_cosine(mine[r].unsqueeze(1), exact[c]), k)
+    return select(fast[rows] @ fast.T, lambda r, c: candidate_cosines(mine[r], exact, c), k)
 
 
 def select(similarity: Tensor, cosine: Cosine, k: int) -> tuple[Tensor, Tensor]:
@@ -90,7 +108,7 @@ def select(similarity: Tensor, cosine: Cosine, k: int) -> tuple[Tensor, Tensor]:
     """
     rows = torch.arange(len(similarity), device=similarity.device)
     wide = min(k + SPARE, similarity.shape[1])
-    top, candidates = torch.topk(similarity, wide, dim=1)
+    top, candidates = largest(similarity, wide)
     candidates = candidates.sort(dim=1).values
     index, value = order(candidates, cosine(rows, candidates), k)
     if wide < similarity.shape[1]:  # more near-ties than spare places: look at every one of them

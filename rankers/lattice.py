@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from rankers.item_graph_model import ItemGraphModel, ItemGraphRanker
 from rankers.modality_graph import PUBLISHED_CODE, ItemGraphConfig
-from rankers.substitution import Attention
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,8 @@ class LATTICE(ItemGraphModel):
         """One view of all modalities."""
         return ({m: float(share) for m, share in self.shares().items()},)
 
-    def exact_attention(self) -> Attention:
+    def exact_attention(self) -> None:
         """None: there is one view."""
-        return lambda rows: rows.new_zeros(len(rows), 1)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Final users (U, d), final items (n, d) = LightGCN item + h/‖h‖."""

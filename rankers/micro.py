@@ -7,7 +7,6 @@ Recommendation", TKDE 2023. `MICRO` is a RecBole model (it also runs in plain Re
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -71,7 +70,8 @@ class MICRO(ItemGraphModel):
 
     def exact_attention(self) -> Attention:
         """The query in float64."""
-        return copy.deepcopy(self.query).double()
+        exact = {name: weight.double() for name, weight in self.query.state_dict().items()}
+        return Attention(exact["0.weight"], exact["0.bias"], exact["2.weight"].T)
 
     def forward(self) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
         """Final users (U, d), final items (n, d) = LightGCN item + h/‖h‖, the views, the fusion h/‖h‖."""

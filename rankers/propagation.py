@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch_geometric.nn import LGConv
 
+from rankers.sparse_rows import quiet_sparse
+
 UserItemNorm = Literal["symmetric", "row-self-loop"]
-
-
-@contextmanager
-def quiet_sparse() -> Iterator[None]:
-    """Without torch's remarks on its sparse layouts (young; not checked)."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)
-        yield
 
 
 class Graph:

@@ -1,12 +1,20 @@
-"""Rows of a table that differ from it, under each of many changes: a sparse batch of tables."""
+"""Rows of a table that differ from it, under each of many changes: a sparse batch of tables.
+
+Beside it, the few operations on sparse and on wide tables for which torch's own are slow or loud.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+SLABS = 16  # parts of a row that `largest` lays over each other
 
 
 @dataclass(frozen=True)
@@ -16,23 +24,21 @@ class SparseRows:
     key: Tensor
     row: Tensor
 
+    def over(self, key: Tensor, base: Tensor) -> Tensor:
+        """Rows at ``key`` (K,), rising and holding all of this: the new ones, elsewhere the base table's."""
+        if len(key) == len(self.key):
+            return self.row
+        out = base.index_select(0, key % len(base))  # several times as fast as base[...]
+        return out.index_copy_(0, torch.searchsorted(key, self.key), self.row)
+
     def take(self, key: Tensor, base: Tensor) -> Tensor:
         """Rows at any ``key`` (K,): the new one where there is one, else the base table's."""
-        if torch.equal(key, self.key):
-            return self.row
-        out = base[key % len(base)]
-        new = self.has(key)
-        out[new] = self.row[self._place(key[new])]
+        out = base.index_select(0, key % len(base))
+        if len(self.key):
+            place = torch.searchsorted(self.key, key).clamp_max_(len(self.key) - 1)
+            new = (self.key.index_select(0, place) == key).nonzero().squeeze(1)
+            out.index_copy_(0, new, self.row.index_select(0, place.index_select(0, new)))
         return out
-
-    def has(self, key: Tensor) -> Tensor:
-        """(K,) whether the row at ``key`` is a new one."""
-        if len(self.key) == 0:
-            return torch.zeros_like(key, dtype=torch.bool)
-        return self.key[self._place(key)] == key
-
-    def _place(self, key: Tensor) -> Tensor:
-        return torch.searchsorted(self.key, key).clamp_max(len(self.key) - 1)
 
 
 def none(base: Tensor) -> SparseRows:
@@ -41,5 +47,58 @@ def none(base: Tensor) -> SparseRows:
 
 
 def union(keys: Sequence[Tensor]) -> Tensor:
-    """Rising distinct keys of all."""
-    return torch.unique(torch.cat(list(keys)))
+    """Rising distinct keys of all; of one, which is so already, itself."""
+    some = [key for key in keys if len(key)]
+    return some[0] if len(some) == 1 else torch.unique(torch.cat(list(keys)))
+
+
+def true_at(mask: Tensor) -> Tensor:
+    """Rising flat positions at which ``mask`` is true, few of many; looks at eight at once."""
+    flat = mask.reshape(-1)
+    if len(flat) % 8:
+        flat = F.pad(flat, (0, -len(flat) % 8))
+    word = flat.view(torch.int64).nonzero().squeeze(1)
+    at = flat.view(-1, 8).index_select(0, word).nonzero()
+    return word.index_select(0, at[:, 0]) * 8 + at[:, 1]
+
+
+def largest(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As ``x.topk(k)`` of each row of x (b, n), three times as fast where n is many times k.
+
+    The row's parts are laid over each other: its k largest stand in the k places of the largest maxima.
+    """
+    across = x.shape[1] // SLABS
+    if across <= k:
+        top = x.topk(k, dim=1)
+        return top.values, top.indices
+    slabs = x[:, : SLABS * across].unflatten(1, (SLABS, across))
+    place = slabs.amax(1).topk(k, dim=1).indices
+    first = torch.arange(0, SLABS * across, across, device=x.device)
+    rest = torch.arange(SLABS * across, x.shape[1], device=x.device).expand(len(x), -1)
+    candidates = torch.cat([(place[:, :, None] + first).flatten(1), rest], dim=1)
+    top = x.gather(1, candidates).topk(k, dim=1)
+    return top.values, candidates.gather(1, top.indices)
+
+
+@contextmanager
+def quiet_sparse() -> Iterator[None]:
+    """Without torch's remarks on its sparse layouts (young; not checked)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)
+        yield
+
+
+def csr(start: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Matrix whose row r holds ``value`` at ``column``, both (P,), from ``start[r]`` to ``start[r + 1]``."""
+    with quiet_sparse():
+        return torch.sparse_csr_tensor(start, column, value, shape, check_invariants=False)
+
+
+def products(a: Tensor, b: Tensor, start: Tensor, column: Tensor) -> Tensor:
+    """Products of each row r of ``a`` (B, d) with the rows ``column[start[r]:start[r + 1]]`` of ``b`` (n, d).
+
+    ``start`` (B + 1,), ``column`` (P,); returns (P,). The rows are read where they stand: to gather the
+    pairs first takes ten times as long.
+    """
+    pairs = csr(start, column, a.new_zeros(len(column)), (len(a), len(b)))
+    return torch.sparse.sampled_addmm(pairs, a, b.T, beta=0.0).values()

@@ -8,14 +8,14 @@ import torch
 
 from rankers.micro import MICROConfig
 from rankers.modality_graph import ModalityGraph
-from rankers.substitution import ExactItems, Modality
+from rankers.substitution import Attention, ExactItems, Modality
 
 
-def attention(d: int, generator: torch.Generator) -> Any:
+def attention(d: int, generator: torch.Generator) -> Attention:
     """A query like MICRO's, with random weights."""
     inner = torch.randn(d, d, generator=generator, dtype=torch.float64) / d**0.5
     outer = torch.randn(d, 1, generator=generator, dtype=torch.float64)
-    return lambda view: (view @ inner).tanh() @ outer
+    return Attention(inner.T, torch.zeros(d, dtype=torch.float64), outer)
 
 
 def random_items(
@@ -38,6 +38,6 @@ def random_items(
     if one_view:
         shares = torch.rand(len(features), generator=generator).softmax(0).tolist()
         views: tuple[dict[str, float], ...] = (dict(zip(features, shares, strict=True)),)
-        return ExactItems(collaborative, x, config.n_item_layers, modalities, views, lambda view: view[:, :1])
+        return ExactItems(collaborative, x, config.n_item_layers, modalities, views, None)
     views = tuple({name: 1.0} for name in features)
     return ExactItems(collaborative, x, config.n_item_layers, modalities, views, attention(d, generator))

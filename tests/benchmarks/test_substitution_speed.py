@@ -16,7 +16,7 @@ import pytest
 import torch
 from exact_items import random_items
 
-from rankers.counterfactual import BATCH_ELEMENTS, Seen, contest
+from rankers.counterfactual import BATCH_ELEMENTS, Seen, Tables, contest
 
 SIZES = (2_000, 10_000, 20_000)
 WIDTHS = (384, 1280)
@@ -43,7 +43,7 @@ def measured(n: int, d: int) -> dict[str, float]:
         )
 
     model = random_items({"image": pictures(n), "text": torch.randn(n, 64, generator=draw)}, d=ITEM_WIDTH)
-    table = (torch.randn(USERS, ITEM_WIDTH, generator=draw, dtype=torch.float64), model.table)
+    table = Tables(torch.randn(USERS, ITEM_WIDTH, generator=draw, dtype=torch.float64), model.table)
     chosen = torch.randint(0, n, (USERS * 20,), generator=draw).numpy()
     seen = Seen.of(np.repeat(np.arange(USERS), 20), chosen, USERS, "cpu")
     users = torch.randint(0, USERS, (TRIPLES,), generator=draw)
@@ -61,7 +61,7 @@ def measured(n: int, d: int) -> dict[str, float]:
 
     def rebuild() -> torch.Tensor:
         anew = model.rebuilt(items[:1], {"image": new[:1]}).table
-        return contest(users[:1], items[:1], (table[0], anew), seen, None)[1]
+        return contest(users[:1], items[:1], Tables(table.users, anew), seen, None)[1]
 
     assert substitute(False)[0] == rebuild()[0]
     catalogue = model.modalities["image"].states[1].fast

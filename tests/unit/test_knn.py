@@ -15,13 +15,16 @@ from recsim_gen.core.randomness import Rng
 
 
 def brute_force(x: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every pair's float64 cosine at once, sorted by falling value, then rising index."""
+    """Every pair's cosine in whole numbers, sorted by falling value, then rising index.
+
+    Unit rows are multiples of 2⁻²⁶, so that cosines are multiples of 2⁻⁵² and exact.
+    """
     unit = x.double()
     norm = unit.norm(dim=1, keepdim=True)
-    unit = unit / torch.where(norm > 0, norm, 1)
-    cosine = (unit[:, None] * unit[None]).sum(-1).numpy()
+    steps = (unit / torch.where(norm > 0, norm, 1) * 2**26).round().long()
+    cosine = (steps[:, None] * steps[None]).sum(-1).numpy()
     index = np.lexsort((np.broadcast_to(np.arange(len(x)), cosine.shape), -cosine), axis=1)[:, :k]
-    return index, np.take_along_axis(cosine, index, 1)
+    return index, np.take_along_axis(cosine, index, 1) * 2.0**-52
 
 
 @st.composite
@@ -57,12 +60,13 @@ def test_agrees_with_plain_algebra_where_nothing_is_tied():
 
 
 def test_differences_too_small_for_float32_are_seen():
-    """60 rows around one direction, whose cosines differ by 1e-9 and less."""
-    x = 1 + 2e-5 * torch.randn(60, 16, generator=Rng(1).torch(), dtype=torch.float64)
+    """60 rows around one direction, whose cosines differ by 1e-8 and less."""
+    x = 1 + 1e-4 * torch.randn(60, 16, generator=Rng(1).torch(), dtype=torch.float64)
     index, value = brute_force(x, 5)
     found = knn.nearest(x, 5)
     assert (found.index.numpy() == index).all()
     assert (found.value.numpy() == value).all()
+    assert 0 < value.max() - value.min() < 1e-7
     alike = (x.float() / x.float().norm(dim=1, keepdim=True)).double()
     assert ((alike @ alike.T) - 1).abs().max() < 3e-7  # in float32 all 60 are one
 
@@ -84,6 +88,22 @@ def test_a_row_keeps_its_bits_in_any_block_and_company():
     assert torch.equal(one_by_one.value, together.value)
     assert torch.equal(one_by_one.index, together.index)
     assert torch.equal(knn.unit(x)[100:101], knn.unit(x[100:101]))
+
+
+def test_cosines_of_directions_are_exact_in_any_order():
+    """So equal rows tie in any batch, in any kernel and on any device."""
+    x = knn.directions(torch.randn(40, 1280, generator=Rng(4).torch()))
+    order = torch.randperm(1280, generator=Rng(5).torch())
+    everyone = torch.arange(40).expand(40, -1)
+    exact = knn.candidate_cosines(x, x, everyone)
+    for other in (
+        x @ x.T,
+        x[:, order] @ x[:, order].T,
+        (x[:, None] * x).sum(-1),
+        (x[:, None] * x).flip(-1).sum(-1),
+    ):
+        assert torch.equal(exact, other)
+    assert (knn.directions(x) - x).abs().max() <= 2.0**-26
 
 
 def test_too_few_items_are_told():

@@ -9,7 +9,7 @@ from exact_items import random_items
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankers.counterfactual import Seen, contest
+from rankers.counterfactual import Seen, Tables, contest
 
 USERS = 12
 
@@ -44,12 +44,12 @@ def new_images(x: torch.Tensor, items: torch.Tensor, seed: int, *, positive: boo
 
 def answers(model, users, items, new, table):
     changed = model.changed(items, new, own_row_only=False)
-    fast = contest(users, items, (table, model.table), SEEN, changed.rows)
+    fast = contest(users, items, Tables(table, model.table), SEEN, changed.rows)
     slow_score, slow_rank = [], []
     for b in range(len(items)):
         at = slice(b, b + 1)
         rebuilt = model.rebuilt(items[at], {m: x[at] for m, x in new.items()})
-        score, rank, *_ = contest(users[at], items[at], (table, rebuilt.table), SEEN, None)
+        score, rank, *_ = contest(users[at], items[at], Tables(table, rebuilt.table), SEEN, None)
         slow_score.append(score)
         slow_rank.append(rank)
     return fast, (torch.cat(slow_score), torch.cat(slow_rank))
