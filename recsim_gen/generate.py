@@ -25,7 +25,7 @@ def main(
     data: str = "boutique",
     data_settings: dict[str, Any] | None = None,
     episodes: int = 0,
-    n: int = 1,
+    each: int = 1,
     seed: int = 0,
     output: Path = Path("runs/generate"),
     device: str | None = None,
@@ -53,8 +53,8 @@ def main(
         Settings of the loader: --data-settings.captions FILE.
     episodes
         Test episodes to draw for, spread at random and the same for every generator; 0 is all.
-    n
-        Pictures of each episode.
+    each
+        Pictures of an episode, from noise of their own.
     seed
         Of the noise.
     output
@@ -74,8 +74,8 @@ def main(
     from recsim_gen.profiles.family import open_family
     from recsim_gen.simulation.generators import check_choice, ready_generator
 
-    if n < 1 or episodes < 0:  # told before any data is read
-        raise SettingError(f"n must be 1 or more and episodes 0 or more, got {n} and {episodes}")
+    if each < 1 or episodes < 0:  # told before any data is read
+        raise SettingError(f"each must be 1 or more and episodes 0 or more, got {each} and {episodes}")
     check_choice(gen, checkpoint, settings)
     family = open_family(models)
     dataset = open_data(data, **(data_settings or {}))
@@ -104,7 +104,7 @@ def _draw(dataset: Dataset, generator: Generator, config: dict[str, Any], result
     episodes, lacking = chosen_episodes(dataset, config["episodes"])
     if lacking:
         results.note(f"{lacking:,} episodes whose reference has no picture are left out")
-    wanted = provenances(dataset, episodes, generator, n=config["n"], stream=config["seed"])
+    wanted = provenances(dataset, episodes, generator, n=config["each"], stream=config["seed"])
     if process.is_main_process:
         sweep(folder)
     todo = missing(folder, wanted)

@@ -24,7 +24,7 @@ from recsim_gen.simulation.generated import read_provenance
 from recsim_gen.simulation.image_sets import read_images
 
 SMALL = ["--data-settings.n_items=80", "--data-settings.n_users=12"]
-DRAW = [*SMALL, "--gen=sd", "--episodes=5", "--n=2"]
+DRAW = [*SMALL, "--gen=sd", "--episodes=5", "--each=2"]
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_files(done, model
             ["--gen=sd", "--settings.promt=x"],
             "unknown setting 'promt' of StableDiffusionConfig. Did you mean",
         ),
-        (["--gen=sd", "--n=0"], "n must be 1 or more"),
+        (["--gen=sd", "--each=0"], "each must be 1 or more"),
         (["--checkpoint=nowhere"], "nowhere: a trained generator is wanted, got no readable config.json"),
         (["--gen=oracle", "--data=ml-100k"], "tastes must be known"),
         (["--gen=placebo", "--data=ml-100k"], "set `pictures` to a folder or tar of <item id>.png"),
