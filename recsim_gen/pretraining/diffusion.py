@@ -221,6 +221,7 @@ def save(folder: Path, **parts: Any) -> None:
     pipeline: Any = StableDiffusionPipeline(
         **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
+    pipeline.vae.register_to_config(_name_or_path="vae")  # not the folder that it was read from
     with atomic(folder) as temporary:
         pipeline.to(torch.float16).save_pretrained(temporary)
         pipeline.to(torch.float32)
