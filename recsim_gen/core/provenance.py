@@ -20,6 +20,7 @@ PACKAGES = (
     "diffusers",
     "timm",
     "open_clip_torch",
+    "lpips",
 )
 
 
