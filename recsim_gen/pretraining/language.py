@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from recsim_gen.pretraining.source import PretrainingSource
 
 FOLDER = "llm"
-SCHEDULE = Schedule(steps=1500, lr=2e-3, warmup=50, weight_decay=0.05)
+SCHEDULE = Schedule(steps=2000, lr=2e-3, warmup=50, weight_decay=0.05)
 BATCH = 16  # of each of the two prompts
 LAYERS, WIDTH, HEADS, FEED_FORWARD = 4, 192, 6, 512
 LONGEST_ANSWER = 64

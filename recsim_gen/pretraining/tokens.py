@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 VOCABULARY = 4096
 """Tokens at most; a catalogue with few words needs fewer."""
 
-_WORDS = r" ?[\p{L}\p{N}]+(?:[-'’][\p{L}\p{N}]+)*| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-"""What may become one token: as GPT-2 has it, but ``T-shirt`` is a word, so that lists keep their step."""
-
 SHORTEST, LONGEST = 32, 77  # 77: what CLIP and Stable Diffusion take
 
 
@@ -53,12 +50,11 @@ def llama_tokenizer(
     It puts ``<s>`` in front and pads with ``<pad>`` on the left, for generation; ``</s>`` ends an
     answer. Decoding gives back every string as it was, those with the three names in them excepted.
     """
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     special = ["<pad>", "<s>", "</s>"]
-    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    split = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(_WORDS), behavior="isolated"), as_bytes])
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False)
     merges = _merges(texts, split, None, vocabulary - 256 - len(special), "")
     words = [*special, *sorted(_alphabet()), *("".join(pair) for pair in merges)]
     vocab = {word: code for code, word in enumerate(dict.fromkeys(words))}

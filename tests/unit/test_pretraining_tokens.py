@@ -44,7 +44,7 @@ def test_clip_knows_every_letter(clip, text):
 
 def test_a_word_of_the_catalogue_is_one_token_and_another_is_bytes(clip, llama):
     assert clip.tokenize("pink stripes") == ["pink</w>", "stripes</w>"]
-    assert llama.tokenize(" pink T-shirt, stripes") == ["Ġpink", "ĠT-shirt", ",", "Ġstripes"]
+    assert llama.tokenize(" pink stripes") == ["Ġpink", "Ġstripes"]
     assert len(clip.tokenize("猫")) == 3
     assert clip.unk_token_id not in clip("猫 zzz")["input_ids"][1:-1]
 
