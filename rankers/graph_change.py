@@ -131,8 +131,10 @@ class GraphState:
         row, item = key % self.n, own[key // self.n] % self.n
         listed = place < self.k
         # the k-th of the others: the next in line where the item itself holds a place
-        bar = torch.where(listed, self.k, self.k - 1)
-        bar_value, bar_index = self.neighbours.value[row, bar], self.neighbours.index[row, bar]
+        bar = row * (self.k + 1) + torch.where(listed, self.k, self.k - 1)
+        bar_value, bar_index = (
+            x.view(-1).index_select(0, bar) for x in (self.neighbours.value, self.neighbours.index)
+        )
         enters = (cosine > bar_value) | ((cosine == bar_value) & (item < bar_index))
         old = torch.where(listed, self.edges[row, place.clamp_max(self.k - 1)], 0)
         mine = torch.where(enters, self.weight(cosine), 0) - old

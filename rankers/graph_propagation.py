@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rankers.graph_change import GraphChange, GraphState, expand
-from rankers.sparse_rows import SparseRows, csr, none, union
+from rankers.sparse_rows import SparseRows, coo, none, union
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,6 @@ class Terms:
         target, order = target.sort()
         return cls(target, source.index_select(0, order), coefficient.index_select(0, order))
 
-    def matrix(self, key: Tensor, width: int) -> Tensor:
-        """What sorted terms make of a table's ``width`` rows: a row for each ``key`` (M,), rising."""
-        start = torch.searchsorted(self.target, key)
-        stop = start.new_full((1,), len(self.target))
-        return csr(torch.cat([start, stop]), self.source, self.coefficient, (len(key), width))
-
 
 @dataclass(frozen=True)
 class ChangedGraph:
@@ -48,18 +42,33 @@ class ChangedGraph:
     change: GraphChange
 
     @cached_property
-    def scales(self) -> tuple[SparseRows, SparseRows]:
-        """Row and column factors that differ."""
-        row, column = self.graph.scales(self.change.degree)
-        return SparseRows(self.change.key, row), SparseRows(self.change.key, column)
+    def scales(self) -> tuple[Tensor, Tensor]:
+        """Row and column factors at the keys of the change."""
+        return self.graph.scales(self.change.degree)
+
+    @cached_property
+    def touched(self) -> Tensor:
+        """(B·n,) whether the key is one of the change: most are not, and need no search."""
+        mask = torch.zeros(
+            len(self.change.gap) * self.graph.n, dtype=torch.bool, device=self.change.key.device
+        )
+        return mask.index_fill_(0, self.change.key, True)
 
     def row(self, key: Tensor) -> Tensor:
         """row' at keys."""
-        return self.scales[0].take(key, self.graph.scale[0])
+        return self._factor(0, key)
 
     def column(self, key: Tensor) -> Tensor:
         """column' at keys."""
-        return self.scales[1].take(key, self.graph.scale[1])
+        return self._factor(1, key)
+
+    def _factor(self, side: int, key: Tensor) -> Tensor:
+        factor = self.graph.scale[side].index_select(0, key % self.graph.n)
+        if len(self.change.key) == 0:
+            return factor
+        at = self.touched.index_select(0, key).nonzero().squeeze(1)
+        place = torch.searchsorted(self.change.key, key.index_select(0, at))
+        return factor.index_copy_(0, at, self.scales[side].index_select(0, place))
 
     def readers(self, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Edges r → j of the graph as it was, j at ``key``: which of the keys, key of r, weight w_rj."""
@@ -84,13 +93,13 @@ class ChangedGraph:
         row, column = (scale.index_select(0, item) for scale in self.graph.scale)
         which, reader, weight = self.readers(key)
         changed, to, delta = self.entries()
-        step = (self.scales[1].row - column).index_select(0, which)
-        new_row = self.scales[0].row.index_select(0, self.change.entries.place)
+        step = (self.scales[1] - column).index_select(0, which)
+        new_row = self.scales[0].index_select(0, self.change.entries.place)
         reads, holds = weight * step * self.row(reader), delta * self.column(to) * new_row
         return Terms(
             torch.cat([reader, changed, key]),
             torch.cat([item.index_select(0, which), to % self.graph.n, item + totals]),
-            share * torch.cat([reads, holds, self.scales[0].row - row]),
+            share * torch.cat([reads, holds, self.scales[0] - row]),
         )
 
     def applied(self, share: float, moved: Tensor) -> Terms:
@@ -134,7 +143,7 @@ class Layer:
     def changed(
         self, changes: Sequence[GraphChange | None], moved: SparseRows, only: Tensor | None
     ) -> SparseRows:
-        """Rows of A'·x' that differ from A·x: x' differs in ``moved``, A' by ``changes`` (None: not).
+        """Rows of the output that differ when x' differs from x in ``moved``, A' from A by ``changes``.
 
         A'x' = Ax + (A'x − Ax) + A'(x' − x), a few terms to each row that differs. ``only`` (B,) keys:
         no other row may differ.
@@ -154,10 +163,12 @@ class Layer:
             parts.append((Terms.sorted(after, only, n), step))
         if not parts:
             return moved
-        key = union([torch.unique_consecutive(terms.target) for terms, _ in parts])
+        distinct = [torch.unique_consecutive(terms.target, return_inverse=True) for terms, _ in parts]
+        key = union([rows for rows, _ in distinct])
         out = self.out.index_select(0, key % n)
-        for terms, table in parts:
-            out.addmm_(terms.matrix(key, len(table)), table)
+        for (terms, table), (rows, place) in zip(parts, distinct, strict=True):
+            row = place if rows is key else torch.searchsorted(key, rows).index_select(0, place)
+            out.addmm_(coo(row, terms.source, terms.coefficient, (len(key), len(table))), table)
         return SparseRows(key, out)
 
 
@@ -184,7 +195,7 @@ class Mixture:
         return self.layers[-1].out
 
     def changed(self, changes: Sequence[GraphChange | None], only: Tensor | None = None) -> SparseRows:
-        """Rows of A^L·x⁰ that differ when each graph changes so (None: it does not).
+        """Rows of ``out`` that differ when each graph changes so (None: it does not).
 
         ``only`` (B,) keys: no other row may differ (scope "item").
         """

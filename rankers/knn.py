@@ -21,7 +21,7 @@ from recsim_gen.core.store import cached_array, fingerprint
 
 MARGIN = 1e-5  # above the error of a float32 cosine, below any difference that matters
 GRID = 2.0**26  # of the features: products of two multiples of 1/GRID are multiples of float64's 2⁻⁵²
-SPARE = 8  # extra candidates that make the slow path rare
+SPARE = 4  # extra candidates that make the slow path rare
 BLOCK_BYTES = 64 << 20
 
 Cosine = Callable[[Tensor, Tensor], Tensor]

@@ -72,7 +72,7 @@ def largest(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         top = x.topk(k, dim=1)
         return top.values, top.indices
     slabs = x[:, : SLABS * across].unflatten(1, (SLABS, across))
-    place = slabs.amax(1).topk(k, dim=1).indices
+    place = slabs.amax(1).topk(k, dim=1, sorted=False).indices
     first = torch.arange(0, SLABS * across, across, device=x.device)
     rest = torch.arange(SLABS * across, x.shape[1], device=x.device).expand(len(x), -1)
     candidates = torch.cat([(place[:, :, None] + first).flatten(1), rest], dim=1)
@@ -88,10 +88,9 @@ def quiet_sparse() -> Iterator[None]:
         yield
 
 
-def csr(start: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Matrix whose row r holds ``value`` at ``column``, both (P,), from ``start[r]`` to ``start[r + 1]``."""
-    with quiet_sparse():
-        return torch.sparse_csr_tensor(start, column, value, shape, check_invariants=False)
+def coo(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Matrix with ``value`` at ``row`` and ``column``, all (P,); doubles add up."""
+    return torch.sparse_coo_tensor(torch.stack([row, column]), value, shape, check_invariants=False)
 
 
 def products(a: Tensor, b: Tensor, start: Tensor, column: Tensor) -> Tensor:
@@ -100,5 +99,7 @@ def products(a: Tensor, b: Tensor, start: Tensor, column: Tensor) -> Tensor:
     ``start`` (B + 1,), ``column`` (P,); returns (P,). The rows are read where they stand: to gather the
     pairs first takes ten times as long.
     """
-    pairs = csr(start, column, a.new_zeros(len(column)), (len(a), len(b)))
+    shape, zero = (len(a), len(b)), a.new_zeros(len(column))
+    with quiet_sparse():
+        pairs = torch.sparse_csr_tensor(start, column, zero, shape, check_invariants=False)
     return torch.sparse.sampled_addmm(pairs, a, b.T, beta=0.0).values()

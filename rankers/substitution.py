@@ -125,15 +125,16 @@ class ExactItems:
     @cached_property
     def table(self) -> Tensor:
         """(n, d) final items, float64."""
-        return self._final(self.collaborative, self.parts)
+        return self._final(self.collaborative.clone(), self.parts)
 
     @staticmethod
     def _final(collaborative: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Adds h/‖h‖ to ``collaborative`` (M, d) in place."""
         weight = torch.stack([asked for _, asked in parts]).softmax(0)  # along rows it is ten times as slow
         h = weight[0] * parts[0][0]
         for v in range(1, len(parts)):
             h.addcmul_(weight[v], parts[v][0])
-        return torch.addcdiv(collaborative, h, h.norm(dim=1, keepdim=True).clamp_min_(1e-12))
+        return collaborative.addcdiv_(h, h.norm(dim=1, keepdim=True).clamp_min_(1e-12))
 
     def changed(self, items: Tensor, features: Mapping[str, Tensor], *, own_row_only: bool) -> Changed:
         """Final rows that differ when ``items`` (B,) have ``features`` {modality: (B, d)}, one by one."""

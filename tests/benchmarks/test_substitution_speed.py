@@ -16,7 +16,7 @@ import pytest
 import torch
 from exact_items import random_items
 
-from rankers.counterfactual import BATCH_ELEMENTS, Seen, Tables, contest
+from rankers.counterfactual import Seen, Tables, batch_size, contest
 
 SIZES = (2_000, 10_000, 20_000)
 WIDTHS = (384, 1280)
@@ -50,7 +50,7 @@ def measured(n: int, d: int) -> dict[str, float]:
     items = torch.randint(0, n, (TRIPLES,), generator=draw)
     new = pictures(TRIPLES)
 
-    parts = torch.arange(TRIPLES).split(max(1, BATCH_ELEMENTS // n))  # as `Counterfactuals.substitute` does
+    parts = torch.arange(TRIPLES).split(batch_size(n))  # as `Counterfactuals.substitute` does
 
     def substitute(own_row_only: bool) -> torch.Tensor:
         ranks = []

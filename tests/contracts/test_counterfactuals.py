@@ -103,7 +103,7 @@ def test_triples_are_judged_alone(fitted, spec, monkeypatch):
     new = np.abs(draw.standard_normal((25, 12))).astype(np.float32)
     whole = ranker.substitute(users, items, {"image": new})
     order = draw.permutation(25)
-    monkeypatch.setattr("rankers.counterfactual.BATCH_ELEMENTS", 3 * chosen.n_items)
+    monkeypatch.setattr("rankers.counterfactual.BATCH_CHANGES", 3)
     parts = ranker.substitute(users[order], items[order], {"image": new[order]})
     np.testing.assert_allclose(parts.score, whole.score[order], atol=1e-12)
     assert np.array_equal(parts.rank, whole.rank[order])
