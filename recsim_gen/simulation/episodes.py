@@ -1,11 +1,11 @@
-"""Test episodes: one history and the reference that follows it, per test choice."""
+"""Episodes: one history and the reference that follows it, per test choice or per training choice."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from recsim_gen.core.errors import DataError
-from recsim_gen.core.types import Episode, Interactions
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.types import Dataset, Episode, Interactions
 
 
 def test_episodes(interactions: Interactions, source_users: np.ndarray) -> tuple[Episode, ...]:
@@ -45,6 +45,38 @@ def test_episodes(interactions: Interactions, source_users: np.ndarray) -> tuple
 
 
 test_episodes.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
+
+
+def training_episodes(dataset: Dataset, *, least: int = 2, longest: int = 20) -> tuple[Episode, ...]:
+    """What generators learn from: one episode per training choice, in the order of users, then of time.
+
+    The history is what the same user chose before it in training, oldest first, at most the ``longest``
+    latest; choices with fewer than ``least`` before them give no episode. Neither history nor reference
+    is ever of the valid or the test split. The k-th training choice of user ``u`` has the id
+    ``"u#train<k>"``. Raises SettingError unless 1 ≤ least ≤ longest, DataError where nobody chose enough.
+    """
+    from recsim_gen.datasets.people import people_of
+
+    if not 1 <= least <= longest:
+        raise SettingError(f"least must be 1 or more, longest no smaller: got {least} and {longest}")
+    chosen, people = dataset.interactions, people_of(dataset).tolist()
+    rows, bounds = _by_user(chosen, "train")
+    users, items = chosen.user[rows].tolist(), chosen.item[rows].tolist()
+    place = (np.arange(len(rows)) - bounds[chosen.user[rows]]).tolist()
+    names = chosen.user_ids.tolist()
+    episodes = tuple(
+        Episode(
+            f"{names[user]}#train{k}", user, people[user], tuple(items[at - min(k, longest) : at]), items[at]
+        )
+        for at, (user, k) in enumerate(zip(users, place, strict=True))
+        if k >= least
+    )
+    if not episodes:
+        raise DataError(
+            f"people with more than {least} training choices are wanted, {dataset.name} has none",
+            remedy="Give data with longer histories, or split it otherwise: --data-settings.split",
+        )
+    return episodes
 
 
 def _by_user(interactions: Interactions, *splits: str) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,8 @@ PNG, what it was made from; equal settings give equal bytes.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
-from recsim_gen.core.store import atomic
+from recsim_gen.core.store import atomic, cache_dir, fingerprint
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,14 +64,14 @@ def provenances(
 
     Raises DataError where two would have one name: a user with a reference twice.
     """
-    fingerprint = generator.fingerprint
+    weights = generator.fingerprint
     users, items = dataset.interactions.user_ids, dataset.catalog.item_ids
     wanted = {}
     paths: dict[Path, str] = {}
     for e in episodes:
         for seed in range(n):
             who = e.id, str(users[e.user]), str(items[e.reference])
-            made = Provenance(generator.name, fingerprint, *who, str(seed), str(stream))
+            made = Provenance(generator.name, weights, *who, str(seed), str(stream))
             if made.path in paths:
                 raise DataError(
                     f"episodes {paths[made.path]} and {e.id} have one user and one reference",
@@ -113,6 +115,39 @@ def draw(
             write_picture(folder, batch.pixels[int(made.seed)].numpy(), made)
             drawn += 1
     return drawn
+
+
+def pictures_for(
+    generator: Generator, dataset: Dataset, episodes: Sequence[Episode], *, n: int = 1, seed: int
+) -> Path:
+    """The folder of ``n`` pictures of each of these episodes, and of no others; drawn once for all commands.
+
+    A folder of ``<user id>/<item id>.png`` for ``n=1``; else one that holds such folders, ``seed0`` and
+    on. Pictures are kept under what they depend on (generator, episode, ``seed`` of the noise), so that
+    other episodes or a larger ``n`` cost only those that are new. Killed, it goes on where it was.
+    Raises DataError where two episodes have one user and one reference.
+    """
+    wanted = provenances(dataset, episodes, generator, n=n, stream=seed)
+    root = cache_dir() / "pictures" / fingerprint(generator.name, generator.fingerprint, seed)
+    folder = root / fingerprint(tuple(episodes))
+    kept = {made: root / "all" / f"{fingerprint(made, e)}.png" for made, e in wanted.items()}
+    for made, known in kept.items():
+        _share(known, folder / made.path)
+    draw(folder, generator, missing(folder, wanted), rng=Rng(seed))
+    for made, known in kept.items():
+        _share(folder / made.path, known)
+    return folder / "seed0" if n == 1 else folder
+
+
+def _share(source: Path, target: Path) -> None:
+    """Let ``target`` be the same file, where there is one at ``source`` and none there; a copy elsewhere."""
+    if target.exists() or not source.exists():
+        return
+    with atomic(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:  # a file system without links
+            shutil.copyfile(source, temporary)
 
 
 def write_picture(folder: Path, pixels: np.ndarray, made: Provenance) -> Path:

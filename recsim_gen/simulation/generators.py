@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsim_gen import __version__
 from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.progress import say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, did_you_mean, resolve
+from recsim_gen.core.store import cache_dir, fingerprint
 
 if TYPE_CHECKING:
-    from recsim_gen.core.protocols import Generator
+    from recsim_gen.core.protocols import Generator, Ranker
+    from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset, Episode
     from recsim_gen.profiles.family import ModelFamily
+
+TRAINING = 1  # raise it when the same settings train otherwise: what was kept before is not found again
 
 
 def make_generator(
@@ -74,6 +82,61 @@ def ready_generator(
         raise SettingError(f"{name} has to be trained first: give --checkpoint, the folder it was saved to")
     made.fit(catalog, (), rng=Rng(0))
     return made
+
+
+def trained_generator(
+    name: str,
+    catalog: Catalog,
+    episodes: Sequence[Episode],
+    *,
+    ranker: Ranker | None = None,
+    seed: int = 0,
+    models: ModelFamily | str | Path = "embedded",
+    settings: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    tracker: Tracker | None = None,
+) -> Generator:
+    """One fitted on these episodes with this seed; loaded if it was trained before on the same everything.
+
+    ``episodes`` are `training_episodes`: nothing that pictures are judged on belongs among them. A
+    generator that ``uses_ranker`` learns from ``ranker``; others do not see it. A killed training goes
+    on where it was. Raises SettingError where a ranker is wanted and none is given.
+    """
+    made = make_generator(name, settings, models=models, device=device)
+    uses_ranker = bool(getattr(made, "uses_ranker", False))
+    if uses_ranker and ranker is None:
+        raise SettingError(f"{name} learns from what a ranker says of its pictures: give one (--ranker)")
+    judge = ranker if uses_ranker else None
+    if not made.learns:
+        made.fit(catalog, (), ranker=judge, rng=Rng(seed))
+        return made
+    folder = _kept_in(name, made, catalog, episodes, judge, seed)
+    if (folder / "config.json").exists():
+        say(f"{name}, seed {seed}: found in {folder}")
+        loaded: Generator = type(made).load(folder, catalog, models=models, device=device)
+        return loaded
+    work = folder.parent / f"{folder.name}.work"
+    made.fit(catalog, episodes, ranker=judge, rng=Rng(seed), work=work, tracker=tracker)
+    made.save(folder)
+    shutil.rmtree(work, ignore_errors=True)
+    return made
+
+
+def _kept_in(
+    name: str,
+    made: Generator,
+    catalog: Catalog,
+    episodes: Sequence[Episode],
+    ranker: Ranker | None,
+    seed: int,
+) -> Path:
+    """Named by all that training depends on; features of the catalogue are the ranker's affair."""
+    roles, family = getattr(made, "roles", ()), getattr(made, "family", None)
+    models = family.fingerprint(*roles) if family is not None and roles else None
+    data = replace(catalog, features={}).fingerprint, tuple(episodes)
+    judge = None if ranker is None else ranker.fingerprint
+    key = fingerprint(__version__, TRAINING, name, asdict(made.config), models, data, judge, seed)
+    return cache_dir() / "generators" / key
 
 
 def check_choice(name: str | None, checkpoint: str | Path | None, settings: Mapping[str, Any] | None) -> None:
