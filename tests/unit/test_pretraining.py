@@ -271,6 +271,13 @@ def test_v_is_what_the_scheduler_undoes():
     torch.testing.assert_close(x, latents, atol=1e-3, rtol=0)
 
 
+def test_half_of_the_timesteps_are_late_and_the_others_anywhere():
+    t = diffusion.timesteps(20_000, 1000, Rng(0).torch())
+    assert t.min() >= 0 and t.max() == 999
+    assert float((t >= 700).float().mean()) == pytest.approx(0.5 + 0.5 * 0.3, abs=0.02)
+    assert float((t < 350).float().mean()) == pytest.approx(0.5 * 0.35, abs=0.02)
+
+
 def test_a_share_of_the_texts_is_empty(family):
     output, _, _ = family
     _, tokenizer, text_encoder = diffusion._read(output)
