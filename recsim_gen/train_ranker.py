@@ -93,6 +93,7 @@ def _train(
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.statistics import bootstrap_columns
     from recsim_gen.metrics.evaluation import evaluate
+    from recsim_gen.simulation.serving import log_ranker
     from recsim_gen.simulation.stages import trained_rankers
 
     def on_epoch(seed: int) -> OnEpoch:
@@ -105,9 +106,8 @@ def _train(
     for seed, trained in rankers.items():
         folder = _folder(config, spec, seed)
         trained.save(folder)
-        users = np.arange(min(5, dataset.interactions.n_users))
-        scores = trained.score(users).cpu().numpy()
-        tracker.child(spec).log_model(folder.name, folder, inputs=users, outputs=scores)
+        served = f"ranker-seed{seed}"
+        log_ranker(tracker.child(spec), trained, catalog, dataset.interactions, name=served)
         results.fingerprints[f"{spec} seed {seed}"] = trained.fingerprint
         values = evaluate(trained, dataset.interactions, masked=config["masked"]).assign(seed=seed)
         frames.append(values)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from recsim_gen.core.protocols import OnEpoch, Ranker
     from recsim_gen.core.results import Results
-    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.core.tracking import Run, Tracker
     from recsim_gen.core.types import Catalog, Dataset, Episode, Interactions
 
 NAMES = {"exp_ret": "exp-ret", "ret_wrong": "ret-wrong"}
@@ -94,12 +94,15 @@ def _values(
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
     from recsim_gen.simulation import assumptions
+    from recsim_gen.simulation.serving import log_ranker
     from recsim_gen.simulation.stages import trained_rankers
 
-    def train(name: str, chosen: Interactions, on_epoch: Any = None) -> dict[int, Ranker]:
+    def train(name: str, run: Run, chosen: Interactions, on_epoch: Any = None) -> dict[int, Ranker]:
         how = {"seeds": config["seeds"], "device": config["device"], "on_epoch": on_epoch}
         rankers = trained_rankers(config["ranker"], config["settings"], catalog, chosen, **how)
-        results.fingerprints.update({f"{name} seed {s}": r.fingerprint for s, r in rankers.items()})
+        for seed, ranker in rankers.items():
+            results.fingerprints[f"{name} seed {seed}"] = ranker.fingerprint
+            log_ranker(run, ranker, catalog, chosen, name=f"ranker-seed{seed}")
         return rankers
 
     retrain = config["protocol"] == "retrain"
@@ -116,11 +119,11 @@ def _values(
         def on_epoch(seed: int) -> OnEpoch:
             return partial(tracker.run.log_epoch, prefix=f"seed_{seed}/")
 
-        for seed, ranker in train("ranker", dataset.interactions, on_epoch).items():
+        for seed, ranker in train("ranker", tracker.run, dataset.interactions, on_epoch).items():
             tables.append(assumptions.fold_in_ranks(ranker, episodes, histories, seed))
     for variant, (chosen, *_) in histories.items() if retrain else ():
         interactions = assumptions.retrain_interactions(dataset.interactions, episodes, chosen)
-        for seed, ranker in train(f"ranker {variant}", interactions).items():
+        for seed, ranker in train(f"ranker {variant}", tracker.child(variant), interactions).items():
             tables.append(assumptions.known_user_ranks(ranker, whole, variant, seed))
     return assumptions.per_episode(pd.concat(tables, ignore_index=True)), episodes
 

@@ -1,5 +1,9 @@
 """What tests in every folder share; `worlds` is importable from all of them because this file is here."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 
@@ -11,3 +15,20 @@ def apart(tmp_path, monkeypatch):
     here.mkdir()
     monkeypatch.chdir(here)
     return here
+
+
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory):
+    """An MLflow database made by a fresh process, and what that process said; it takes seconds, so once."""
+    folder = tmp_path_factory.mktemp("store")
+    code = "import sys, recsim_gen.core.tracking as t\nwith t.Tracker('c', {}, output=sys.argv[1]): pass"
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    command = [sys.executable, "-c", code, str(folder / "x")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return folder / "mlflow.db", done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def empty_store(new_store):
+    """That database, to be copied."""
+    return new_store[0]

@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import tempfile
 import time
 import warnings
@@ -28,6 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from recsim_gen import __version__
 from recsim_gen.core import provenance
 from recsim_gen.core.errors import MissingDependency
 from recsim_gen.core.results import Results
@@ -177,25 +177,38 @@ class Run:
         self.store.client.log_inputs(self.id, datasets=[DatasetInput(Dataset(**described), tags)])
 
     @_guarded
-    def log_model(self, name: str, folder: str | Path, *, inputs: Any, outputs: Any) -> None:
-        """A saved model as a logged model of this run, with the signature of an example.
+    def log_model(
+        self,
+        name: str,
+        write: Callable[[Path], tuple[pd.DataFrame, pd.DataFrame]],
+        *,
+        loader: str,
+        params: dict[str, Any] | None = None,
+    ) -> None:
+        """A logged model that ``mlflow.pyfunc.load_model`` loads.
 
-        ``folder`` is what ``Ranker.save`` wrote, and ``Ranker.load`` reads it again from the artifacts;
-        ``inputs`` (B,) user rows and ``outputs`` (B, n) their scores give the signature.
+        ``write`` puts it into an empty folder, ``data/model`` among the logged files, and gives an example
+        of input and output: with the defaults of ``params``, the signature. ``loader`` is the module whose
+        ``_load_pyfunc`` makes the model from that folder.
         """
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model, infer_signature
+        from mlflow.pyfunc import save_model
 
         client = self.store.client
         with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a hint about integers: ours miss no value
-            copy = shutil.copytree(folder, Path(temporary) / "model")
+            warnings.simplefilter("ignore")  # hints for models that bring their own environment
+            folder, saved = Path(temporary) / "model", str(Path(temporary) / "saved")
+            folder.mkdir()
+            inputs, outputs = write(folder)
             experiment = client.get_run(self.id).info.experiment_id
             model = client.create_logged_model(experiment, name=name, source_run_id=self.id)
             described = Model(run_id=self.id, model_id=model.model_id)
-            described.signature = infer_signature(inputs, outputs)
-            described.save(str(copy / "MLmodel"))
-            client.log_model_artifacts(model.model_id, str(copy))
+            how: dict[str, Any] = {"loader_module": loader, "data_path": str(folder)}
+            how |= {"mlflow_model": described, "signature": infer_signature(inputs, outputs, params)}
+            requirements = [f"recsim-gen=={__version__}"]
+            save_model(saved, input_example=inputs, pip_requirements=requirements, **how)
+            client.log_model_artifacts(model.model_id, saved)
             client.finalize_logged_model(model.model_id, "READY")
             client.log_outputs(self.id, [LoggedModelOutput(model.model_id, step=0)])
 

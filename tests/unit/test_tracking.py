@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,10 +11,8 @@ import warnings
 from pathlib import Path
 from urllib.parse import unquote
 
-import numpy as np
 import pandas as pd
 import pytest
-from mlflow.models import Model
 
 from recsim_gen.core.results import Results
 from recsim_gen.core.table import table
@@ -24,22 +21,6 @@ from recsim_gen.core.tracking_names import default_uri, metric_key, ui_command
 
 VARIANTS = ("ret", "exp_ret", "full")
 CONFIG = {"data": "boutique", "settings": {"epochs": 3, "sizes": [1, 2]}, "note": "x" * 9000}
-
-
-@pytest.fixture(scope="module")
-def new_store(tmp_path_factory):
-    """A database made by a fresh process, and what that process said; it takes seconds, so once."""
-    folder = tmp_path_factory.mktemp("store")
-    code = "import sys, recsim_gen.core.tracking as t\nwith t.Tracker('c', {}, output=sys.argv[1]): pass"
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    command = [sys.executable, "-c", code, str(folder / "x")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return folder / "mlflow.db", done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def empty_store(new_store):
-    return new_store[0]
 
 
 @pytest.fixture
@@ -147,22 +128,6 @@ def test_artifacts_lie_beside_the_database(tracked):
     store = Path(parent.info.artifact_uri.removeprefix("file://"))
     assert store.parts[-4:-2] == ("mlartifacts", "validate_assumptions")
     assert (store / "results.json").exists()
-
-
-def test_a_ranker_is_a_logged_model_with_a_signature(root):
-    (root / "micro").mkdir()
-    (root / "micro" / "config.json").write_text("{}")
-    with Tracker("train_ranker", {}, output=root / "x") as tracker:
-        users, scores = np.arange(2), np.zeros((2, 5), np.float32)
-        tracker.run.log_model("micro", root / "micro", inputs=users, outputs=scores)
-    client = tracker.store.client
-    (output,) = client.get_run(tracker.run.id).outputs.model_outputs
-    logged = client.get_logged_model(output.model_id)
-    assert (logged.name, logged.status, logged.source_run_id) == ("micro", "READY", tracker.run.id)
-    folder = Path(logged.artifact_location.removeprefix("file://"))
-    assert (folder / "config.json").read_text() == "{}"
-    signature = Model.load(folder).signature
-    assert (signature.inputs.inputs[0].type, signature.outputs.inputs[0].shape) == (np.int64, (-1, 5))
 
 
 def test_epochs_are_sent_together(root, monkeypatch):
