@@ -72,6 +72,7 @@ METRICS = {
     "verifier": "recsim_gen.metrics.verifier:Verifier",
     "diversity": "recsim_gen.metrics.diversity:Diversity",
     "oracle_utility": "recsim_gen.metrics.oracle:OracleUtility",
+    "category_kept": "recsim_gen.metrics.looks:CategoryKept",
 }
 """Metrics of generated pictures; a name may have a backbone and a recipe, ``cps[boutique-clip]:x100``."""
 

@@ -19,12 +19,13 @@ def report(
     metrics: Sequence[str] | None = None,
     digits: int = 3,
     tall: bool = False,
+    body: str | None = None,
 ) -> None:
     """Write ``results.json`` into ``output``, draw, log both to ``tracker``, print the table.
 
     In this order, so that no figure and no tracker that fails costs a number. ``draw`` makes the
     figures and gives their paths, of which the first is told to the reader; ``metrics``,
-    ``digits`` and ``tall`` as in `print_table`.
+    ``digits``, ``tall`` and ``body`` as in `print_table`.
     """
     path = results.write(output)
     figures = draw() if draw else ()
@@ -33,4 +34,4 @@ def report(
     if figures:
         paths["figure"] = figures[0]
     paths["MLflow"] = ui_command(tracker.uri)
-    print_table(results, metrics=metrics, paths=paths, digits=digits, tall=tall)
+    print_table(results, metrics=metrics, paths=paths, digits=digits, tall=tall, body=body)

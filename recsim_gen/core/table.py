@@ -18,15 +18,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+WARNINGS = {"leakage": {"paper": "paper: leaky"}}
+"""Values that no table leaves out, alone though they may be, and how it writes them."""
+
+
 def labels(frame: pd.DataFrame) -> list[str]:
     """Columns that tell rows of one variant, metric and seed apart: ``scope``, ``judge``…
 
-    A column of fractions (a p-value, say) tells nothing apart: it is a result itself.
+    A column of numbers with a point (a p-value, say) tells nothing apart: it is a result itself;
+    ``fraction`` is not. A column that holds one of the `WARNINGS` is told in any case.
     """
     keys = ["variant", "metric", "seed"]
-    more = [c for c in frame.columns if c not in ROW_KEYS and not all(isinstance(x, float) for x in frame[c])]
+    more = [c for c in frame.columns if c not in ROW_KEYS and (c == "fraction" or not _results(frame[c]))]
     text = frame[[*keys, *more]].astype(str)
-    return [c for c in more if (text.groupby(keys)[c].nunique() > 1).any()]
+    warned = {c for c in more if frame[c].isin(list(WARNINGS.get(c, ()))).any()}
+    return [c for c in more if c in warned or (text.groupby(keys)[c].nunique() > 1).any()]
+
+
+def _results(column: pd.Series) -> bool:
+    return all(isinstance(x, float) for x in column)
+
+
+def _label(column: str, value: Any) -> str:
+    return WARNINGS.get(column, {}).get(value, str(value))
 
 
 def pooled(results: Results) -> pd.DataFrame:
@@ -70,7 +84,7 @@ def by_variant(results: Results, metrics: Sequence[str]) -> dict[str, dict[str, 
     tell_apart = labels(results.frame())
 
     def name(row: Mapping[Any, Any]) -> str:
-        return "/".join([*(str(row[c]) for c in tell_apart if row.get(c) is not None), row["metric"]])
+        return "/".join([*(_label(c, row[c]) for c in tell_apart if row.get(c) is not None), row["metric"]])
 
     found: dict[str, dict[str, float | None]] = {}
     for row in plain(whole.to_dict("records")):
@@ -107,7 +121,7 @@ def table(
         cells = {r["metric"]: _cell(r, digits) for r in rows.to_dict("records")}
         n = rows["n"].dropna().unique()
         count = "–".join(f"{x:.0f}" for x in sorted({n.min(), n.max()})) if len(n) else ""
-        lines.append([*map(str, key), *(cells.get(c, "") for c in columns), count])
+        lines.append([*map(_label, keys, key), *(cells.get(c, "") for c in columns), count])
     lines.insert(0, [*keys, *columns, "n"])
     if tall:
         lines = [list(line) for line in zip(*lines, strict=True)][:-1]
@@ -123,15 +137,17 @@ def print_table(
     metrics: Sequence[str] | None = None,
     digits: int = 3,
     tall: bool = False,
+    body: str | None = None,
     file: TextIO | None = None,
 ) -> None:
     """Write the table, the verdicts, the notes, and where to look further (``{what: where}``).
 
-    Under ``--quiet`` the table and the paths only. Goes to standard output unless ``file`` is given.
+    ``body`` stands in the table's place, where a command has a form of its own. Under ``--quiet`` the
+    table and the paths only. Goes to standard output unless ``file`` is given.
     """
-    lines = [table(results, metrics=metrics, digits=digits, tall=tall)]
+    lines = [table(results, metrics=metrics, digits=digits, tall=tall) if body is None else body]
     if not is_quiet():
-        if any(row["low"] is not None or row["seed"] is not None for row in results.rows):
+        if body is None and any(row["low"] is not None or row["seed"] is not None for row in results.rows):
             lines.insert(0, "Value [95% interval], pooled over seeds.\n")
         if results.verdicts:
             lines += ["", *(f"{name}: {text}" for name, text in results.verdicts.items())]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recsim_gen.core.errors import MissingDependency
+from recsim_gen.metrics.looks import LookReader
 from recsim_gen.metrics.recipes import OURS, Recipe, Spec, chosen
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ class OracleUtility:
         if not isinstance(resources.dataset, Boutique):
             raise MissingDependency("needs the users' true tastes, which --data boutique alone has")
         self._boutique = resources.dataset
-        self._verifier = resources.models.verifier(device=resources.device)
+        self._reader = LookReader(resources)
         self.recipe = Recipe(
             spec.recipe,
-            backbone=f"attribute reader of {resources.models.name} models",
-            weights=resources.models.checkpoint("verifier").fingerprint,
+            backbone=self._reader.backbone,
+            weights=self._reader.weights,
             resize="to 64 x 64, bicubic",
             input_range="[0, 1]",
             note="utility of category, colours and pattern as read from the pixels",
@@ -42,9 +43,4 @@ class OracleUtility:
 
     def __call__(self, rows: Rows) -> np.ndarray:
         """(B,)."""
-        from recsim_gen.datasets.boutique_drawing import SIZE
-
-        numbers, place = np.unique(rows.image, return_inverse=True)
-        pixels = rows.store.pixels(numbers, (SIZE, SIZE))
-        codes = self._verifier.read(pixels).codes
-        return self._boutique.utility(rows.get("user"), codes[place.ravel()])
+        return self._boutique.utility(rows.get("user"), self._reader.codes(rows))

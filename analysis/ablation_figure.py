@@ -1,0 +1,152 @@
+"""What each part of a generator is worth: variants of one generator that differ in one setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.figures import COLOURS, STYLE, save
+from analysis.table2 import NAMES
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.registry import GENERATORS, resolve
+from recsim_gen.metrics.presets import plain_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from recsim_gen.core.results import Results
+
+METRICS = ("delta_r[held-out]", "oracle_utility", "category_kept")
+OTHERS = "other settings"  # the last column: what is no number, or has one other value
+FULL = "as it is"
+
+
+def ablated(results: Results, generator: str = "ragar") -> pd.DataFrame:
+    """Rows over all seeds of the variants of ``generator`` that differ from it in at most one setting.
+
+    Columns of the results, ``setting`` ("" for the generator as it is) and its ``given`` value.
+    """
+    import pandas as pd
+    import yaml
+
+    whole = [
+        row
+        for row in results.rows
+        if row["seed"] is None and row.get("block") and row.get("generator") == generator
+    ]
+    kept = []
+    for row in whole:
+        parts = [part for part in (row.get("settings") or "").split(", ") if part]
+        if len(parts) < 2:
+            setting, _, given = (parts or [""])[0].partition("=")
+            kept.append({**row, "setting": setting, "given": yaml.safe_load(given) if setting else None})
+    return pd.DataFrame(kept)
+
+
+def ablation_figure(
+    results: Results,
+    path: str | Path,
+    *,
+    generator: str = "ragar",
+    metrics: Sequence[str] = METRICS,
+    defaults: Mapping[str, Any] | None = None,
+    title: str | None = None,
+) -> list[Path]:
+    """A row of panels per metric; a column per number with two values or more, and one for the rest.
+
+    Parameters
+    ----------
+    results: of ``evaluate``, with variants such as ``k0=ragar:retrieval_k=0`` beside ``ragar``.
+    path: where to, without suffix: ``.png`` and ``.svg`` are added.
+    generator: whose variants.
+    metrics: which; those without rows are left out.
+    defaults: values of the settings in the generator as it is; None: its config's own.
+    title: text above.
+
+    Lines are 95% intervals. Returns the paths. Raises DataError where nothing varies.
+    """
+    frame = ablated(results, generator)
+    if frame.empty or not (frame["setting"] == "").any() or frame["setting"].nunique() < 2:
+        raise DataError(f"{generator} and variants of it that differ in one setting are wanted, got none")
+    shown = [metric for metric in metrics if frame.loc[frame["metric"] == metric, "value"].notna().any()]
+    if not shown:
+        raise DataError(f"none of the metrics {', '.join(metrics)} has a number")
+    if defaults is None:
+        defaults = vars(resolve(generator, GENERATORS, "generator").config_class())
+    words = title or f"What is each part of {generator} worth?"
+    return save(_draw(frame, shown, defaults, words), path)
+
+
+def _draw(frame: pd.DataFrame, metrics: Sequence[str], defaults: Mapping[str, Any], title: str) -> Figure:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    settings = [name for name in dict.fromkeys(frame["setting"]) if name]
+    numeric = [name for name in settings if _is_number(defaults.get(name)) and _several(frame, name)]
+    columns = [*numeric, *([OTHERS] if len(numeric) < len(settings) else [])]
+    with matplotlib.rc_context(STYLE):
+        size = (max(6.4, 3.1 * len(columns)), 2.3 * len(metrics) + 0.9)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(len(metrics), len(columns), sharey="row", sharex="col", squeeze=False)
+        for i, metric in enumerate(metrics):
+            rows = frame[frame["metric"] == metric]
+            base = rows[rows["setting"] == ""].iloc[0]
+            for k, column in enumerate(columns):
+                axes = panels[i, k]
+                if column == OTHERS:
+                    _named(axes, base, rows[~rows["setting"].isin([*numeric, ""])])
+                else:
+                    mine = rows[rows["setting"] == column]
+                    _numbers(axes, base, mine, defaults[column])
+                axes.grid(axis="y", color="0.9")
+            plain = plain_name(metric)
+            panels[i, 0].set_ylabel(f"{NAMES.get(plain, plain)} {metric.removeprefix(plain)}".strip())
+        for k, column in enumerate(columns):
+            panels[-1, k].set_xlabel("" if column == OTHERS else column)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        n, seeds = int(frame["n"].max()), "mean over all seeds; lines: 95% intervals"
+        figure.supxlabel(
+            f"Filled: {FULL}. {seeds}; {n:,} episodes.", fontsize=8.5, color="0.35", x=0.01, ha="left"
+        )
+    return figure
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _several(frame: pd.DataFrame, setting: str) -> bool:
+    return frame.loc[frame["setting"] == setting, "given"].nunique() > 1
+
+
+def _numbers(axes: Axes, base: pd.Series, rows: pd.DataFrame, default: float) -> None:
+    """Against the setting's value, the default among them."""
+    points = sorted(
+        [(default, base), *((row["given"], row) for _, row in rows.iterrows())], key=lambda p: p[0]
+    )
+    axes.plot([x for x, _ in points], [row["value"] for _, row in points], color="0.6", linewidth=1)
+    for x, row in points:
+        _point(axes, x, row, full=row is base)
+    axes.set_xticks([x for x, _ in points])
+
+
+def _named(axes: Axes, base: pd.Series, rows: pd.DataFrame) -> None:
+    """Side by side, by name."""
+    points = [(FULL, base)]
+    points += [(f"{row['setting']}\n{row['given']}", row) for _, row in rows.iterrows()]
+    for x, (_, row) in enumerate(points):
+        _point(axes, x, row, full=row is base)
+    axes.set_xticks(range(len(points)), [name for name, _ in points], fontsize=8)
+    axes.margins(x=0.15)
+
+
+def _point(axes: Axes, x: float, row: pd.Series, *, full: bool) -> None:
+    colour = COLOURS[0]
+    ends = [[max(row["value"] - row["low"], 0)], [max(row["high"] - row["value"], 0)]]
+    face = colour if full else "white"
+    axes.errorbar(
+        x, row["value"], yerr=ends, fmt="o", color=colour, markerfacecolor=face, capsize=3, linewidth=1.1
+    )

@@ -1,0 +1,170 @@
+"""Table 2 read back from results: metrics against methods, in blocks, the best and the second marked.
+
+From Python::
+
+    from analysis.table2 import table2
+    from analysis.table2_text import markdown
+    from recsim_gen.core.results import load
+
+    print(markdown(table2(load("runs/evaluate"))))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.metrics.presets import plain_name
+
+if TYPE_CHECKING:
+    from recsim_gen.core.results import Results
+
+BEST, SECOND = "best", "second"
+LEVEL = 0.05
+CONTROL = "control"
+
+NAMES = {
+    "delta_r": "ΔR",
+    "delta_mrr": "ΔMRR",
+    "improved": "rank improved",
+    "oracle_utility": "oracle utility",
+    "verifier": "verifier",
+    "cps": "CPS",
+    "cpis": "CPIS",
+    "lpips_history": "LPIPS, history",
+    "ssim_history": "SSIM, history",
+    "diversity": "diversity",
+    "category_kept": "category kept",
+    "cs": "CS",
+    "cis": "CIS",
+    "lpips": "LPIPS, reference",
+    "ssim": "SSIM, reference",
+    "hpsv2": "HPSv2",
+    "aesthetic": "aesthetic",
+}
+"""What metrics are called in tables."""
+
+TITLES = {
+    "personalisation": "Personalisation: against the person and the history",
+    "semantic": "Semantic alignment: against the reference",
+    "quality": "Quality: of the picture alone",
+}
+ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method's number: mean over all seeds, ``sd`` of the seeds' means, 95% interval, ``n`` episodes.
+
+    ``mark`` is ``best``, ``second`` or empty; ``differs`` from the baseline (paired, Holm, p < 0.05).
+    """
+
+    value: float
+    sd: float | None
+    low: float | None
+    high: float | None
+    n: int
+    mark: str = ""
+    differs: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A metric; ``cells`` by variant, None where a variant has none. ``reason``: why nobody has one.
+
+    ``reward``: it is that of the judge whose score methods may have been trained by.
+    """
+
+    metric: str
+    better: str | None
+    unit: str
+    cells: Mapping[str, Cell | None]
+    reason: str = ""
+    reward: bool = False
+
+    @property
+    def name(self) -> str:
+        """``CPS [boutique-clip]`` of ``cps[boutique-clip]``."""
+        plain = plain_name(self.metric)
+        rest = self.metric.removeprefix(plain)
+        return " ".join(filter(None, [NAMES.get(plain, plain), rest, "(reward)" if self.reward else ""]))
+
+    @property
+    def arrow(self) -> str:
+        """The better direction, "" where none is."""
+        return ARROWS.get(self.better or "", "")
+
+
+@dataclass(frozen=True)
+class Table2:
+    """``blocks`` {name: lines} over ``variants``, of which ``controls`` are not ranked."""
+
+    variants: tuple[str, ...]
+    controls: tuple[str, ...]
+    blocks: Mapping[str, tuple[Line, ...]]
+    baseline: str
+    seeds: int
+    episodes: int
+
+    @property
+    def caption(self) -> str:
+        """How to read it, in one sentence after another."""
+        seeds = f"mean ± sd over {self.seeds} seeds" if self.seeds > 1 else "mean of one seed"
+        told = f"{self.episodes:,} test episodes; {seeds} [95% interval, people drawn again]. "
+        told += "Best method bold, second underlined"
+        told += f", controls ({', '.join(self.controls)}) not ranked" if self.controls else ""
+        return told + f". † differs from {self.baseline} (paired, Holm, p < {LEVEL})."
+
+
+def table2(results: Results) -> Table2:
+    """The table of what ``evaluate`` found. Raises DataError for results of another command."""
+    if results.command != "evaluate" or not results.rows:
+        raise DataError(f"results of evaluate are wanted, got {results.command} ({len(results.rows)} rows)")
+    baseline = str(results.config["baseline"])
+    whole = [row for row in results.rows if row["seed"] is None and row.get("block")]
+    variants = tuple(dict.fromkeys(row["variant"] for row in whole))
+    controls = tuple(dict.fromkeys(r["variant"] for r in whole if r.get("role") == CONTROL))
+    p = {(r["variant"], r["metric"]): r["p_holm"] for r in results.rows if r.get("p_holm") is not None}
+    blocks: dict[str, list[Line]] = {name: [] for name in TITLES}
+    for metric in dict.fromkeys(row["metric"] for row in whole):
+        of = {row["variant"]: row for row in whole if row["metric"] == metric}
+        first = next(iter(of.values()))
+        differs = {v: p.get((v, f"{metric}_minus_{baseline}"), 1.0) < LEVEL for v in variants}
+        cells = {v: _cell(of.get(v), differs[v]) for v in variants}
+        line = Line(
+            metric,
+            first["better"],
+            first["unit"],
+            cells,
+            first.get("reason") or "",
+            first.get("held_out") is False,
+        )
+        blocks[first["block"]].append(marked(line, controls))
+    seeds = len({row["seed"] for row in results.rows} - {None})
+    episodes = max(
+        (cell.n for lines in blocks.values() for x in lines for cell in x.cells.values() if cell), default=0
+    )
+    found = {name: tuple(lines) for name, lines in blocks.items() if lines}
+    return Table2(variants, controls, found, baseline, seeds, episodes)
+
+
+def marked(line: Line, controls: Sequence[str]) -> Line:
+    """The best and the second of the methods by the line's direction; equal numbers share a mark."""
+    values = {v: cell.value for v, cell in line.cells.items() if cell is not None and v not in controls}
+    if line.better is None or len(values) < 2:
+        return line
+    order = sorted(set(values.values()), reverse=line.better == "higher")
+    of = dict(zip(order, (BEST, SECOND), strict=False))
+    cells = dict(line.cells)
+    for variant, value in values.items():
+        if (cell := cells[variant]) is not None and value in of:
+            cells[variant] = replace(cell, mark=of[value])
+    return replace(line, cells=cells)
+
+
+def _cell(row: Mapping[str, Any] | None, differs: bool) -> Cell | None:
+    if row is None or row["value"] is None:
+        return None
+    return Cell(row["value"], row.get("sd"), row["low"], row["high"], row["n"], differs=differs)

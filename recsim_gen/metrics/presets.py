@@ -1,0 +1,110 @@
+"""Lists of metrics by one name, and the block of Table 2 that each metric belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.registry import METRICS, did_you_mean
+from recsim_gen.metrics.recipes import read_spec
+from recsim_gen.simulation.delta_rank import METRICS as JUDGED
+
+if TYPE_CHECKING:
+    from recsim_gen.core.protocols import Metric
+
+BLOCKS = {
+    "personalisation": (
+        *JUDGED,
+        "oracle_utility",
+        "verifier",
+        "cps",
+        "cpis",
+        "lpips_history",
+        "ssim_history",
+        "diversity",
+    ),
+    "semantic": ("category_kept", "cs", "cis", "lpips", "ssim"),
+}
+"""Block: metrics against the person and the history, metrics against the reference; others are quality."""
+
+QUALITY = "quality"
+
+_RANKS = ("delta_r", "delta_mrr")
+
+PRESETS = {
+    "judged": (*_RANKS, "oracle_utility", "cpis[boutique-clip]", "category_kept", "cis[boutique-clip]"),
+    "table2": (
+        *_RANKS,
+        "oracle_utility",
+        "verifier",
+        "cps[boutique-clip]",
+        "cpis[boutique-clip]",
+        "lpips_history",
+        "ssim_history",
+        "diversity[boutique-clip]",
+        "category_kept",
+        "cs[boutique-clip]",
+        "cis[boutique-clip]",
+        "lpips",
+        "ssim",
+    ),
+    "paper": (
+        *_RANKS,
+        "cps:pigeon",
+        "cpis:pigeon",
+        "lpips_history:pigeon",
+        "ssim_history:pigeon",
+        "cs:pigeon",
+        "cis:pigeon",
+        "lpips:pigeon",
+        "ssim:pigeon",
+    ),
+}
+"""``judged``: what rankers, tastes and CLIP say, without the slow pixel metrics; ``table2``: both blocks by
+our recipes with the embedded CLIP; ``paper``: RAGAR's Table 2 by the public recipes nearest to it."""
+
+
+def listed(names: Sequence[str]) -> tuple[str, ...]:
+    """Metrics with presets written out, commas split, each once, in order.
+
+    Raises SettingError for a name that is neither preset nor metric, and where none is given.
+    """
+    asked = [word.strip() for name in names for word in name.split(",") if word.strip()]
+    if not asked:
+        raise SettingError(f"give a metric or a preset.{did_you_mean('', [*PRESETS, *JUDGED, *METRICS])}")
+    found: dict[str, None] = {}
+    for name in asked:
+        for metric in PRESETS.get(name, (name,)):
+            if metric not in JUDGED:
+                _check(metric)
+            found[metric] = None
+    return tuple(found)
+
+
+def _check(metric: str) -> None:
+    try:
+        read_spec(metric)
+    except SettingError as error:
+        if not metric.isidentifier():
+            raise
+        hint = did_you_mean(metric, [*PRESETS, *JUDGED, *METRICS])
+        raise SettingError(f"unknown metric or preset {metric!r}.{hint}") from error
+
+
+def plain_name(metric: str) -> str:
+    """``cps`` of ``cps[boutique-clip]:x100``."""
+    return metric.partition("[")[0].partition(":")[0]
+
+
+def block_of(metric: str) -> str:
+    """``personalisation``, ``semantic`` or ``quality``."""
+    return next((block for block, names in BLOCKS.items() if plain_name(metric) in names), QUALITY)
+
+
+def about(metric: Metric) -> dict[str, Any]:
+    """What a result's row says of its metric beside its name."""
+    direction = {True: "higher", False: "lower", None: None}[metric.higher_is_better]
+    told = {"block": block_of(metric.name), "better": direction, "unit": metric.unit}
+    judged = {name: getattr(metric, name) for name in ("judge", "held_out", "scope") if hasattr(metric, name)}
+    return {**told, "recipe": metric.recipe.name, **judged}

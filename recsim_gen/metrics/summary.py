@@ -1,0 +1,145 @@
+"""From numbers of pictures to numbers of methods: means, intervals, and differences from a baseline.
+
+Numbers of pictures are a table with a row per ``variant``, ``seed`` and ``episode`` and its ``person``;
+an episode's number over all seeds is the mean of its seeds'. NaN does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsim_gen.core.statistics import Estimate, bootstrap_columns, holm
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.results import Results
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``variant`` minus the baseline, paired by episode; p by Holm over the variants of a metric."""
+
+    variant: str
+    metric: str
+    estimate: Estimate
+    p_holm: float
+
+
+def estimates(values: pd.DataFrame, metrics: Sequence[str], rng: Rng) -> dict[str, Estimate]:
+    """Mean of each metric with its 95% interval, people drawn again as a whole.
+
+    ``values`` has ``person`` and the metrics, a row per episode. A metric without any number has none.
+    """
+    known = values[[*metrics]].notna()
+    alike: dict[bytes, list[str]] = {}
+    for metric in metrics:  # columns with the same rows share their draws
+        alike.setdefault(known[metric].to_numpy().tobytes(), []).append(metric)
+    found: dict[str, Estimate] = {}
+    for names in alike.values():
+        part = values[known[names[0]]]
+        if len(part):
+            drawn = bootstrap_columns(part[names].to_numpy(float), part["person"].to_numpy(), rng)
+            found.update(zip(names, drawn, strict=True))
+    return found
+
+
+def over_seeds(values: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """A row per variant and episode: the mean over its seeds."""
+    keys = ["variant", "episode", "person"]
+    return values.groupby(keys, sort=False)[[*metrics]].mean().reset_index()
+
+
+def add_rows(
+    values: pd.DataFrame,
+    about: Mapping[str, Mapping[str, Any]],
+    of_variant: Mapping[str, Mapping[str, Any]],
+    results: Results,
+    rng: Rng,
+) -> None:
+    """Each variant's metrics as rows of the results: of each seed, and over all (``seed`` null).
+
+    ``about`` {metric: what its rows say besides}, ``of_variant`` {variant: the same}. The row over all
+    has ``sd``, the standard deviation of the seeds' means (null for one seed).
+    """
+    metrics = [*about]
+    whole = over_seeds(values, metrics)
+    for variant in dict.fromkeys(values["variant"]):
+        mine = values[values["variant"] == variant]
+        means: dict[str, list[float]] = {metric: [] for metric in metrics}
+        for seed, part in mine.groupby("seed", sort=True):
+            for metric, e in estimates(part, metrics, rng).items():
+                means[metric].append(e.value)
+                more = {**about[metric], **of_variant[variant], "sd": None}
+                _add(results, variant, metric, int(seed), e, more)
+        for metric, e in estimates(whole[whole["variant"] == variant], metrics, rng).items():
+            several = len(means[metric]) > 1
+            sd = float(np.std(means[metric], ddof=1)) if several else None
+            _add(results, variant, metric, None, e, {**about[metric], **of_variant[variant], "sd": sd})
+
+
+def compared(values: pd.DataFrame, metrics: Sequence[str], baseline: str, rng: Rng) -> list[Comparison]:
+    """Every other variant minus ``baseline``, on the episodes that both have."""
+    import pandas as pd
+
+    wide = over_seeds(values, metrics).set_index(["variant", "episode"])
+    theirs = wide.loc[baseline]
+    found: list[tuple[str, dict[str, Estimate]]] = []
+    for variant in [v for v in dict.fromkeys(values["variant"]) if v != baseline]:
+        ours = wide.loc[variant]
+        shared = ours.index.intersection(theirs.index)
+        if len(shared):
+            difference = ours.loc[shared, [*metrics]] - theirs.loc[shared, [*metrics]]
+            paired = pd.concat([difference, ours.loc[shared, "person"]], axis=1)
+            found.append((variant, estimates(paired, metrics, rng)))
+    comparisons = []
+    for metric in metrics:
+        column = [(variant, e[metric]) for variant, e in found if metric in e]
+        adjusted = holm([e.p for _, e in column]) if column else ()
+        comparisons += [
+            Comparison(v, metric, e, float(p)) for (v, e), p in zip(column, adjusted, strict=True)
+        ]
+    return comparisons
+
+
+def add_comparisons(
+    comparisons: Sequence[Comparison],
+    baseline: str,
+    better: Mapping[str, bool | None],
+    of_variant: Mapping[str, Mapping[str, Any]],
+    results: Results,
+) -> None:
+    """The differences as rows ``METRIC_minus_BASELINE`` with ``p_holm``, and a verdict for each variant."""
+    for c in comparisons:
+        more = {**of_variant[c.variant], "p_holm": c.p_holm}
+        _add(results, c.variant, f"{c.metric}_minus_{baseline}", None, c.estimate, more)
+    for variant in dict.fromkeys(c.variant for c in comparisons):
+        mine = [c for c in comparisons if c.variant == variant]
+        told = {"better": [c for c in mine if _decided(c, better) > 0]}
+        told["worse"] = [c for c in mine if _decided(c, better) < 0]
+        words = [f"{how} in {', '.join(c.metric for c in cs)}" for how, cs in told.items() if cs]
+        rest = len(mine) - sum(map(len, told.values()))
+        words += [f"undecided in {rest} of {len(mine)}"] if rest else []
+        results.verdict(f"{variant} against {baseline}", f"{'; '.join(words)} (paired, Holm, p < {LEVEL})")
+
+
+def _decided(c: Comparison, better: Mapping[str, bool | None]) -> int:
+    """1: better, −1: worse, 0: undecided, or no direction is better."""
+    if better[c.metric] is None or not c.p_holm < LEVEL:
+        return 0
+    return 1 if (c.estimate.value > 0) == better[c.metric] else -1
+
+
+def _add(
+    results: Results, variant: str, metric: str, seed: int | None, e: Estimate, more: Mapping[str, Any]
+) -> None:
+    results.row(
+        variant=variant, metric=metric, seed=seed, value=e.value, low=e.low, high=e.high, n=e.n, **more
+    )
