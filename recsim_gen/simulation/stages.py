@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset, Interactions
 
+    Job = tuple[Catalog, int]  # what to train on, and the seed
+
 TRAINING = 3  # raise it when the same settings train otherwise: what was kept before is not found again
 
 WORTH_A_PROCESS = 50_000
@@ -128,13 +130,9 @@ def trained_rankers(
     as many times faster as there are cores, where threads are not. ``on_epoch`` gives each seed its
     own; it is called when the seed is done.
     """
-    from joblib import cpu_count
-
-    bare = make_ranker(spec, settings, device=device)
-    missing = [s for s in seeds if not (_kept_in(bare, catalog, interactions, s) / "config.json").exists()]
-    at_once = min(len(missing), cpu_count())
-    if device == "cpu" and at_once > 1 and len(interactions) >= WORTH_A_PROCESS:
-        _train_apart(spec, settings, catalog, interactions, missing, at_once, on_epoch)
+    jobs = [(catalog, seed) for seed in seeds]
+    of_job = None if on_epoch is None else lambda job: on_epoch(seeds[job])
+    train_missing(spec, settings, jobs, interactions, device=device, on_epoch=of_job)
     out = {}
     for seed in seeds:
         how: dict[str, Any] = {"seed": seed, "device": device, "on_epoch": on_epoch and on_epoch(seed)}
@@ -142,28 +140,58 @@ def trained_rankers(
     return out
 
 
+def train_missing(
+    spec: str,
+    settings: Mapping[str, Any] | None,
+    jobs: Sequence[Job],
+    interactions: Interactions,
+    *,
+    device: str = "cpu",
+    on_epoch: Callable[[int], OnEpoch] | None = None,
+) -> None:
+    """Train side by side those of ``jobs`` that were not trained before, where processes are worth it.
+
+    What it leaves, `trained_ranker` trains. ``on_epoch`` gives each job, by its position, its own; it is
+    called when the job is done.
+    """
+    from joblib import cpu_count
+
+    bare = make_ranker(spec, settings, device=device)
+    kept = [(_kept_in(bare, c, interactions, s) / "config.json").exists() for c, s in jobs]
+    missing = {number: job for number, job in enumerate(jobs) if not kept[number]}
+    at_once = min(len(missing), cpu_count())
+    if device == "cpu" and at_once > 1 and len(interactions) >= WORTH_A_PROCESS:
+        _train_apart(spec, settings, missing, interactions, at_once, on_epoch)
+
+
 def _train_apart(
     spec: str,
     settings: Mapping[str, Any] | None,
-    catalog: Catalog,
+    jobs: Mapping[int, Job],
     interactions: Interactions,
-    seeds: Sequence[int],
     at_once: int,
     on_epoch: Callable[[int], OnEpoch] | None,
 ) -> None:
     from joblib import Parallel, cpu_count, delayed, parallel_config
 
-    say(f"{spec}: training {len(seeds)} seeds, {at_once} at a time, one process each")
-    features_only = replace(catalog, images=None)
+    say(f"{spec}: training {len(jobs)} rankers, {at_once} at a time, one process each")
     calls = [
-        delayed(_keep)(line, is_quiet(), spec, settings, features_only, interactions, seed)
-        for line, seed in enumerate(seeds)
+        delayed(_keep)(
+            line % at_once,
+            is_quiet(),
+            spec,
+            settings,
+            number,
+            (replace(catalog, images=None), seed),
+            interactions,
+        )
+        for line, (number, (catalog, seed)) in enumerate(jobs.items())
     ]
     with parallel_config("loky", n_jobs=at_once, inner_max_num_threads=max(1, cpu_count() // at_once)):
-        for seed, epochs in Parallel(return_as="generator_unordered")(calls):
+        for number, epochs in Parallel(return_as="generator_unordered")(calls):
             for epoch, numbers in epochs:
                 if on_epoch is not None:
-                    on_epoch(seed)(epoch, numbers)
+                    on_epoch(number)(epoch, numbers)
 
 
 def _keep(
@@ -171,11 +199,12 @@ def _keep(
     quiet: bool,
     spec: str,
     settings: Mapping[str, Any] | None,
-    catalog: Catalog,
+    number: int,
+    job: Job,
     interactions: Interactions,
-    seed: int,
 ) -> tuple[int, list[tuple[int, dict[str, float]]]]:
-    """In a process of its own: the ranker into the cache; returns its seed and the epochs' numbers."""
+    """In a process of its own: the ranker into the cache; returns its number and the epochs' numbers."""
+    catalog, seed = job
     epochs: list[tuple[int, dict[str, float]]] = []
 
     def note(epoch: int, numbers: Mapping[str, float]) -> None:
@@ -183,4 +212,4 @@ def _keep(
 
     with quietly(quiet), on_line(line):
         trained_ranker(spec, settings, catalog, interactions, seed=seed, on_epoch=note)
-    return seed, epochs
+    return number, epochs

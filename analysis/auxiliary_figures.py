@@ -1,0 +1,88 @@
+"""The fraction curve: what recommendation gains as more items get other pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.figures import COLOURS, STYLE, save
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.results import Results
+from recsim_gen.core.table import WARNINGS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = "osD^vPX*<>"
+LINES = ("-", "--", ":", "-.")
+SPREAD = 0.012  # of the axis: how far variants stand apart, so that intervals do not hide each other
+
+
+def fraction_curves(
+    results: Results, path: str | Path, *, title: str, metrics: Sequence[str] = ("recall@10", "ndcg@10")
+) -> list[Path]:
+    """Difference to the original pictures by fraction replaced: a column per metric, a row per policy.
+
+    Reads the rows ``<metric>_minus_original`` over all seeds, with their ``leakage`` and ``fraction``;
+    every curve starts at 0, where nothing is replaced. PNG and SVG beside ``path``, whose names are
+    returned. Raises DataError where there is no such row.
+    """
+    frame = results.frame()
+    wanted = [f"{metric}_minus_original" for metric in metrics]
+    frame = frame[frame["seed"].isna() & frame["metric"].isin(wanted)]
+    if frame.empty:
+        raise DataError(f"a curve needs rows of {' or '.join(wanted)}, got none")
+    return save(_draw(frame, wanted, title), path)
+
+
+def _draw(frame: pd.DataFrame, metrics: Sequence[str], title: str) -> Figure:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    policies = list(dict.fromkeys(frame["leakage"]))
+    variants = list(dict.fromkeys(frame["variant"]))
+    with matplotlib.rc_context(STYLE):
+        size = (4.4 * len(metrics) + 1.8, 3.4 * len(policies) + 0.9)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(len(policies), len(metrics), squeeze=False, sharex=True, sharey="col")
+        for line, policy in zip(panels, policies, strict=True):
+            for axes, metric in zip(line, metrics, strict=True):
+                rows = frame[(frame["leakage"] == policy) & (frame["metric"] == metric)]
+                _panel(axes, rows, variants)
+                axes.set_title(
+                    metric.removesuffix("_minus_original") + f", {WARNINGS['leakage'].get(policy, policy)}",
+                    fontsize=10,
+                )
+                axes.set_xlabel("share of the items replaced")
+            line[0].set_ylabel("difference to the original pictures")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, frameon=False, loc="outside right upper")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        caption = "Lines: 95% intervals over all seeds; above 0: better than with the items' own pictures."
+        figure.supxlabel(caption, fontsize=8.5, color="0.35", x=0.01, ha="left")
+    return figure
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> None:
+    for k, variant in enumerate(variants):
+        mine = rows[rows["variant"] == variant].sort_values("fraction")
+        if mine.empty:
+            continue
+        value = mine["value"].to_numpy(float)
+        # A bootstrap interval may miss the value by a hair; a negative length is not to be drawn.
+        ends = [
+            (value - mine["low"].to_numpy(float)).clip(min=0),
+            (mine["high"].to_numpy(float) - value).clip(min=0),
+        ]
+        colour = COLOURS[k % len(COLOURS)]
+        style: dict[str, Any] = {"color": colour, "marker": MARKERS[k % len(MARKERS)], "markersize": 4}
+        x = mine["fraction"].to_numpy(float)
+        apart = x + SPREAD * (k - (len(variants) - 1) / 2)
+        line = LINES[k % len(LINES)]
+        axes.plot([0, *apart], [0, *value], linestyle=line, linewidth=1.4, label=variant, **style)
+        axes.errorbar(apart, value, yerr=ends, fmt="none", ecolor=colour, capsize=2.5, linewidth=1)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.grid(axis="y", color="0.9")
