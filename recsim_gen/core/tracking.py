@@ -37,6 +37,7 @@ from recsim_gen.core.tracking_names import (
     default_uri,
     flat,
     metric_key,
+    remedy,
     sqlite_file,
     ui_command,
 )
@@ -91,14 +92,27 @@ class _Store:
     def fail(self, error: Exception) -> None:
         """Stop tracking, with one warning that says what went wrong and what to do."""
         self.failed = True
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).partition("[SQL:")[0].split())[:300]
         warnings.warn(
             f"MLflow at {self.uri} failed, the rest of this run is not tracked; results.json is complete "
-            f"without it. ({type(error).__name__}: {text}) Check --tracking-uri: is the server up, the "
-            f"folder writable, the database of this MLflow version (mlflow db upgrade URI)?",
+            f"without it. ({type(error).__name__}: {text}) {remedy(text, self.uri)}",
             TrackingWarning,
             stacklevel=4,
         )
+
+    def watch(self, run_id: str) -> Any:
+        """Start to log CPU, memory, disk, network and GPU of this machine to a run, every ten seconds.
+
+        What is returned has ``finish``. MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=false leaves it out: None.
+        """
+        from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING as ENABLED
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        if ENABLED.is_set() and not ENABLED.get():
+            return None
+        monitor = SystemMetricsMonitor(run_id, tracking_uri=self.uri)
+        monitor.start()
+        return monitor
 
 
 class Run:
@@ -252,6 +266,7 @@ class Tracker:
         self.store = _Store(self.uri)
         self.run = Run(self.store, "")
         self._experiment = ""
+        self._monitor: Any = None
         self._children: dict[str, Run] = {}
 
     def __enter__(self) -> Tracker:
@@ -267,8 +282,15 @@ class Tracker:
         self.run.set_tags({"mlflow.source.git.commit": provenance.git_commit()})
         self.run.set_tags({f"version.{k}": v for k, v in provenance.versions().items()})
         self.run.log_params(self.config)
+        self._monitor = self.store.watch(self.run.id)
+
+    @_guarded
+    def _stop_watching(self) -> None:
+        if self._monitor is not None:
+            self._monitor.finish()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._stop_watching()
         status = "FINISHED" if kind is None else "KILLED" if kind is KeyboardInterrupt else "FAILED"
         for run in (*self._children.values(), self.run):
             run.end(status)
@@ -352,4 +374,6 @@ def _import_mlflow() -> ModuleType:
         )
     for name in ("mlflow", "alembic"):  # a new database is announced in pages of migrations
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("mlflow.store.db.utils", "mlflow.system_metrics"):  # errors that _Store.fail tells in short
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow

@@ -11,6 +11,39 @@ from typing import Any
 
 from recsim_gen.core.results import plain
 
+_REMEDIES = (
+    (
+        r"experiment (\w+) must be in the 'active' state",
+        r"It was deleted, perhaps in the page: MLFLOW_TRACKING_URI={uri} mlflow experiments restore "
+        r"--experiment-id \1 brings it back, --tracking-uri names another store.",
+    ),
+    (
+        r"run (\w+) must be in the 'active' state",
+        r"It was deleted, perhaps in the page: MLFLOW_TRACKING_URI={uri} mlflow runs restore --run-id \1 "
+        r"brings it back (mlflow experiments restore, if it went with its experiment).",
+    ),
+    (
+        r"database is locked",
+        r"Another program holds the database: close it. For many commands at once start a server "
+        r"(mlflow/README.md) and name it with --tracking-uri.",
+    ),
+    (
+        r"No space left|disk is full|File too large|quota exceeded|disk I/O error",
+        r"The disk is full: free some space, or name another place with --tracking-uri.",
+    ),
+    (
+        r"",
+        r"Check --tracking-uri: is the server up, the folder writable, the database of this MLflow version "
+        r"(mlflow db upgrade URI)?",
+    ),
+)
+
+
+def remedy(problem: str, uri: str) -> str:
+    """What the reader can do about an error of the store at ``uri``, by the error's words."""
+    tried = ((re.search(pattern, problem, re.IGNORECASE), advice) for pattern, advice in _REMEDIES)
+    return next(found.expand(advice).replace("{uri}", uri) for found, advice in tried if found)
+
 
 def metric_key(name: str) -> str:
     """``recall@10`` as MLflow takes it: ``recall_at_10``; other characters it refuses become ``_``."""
