@@ -165,7 +165,11 @@ def _read(word: str) -> Contender:
     for key, equals, _ in pairs:
         if not (key and equals):
             raise SettingError(f"{word}: a setting is NAME=VALUE, got {key!r}")
-    settings = {key: yaml.safe_load(value) for key, _, value in pairs}
+    values = {key: (yaml.safe_load(value), value) for key, _, value in pairs}
+    # "{caption}" is a text here, although YAML reads a mapping.
+    settings = {
+        key: text if isinstance(value, (dict, list)) else value for key, (value, text) in values.items()
+    }
     return Contender(found["label"] or found["name"], found["name"], settings)
 
 

@@ -68,13 +68,17 @@ def score_contenders(
     asked = replace(dataset, episodes=tuple(episodes))
     store = FeatureStore(Album())
     frames = []
-    for line in lines:
+    for line in sorted(
+        lines, key=lambda line: line.images is None
+    ):  # what can be wrong before what takes long
         for seed in (0,) if line.images is not None else seeds:
             say(f"{line.label}, seed {seed}")
             pictures = _pictures(line, opened, asked, seed, results)
             rows = rows_of_files(asked, pictures, line.label, history=history or None, store=store)
             frames.append(score_images(rows, metrics).assign(seed=seed))
-    return pd.concat(frames, ignore_index=True)
+    place = {line.label: k for k, line in enumerate(lines)}
+    whole = pd.concat(frames, ignore_index=True)
+    return whole.sort_values("variant", key=lambda v: v.map(place), kind="stable", ignore_index=True)
 
 
 def _pictures(

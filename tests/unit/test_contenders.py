@@ -28,6 +28,7 @@ def test_settings_and_names_of_ones_own():
     ]
     (k,) = contenders(["k=sd:prompt=a {category}"])
     assert (k.settings, k.told, k.role) == ({"prompt": "a {category}"}, "prompt=a {category}", "method")
+    assert told("k=sd:prompt={category}") == [("k", "sd", {"prompt": "{category}"})]
 
 
 def test_a_comma_ends_a_setting_or_the_generator():

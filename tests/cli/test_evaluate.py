@@ -1,0 +1,223 @@
+"""``python -m recsim_gen.evaluate`` as the reader runs it: Table 2 of a small shop with tiny models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import brought
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_models
+import yaml
+from command_line import tracked
+
+from recsim_gen import evaluate
+from recsim_gen.core import results as results_of
+from recsim_gen.core.config import run
+from recsim_gen.core.results import Results
+from recsim_gen.profiles.family import open_family
+from recsim_gen.simulation.generators import chosen_episodes
+
+SMALL = [f"--data-settings.{key}={value}" for key, value in brought.SHOP.items()]
+QUICK = ["--judge-settings.epochs=2", "--judge-settings.embedding_size=8"]
+EPISODES = 4
+JUDGES = ["--judges", "micro-seed0", "micro-seed1", "vbpr-seed0"]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A folder with tiny models that draw in two steps, the embedded ones that measure, and pictures."""
+    here = tmp_path_factory.mktemp("here")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSIM_CACHE", str(here / "cache"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(here)
+        tiny_models.save_diffusion(here / "diffusion")
+        embedded = {k: v for k, v in asdict(open_family().models).items() if v and v != "given"}
+        names = {**embedded, "diffusion": str(here / "diffusion")}
+        (here / "family.yaml").write_text(yaml.safe_dump({"models": names, "steps": 2}))
+        data = brought.shop()
+        episodes, _ = chosen_episodes(data, EPISODES)
+        users, items = data.interactions.user_ids, data.catalog.item_ids
+        mine = [f"{users[e.user]}/{items[e.reference]}.png" for e in episodes[:-1]]
+        others = [e for e in data.episodes if e not in episodes]
+        mine.append(f"{users[others[0].user]}/{items[others[0].reference]}.png")
+        brought.folder(here / "mine", mine)
+        yield here
+
+
+def evaluated(*argv: str) -> int:
+    models = ["--models", "family.yaml"]
+    return run(evaluate.main, [*SMALL, *QUICK, *JUDGES, *models, f"--episodes={EPISODES}", *argv])
+
+
+@pytest.fixture(scope="module")
+def done(here):
+    """What one call left and printed."""
+    import contextlib
+    import io
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        argv = ["--gen", "original,oracle,sd", "wide=sd:prompt={category},again=original"]
+        assert (
+            evaluated(*argv, "--images", "mine=mine", "--seeds", "0", "1", "--published", "--output=out") == 0
+        )
+    return results_of.load(here / "out"), out.getvalue()
+
+
+def value(found: Results, variant: str, metric: str, seed: int | None = None) -> float:
+    (row,) = [r for r in found.rows if (r["variant"], r["metric"], r["seed"]) == (variant, metric, seed)]
+    return row["value"]
+
+
+def test_every_line_has_every_metric_and_the_placebo_comes_by_itself(done):
+    found, out = done
+    variants = ["placebo", "original", "oracle", "sd", "wide", "again", "mine"]
+    whole = [r for r in found.rows if r["seed"] is None and r.get("block") and not r.get("reason")]
+    assert list(dict.fromkeys(r["variant"] for r in whole)) == variants
+    metrics = {r["metric"] for r in whole}
+    for measure in ("delta_r", "delta_mrr"):
+        judges = ("micro-seed0", "held-out", "micro-seed1", "vbpr-seed0")
+        assert {f"{measure}[{judge}]" for judge in judges} <= metrics
+    assert {"category_kept", "oracle_utility", "ssim", "cis[boutique-clip]"} <= metrics
+    for metric in metrics - {"diversity[boutique-clip]"}:
+        assert [r["variant"] for r in whole if r["metric"] == metric] == variants
+    roles = {r["variant"]: r["role"] for r in whole}
+    assert roles == dict.fromkeys(("placebo", "original", "oracle", "again"), "control") | {
+        "sd": "method",
+        "wide": "method",
+        "mine": "brought",
+    }
+    assert {r["settings"] for r in whole if r["variant"] == "wide"} == {"prompt={category}"}
+    assert {r["scope"] for r in whole if r["metric"].startswith("delta")} == {"graph"}
+    assert "**Personalisation: against the person and the history**" in out
+    assert "LPIPS, reference: unavailable: needs " in out
+    assert "Published numbers, to be read beside ours" in out
+    assert not any(r["value"] == -19.77 for r in found.rows)
+
+
+def test_laws_hold(done):
+    """The own picture changes nothing, keeps all, and is the reference; equal lines have equal numbers."""
+    found, _ = done
+    for variant in ("original", "again"):
+        for judge in ("micro-seed0", "held-out", "micro-seed1", "vbpr-seed0"):
+            assert value(found, variant, f"delta_r[{judge}]") == 0
+            assert value(found, variant, f"delta_mrr[{judge}]") == 0
+        assert value(found, variant, "category_kept") == value(found, variant, "cis[boutique-clip]") == 1
+        assert value(found, variant, "ssim") == pytest.approx(1)
+    assert value(found, "oracle", "oracle_utility") > value(found, "original", "oracle_utility")
+    held = [value(found, "placebo", f"delta_r[{j}]") for j in ("micro-seed1", "vbpr-seed0")]
+    assert value(found, "placebo", "delta_r[held-out]") == pytest.approx(np.mean(held))
+    assert value(found, "placebo", "delta_r[micro-seed0]") != 0
+
+
+def test_the_files_say_the_same(done, here):
+    found, _ = done
+    out = here / "out"
+    names = {
+        "results.json",
+        "recipes.json",
+        "pictures.csv",
+        *(f"table2.{s}" for s in ("png", "md", "tex", "csv")),
+    }
+    assert {p.name for p in out.iterdir()} == names
+    pictures = pd.read_csv(out / "pictures.csv")
+    assert len(pictures) == EPISODES * 2 * 6 + EPISODES - 1
+    of_sd = pictures[pictures["variant"] == "sd"]
+    assert value(found, "sd", "ssim") == pytest.approx(of_sd["ssim"].mean())
+    assert value(found, "sd", "ssim", 1) == pytest.approx(of_sd.loc[of_sd["seed"] == 1, "ssim"].mean())
+    recipes = {r["metric"]: r for r in json.loads((out / "recipes.json").read_text())}
+    assert recipes["delta_r[micro-seed0]"]["recipe"]["weights"] == found.fingerprints["ranker micro-seed0"]
+    assert recipes["lpips"]["recipe"] is not None
+    status, children = tracked(here / "mlflow.db")
+    assert status == "FINISHED"
+    keys = [keys - {k for k in keys if k.startswith("seed_1/")} for keys in children.values()]
+    assert all(k == keys[0] for k in keys)
+    assert "delta_r_held-out_" in keys[0]
+
+
+def test_pictures_that_were_brought_are_of_the_asked_episodes(done):
+    found, _ = done
+    (row,) = [r for r in found.rows if (r["variant"], r["metric"]) == ("mine", "ssim") and r["seed"] is None]
+    assert row["n"] == EPISODES - 1
+    assert "mine: 1 of 4 pictures are of no episode asked about" in found.notes
+    assert "mine: pictures of 3 of 4 episodes" in found.notes
+
+
+def test_nothing_is_trained_or_drawn_twice_and_numbers_stay(done, here, monkeypatch):
+    from generators.sd import StableDiffusion
+    from rankers.micro import MICRORanker
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(StableDiffusion, "draw", never)
+    monkeypatch.setattr(MICRORanker, "fit", never)
+    argv = ["--gen", "sd", "--metrics", "judged", "--seeds", "0", "1", "--output", "again", "--quiet"]
+    assert evaluated(*argv) == 0
+    again = results_of.load(here / "again")
+    for metric in ("delta_r[held-out]", "oracle_utility", "category_kept", "cpis[boutique-clip]"):
+        assert value(again, "sd", metric) == value(done[0], "sd", metric)
+
+
+def test_without_a_judge_none_is_trained(here, monkeypatch):
+    from rankers.micro import MICRORanker
+
+    monkeypatch.setattr(MICRORanker, "fit", lambda *_, **__: pytest.fail("trained"))
+    argv = ["--gen", "original", "--metrics", "ssim", "--baseline", "placebo", "--seeds", "3", "--quiet"]
+    assert evaluated(*argv, "--output", "plain", "--judges", "micro-seed9") == 0
+    found = results_of.load(here / "plain")
+    assert {r["metric"] for r in found.rows} == {"ssim", "ssim_minus_placebo"}
+
+
+BAD = [
+    (["--gen", "sdd"], "unknown generator 'sdd'. Did you mean 'sd'?"),
+    (["--gen", "sd:promt=x"], "unknown setting 'promt'"),
+    (["--gen", "original"], "--baseline must be a line of the table, got 'sd'"),
+    (["--gen", "sd", "--metrics", "judgd"], "unknown metric or preset 'judgd'. Did you mean 'judged'?"),
+    (["--gen", "sd", "--judges", "micro"], "a judge is NAME-seedN, such as micro-seed1, got 'micro'"),
+    (["--gen", "sd", "--images", "mine=nowhere"], "a folder or tar of pictures is wanted, got nothing"),
+    (["--gen", "sd", "--images", "sd=mine"], "got sd twice"),
+    (["--gen", "sd", "--seeds", "0", "0"], "each seed is wanted once"),
+    (["--gen", "sd", "--checkpoint", "sd=mine"], "a trained generator is wanted"),
+    (["--gen", "sd", "--metrics", "ssim", "--images", "x=broken"], "the picture cannot be decoded"),
+    (["--gen", "sd", "--metrics", "ssim", "--images", "x=strange"], "unknown item 'nothing'"),
+    (
+        ["--gen", "sd", "--metrics", "ssim", "--images", "x=far"],
+        "none of the pictures is of an episode asked",
+    ),
+]
+
+
+@pytest.mark.parametrize(("argv", "told"), BAD, ids=[told for _, told in BAD])
+def test_what_is_asked_wrongly_is_one_clear_error_and_nothing_is_written(here, capsys, argv, told):
+    for name, files in {"broken": "mine", "strange": None, "far": "mine"}.items():
+        if not (here / name).exists():
+            if files is None:
+                brought.folder(here / name, ["nothing.png"])
+            else:
+                shutil.copytree(here / files, here / name)
+    for path in (here / "broken").rglob("*.png"):
+        path.write_bytes(path.read_bytes()[:60])
+    keep_far(here / "far")
+    assert evaluated(*argv, "--output", "bad") == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("error: ") == 1
+    assert "Traceback" not in error
+    assert not (here / "bad").exists()
+
+
+def keep_far(folder: Path) -> None:
+    """Leave the one picture of an episode that is not asked about."""
+    data = brought.shop()
+    episodes, _ = chosen_episodes(data, EPISODES)
+    asked = {str(data.interactions.user_ids[e.user]) for e in episodes}
+    for path in folder.rglob("*.png"):
+        if path.parent.name in asked:
+            path.unlink()
