@@ -29,7 +29,7 @@ from urllib.parse import quote
 
 from recsim_gen import __version__
 from recsim_gen.core import provenance
-from recsim_gen.core.errors import MissingDependency
+from recsim_gen.core.errors import MissingDependency, SettingError
 from recsim_gen.core.results import Results
 from recsim_gen.core.table import by_variant, common_metrics, table
 from recsim_gen.core.tracking_names import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
 
-__all__ = ["Run", "Tracker", "TrackingWarning", "ui_command"]
+__all__ = ["Run", "Tracker", "TrackingWarning", "open_client", "ui_command"]
 
 PARAMS_A_CALL, METRICS_A_CALL = 100, 1000  # limits of MLflow's API
 SECONDS_BETWEEN_CALLS = 5.0
@@ -343,6 +343,22 @@ class Tracker:
             self.run.log_file(path)
 
 
+def open_client(uri: str) -> MlflowClient:
+    """A client to read the store at ``uri``. Raises SettingError where no store answers there."""
+    path = sqlite_file(uri)
+    if path is not None and not path.is_file():  # which a client would make, empty
+        raise SettingError(
+            f"no runs yet: {path} does not exist. Run a command first, or give its store: --tracking-uri"
+        )
+    store = _Store(uri)
+    try:
+        store.client.search_experiments(max_results=1)
+    except Exception as error:
+        text = " ".join(str(error).partition("[SQL:")[0].split())[:300]
+        raise SettingError(f"MLflow at {uri} cannot be read: {text}. {remedy(text, uri)}") from error
+    return store.client
+
+
 def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     """Id of the experiment; made if need be, with its artifacts beside a SQLite file."""
     from mlflow.exceptions import MlflowException
@@ -362,6 +378,7 @@ def _import_mlflow() -> ModuleType:
     """The real mlflow, quiet and without telemetry."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # 7 make a dead server cost minutes
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file
     try:
         import mlflow
     except ImportError as error:

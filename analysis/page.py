@@ -1,0 +1,159 @@
+"""One HTML page of tracked runs: tables, verdicts, figures, and what they were made from."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import math
+import pkgutil
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import recsim_gen
+from recsim_gen.core.results import ROW_KEYS
+from recsim_gen.core.table import common_metrics, pooled
+from recsim_gen.core.tracking_names import flat
+
+if TYPE_CHECKING:
+    from recsim_gen.core.results import Results
+    from recsim_gen.core.tracked import TrackedRun
+
+ORDER = ("validate_assumptions", "train_ranker", "known_world", "judge", "evaluate", "aux_rec")
+"""In which commands tell their story; others follow."""
+
+WIDEST = 6
+"""Metrics beside each other; more stand below each other."""
+
+LARGEST_SVG = 400_000
+"""Bytes; a drawing of more points is shown as pixels where it was logged so, too."""
+
+KINDS = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+_PASSWORD = re.compile(r"(://[^:/@\s]+):[^@/\s]+@")
+
+
+def page(runs: Sequence[TrackedRun], title: str) -> str:
+    """The page: no script, nothing loaded from elsewhere, light and dark, fit for print and a phone.
+
+    A password in an address among the settings is not shown.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    here = FileSystemLoader(Path(__file__).parent)
+    made = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    order = {command: place for place, command in enumerate(ORDER)}
+    told = sorted(runs, key=lambda run: (order.get(run.command, len(ORDER)), run.started))
+    return made.get_template("page.html").render(title=title, runs=[_section(run) for run in told])
+
+
+def _section(run: TrackedRun) -> dict[str, Any]:
+    """What the template shows of one run."""
+    results = run.results
+    main = common_metrics(results)
+    return {
+        "id": run.id,
+        "command": run.command,
+        "question": _question(run.command),
+        "started": f"{run.started:%Y-%m-%d %H:%M} UTC",
+        "minutes": None if results.seconds is None else f"{results.seconds / 60:.1f}",
+        "table": _table(results, main),
+        "more": _more(results, main),
+        "verdicts": [(name, text, _kind(text)) for name, text in results.verdicts.items()],
+        "notes": results.notes,
+        "figures": _figures(run),
+        "texts": [(n, c.decode("utf-8", "replace")) for n, c in run.files if n.lower().endswith(".md")],
+        "others": run.others,
+        "config": [(key, _PASSWORD.sub(r"\1:***@", value)) for key, value in flat(results.config)],
+        "fingerprints": list(results.fingerprints.items()),
+        "commit": results.git_commit or "unknown",
+        "versions": list(results.versions.items()),
+    }
+
+
+def _question(command: str) -> str:
+    """First line of the command's module, where it is one of this release."""
+    if command not in {module.name for module in pkgutil.iter_modules(recsim_gen.__path__)}:
+        return ""
+    doc = importlib.import_module(f"recsim_gen.{command}").__doc__ or ""
+    return doc.strip().partition("\n")[0]
+
+
+def _kind(verdict: str) -> str:
+    """How a verdict is coloured: good, bad or open, by its first words."""
+    first = re.split(r"[:(;,]", verdict.lower())[0].strip()
+    if first.startswith(("does not", "fail", "refuse", "blind", "no ")):
+        return "bad"
+    return "good" if first.startswith(("holds", "pass", "ok", "uses", "agree", "yes")) else "open"
+
+
+def _table(results: Results, metrics: Sequence[str]) -> dict[str, Any] | None:
+    """Heads and lines of the metrics that all variants have; None without rows."""
+    if not results.rows:
+        return None
+    frame = pooled(results)
+    frame = frame[frame["metric"].isin(metrics)]
+    keys = [c for c in frame.columns if c == "variant" or c not in ROW_KEYS]
+    names, lines = [], []
+    for key, rows in frame.groupby(keys, sort=False, dropna=False):
+        cells = {row["metric"]: _cell(row) for row in rows.to_dict("records")}
+        names.append(" · ".join(str(k) for k in key if not _missing(k)))
+        lines.append([cells.get(metric, ("", "")) for metric in metrics])
+    if len(metrics) <= WIDEST:
+        return {"corner": " · ".join(keys), "heads": metrics, "lines": list(zip(names, lines, strict=True))}
+    turned = zip(metrics, map(list, zip(*lines, strict=True)), strict=True)
+    return {"corner": "metric", "heads": names, "lines": list(turned)}
+
+
+def _cell(row: dict[Any, Any]) -> tuple[str, str]:
+    """Value and interval."""
+    low, high = row["low"], row["high"]
+    interval = "" if math.isnan(low + high) else f"{_number(low)} … {_number(high)}"
+    return _number(row["value"]), interval
+
+
+def _missing(x: Any) -> bool:
+    return x is None or (isinstance(x, float) and math.isnan(x))
+
+
+def _number(x: Any) -> str:
+    if _missing(x):
+        return "n/a"
+    if not isinstance(x, float):
+        return str(x)
+    if x.is_integer() and abs(x) != 1:
+        return f"{x:,.0f}"
+    if x and abs(x) < 1e-4:
+        return f"{x:.1e}".replace("-", "−")
+    return (f"{x:,.1f}" if abs(x) >= 100 else f"{x:.4f}" if abs(x) < 1 else f"{x:.3f}").replace("-", "−")
+
+
+def _more(results: Results, shown: Sequence[str]) -> dict[str, Any] | None:
+    """Numbers over all seeds of metrics that only some variants have: differences, p-values, controls."""
+    frame = results.frame()
+    frame = frame[frame["seed"].isna() & ~frame["metric"].isin(shown)].drop(columns="seed")
+    frame = frame.dropna(axis="columns", how="all")
+    if frame.empty:
+        return None
+    return {"heads": list(frame.columns), "lines": [_texts(row) for row in frame.itertuples(index=False)]}
+
+
+def _texts(row: tuple[Any, ...]) -> list[str]:
+    return ["" if _missing(x) else _number(x) for x in row]
+
+
+def _figures(run: TrackedRun) -> list[tuple[str, str]]:
+    """(name, data address) of each picture, once where it was logged as drawing and as pixels."""
+    forms: dict[str, dict[str, bytes]] = {}
+    for name, content in run.files:
+        path = PurePosixPath(name)
+        if path.suffix.lower() in KINDS:
+            forms.setdefault(str(path.with_suffix("")), {})[path.suffix.lower()] = content
+    return [(stem, _address(of)) for stem, of in forms.items()]
+
+
+def _address(forms: dict[str, bytes]) -> str:
+    """The best of its forms as an address that holds the content: a small drawing, else pixels."""
+    worth = {suffix: 1 if suffix != ".svg" else 2 * (len(x) > LARGEST_SVG) for suffix, x in forms.items()}
+    best = min(forms, key=worth.__getitem__)
+    return f"data:{KINDS[best]};base64,{base64.b64encode(forms[best]).decode()}"

@@ -1,0 +1,115 @@
+"""Runs read back from MLflow: their results, and the files that were logged with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from recsim_gen.core import results as results_of
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.results import Results
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SOURCE = "mlflow.source.name"
+PARENTS = f"tags.`{SOURCE}` LIKE 'recsim_gen.%'"
+"""Filter of `search_runs` that finds invocations: their children have no source."""
+
+SHOWN = (".svg", ".png", ".jpg", ".jpeg", ".md")
+"""Files of a run that a page can show."""
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """One finished invocation of a command.
+
+    ``files`` are the figures, sheets and texts logged with it or with its variants, as (name, content);
+    ``others`` the names of what a page cannot show.
+    """
+
+    id: str
+    command: str
+    started: datetime
+    results: Results
+    files: tuple[tuple[str, bytes], ...]
+    others: tuple[str, ...]
+
+
+def latest_runs(client: MlflowClient) -> list[str]:
+    """Id of each command's latest finished invocation that has results, oldest first.
+
+    Raises SettingError where there is none.
+    """
+    known: list[Any] = []
+    only = f"{PARENTS} and attributes.status = 'FINISHED'"
+    for experiment in client.search_experiments():
+        newest = client.search_runs([experiment.experiment_id], only, order_by=["attributes.start_time DESC"])
+        known += islice((run for run in newest if _has_results(client, run)), 1)
+    if not known:
+        raise SettingError("no finished run of ours is in this store: run a command first")
+    return [run.info.run_id for run in sorted(known, key=lambda run: run.info.start_time)]
+
+
+def _has_results(client: MlflowClient, run: Any) -> bool:
+    return any(entry.path == results_of.FILE for entry in client.list_artifacts(run.info.run_id))
+
+
+def read_run(client: MlflowClient, run_id: str, folder: str | Path) -> TrackedRun:
+    """The run of this id, its files fetched into ``folder``.
+
+    Raises SettingError for an id that the store has not or that is no invocation's, DataError for a run
+    without results: it failed, or its results could not be logged.
+    """
+    from_store = _run(client, run_id)
+    command = from_store.data.tags.get(SOURCE, "").removeprefix("recsim_gen.")
+    if not command:
+        parent = from_store.data.tags.get("mlflow.parentRunId")
+        hint = f": it is a variant of {parent}, give that" if parent else ""
+        raise SettingError(f"--runs must name runs of our commands, {run_id} is none{hint}")
+    names = list(_files(client, run_id))
+    if results_of.FILE not in names:
+        remedy = "Was it killed, or MLflow out of reach when it ended? Run the command again"
+        raise DataError(f"run {run_id} ({from_store.info.status}) has no results.json", remedy=remedy)
+    results = results_of.load(client.download_artifacts(run_id, results_of.FILE, str(_made(folder, run_id))))
+    children = client.search_runs(
+        [from_store.info.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'", order_by=["start_time"]
+    )
+    shown: list[tuple[str, bytes]] = []
+    others = []
+    for run in (from_store, *children):
+        prefix = "" if run is from_store else f"{run.info.run_name}/"
+        for name in _files(client, run.info.run_id):
+            if PurePosixPath(name).suffix.lower() in SHOWN:
+                path = client.download_artifacts(run.info.run_id, name, str(_made(folder, run.info.run_id)))
+                shown.append((prefix + name, Path(path).read_bytes()))
+            elif name != results_of.FILE:
+                others.append(prefix + name)
+    started = datetime.fromtimestamp(from_store.info.start_time / 1000, tz=timezone.utc)
+    return TrackedRun(run_id, command, started, results, tuple(shown), tuple(others))
+
+
+def _run(client: MlflowClient, run_id: str) -> Any:
+    try:
+        return client.get_run(run_id)
+    except Exception as error:  # an unknown id and a lost server alike
+        raise SettingError(f"--runs: no run {run_id!r} ({' '.join(str(error).split())[:200]})") from error
+
+
+def _files(client: MlflowClient, run_id: str, folder: str | None = None) -> Iterator[str]:
+    """Paths of all files of a run."""
+    for entry in client.list_artifacts(run_id, folder):
+        if entry.is_dir:
+            yield from _files(client, run_id, entry.path)
+        else:
+            yield entry.path
+
+
+def _made(folder: str | Path, run_id: str) -> Path:
+    path = Path(folder) / run_id
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,56 @@
+"""One page of what was found: the latest run of each command, read back from MLflow."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from recsim_gen.core.config import run
+
+
+def main(
+    runs: tuple[str, ...] = (),
+    title: str = "recsim-gen: what was found",
+    output: Path = Path("runs/report.html"),
+    tracking_uri: str | None = None,
+    quiet: bool = False,
+) -> None:
+    """Write a self-contained HTML page: tables, verdicts, figures, sheets, settings, versions.
+
+    For a paper's appendix or a colleague: one file that opens offline, prints, and reads on a phone.
+
+    Parameters
+    ----------
+    runs
+        Ids of the invocations to show; default the latest finished one of each command.
+    title
+        Heading of the page.
+    output
+        The page.
+    tracking_uri
+        MLflow store; default MLFLOW_TRACKING_URI, else mlflow.db in the page's folder.
+    quiet
+        Print the path only.
+    """
+    import tempfile
+
+    from analysis.page import page
+    from recsim_gen.core.progress import bar, say
+    from recsim_gen.core.store import atomic
+    from recsim_gen.core.tracked import latest_runs, read_run
+    from recsim_gen.core.tracking import open_client
+    from recsim_gen.core.tracking_names import default_uri
+
+    client = open_client(tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(output))
+    ids = runs or latest_runs(client)
+    with tempfile.TemporaryDirectory() as folder:
+        found = [read_run(client, run_id, folder) for run_id in bar(ids, "runs")]
+    with atomic(output) as temporary:
+        temporary.write_text(page(found, title), encoding="utf-8")
+    say(f"{', '.join(one.command for one in found)}: {output.stat().st_size / 2**20:.1f} MiB")
+    sys.stdout.write(f"page  {output}\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
