@@ -20,6 +20,7 @@ from recsim_gen.profiles.family import ModelFamily, open_family
 if TYPE_CHECKING:
     import torch
 
+    from generators.sampler import Conditions, Sampler
     from recsim_gen.core.protocols import Ranker
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.tracking import Tracker
@@ -82,15 +83,14 @@ class BaseGenerator:
     def generate(self, episodes: Sequence[Episode], *, n: int = 1, rng: Rng) -> ImageBatch:
         """``n`` pictures of each episode's reference, by episode, then by seed 0…n−1.
 
-        Picture (episode, seed) is drawn alone from ``rng.for_("noise", episode.id, seed)``, so the
+        All chance in picture (episode, seed) comes from ``rng.for_("noise", episode.id, seed)``, and the
         others cannot change a bit of it. Raises DataError for items outside the catalogue, and where
         pictures differ in size.
         """
         if n < 1:
             raise SettingError(f"n must be 1 picture an episode or more, got {n}")
         check_episodes(episodes, self.catalog)
-        shown = bar(episodes, f"{self.name}: drawing", unit="episode") if len(episodes) > 1 else episodes
-        pixels = [self.draw(e, rng.for_("noise", e.id, seed)) for e in shown for seed in range(n)]
+        pixels = self.draw_each([(e, rng.for_("noise", e.id, seed)) for e in episodes for seed in range(n)])
         return ImageBatch(
             pixels=_stacked(pixels),
             episode=np.repeat(np.array([e.id for e in episodes], dtype=str), n),
@@ -98,6 +98,11 @@ class BaseGenerator:
             seed=np.tile(np.arange(n), len(episodes)),
             generator=self.name,
         )
+
+    def draw_each(self, wanted: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
+        """A picture for each, bit for bit the same whatever else is drawn: one at a time, here."""
+        shown = bar(wanted, f"{self.name}: drawing", unit="picture") if len(wanted) > 1 else wanted
+        return [self.draw(episode, noise) for episode, noise in shown]
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
         """One picture (3, H, W) float32 RGB in [0, 1], on the CPU; all chance comes from ``noise``."""
@@ -156,6 +161,25 @@ class BaseGenerator:
     def _own_family(self) -> ModelFamily:
         """The family with models of one's own, to be changed: others may hold those of ``family``."""
         return replace(self.family)
+
+
+class SamplingGenerator(BaseGenerator):
+    """One whose pictures come from the family's diffusion model: it lacks ``conditions`` and ``sampler``."""
+
+    def conditions(self, episode: Episode) -> Conditions:
+        """What the pictures of this episode are drawn from. Raises DataError where it lacks what is needed."""
+        raise NotImplementedError
+
+    def ready(self) -> Sampler:
+        """What draws. Raises SettingError where it is neither fitted nor loaded."""
+        raise NotImplementedError
+
+    def draw_each(self, wanted: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
+        """In batches of one size."""
+        sampler = self.ready()
+        conditions = {episode: self.conditions(episode) for episode, _ in wanted}
+        pairs = [(conditions[episode], noise) for episode, noise in wanted]
+        return sampler.draw_each(pairs, f"{self.name}: drawing")
 
 
 def catalog_key(catalog: Catalog) -> str:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generators.adapter import check_adapter, install, installed, published, trainable, untrained
-from generators.base import BaseGenerator, catalog_key, check_episodes
+from generators.base import SamplingGenerator, catalog_key, check_episodes
 from generators.denoising import Denoising, draw_rows, train, user_items, with_pictures
 from generators.image_prompts import PictureVectors, adapter_encoder, family_encoder
 from generators.prompts import check_template, prompt_of
-from generators.sampler import Sampler
+from generators.sampler import Conditions, Sampler
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.store import fingerprint
 
@@ -55,7 +55,7 @@ class IPAdapterConfig:
             check_template(template)
 
 
-class IPAdapter(BaseGenerator):
+class IPAdapter(SamplingGenerator):
     """The reference's prompt, and the latest pictures of the history beside it."""
 
     name = "ip_adapter"
@@ -133,7 +133,7 @@ class IPAdapter(BaseGenerator):
         )
         train(self.name, adapter, loss, schedule, data=data, rng=rng, work=work, tracker=tracker)
 
-    def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
+    def conditions(self, episode: Episode) -> Conditions:
         """The reference's prompt beside the history's pictures. Raises DataError where these lack."""
         rows = with_pictures(self.catalog, episode.history)[-self.config.images :]
         if not rows:
@@ -143,12 +143,10 @@ class IPAdapter(BaseGenerator):
                 remedy="Leave the episode out",
             )
         text = prompt_of(self.catalog, episode.reference, self.config.prompt)
-        sampler = self._ready()
-        states = sampler.states([text])
-        embeds = self._vectors.of(rows)[None].to(states)
-        return sampler.draw(states, [noise], image_embeds=embeds)[0]
+        states = self.ready().states([text])[0]
+        return Conditions(states, self._vectors.of(rows).to(states))
 
-    def _ready(self) -> Sampler:
+    def ready(self) -> Sampler:
         """The sampler with the adapter in it."""
         if self._sampler is None:
             if self.learns:

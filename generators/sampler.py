@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+
+from recsim_gen.core.progress import bar
 
 if TYPE_CHECKING:
     import torch
@@ -12,13 +16,22 @@ if TYPE_CHECKING:
     from recsim_gen.profiles.family import ModelFamily
 
 
-class Sampler:
-    """Texts or their states to pictures, with the steps, guidance and size of the family.
+@dataclass(frozen=True)
+class Conditions:
+    """What one picture is drawn from: ``states`` (T, d), and ``image_embeds`` (n, D) of an IP-Adapter."""
 
-    Rows of a batch do not know of each other, but the last bits of floating point do depend on the
-    batch: what must be reproducible is drawn one at a time, at 3.7 times the cost of batches of 16
-    (embedded models, one core).
-    """
+    states: torch.Tensor
+    image_embeds: torch.Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Only pictures of one shape can stand in one batch."""
+        images = () if self.image_embeds is None else tuple(self.image_embeds.shape)
+        return (*self.states.shape, *images)
+
+
+class Sampler:
+    """Texts or their states to pictures, with the steps, guidance and size of the family."""
 
     def __init__(
         self, family: ModelFamily, device: str | None = None, dtype: torch.dtype | None = None
@@ -26,7 +39,7 @@ class Sampler:
         self.pipeline = cast(
             Any, family.diffusion(device=device, torch_dtype=dtype)
         )  # whose types say less than it has
-        self.steps, self.guidance = family.steps, family.guidance
+        self.steps, self.guidance, self.batch = family.steps, family.guidance, family.batch
         scale: int = self.pipeline.vae_scale_factor
         unet: Any = self.pipeline.unet.config
         self.size = family.image_size or unet.sample_size * scale
@@ -61,6 +74,31 @@ class Sampler:
         last = empty[:, -1:].expand(-1, max(0, length - empty.shape[1]), -1)
         return torch.cat([empty[:, :length], last], dim=1)
 
+    def draw_each(self, wanted: Sequence[tuple[Conditions, Rng]], what: str) -> list[torch.Tensor]:
+        """A picture (3, size, size) for each of ``wanted``, bit for bit the same whatever it is drawn with.
+
+        Rows of a batch do not know of each other, but the last bits of floating point depend on how many
+        there are. So batches always have ``batch`` rows; the last of a shape is filled up with its first.
+        """
+        import torch
+
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for row, (conditions, _) in enumerate(wanted):
+            by_shape.setdefault(conditions.shape, []).append(row)
+        starts = range(0, max(map(len, by_shape.values()), default=0), self.batch)
+        parts = [rows[i : i + self.batch] for i in starts for rows in by_shape.values() if i < len(rows)]
+        pictures: dict[int, torch.Tensor] = {}
+        for rows in bar(parts, what, unit="batch") if len(parts) > 1 else parts:
+            full = [wanted[row] for row in (rows + [rows[0]] * self.batch)[: self.batch]]
+            images = [c.image_embeds for c, _ in full if c.image_embeds is not None]
+            drawn = self.draw(
+                torch.stack([conditions.states for conditions, _ in full]),
+                [noise for _, noise in full],
+                image_embeds=torch.stack(images) if images else None,
+            )
+            pictures.update(zip(rows, drawn, strict=False))
+        return [pictures[row] for row in range(len(wanted))]
+
     def draw(
         self, states: torch.Tensor, noise: Sequence[Rng], *, image_embeds: torch.Tensor | None = None
     ) -> torch.Tensor:
@@ -79,17 +117,36 @@ class Sampler:
             more["negative_prompt_embeds"] = self.no_words(states.shape[1]).expand(len(states), -1, -1)
         if image_embeds is not None:
             none = [torch.zeros_like(image_embeds)] if guided else []
-            more["ip_adapter_image_embeds"] = [torch.cat([*none, image_embeds]).to(states.device)]
-        drawn = self.pipeline(
-            prompt_embeds=states,
-            latents=latents.to(self.device, states.dtype),
-            generator=[stream.for_("steps").torch() for stream in noise],
-            height=self.size,
-            width=self.size,
-            num_inference_steps=self.steps,
-            guidance_scale=self.guidance,
-            output_type="pt",
-            **more,
-        )
+            images = torch.cat([*none, image_embeds]).to(states.device)
+            more["ip_adapter_image_embeds"] = [images[:: len(states)]]
+        with nullcontext() if image_embeds is None else _each_its_own(self.pipeline.unet, images):
+            drawn = self.pipeline(
+                prompt_embeds=states,
+                latents=latents.to(self.device, states.dtype),
+                generator=[stream.for_("steps").torch() for stream in noise],
+                height=self.size,
+                width=self.size,
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance,
+                output_type="pt",
+                **more,
+            )
         pixels: torch.Tensor = drawn.images.float().cpu().clamp(0, 1)
         return pixels
+
+
+@contextmanager
+def _each_its_own(unet: Any, images: torch.Tensor) -> Iterator[None]:
+    """Inside, row i of the UNet's batch is shown ``images[i]`` (n, D).
+
+    The pipeline shows every picture of a batch the images of all.
+    """
+
+    def swap(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return args, {**kwargs, "added_cond_kwargs": {"image_embeds": [images]}}
+
+    handle = unet.register_forward_pre_hook(swap, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

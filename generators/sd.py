@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from generators.base import BaseGenerator
+from generators.base import SamplingGenerator
 from generators.prompts import check_template, prompt_of
-from generators.sampler import Sampler
+from generators.sampler import Conditions, Sampler
 
 if TYPE_CHECKING:
-    import torch
-
-    from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Episode
 
 
@@ -27,7 +24,7 @@ class StableDiffusionConfig:
         check_template(self.prompt)
 
 
-class StableDiffusion(BaseGenerator):
+class StableDiffusion(SamplingGenerator):
     """Stable Diffusion (Rombach et al. 2022) of the family, without personalisation."""
 
     name = "sd"
@@ -35,11 +32,14 @@ class StableDiffusion(BaseGenerator):
     roles = ("diffusion",)
 
     @cached_property
-    def sampler(self) -> Sampler:
-        """The family's, loaded when it is first needed."""
+    def _sampler(self) -> Sampler:
         return Sampler(self.family, self.device)
 
-    def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
-        """The picture of the reference's prompt. Raises DataError where it has no text."""
+    def ready(self) -> Sampler:
+        """The family's, loaded when it is first needed."""
+        return self._sampler
+
+    def conditions(self, episode: Episode) -> Conditions:
+        """The reference's prompt. Raises DataError where it has no text."""
         text = prompt_of(self.catalog, episode.reference, self.config.prompt)
-        return self.sampler.draw(self.sampler.states([text]), [noise])[0]
+        return Conditions(self._sampler.states([text])[0])

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from generators.base import BaseGenerator, catalog_key, check_episodes
+from generators.base import SamplingGenerator, catalog_key, check_episodes
 from generators.denoising import Denoising, draw_rows, train, user_items
 from generators.image_prompts import PictureVectors, family_encoder
 from generators.new_words import NewWords, read_words, write_words
 from generators.prompts import check_template, prompt_of
-from generators.sampler import Sampler
+from generators.sampler import Conditions, Sampler
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.store import fingerprint, write_json
@@ -61,7 +61,7 @@ class TextualInversionConfig:
             check_template(template, "word", needs=("word",))
 
 
-class TextualInversion(BaseGenerator):
+class TextualInversion(SamplingGenerator):
     """One word for each user, for each cluster of users, or for all."""
 
     name = "textual_inversion"
@@ -150,16 +150,21 @@ class TextualInversion(BaseGenerator):
         )
         return {user: f"<cluster-{k}>" for user, k in zip(items, means.fit_predict(x), strict=True)}
 
-    def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
+    def conditions(self, episode: Episode) -> Conditions:
         """The reference's prompt with the word of ``episode.user``. Raises DataError where there is none."""
         import torch
 
-        if self._sampler is None or self._new is None:
-            raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
+        self.ready()
+        assert self._new is not None
         text = prompt_of(self.catalog, episode.reference, self.config.prompt, word=self._new.word)
         with torch.no_grad():
-            states = self._new.states([text], self._vectors(episode)[None])
-        return self._sampler.draw(states, [noise])[0]
+            return Conditions(self._new.states([text], self._vectors(episode)[None])[0])
+
+    def ready(self) -> Sampler:
+        """The sampler whose tokenizer knows the word."""
+        if self._sampler is None or self._new is None:
+            raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
+        return self._sampler
 
     def _vectors(self, episode: Episode) -> torch.Tensor:
         if self.config.per == "dataset":

@@ -69,11 +69,12 @@ class ModelFamily:
     image_size: int = 0  # pixels a side; 0: what the diffusion model was trained at
     steps: int = 20  # of the sampler
     guidance: float = 2.0  # classifier-free; 1 is none
+    batch: int = 8  # pictures drawn at a time, always so many: their last bits depend on it
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # of the weights; encoders have float32
     licences: Mapping[str, str] = field(default_factory=dict)  # by name, as in ``models``
 
     def __post_init__(self) -> None:
-        for name, least in (("image_size", 0), ("steps", 1), ("guidance", 0)):
+        for name, least in (("image_size", 0), ("steps", 1), ("guidance", 0), ("batch", 1)):
             if getattr(self, name) < least:
                 value = getattr(self, name)
                 raise SettingError(f"{self.name} models: {name} must be {least} or more, got {value}")

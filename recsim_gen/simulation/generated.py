@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.protocols import Generator
     from recsim_gen.core.types import Dataset, Episode
 
+AT_ONCE = 32  # episodes between two writes: what a kill can cost
 _OTHERWISE = "Give another --output, or delete the pictures"
 
 
@@ -109,11 +110,17 @@ def draw(
 ) -> int:
     """Draw and write these pictures; how many. Killed, it goes on with what `missing` then gives."""
     drawn = 0
-    for episode, pictures in bar(todo.items(), f"{generator.name}: drawing", unit="episode"):
-        batch = generator.generate([episode], n=1 + max(int(made.seed) for made in pictures), rng=rng)
-        for made in pictures:
-            write_picture(folder, batch.pixels[int(made.seed)].numpy(), made)
-            drawn += 1
+    episodes = list(todo)
+    with bar(what=f"{generator.name}: drawing", total=len(episodes), unit="episode") as shown:
+        for start in range(0, len(episodes), AT_ONCE):
+            chunk = episodes[start : start + AT_ONCE]
+            n = 1 + max(int(made.seed) for episode in chunk for made in todo[episode])
+            pixels = generator.generate(chunk, n=n, rng=rng).pixels
+            for k, episode in enumerate(chunk):
+                for made in todo[episode]:
+                    write_picture(folder, pixels[k * n + int(made.seed)].numpy(), made)
+                    drawn += 1
+            shown.update(len(chunk))
     return drawn
 
 
