@@ -1,0 +1,109 @@
+"""Keywords of items and of tastes, as the family's language model answers its two prompts.
+
+Where an answer cannot be read, the title of the item, or the most frequent keywords of the items, stand
+in. Answers are greedy, and asked for in batches that do not depend on who asks: equal for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from generators.prompts import prompt_of
+from recsim_gen.core.progress import bar
+from recsim_gen.core.store import cached_array, fingerprint
+from recsim_gen.pretraining.language import LONGEST_ANSWER, answers
+from recsim_gen.pretraining.lessons import favourites
+from recsim_gen.pretraining.prompts import MOST_WORDS, keywords_prompt, parse_keywords, taste_prompt
+
+if TYPE_CHECKING:
+    from recsim_gen.core.types import Catalog
+    from recsim_gen.profiles.family import ModelFamily
+
+CHUNK = 100  # neighbouring items, asked about together
+
+
+class Keywords:
+    """Asks the language model of a family about items of a catalogue; answers are kept in the cache."""
+
+    def __init__(self, family: ModelFamily, device: str | None, catalog: Catalog) -> None:
+        self._family, self._device, self._catalog = family, device, catalog
+        self._known: dict[int, list[str]] = {}
+        self._tastes: dict[str, list[str]] = {}
+        self._categories = {str(name).strip().lower() for name in np.unique(catalog.categories)}
+
+    @cached_property
+    def model(self) -> tuple[Any, Any]:
+        """The language model and its tokenizer, loaded when they are first needed."""
+        return self._family.language_model(device=self._device)
+
+    def of(self, rows: Sequence[int]) -> list[list[str]]:
+        """Keywords of each item (p_k). Raises DataError for one without caption and title."""
+        chunks = dict.fromkeys(row // CHUNK for row in rows if row not in self._known)
+        for chunk in bar(chunks, "keywords of items", unit="chunk") if len(chunks) > 1 else chunks:
+            self._ask(chunk)
+        for row in rows:
+            prompt_of(self._catalog, row, "{caption}")  # which tells of one that has no text
+        return [self._known[row] for row in rows]
+
+    def taste(self, rows: Sequence[int]) -> list[str]:
+        """Keywords of what somebody likes who chose these items, oldest first (p_g).
+
+        Without those that name a category: what is drawn is the reference's affair.
+        """
+        prompt = self.taste_prompt(rows)
+        if prompt not in self._tastes:
+            (answer,) = answers(*self.model, [prompt])
+            self._tastes[prompt] = self._read_taste(answer, rows)
+        return self._tastes[prompt]
+
+    def tastes(self, histories: Sequence[Sequence[int]]) -> list[list[str]]:
+        """The same of many histories, asked for together: for training, where batches are always alike."""
+        prompts = [self.taste_prompt(rows) for rows in bar(histories, "prompts of tastes", unit="history")]
+        told = self._answers(prompts)
+        return [self._read_taste(answer, rows) for answer, rows in zip(told, histories, strict=True)]
+
+    def taste_prompt(self, rows: Sequence[int]) -> str:
+        """p_g of as many of the latest of these items as the language model can read, one at least."""
+        model, tokenizer = self.model
+        room = min(tokenizer.model_max_length, model.config.max_position_embeddings) - LONGEST_ANSWER
+        keywords = self.of(rows)
+        for first in range(len(rows)):
+            prompt = taste_prompt(keywords[first:])
+            if len(tokenizer(prompt)["input_ids"]) <= room:
+                break
+        return prompt
+
+    def _ask(self, chunk: int) -> None:
+        catalog = self._catalog
+        rows = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(catalog)))
+        texts = {row: (str(catalog.titles[row]).strip(), str(catalog.captions[row]).strip()) for row in rows}
+        asked = {
+            row: (title, caption or title) for row, (title, caption) in texts.items() if title or caption
+        }
+        told = self._answers([keywords_prompt(*text) for text in asked.values()])
+        for (row, (title, caption)), answer in zip(asked.items(), told, strict=True):
+            words = (title or caption).split()[:MOST_WORDS]
+            self._known[row] = parse_keywords(answer) or [" ".join(words)]
+
+    def _answers(self, prompts: Sequence[str]) -> Iterable[str]:
+        if not prompts:
+            return []
+        checkpoint = self._family.checkpoint("language_model").fingerprint
+        key = fingerprint(checkpoint, self._family.dtype, LONGEST_ANSWER, CHUNK, list(prompts))
+
+        def ask() -> np.ndarray:
+            starts = range(0, len(prompts), CHUNK)
+            shown = bar(starts, "asking the language model", unit="batch") if len(starts) > 1 else starts
+            told = [a for s in shown for a in answers(*self.model, prompts[s : s + CHUNK], batch=CHUNK)]
+            return np.array(told, dtype=str)
+
+        found: list[str] = cached_array("keywords", key, ask).tolist()
+        return found
+
+    def _read_taste(self, answer: str, rows: Sequence[int]) -> list[str]:
+        found = parse_keywords(answer) or favourites(self.of(rows), aligned=False)
+        return [word for word in found if word.lower() not in self._categories]

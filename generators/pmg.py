@@ -1,0 +1,234 @@
+"""``pmg``: what somebody likes, told to the diffusion model in words and in vectors (Shen et al., WWW 2024).
+
+The family's language model tells keywords of the items of a history, then of the taste behind them: the
+preference in words. Soft tokens that it answers with are the preference in vectors; they are learned
+by denoising items of a history, given the others, with all models frozen. Both stand beside the
+reference's prompt, each side with a weight; of several candidates the one is kept that fits best both
+the reference and the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from generators.base import SamplingGenerator, catalog_key, check_episodes
+from generators.candidates import Choice
+from generators.denoising import Denoising, draw_rows, train, user_items
+from generators.keywords import Keywords
+from generators.prompts import check_template, prompt_of
+from generators.sampler import Conditions, Sampler
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.store import fingerprint
+from recsim_gen.pretraining.prompts import keywords_line
+
+if TYPE_CHECKING:
+    import torch
+
+    from generators.soft_preference import SoftPreference
+    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.core.types import Catalog, Episode
+    from recsim_gen.profiles.family import ModelFamily
+
+
+@dataclass(frozen=True)
+class PMGConfig:
+    """Settings."""
+
+    history: int = 10  # the latest items that the taste is read from
+    prefix: int = 4  # positions before the prompt of the language model; "4 + 4" in the release
+    tokens: int = 4  # soft tokens behind it
+    target_weight: float = 1.0  # w_t, of the states of the reference's prompt
+    preference_weight: float = 0.5  # w_p, of those of keywords and soft tokens
+    candidates: int = 2  # pictures of which the best is kept; 1: no choice
+    target: Literal["caption", "picture"] = "caption"  # of the reference, what candidates are compared with
+    prompt: str = "{caption}"  # of the reference
+    train_prompt: str = "{category}"  # what tells colours apart is left to the preference
+    steps: int = 400
+    batch_size: int = 16
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("history", "prefix", "tokens", "candidates", "steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        for name in ("target_weight", "preference_weight"):
+            if getattr(self, name) < 0:
+                raise SettingError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        for template in (self.prompt, self.train_prompt):
+            check_template(template)
+
+
+class PMG(SamplingGenerator):
+    """The reference's prompt beside keywords and soft tokens of the history's taste."""
+
+    name = "pmg"
+    config_class = PMGConfig
+    learns = True
+    roles: tuple[str, ...] = ("diffusion", "language_model")
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if self.config.candidates > 1:
+            self.roles = ("diffusion", "language_model", "image_encoder")
+        self._weights: dict[str, torch.Tensor] = {}
+        self._soft: SoftPreference | None = None
+
+    def fit(
+        self,
+        catalog: Catalog,
+        episodes: Sequence[Episode],
+        *,
+        ranker: Ranker | None = None,
+        rng: Rng,
+        work: Path | None = None,
+        tracker: Tracker | None = None,
+    ) -> PMG:
+        """Learn the soft preference from histories, without their references.
+
+        The items of a user are cut into two halves at random: each item is denoised given the taste
+        that the other half tells, so that no item is told by itself.
+        """
+        import torch
+
+        check_episodes(episodes, catalog)
+        self._open(catalog)
+        halves = self._halves(user_items(catalog, episodes, least=2), rng)
+        family = self._own_family()
+        keywords = Keywords(family, self.device, catalog)
+        sampler = Sampler(family, self.device, torch.float32)
+        told = [keywords_line(words) for words in keywords.tastes([half for _, half in halves])]
+        prompts = [keywords.taste_prompt(half) for _, half in halves]
+        pairs = [(target, k) for k, (targets, _) in enumerate(halves) for target in targets]
+        soft = self._untrained(family, sampler, rng)
+        data = fingerprint(catalog_key(catalog), pairs, told, prompts, self.config, self._models())
+        self._learn(Denoising(sampler, catalog), soft, pairs, told, prompts, data, rng, work, tracker)
+        self.restore(soft.learned())
+        return self
+
+    def _halves(self, items: Mapping[int, Sequence[int]], rng: Rng) -> list[tuple[list[int], list[int]]]:
+        """(items to draw, the latest of the other half) of every user, both ways round."""
+        found = []
+        for user, rows in items.items():
+            mixed = rng.for_("halves", user).numpy().permutation(len(rows))
+            first = {rows[k] for k in mixed[: len(rows) // 2].tolist()}
+            one, other = [r for r in rows if r in first], [r for r in rows if r not in first]
+            found += [(one, other[-self.config.history :]), (other, one[-self.config.history :])]
+        return found
+
+    def _learn(
+        self,
+        denoising: Denoising,
+        soft: SoftPreference,
+        pairs: Sequence[tuple[int, int]],
+        told: Sequence[str],
+        prompts: Sequence[str],
+        data: str,
+        rng: Rng,
+        work: Path | None,
+        tracker: Tracker | None,
+    ) -> None:
+        from recsim_gen.pretraining.training import Schedule
+
+        config, sampler = self.config, denoising.sampler
+
+        def loss(step: Rng) -> dict[str, torch.Tensor]:
+            drawn = [pairs[k] for k in draw_rows(len(pairs), config.batch_size, step.numpy())]
+            rows = [row for row, _ in drawn]
+            texts = [prompt_of(denoising.catalog, row, config.train_prompt) for row in rows]
+            tastes, asked = [told[k] for _, k in drawn], [prompts[k] for _, k in drawn]
+            states = self._states(sampler, texts, tastes, soft(asked))
+            return {"loss": denoising.loss(rows, states, step.torch())}
+
+        schedule = Schedule(
+            config.steps, config.lr, warmup=min(20, config.steps // 10), weight_decay=config.weight_decay
+        )
+        train(self.name, soft, loss, schedule, data=data, rng=rng, work=work, tracker=tracker)
+
+    def _states(
+        self, sampler: Sampler, texts: Sequence[str], tastes: Sequence[str], soft: torch.Tensor
+    ) -> torch.Tensor:
+        """(B, 2T + S, d): w_t · the prompt's states, w_p · the keywords', w_p · soft tokens."""
+        import torch
+
+        target, words = sampler.states(texts), sampler.states(tastes)
+        liked = torch.cat([words, soft.to(words)], dim=1)
+        return torch.cat([self.config.target_weight * target, self.config.preference_weight * liked], dim=1)
+
+    def conditions(self, episode: Episode) -> Conditions:
+        """The reference's prompt beside the taste of the history. Raises DataError for items without text."""
+        import torch
+
+        sampler, rows = self.ready(), episode.history[-self.config.history :]
+        assert self._soft is not None
+        text = prompt_of(self.catalog, episode.reference, self.config.prompt)
+        taste = keywords_line(self._keywords.taste(rows))
+        with torch.no_grad():
+            soft = self._soft([self._keywords.taste_prompt(rows)])
+            return Conditions(self._states(sampler, [text], [taste], soft)[0])
+
+    def ready(self) -> Sampler:
+        """The family's sampler."""
+        if self._soft is None:
+            raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
+        return self._sampler
+
+    def draw_each(self, wanted: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
+        """The best candidate of each: the first from the noise itself, the others from streams of it.
+
+        Raises DataError where pictures to choose by lack.
+        """
+        n = self.config.candidates
+        chances = [(e, s) for e, noise in wanted for s in (noise, *(noise.for_(k) for k in range(1, n)))]
+        drawn = super().draw_each(chances)
+        if n == 1:
+            return drawn
+        groups = [drawn[k : k + n] for k in range(0, len(drawn), n)]
+        return [g[self._choice.best(g, e)] for g, (e, _) in zip(groups, wanted, strict=True)]
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Of the soft preference; see `SoftPreference.learned`."""
+        return dict(self._weights)
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take a soft preference. Raises DataError where it is not as wide as the models."""
+        from recsim_gen.core.randomness import Rng
+
+        soft = self._untrained(self.family, self._sampler, Rng(0))
+        soft.take(weights)
+        self._soft, self._weights = soft.eval(), dict(weights)
+
+    def _untrained(self, family: ModelFamily, sampler: Sampler, rng: Rng) -> SoftPreference:
+        from generators.soft_preference import SoftPreference
+
+        model, tokenizer = family.language_model(device=self.device)
+        if family is not self.family:  # one's own, to learn through: nothing of it gets a gradient
+            model.requires_grad_(False)
+        config = self.config
+        size = {"prefix": config.prefix, "tokens": config.tokens, "width": sampler.width}
+        return SoftPreference(model, tokenizer, **size, rng=rng.for_("start")).to(sampler.device)
+
+    def _open(self, catalog: Catalog) -> None:
+        """Take the catalogue, and forget what was made for another."""
+        self._catalog = catalog
+        for made in ("_keywords", "_choice"):
+            self.__dict__.pop(made, None)
+
+    @cached_property
+    def _sampler(self) -> Sampler:
+        return Sampler(self.family, self.device)
+
+    @cached_property
+    def _keywords(self) -> Keywords:
+        return Keywords(self.family, self.device, self.catalog)
+
+    @cached_property
+    def _choice(self) -> Choice:
+        template = self.config.prompt if self.config.target == "caption" else None
+        return Choice(self.family, self.device, self.catalog, template=template)
