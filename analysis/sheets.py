@@ -52,7 +52,7 @@ def contact_sheet(
     sheet = Image.new("RGB", (columns * wide + GAP, tops[-1] + high), "white")
     draw = ImageDraw.Draw(sheet)
     for row, heading in headings.items():
-        draw.text((GAP, tops[row] - HEADING + 2), heading, fill=_TEXT, font=_font(15))
+        draw.text((GAP, tops[row] - HEADING + 2), heading, fill=_TEXT, font=font(15))
     for k, (image, label) in enumerate(zip(images, labels, strict=True)):
         left, top = GAP + k % columns * wide, tops[k // columns]
         if image is not None or label:
@@ -79,16 +79,17 @@ def _cell(
     if image is None:
         draw.rectangle((left, top, left + side - 1, top + side - 1), outline=_EMPTY, width=2)
         middle = (left + side / 2, top + side / 2)
-        draw.text(middle, "no picture", fill=_TEXT, font=_font(12), anchor="mm")
+        draw.text(middle, "no picture", fill=_TEXT, font=font(12), anchor="mm")
     else:
         fitted = ImageOps.contain(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
         sheet.paste(fitted, (left + (side - fitted.width) // 2, top + (side - fitted.height) // 2))
     below = (left + side / 2, top + side + 3)
-    draw.multiline_text(below, label, fill=_TEXT, font=_font(12), anchor="ma", align="center", spacing=1)
+    draw.multiline_text(below, label, fill=_TEXT, font=font(12), anchor="ma", align="center", spacing=1)
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Of sheets, ``size`` pixels high."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)

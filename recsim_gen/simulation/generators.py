@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.progress import say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, did_you_mean, resolve
-from recsim_gen.core.store import cache_dir, fingerprint
+from recsim_gen.core.store import atomic, cache_dir, fingerprint
+from recsim_gen.simulation.training_records import Recorder
 
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import Generator, Ranker
@@ -90,6 +91,7 @@ def trained_generator(
     episodes: Sequence[Episode],
     *,
     ranker: Ranker | None = None,
+    judge: Ranker | None = None,
     seed: int = 0,
     models: ModelFamily | str | Path = "embedded",
     settings: Mapping[str, Any] | None = None,
@@ -99,44 +101,57 @@ def trained_generator(
     """One fitted on these episodes with this seed; loaded if it was trained before on the same everything.
 
     ``episodes`` are `training_episodes`: nothing that pictures are judged on belongs among them. A
-    generator that ``uses_ranker`` learns from ``ranker``; others do not see it. A killed training goes
-    on where it was. Raises SettingError where a ranker is wanted and none is given.
+    generator that ``uses_ranker`` learns from ``ranker``, watched by ``judge`` if there is one; others do
+    not see them. A killed training goes on where it was. Raises SettingError where a ranker is wanted and
+    none is given.
     """
     made = make_generator(name, settings, models=models, device=device)
-    uses_ranker = bool(getattr(made, "uses_ranker", False))
-    if uses_ranker and ranker is None:
+    how: dict[str, Any] = {"ranker": ranker, "judge": judge} if _uses_ranker(made) else {}
+    if how and ranker is None:
         raise SettingError(f"{name} learns from what a ranker says of its pictures: give one (--ranker)")
-    judge = ranker if uses_ranker else None
+    how = {key: given for key, given in how.items() if given is not None}
     if not made.learns:
-        made.fit(catalog, (), ranker=judge, rng=Rng(seed))
+        made.fit(catalog, (), rng=Rng(seed), **how)
         return made
-    folder = _kept_in(name, made, catalog, episodes, judge, seed)
+    folder = kept_generator(made, catalog, episodes, seed=seed, **how)
     if (folder / "config.json").exists():
         say(f"{name}, seed {seed}: found in {folder}")
         loaded: Generator = type(made).load(folder, catalog, models=models, device=device)
         return loaded
-    work = folder.parent / f"{folder.name}.work"
-    made.fit(catalog, episodes, ranker=judge, rng=Rng(seed), work=work, tracker=tracker)
-    made.save(folder)
+    work, record = folder.parent / f"{folder.name}.work", Recorder(tracker)
+    listening = cast("Tracker", record)
+    made.fit(catalog, episodes, rng=Rng(seed), work=work, tracker=listening, **how)
+    with atomic(folder) as temporary:
+        made.save(temporary)
+        record.write(temporary)
     shutil.rmtree(work, ignore_errors=True)
     return made
 
 
-def _kept_in(
-    name: str,
+def kept_generator(
     made: Generator,
     catalog: Catalog,
     episodes: Sequence[Episode],
-    ranker: Ranker | None,
-    seed: int,
+    *,
+    ranker: Ranker | None = None,
+    judge: Ranker | None = None,
+    seed: int = 0,
 ) -> Path:
-    """Named by all that training depends on; features of the catalogue are the ranker's affair."""
+    """Where `trained_generator` keeps what it trains as ``made``; named by all that training depends on.
+
+    Features of the catalogue and, for a generator that does not use them, rankers make no difference.
+    """
     roles, family = getattr(made, "roles", ()), getattr(made, "family", None)
     models = family.fingerprint(*roles) if family is not None and roles else None
     data = replace(catalog, features={}).fingerprint, tuple(episodes)
-    judge = None if ranker is None else ranker.fingerprint
-    key = fingerprint(__version__, TRAINING, name, asdict(made.config), models, data, judge, seed)
+    rankers = (ranker, judge) if _uses_ranker(made) else ()
+    judges = [None if r is None else r.fingerprint for r in rankers]
+    key = fingerprint(__version__, TRAINING, made.name, asdict(made.config), models, data, judges, seed)
     return cache_dir() / "generators" / key
+
+
+def _uses_ranker(made: Generator) -> bool:
+    return bool(getattr(made, "uses_ranker", False))
 
 
 def check_choice(name: str | None, checkpoint: str | Path | None, settings: Mapping[str, Any] | None) -> None:

@@ -1,0 +1,149 @@
+"""``python -m recsim_gen.train_generator`` and ``show`` as the reader runs them, with tiny models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models
+from command_line import tracked
+from PIL import Image
+
+from recsim_gen import generate, show, train_generator, train_ranker
+from recsim_gen.core import results
+from recsim_gen.core.config import run
+
+SMALL = ["--data-settings.n_items=80", "--data-settings.n_users=12"]
+PMG = ["--gen=pmg", "--settings.steps=50", "--settings.batch_size=1", "--settings.history=2"]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """An empty folder with a family of tiny models that draw in two steps."""
+    here = tmp_path_factory.mktemp("here")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSIM_CACHE", str(here / "cache"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(here)
+        tiny_models.save_family(here / "models")
+        text = "models:\n  diffusion: ./models/diffusion\n  language_model: ./models/llm\n"
+        text += "  text_encoder: ./models/clip\n  image_encoder: ./models/clip\nsteps: 2\n"
+        (here / "family.yaml").write_text(text)
+        yield here
+
+
+def train(*argv: str) -> int:
+    return run(train_generator.main, [*SMALL, "--models=family.yaml", "--device=cpu", *argv])
+
+
+@pytest.fixture(scope="module")
+def done(here):
+    assert train(*PMG, "--output=pmg", "--tracking-uri=sqlite:///pmg.db") == 0
+    return here / "pmg"
+
+
+def test_it_leaves_a_generator_its_cost_and_a_sheet(done):
+    found = results.load(done)
+    values = {row["metric"]: row["value"] for row in found.rows}
+    assert {"seconds", "peak_memory", "loss"} == set(values)
+    assert 0.05 < values["peak_memory"] < 6
+    assert {row["variant"] for row in found.rows} == {"pmg"}
+    assert (done / "generator" / "model.safetensors").is_file()
+    with Image.open(done / "pictures.png") as sheet:
+        assert sheet.size[0] > 500
+    assert any("training episodes of 12 users" in note for note in found.notes)
+
+
+def test_its_losses_are_in_a_child_run(done, here):
+    name, children = tracked(here / "pmg.db")
+    assert name == "FINISHED"
+    assert {"loss", "seconds"} <= children["pmg"]
+
+
+def test_generate_draws_with_it(done):
+    argv = [*SMALL, "--models=family.yaml", "--device=cpu", "--episodes=2", "--output=drawn"]
+    assert run(generate.main, [*argv, f"--checkpoint={done / 'generator'}"]) == 0
+    made = results.load("drawn").fingerprints["generator"]
+    assert made == results.load(done).fingerprints["generator"]
+    assert len([*Path("drawn/images/seed0").rglob("*.png")]) == 2
+
+
+def test_the_same_again_is_found(done, capsys):
+    first = results.load(done)
+    assert train(*PMG, "--output=again", "--tracking-uri=sqlite:///pmg2.db") == 0
+    assert "found in" in capsys.readouterr().err
+    again = results.load("again")
+    assert again.rows == first.rows
+    assert again.fingerprints == first.fingerprints
+
+
+def test_fewer_episodes_are_another_training(done):
+    fewer = ["--settings.steps=2", "--settings.batch_size=1", "--episodes=9", "--output=fewer"]
+    assert train("--gen=ip_adapter", "--settings.images=1", *fewer) == 0
+    assert any(note.startswith("9 training episodes") for note in results.load("fewer").notes)
+    assert {row["n"] for row in results.load("fewer").rows} == {9}
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ([], "give --gen. Generators: original"),
+        (["--gen=pgm"], "unknown generator 'pgm'. Did you mean 'pmg'"),
+        (["--gen=sd"], "sd has nothing to learn: draw with python -m recsim_gen.generate"),
+        (["--gen=pmg", "--settings.stepps=3"], "unknown setting 'stepps' of PMGConfig. Did you mean 'steps'"),
+        (["--gen=pmg", "--episodes=-1"], "episodes must be 0 (all) or more, got -1"),
+        (["--gen=pmg", "--ranker=nowhere"], "a trained ranker is wanted, got no readable config.json"),
+        (["--gen=pmg", "--judge=nowhere"], "a trained ranker is wanted, got no readable config.json"),
+        (["--gen=pmg", "--data=boutiqe"], "unknown data 'boutiqe'. Did you mean 'boutique'"),
+    ],
+)
+def test_what_cannot_be_is_told(here, argv, told, capsys):
+    assert train(*argv, "--output=wrong") == 2
+    assert told in capsys.readouterr().err
+    assert not Path("wrong").exists()
+
+
+def test_show_draws_the_case_study(here, done):
+    micro = ["--ranker=micro", "--settings.epochs=2", "--settings.embedding_size=8", "--seeds=0"]
+    assert run(train_ranker.main, [*SMALL, *micro, "--output=rankers"]) == 0
+    argv = [*SMALL, "--models=family.yaml", "--episodes=3", "--ranker=rankers/micro-seed0", "--output=shown"]
+    words = ["--gen", "original,sd,oracle", "--checkpoint", f"pmg={done / 'generator'}"]
+    assert run(show.main, [*argv, *words, "--tracking-uri=sqlite:///show.db"]) == 0
+    found = results.load("shown")
+    value = {(row["variant"], row["metric"]): row["value"] for row in found.rows}
+    assert [*dict.fromkeys(row["variant"] for row in found.rows)] == ["original", "sd", "oracle", "pmg"]
+    assert value["original", "delta_r"] == 0
+    assert any("whether it looks at images was not tested" in note for note in found.notes)
+    assert "utility_gained" not in {metric for _, metric in value}  # this family has no verifier
+    with Image.open("shown/case_study.png") as sheet:
+        width = 16 * 2 + 329 + 5 * (18 + 128)
+        assert sheet.size == (width, 16 + 34 + 3 * (24 + 128 + 17 + 12 + 16))
+        pixels = np.asarray(sheet.convert("RGB")).astype(int)
+    orange = np.abs(pixels - (214, 92, 16)).sum(2) < 12
+    assert orange[:, :349].any()  # what was retrieved is outlined
+    assert not orange[:66].any()
+    assert tracked(here / "show.db")[0] == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--episodes=0"], "a sheet has room for 1 to 40 episodes, got 0"),
+        (["--gen=sdd"], "Did you mean 'sd'"),
+        (["--checkpoint=pmg=nowhere"], "got no readable config.json"),
+        (["--ranker=nowhere"], "a trained ranker is wanted, got no readable config.json"),
+    ],
+)
+def test_show_tells_what_cannot_be(here, argv, told, capsys):
+    gen = [] if any(word.startswith("--gen") for word in argv) else ["--gen=sd"]
+    assert run(show.main, [*SMALL, "--models=family.yaml", "--output=wrong", *gen, *argv]) == 2
+    assert told in capsys.readouterr().err
+    assert not Path("wrong").exists()
+
+
+def test_a_ranker_of_other_data_is_told(here, done, capsys):
+    other = ["--data-settings.n_items=90", "--data-settings.n_users=12", "--models=family.yaml"]
+    argv = [*other, "--gen=original", "--ranker=rankers/micro-seed0", "--output=wrong"]
+    assert run(show.main, argv) == 2
+    assert "other" in capsys.readouterr().err
