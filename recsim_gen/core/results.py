@@ -63,6 +63,10 @@ class Results:
     verdicts: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     _start: float = dataclasses.field(default_factory=time.monotonic, repr=False, compare=False)
+    _known: set[str] = dataclasses.field(default_factory=set, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._known.update(map(_identity, self.rows))
 
     def row(
         self,
@@ -86,8 +90,10 @@ class Results:
         row |= plain({"low": low, "high": high, "n": n, **more})
         if row["low"] is not None and row["high"] is not None and row["low"] > row["high"]:
             raise DataError(f"{variant} {metric}: interval must have low <= high, got [{low}, {high}]")
-        if _identity(row) in map(_identity, self.rows):
+        identity = _identity(row)
+        if identity in self._known:
             raise DataError(f"{variant} {metric} (seed {seed}, {more}) must be given once, got it twice")
+        self._known.add(identity)
         self.rows.append(row)
 
     def verdict(self, name: str, text: str) -> None:
@@ -180,6 +186,6 @@ def plain(x: Any) -> Any:
     raise TypeError(f"results hold text, numbers, lists and dicts, got {type(x).__name__}")
 
 
-def _identity(row: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(row: Mapping[str, Any]) -> str:
     """What tells a row from others: all but its numbers."""
-    return {k: v for k, v in row.items() if k not in ("value", "low", "high", "n")}
+    return json.dumps({k: row[k] for k in sorted(row) if k not in ("value", "low", "high", "n")})
