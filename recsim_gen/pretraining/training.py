@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
+Watch = Callable[[int], bool]
+"""Called with the number of steps done, before the first step, between steps and at the end; training
+ends where it gives False."""
+
 Loss = Callable[[Rng], Mapping[str, "torch.Tensor"]]
 """Losses of one step, ``loss`` the one to minimise; draws batch and noise from the step's stream."""
 
@@ -64,6 +68,7 @@ def fit(
     rng: Rng,
     minutes: float | None = None,
     tracker: Tracker | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train ``model`` in place; give ``steps``, ``seconds``, the last means of the losses, ``schedule``.
 
@@ -77,6 +82,7 @@ def fit(
     minutes: wall time after which training ends, instead of ``schedule.steps``; the rate then falls
         with the time that has passed.
     tracker: its child run ``part`` gets the losses.
+    watch: looks at the model between steps; may end the training.
 
     The checkpoint is named by data, schedule, seed and shapes: another one is not taken for this one.
     ``forget`` removes it once the result has been kept.
@@ -90,7 +96,7 @@ def fit(
     start, saved = time.monotonic() - state.seconds, time.monotonic()
     with bar(what=part, total=schedule.steps if minutes is None else None, unit="step") as shown:
         shown.update(state.step)
-        while (done := state.done(minutes)) < 1:
+        while (watch is None or watch(state.step)) and (done := state.done(minutes)) < 1:
             with seeded(rng.for_("step", state.step, "global")):
                 losses = state.advance(loss, rng.for_("step", state.step), done)
             state.seconds = time.monotonic() - start

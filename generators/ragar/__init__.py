@@ -1,0 +1,5 @@
+"""``ragar``: retrieval-augmented personalised pictures, guided by a ranker (Ling et al.)."""
+
+from generators.ragar.generator import RAGAR
+
+__all__ = ["RAGAR"]

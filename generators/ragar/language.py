@@ -1,0 +1,100 @@
+"""The language model of RAGAR (Eq. 7): image tokens of its own, and LoRA."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from recsim_gen.encoders.huggingface import masked_mean
+from recsim_gen.pretraining.training import seeded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from recsim_gen.core.randomness import Rng
+
+
+class ImageTokens(nn.Module):
+    """A causal language model that reads a prompt followed by [IMG1]…[IMGL].
+
+    Its weights are frozen; what is learned is LoRA of the attention and the rows of the new tokens,
+    which are parameters of their own, so that no optimiser moves the other rows.
+
+    Parameters
+    ----------
+    model, tokenizer: as a family gives them; the model is changed.
+    tokens: L.
+    rank, alpha: of LoRA (Hu et al. 2022), on the projections of queries and values.
+    """
+
+    _new: Tensor
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        tokens: int,
+        rank: int,
+        alpha: int,
+        rng: Rng,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        from peft import LoraConfig, get_peft_model
+
+        super().__init__()
+        self.tokens, self._tokenizer = tokens, tokenizer
+        device = model.device
+        words: Any = model.get_input_embeddings()
+        old = int(words.num_embeddings)
+        new = list(range(old, old + tokens))
+        config = LoraConfig(
+            r=rank, lora_alpha=alpha, target_modules=["q_proj", "v_proj"], trainable_token_indices=new
+        )
+        with seeded(rng.for_("lora")):
+            model.resize_token_embeddings(old + tokens, mean_resizing=False)
+            words = model.get_input_embeddings()
+            self._start(words.weight, old, rng)
+            # Without the head: nothing is told in words here.
+            self.model: Any = get_peft_model(model.base_model, config).to(device)
+        self.width = int(model.config.hidden_size)
+        if gradient_checkpointing:
+            self.model.gradient_checkpointing_enable()
+            self.model.train()
+        self.register_buffer("_new", torch.tensor(new, device=device), persistent=False)
+        longest = getattr(model.config, "max_position_embeddings", None) or 2048
+        self._longest = int(longest) - tokens
+
+    @staticmethod
+    @torch.no_grad()
+    def _start(table: Tensor, old: int, rng: Rng) -> None:
+        """New rows begin at the mean of the others, a little apart from each other."""
+        known = table[:old].float()
+        shape = (len(table) - old, table.shape[1])
+        apart = torch.randn(shape, generator=rng.for_("tokens").torch()).to(table.device)
+        table[old:] = (known.mean(0) + 0.1 * known.std(0) * apart).to(table.dtype)
+
+    def forward(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """E_txt (B, h), the mean of the prompt's last states, and E_img (B, L, h), both float32.
+
+        E_img is the last state of each image token plus its embedding, as in GILL. Of a prompt that is
+        longer than the model takes, the end is read.
+        """
+        ids, mask = self._batch(prompts)
+        places = (mask.cumsum(1) - 1).clamp_min(0)  # as without padding
+        found = self.model(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False)
+        hidden = found.last_hidden_state.float()
+        rows = self.model.get_input_embeddings()(ids[:, -self.tokens :]).float()
+        text = masked_mean(hidden[:, : -self.tokens], mask[:, : -self.tokens])
+        return text, hidden[:, -self.tokens :] + rows
+
+    def _batch(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Ids and mask (B, S + L), prompts padded on the left, the image tokens at the end."""
+        told = [ids[-self._longest :] for ids in self._tokenizer(list(prompts))["input_ids"]]
+        padded = self._tokenizer.pad({"input_ids": told}, return_tensors="pt", padding_side="left")
+        ids, mask = (padded[name].to(self._new.device) for name in ("input_ids", "attention_mask"))
+        new = self._new.expand(len(ids), -1)
+        return torch.cat([ids, new], 1), torch.cat([mask, torch.ones_like(new)], 1)

@@ -1,0 +1,59 @@
+"""Balance calibrator (Eq. 10), semantic reflection (Eq. 16) and their sum (Eq. 17)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsim_gen.core.errors import DataError
+
+if TYPE_CHECKING:
+    from generators.ragar.config import RAGARConfig
+
+RIDGE = 1.0  # penalty, of standardised vectors
+
+
+def calibrator_loss(states: Tensor, wanted: Tensor) -> Tensor:
+    """L_cal ≥ 0 (Eq. 10): ‖mean-pool(P_gen) − W·P_ret‖²/d, a mean over the batch.
+
+    ``states`` P_gen (B, T, d); ``wanted`` W·P_ret (B, d), P_ret itself without a gradient.
+    """
+    return _apart(states, wanted)
+
+
+def semantic_loss(mapped: Tensor, wanted: Tensor) -> Tensor:
+    """L_sem ≥ 0 (Eq. 16): as Eq. 10, of the mapper's states (B, Q, d) and the reference's text (B, d)."""
+    return _apart(mapped, wanted.detach())
+
+
+def total(parts: Mapping[str, Tensor], config: RAGARConfig) -> Tensor:
+    """α·L_cal + β·L_rank + γ·L_sem (Eq. 17) of those of the parts that are there."""
+    weight = {"calibrator": config.calibrator, "rank": config.rank, "semantic": config.semantic}
+    return torch.stack([weight[name] * loss for name, loss in parts.items()]).sum()
+
+
+def ridge(visual: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """W (d, d_vis) and b (d,): the least squares of text ≈ W·visual + b, with a penalty on W.
+
+    Of the pictures (n, d_vis) and texts (n, d) of one catalogue, before anything else is learned: it
+    says where in the space of texts a picture lies, and cannot be moved to please a loss.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    scaled = make_pipeline(StandardScaler(), Ridge(RIDGE)).fit(visual.astype(np.float64), text)
+    scaler, line = scaled.steps[0][1], scaled.steps[1][1]
+    w = line.coef_ / scaler.scale_
+    return w.astype(np.float32), (line.intercept_ - w @ scaler.mean_).astype(np.float32)
+
+
+def _apart(states: Tensor, wanted: Tensor) -> Tensor:
+    if states.ndim != 3 or states.shape[::2] != wanted.shape:
+        shapes = f"{tuple(states.shape)} and {tuple(wanted.shape)}"
+        raise DataError(f"states must be (B, T, d) and what they are compared with (B, d), got {shapes}")
+    return (states.mean(1) - wanted).square().mean()

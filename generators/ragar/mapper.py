@@ -1,0 +1,43 @@
+"""The Modal Mapper (Eq. 8): from states of image tokens to states that the UNet can read."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ModalMapper(nn.Module):
+    """As GILL's (Koh et al. 2023): linear in, transformer with learned queries, linear out.
+
+    Parameters
+    ----------
+    width_in: of the language model.
+    width_out: of the text encoder of the diffusion model.
+    width, layers, heads, feed_forward: of the transformer; ``layers`` in encoder and decoder each.
+    queries: states that are given.
+    """
+
+    def __init__(
+        self,
+        width_in: int,
+        width_out: int,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        feed_forward: int,
+        queries: int,
+    ) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width_in, width)
+        self.transformer = nn.Transformer(
+            width, heads, layers, layers, feed_forward, dropout=0.0, norm_first=False, batch_first=True
+        )
+        self.queries = nn.Parameter(torch.randn(1, queries, width))
+        self.leave = nn.Linear(width, width_out)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, queries, width_out) of E_img (B, L, width_in)."""
+        found = self.transformer(self.enter(image), self.queries.expand(len(image), -1, -1))
+        states: Tensor = self.leave(found)
+        return states

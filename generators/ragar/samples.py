@@ -1,0 +1,37 @@
+"""A sheet of pictures for the tracker: reference, the picture of the keywords, the one of the preference."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from generators.pictures import picture_of
+from generators.ragar.reflection import pictures
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recsim_gen.core.types import Catalog, Episode
+
+ROWS = 8  # episodes on a sheet
+
+
+@contextmanager
+def sheet(catalog: Catalog, episodes: Sequence[Episode], pixels: Tensor, step: int) -> Iterator[Path]:
+    """A temporary PNG of the first episodes; ``pixels`` (B, 2, 3, H, W): of P_gen, then of E_key."""
+    from PIL import Image
+
+    size = (pixels.shape[-1], pixels.shape[-2])
+    whole = Image.new("RGB", (3 * size[0], size[1] * min(ROWS, len(episodes))), "white")
+    for row, episode in enumerate(episodes[:ROWS]):
+        generated, key = pictures(pixels[row])
+        own = picture_of(catalog, episode.reference).resize(size)
+        for column, picture in enumerate((own, key, generated)):
+            whole.paste(picture, (column * size[0], row * size[1]))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"step{step:06d}.png"
+        whole.save(path)
+        yield path

@@ -1,0 +1,227 @@
+"""Training of RAGAR: a warm start as GILL trains its mapper, then the joint reflection (Eq. 17)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from generators.denoising import draw_rows
+from generators.ragar.evidence import Evidence, Known
+from generators.ragar.fusion import spread
+from generators.ragar.losses import calibrator_loss, ridge, semantic_loss, total
+from generators.ragar.network import Network, States
+from generators.ragar.reflection import Reflection
+from generators.ragar.samples import sheet
+from generators.ragar.watch import Watch
+from recsim_gen.pretraining.training import Schedule, fit, forget
+
+if TYPE_CHECKING:
+    from generators.ragar.config import RAGARConfig
+    from generators.sampler import Sampler
+    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.core.types import Episode
+
+WARM_START, PART = "ragar-warm-start", "ragar"
+DISTRACTING = 5  # items before the one that the mapper is to speak of, at most
+
+
+class Training:
+    """What a step of either stage computes; the network is changed, everything else is frozen."""
+
+    def __init__(
+        self,
+        network: Network,
+        evidence: Evidence,
+        sampler: Sampler,
+        reflection: Reflection | None,
+        config: RAGARConfig,
+        rng: Rng,
+    ) -> None:
+        self.network, self.evidence, self.sampler = network, evidence, sampler
+        self.reflection, self.config, self.rng = reflection, config, rng
+
+    def warm_start(self, step: Rng) -> dict[str, Tensor]:
+        """MSE between E_m of an item's keywords and the text encoder's states of its text, as in GILL."""
+        random, n = step.numpy(), len(self.evidence.catalog)
+        rows = draw_rows(n, self.config.batch_size, random)
+        others = [draw_rows(n, int(random.integers(1, DISTRACTING + 1)), random) for _ in rows]
+        found, _ = self.states(self.evidence.of_items(rows, others))
+        return {"loss": F.mse_loss(found.joined, spread(self.text_states(rows), found.joined.shape[1] - 1))}
+
+    def joint(self, episodes: Sequence[Episode], step: Rng) -> dict[str, Tensor]:
+        """The losses of these episodes (Eq. 17), and what the ranker says of their pictures."""
+        config, told = self.config, {}
+        known = self.evidence.of(episodes)
+        found, key = self.states(known)
+        parts: dict[str, Tensor] = {}
+        if config.k and config.calibrator:
+            wanted = self.visual_as_text(known)
+            parts["calibrator"] = calibrator_loss(torch.cat([found.learned, key], 1), wanted)
+        if config.semantic:
+            text = self.text_states([e.reference for e in episodes]).mean(1)
+            parts["semantic"] = semantic_loss(found.joined[:, 1:], text)
+        if self.reflection is not None:
+            reflected = self.reflection(episodes, found.learned, key, step)
+            parts["rank"] = self.reflection.loss(reflected, found.learned, key)
+            told = {"reward": reflected.reward[:, 0].mean(), "gain": reflected.gain.mean()}
+        if not parts:
+            parts["semantic"] = 0 * found.learned.sum()
+        return {"loss": total(parts, config), **parts, **told}
+
+    def states(self, known: Known) -> tuple[States, Tensor]:
+        """What the network says, and E_key (B, T, d), in float32."""
+        key, mask = self.key(known.keys)
+        half = self.config.mixed_precision == "bf16"
+        with torch.autocast(key.device.type, torch.bfloat16, enabled=half):
+            found = self.network(known.prompts, key, mask)
+        return States(*(x.float() for x in found)), key
+
+    def key(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """E_key (B, T, d) float32 of texts, and where they have words (B, T)."""
+        return key_states(self.sampler, texts)
+
+    def text_states(self, rows: Sequence[int]) -> Tensor:
+        """(B, T, d) states of the items' texts."""
+        return self.sampler.states([self.evidence.spoken(row) for row in rows]).float()
+
+    def visual_as_text(self, known: Known) -> Tensor:
+        """W·P_ret (B, d) (Eq. 10)."""
+        assert known.preference is not None
+        preference = torch.from_numpy(known.preference).to(self.sampler.device)
+        if self.network.visual is not None:
+            mapped: Tensor = self.network.visual(preference)
+            return mapped
+        w, b = self._ridge
+        return preference @ w.T + b
+
+    @cached_property
+    def _ridge(self) -> tuple[Tensor, Tensor]:
+        n = len(self.evidence.catalog)
+        rows = [list(range(start, min(start + 64, n))) for start in range(0, n, 64)]
+        text = torch.cat([self.text_states(part).mean(1) for part in rows]).cpu().numpy()
+        w, b = (torch.from_numpy(x).to(self.sampler.device) for x in ridge(self.evidence.visual, text))
+        return w, b
+
+
+def key_states(sampler: Sampler, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """E_key (B, T, d) float32 of the diffusion model's text encoder, and where it has words (B, T)."""
+    tokenizer = sampler.pipeline.tokenizer
+    states = sampler.states(texts).float()
+    tokens = tokenizer(
+        list(texts), padding="max_length", max_length=states.shape[1], truncation=True, return_tensors="pt"
+    )
+    return states, tokens["attention_mask"].bool().to(states.device)
+
+
+def train(
+    training: Training,
+    episodes: Sequence[Episode],
+    *,
+    work: Path,
+    data: str,
+    judge: Ranker | None,
+    tracker: Tracker | None,
+) -> str | None:
+    """Both stages, resumed from ``work`` where they were killed; why it stopped early, or None."""
+    config, rng, network = training.config, training.rng, training.network
+    learned = nn.ParameterList(training.network.trainable().values())
+    schedule = Schedule(
+        config.warm_start, config.warm_start_lr, warmup=min(20, config.warm_start // 10), weight_decay=0.0
+    )
+    if config.warm_start:
+        fit(WARM_START, learned, training.warm_start, schedule, output=work, data=data, rng=rng.for_("warm"))
+
+    def joint(step: Rng) -> dict[str, Tensor]:
+        drawn = draw_rows(len(episodes), config.batch_size, step.numpy())
+        return training.joint([episodes[row] for row in dict.fromkeys(drawn)], step)
+
+    evaluation = Evaluation(training, episodes, judge, work / "evaluations", tracker)
+    watch = Watch(
+        work / "evaluations",
+        evaluation,
+        network.trainable,
+        every=config.evaluate_every,
+        patience=config.patience,
+        steps=config.steps,
+    )
+    schedule = Schedule(
+        config.steps,
+        config.lr,
+        warmup=min(10, config.steps // 10),
+        weight_decay=config.weight_decay,
+        log_every=10,
+    )
+    how: dict[str, Any] = {"output": work, "data": data, "rng": rng.for_("joint"), "tracker": tracker}
+    if config.steps:
+        fit(PART, learned, joint, schedule, watch=watch if training.reflection else None, **how)
+    if watch.stopped:
+        network.restore(watch.best())
+    for part in (WARM_START, PART):
+        forget(work, part)
+    shutil.rmtree(work / "evaluations", ignore_errors=True)
+    return watch.stopped
+
+
+class Evaluation:
+    """The fixed episodes of a training, drawn without noise from fixed latents."""
+
+    def __init__(
+        self,
+        training: Training,
+        episodes: Sequence[Episode],
+        judge: Ranker | None,
+        folder: Path,
+        tracker: Tracker | None,
+    ) -> None:
+        self.training, self.judge, self.folder, self.tracker = training, judge, folder, tracker
+        random = training.rng.for_("evaluation").numpy()
+        order = random.permutation(len(episodes))[: training.config.evaluation_episodes]
+        self.episodes = [episodes[row] for row in order.tolist()]
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> dict[str, float]:
+        """``reward``, ``gain`` ρ_gen − ρ_ref, ``judge_reward``, and ``distance`` from the start.
+
+        ``distance``: ‖P_gen − P_gen⁰‖²/(2σ²d), which for the policies N(P_gen, σ²) is the KL divergence
+        per dimension.
+        """
+        training, rng = self.training, self.training.rng.for_("evaluation")
+        found, key = training.states(training.evidence.of(self.episodes))
+        assert training.reflection is not None
+        seen = training.reflection(self.episodes, found.learned, key, rng, noises=0)
+        numbers = {
+            "evaluated_reward": float(seen.reward.mean()),
+            "evaluated_gain": float(seen.gain.mean()),
+            "distance": self._distance(found.learned),
+        }
+        if self.judge is not None:
+            score, original = training.reflection.scores(self.judge, self.episodes, seen.pixels)
+            numbers["judge_reward"] = float(training.reflection.rewards(score, original).mean())
+            numbers["judge_gain"] = float((score[:, 0] - original).mean())
+        if self.tracker is not None:
+            run = self.tracker.child(PART)
+            run.log_epoch(step, numbers)
+            with sheet(training.evidence.catalog, self.episodes, seen.pixels, step) as path:
+                run.log_file(path, "samples")
+        return {"reward": numbers["evaluated_reward"], **numbers}
+
+    def _distance(self, learned: Tensor) -> float:
+        from safetensors.torch import load_file, save_file
+
+        from recsim_gen.core.store import atomic
+
+        file = self.folder / "start.safetensors"
+        if not file.exists():
+            with atomic(file) as temporary:
+                save_file({"learned": learned.cpu().contiguous()}, temporary)
+        start = load_file(file)["learned"].to(learned)
+        return float((learned - start).square().mean() / (2 * self.training.config.sigma**2))
