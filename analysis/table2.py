@@ -106,13 +106,18 @@ class Table2:
     blocks: Mapping[str, tuple[Line, ...]]
     baseline: str
     seeds: int
-    episodes: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Episodes of each variant, the most that a metric has."""
+        cells = [(v, c) for lines in self.blocks.values() for x in lines for v, c in x.cells.items() if c]
+        return {variant: max((c.n for v, c in cells if v == variant), default=0) for variant in self.variants}
 
     @property
     def caption(self) -> str:
         """How to read it, in one sentence after another."""
         seeds = f"mean ± sd over {self.seeds} seeds" if self.seeds > 1 else "mean of one seed"
-        told = f"{self.episodes:,} test episodes; {seeds} [95% interval, people drawn again]. "
+        told = f"n test episodes; {seeds} [95% interval, people drawn again]. "
         told += "Best method bold, second underlined"
         told += f", controls ({', '.join(self.controls)}) not ranked" if self.controls else ""
         return told + f". † differs from {self.baseline} (paired, Holm, p < {LEVEL})."
@@ -143,11 +148,8 @@ def table2(results: Results) -> Table2:
         )
         blocks[first["block"]].append(marked(line, controls))
     seeds = len({row["seed"] for row in results.rows} - {None})
-    episodes = max(
-        (cell.n for lines in blocks.values() for x in lines for cell in x.cells.values() if cell), default=0
-    )
     found = {name: tuple(lines) for name, lines in blocks.items() if lines}
-    return Table2(variants, controls, found, baseline, seeds, episodes)
+    return Table2(variants, controls, found, baseline, seeds)
 
 
 def marked(line: Line, controls: Sequence[str]) -> Line:

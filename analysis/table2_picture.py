@@ -36,7 +36,7 @@ def _draw(table: Table2) -> Figure:
     from matplotlib.figure import Figure
 
     lines = sum(1 + len(block) for block in table.blocks.values())
-    bottom = 0.1 + HIGH * (lines + 1)
+    bottom = 0.1 + HIGH * (lines + 2)
     wide, high = NAME + WIDE * len(table.variants) + 0.2, bottom + 0.65
     figure = Figure(figsize=(wide, high))
     FigureCanvasAgg(figure)  # underlines need the extent of drawn text
@@ -66,6 +66,12 @@ def _draw(table: Table2) -> Figure:
             for k, variant in enumerate(table.variants):
                 _cell(axes, line.cells.get(variant), NAME + WIDE * (k + 0.5), y)
             y += HIGH
+    _rule(axes, y, wide, 0.8)
+    axes.text(0.22, y + HIGH / 2, "n", va="center", fontsize=9.5)
+    for k, variant in enumerate(table.variants):
+        n = f"{table.counts[variant]:,}"
+        axes.text(NAME + WIDE * (k + 0.5), y + HIGH / 2, n, ha="center", va="center", fontsize=9.5)
+    y += HIGH
     _rule(axes, y, wide, 1.4)
     axes.text(0.12, y + 0.1, _wrapped(table.caption, wide), va="top", fontsize=8, color=_GREY)
     return figure

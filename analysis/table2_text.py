@@ -31,8 +31,9 @@ _TEX = {
 
 
 def number(x: float) -> str:
-    """Three digits after the point, two from 10 on."""
-    return f"{x:.2f}" if abs(x) >= 10 else f"{x:.3f}"
+    """Three digits after the point, two from 10 on; what rounds to 0 has no sign."""
+    text = f"{x:.2f}" if abs(x) >= 10 else f"{x:.3f}"
+    return text.lstrip("-") if float(text) == 0 else text
 
 
 def spread(cell: Cell) -> str:
@@ -54,6 +55,7 @@ def markdown(table: Table2) -> str:
         head = ["metric", *(f"*{v}*" if v in table.controls else v for v in table.variants)]
         body = [[f"{x.name} {x.arrow}".strip(), *_cells(x, table.variants)] for x in lines if not x.reason]
         if body:
+            body.append(["n", *(f"{table.counts[v]:,}" for v in table.variants)])
             text = tabulate(body, head, tablefmt="github", disable_numparse=True)
             parts.append(f"**{TITLES[block]}**\n\n{text}\n")
         parts += [f"{x.name}: {x.reason}\n" for x in lines if x.reason]
@@ -114,6 +116,7 @@ def latex(table: Table2, published: Sequence[PublishedTable] = ()) -> str:
             if x.reason:
                 cells = [rf"\multicolumn{{{width - 1}}}{{l}}{{unavailable}}"]
             rows.append(" & ".join([name, *cells]) + r" \\")
+    rows += [r"\midrule", " & ".join(["n", *(f"{table.counts[v]:,}" for v in table.variants)]) + r" \\"]
     parts = [_environment(columns, rows, escaped(table.caption), "table2")]
     for t in of_blocks(published, list(TITLES)):
         head = ["data", "method", *(m.name + _arrow(m.higher_is_better) for m in t.metrics)]

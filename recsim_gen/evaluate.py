@@ -111,8 +111,10 @@ def main(
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.simulation.stages import log_data, prepare
 
-    asked, lines, family = _check(config)  # what is asked for wrongly is told before any data is read
+    asked, lines, family, notes = _check(config)  # what is asked for wrongly is told before any data is read
     dataset, catalog, results = prepare("evaluate", config)
+    for note in notes:
+        results.note(note)
     with Tracker("evaluate", config, output=output, uri=tracking_uri) as tracker:
         log_data(tracker, dataset, context="evaluation")
         lines = _with_placebo(lines, catalog, family, results)
@@ -124,8 +126,11 @@ def main(
         _publish(values, found, results, tracker, config)
 
 
-def _check(config: dict[str, Any]) -> tuple[tuple[str, ...], list[Contender], ModelFamily]:
-    """Metrics, lines and models; errors for what is unknown, missing or does not fit together."""
+def _check(config: dict[str, Any]) -> tuple[tuple[str, ...], list[Contender], ModelFamily, list[str]]:
+    """Metrics, lines, models, and what is known of the rankers that were brought.
+
+    Errors for what is unknown, missing or does not fit together.
+    """
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.registry import did_you_mean
     from recsim_gen.metrics.presets import listed
@@ -133,6 +138,7 @@ def _check(config: dict[str, Any]) -> tuple[tuple[str, ...], list[Contender], Mo
     from recsim_gen.simulation.contenders import check_settings, contenders
     from recsim_gen.simulation.image_sets import refuse_empty
     from recsim_gen.simulation.judge_metrics import seeded_name
+    from recsim_gen.simulation.reward_ranker import check_rankers
 
     asked, family = listed(config["metrics"]), open_family(config["models"])
     lines = contenders(config["gen"], config["checkpoint"], config["images"])
@@ -149,7 +155,7 @@ def _check(config: dict[str, Any]) -> tuple[tuple[str, ...], list[Contender], Mo
     if len(set(config["seeds"])) < len(config["seeds"]) or config["history"] < 0:
         got = f"{config['seeds']} and {config['history']}"
         raise SettingError(f"each seed is wanted once, and a history of 0 or more, got {got}")
-    return asked, lines, family
+    return asked, lines, family, check_rankers(*config["ranker"], force=config["force"])
 
 
 def _with_placebo(
@@ -185,7 +191,7 @@ def _judges(
 
     if not (set(asked) & set(METRICS) or any(line.wants_ranker for line in lines)):
         return {}
-    how: dict[str, Any] = {"force": config["force"], "device": config["device"], "results": results}
+    how: dict[str, Any] = {"device": config["device"], "results": results}
     names, settings = config["judges"], config["judge_settings"]
     return open_judges(config["ranker"], names, settings, catalog, dataset.interactions, **how)
 

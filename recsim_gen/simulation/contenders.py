@@ -129,10 +129,13 @@ def contenders(
 
 
 def check_settings(found: Sequence[Contender], models: ModelFamily) -> None:
-    """Raise SettingError for a setting that a generator has not; trains and reads nothing."""
+    """Raise SettingError for a setting that a generator has not, MissingDependency for models that are
+    not to be had; trains nothing and reads no data.
+    """
     for c in found:
-        if c.images is None and c.checkpoint is None:
-            make_generator(c.generator, c.settings, models=models, device="cpu")
+        if c.images is None:
+            made = make_generator(c.generator, c.settings, models=models, device="cpu")
+            models.require(*getattr(made, "roles", ()))
 
 
 def _words(generators: Sequence[str]) -> list[str]:

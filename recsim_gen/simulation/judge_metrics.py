@@ -105,26 +105,24 @@ def open_judges(
     catalog: Catalog,
     interactions: Interactions,
     *,
-    force: bool,
     device: str,
     results: Results,
 ) -> dict[str, Ranker]:
     """Rankers from checkpoints; without any, ``NAME-seedN`` trained here (or found, if trained before).
 
-    What the readers of their numbers must know goes into the results' notes, their fingerprints too.
-    Raises SettingError for a ranker that does not look at images, unless ``force``.
+    Whether those of checkpoints look at images is asked by `reward_ranker.check_rankers`; that nobody
+    asked it of the others goes into the results' notes, and all fingerprints into the results.
     """
     from recsim_gen.simulation.checkpoints import judge_names, load_ranker
-    from recsim_gen.simulation.modality_use import gate, stored
+    from recsim_gen.simulation.modality_use import gate
     from recsim_gen.simulation.stages import trained_ranker
 
     found: dict[str, Ranker] = {}
     for name, folder in zip(judge_names(folders) if folders else (), folders, strict=True):
-        if told := gate(stored(folder), name, force=force):
-            results.note(told)
         found[name] = load_ranker(folder, catalog, interactions, device=device)
     for name in () if folders else names:
         spec, seed = seeded_name(name)
+        results.note(str(gate(None, name)))
         found[name] = trained_ranker(spec, settings, catalog, interactions, seed=seed, device=device)
     results.fingerprints.update({f"ranker {name}": ranker.fingerprint for name, ranker in found.items()})
     return found

@@ -21,6 +21,8 @@ from recsim_gen.core.config import run
 from recsim_gen.core.results import Results
 from recsim_gen.profiles.family import open_family
 from recsim_gen.simulation.generators import chosen_episodes
+from recsim_gen.simulation.guards import Guard
+from recsim_gen.simulation.modality_use import store
 
 SMALL = [f"--data-settings.{key}={value}" for key, value in brought.SHOP.items()]
 QUICK = ["--judge-settings.epochs=2", "--judge-settings.embedding_size=8"]
@@ -147,6 +149,42 @@ def test_pictures_that_were_brought_are_of_the_asked_episodes(done):
     assert row["n"] == EPISODES - 1
     assert "mine: 1 of 4 pictures are of no episode asked about" in found.notes
     assert "mine: pictures of 3 of 4 episodes" in found.notes
+
+
+def test_judges_that_were_brought_are_the_first_for_reward_and_others_held_out(done, here):
+    """The same rankers from folders give the same numbers; one that does not look must not judge."""
+    found, _ = done
+    kept = {}
+    for folder in sorted((here / "cache" / "rankers").iterdir()):
+        about = json.loads((folder / "config.json").read_text())
+        kept[about["fingerprint"]] = folder
+    names = ("micro-seed0", "vbpr-seed0")
+    folders = [shutil.copytree(kept[found.fingerprints[f"ranker {n}"]], here / "kept" / n) for n in names]
+    call = [
+        "--gen",
+        "original",
+        "--metrics",
+        "delta_r",
+        "--baseline",
+        "placebo",
+        "--seeds",
+        "0",
+        "1",
+        "--quiet",
+    ]
+    call += ["--ranker", *map(str, folders)]
+    assert evaluated(*call, "--output", "brought") == 0
+    again = results_of.load(here / "brought")
+    for name in names:
+        metric = f"delta_r[{name}]"
+        assert value(again, "placebo", metric) == value(found, "placebo", metric)
+    held = {r["judge"]: r["held_out"] for r in again.rows if r.get("judge")}
+    assert held == {"micro-seed0": False, "vbpr-seed0": True}
+    assert any("vbpr-seed0: whether it looks at images was not tested" in note for note in again.notes)
+    blind = Guard("modality use", "does not use", {}, "the ranker does not use the image")
+    store(folders[1], blind)
+    assert evaluated(*call, "--output", "refused") == 2
+    assert not (here / "refused").exists()
 
 
 def test_nothing_is_trained_or_drawn_twice_and_numbers_stay(done, here, monkeypatch):

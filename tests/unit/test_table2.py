@@ -14,7 +14,7 @@ from analysis.ablation_figure import _draw, ablated, ablation_figure
 from analysis.published import load_published
 from analysis.table2 import table2
 from analysis.table2_picture import _draw as draw_picture
-from analysis.table2_text import escaped, frame, latex, markdown, write_tables
+from analysis.table2_text import escaped, frame, latex, markdown, number, write_tables
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.results import Results, load
 
@@ -76,7 +76,9 @@ def test_markdown_says_all_of_a_cell():
     assert "| metric " in text
     assert "| *placebo*" in text
     assert "CIS: unavailable: needs weights" in text
-    assert "300 test episodes; mean ± sd over 2 seeds" in text
+    assert "n test episodes; mean ± sd over 2 seeds" in text
+    assert text.count("| n ") == 2
+    assert "| 300 " in text
     assert "controls (placebo, oracle) not ranked" in text
     assert "† differs from sd" in text
     assert text.index("Personalisation") < text.index("Semantic")
@@ -98,6 +100,16 @@ def test_latex_is_balanced_and_every_row_has_all_columns():
     assert r"\underline{0.200}" in text
     assert not re.search(r"\\\\\s*\[", text)  # LaTeX would take the bracket for a length
     assert not re.search("[Δ±†↑↓]", text)
+
+
+def test_numbers_round_to_a_zero_without_sign():
+    assert [number(x) for x in (-0.0004, -0.0006, 0.0, 12.345, -3.14159)] == [
+        "0.000",
+        "-0.001",
+        "0.000",
+        "12.35",
+        "-3.142",
+    ]
 
 
 def test_text_is_escaped_for_latex():
