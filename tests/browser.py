@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import select
@@ -17,9 +18,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 class Browser:
-    """One page of one browser; ``downloads`` is where its files go."""
+    """One page of one browser; ``downloads`` is where its files go; no network unless ``online``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, online: bool = False) -> None:
         found = next(filter(None, map(shutil.which, NAMES)), None)
         if found is None:
             pytest.skip(f"no browser on PATH ({', '.join(NAMES)})")
@@ -44,7 +45,8 @@ class Browser:
         self.send("Browser.setDownloadBehavior", **how)
         self.send("Network.enable")
         offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-        self.send("Network.emulateNetworkConditions", **offline)
+        if not online:
+            self.send("Network.emulateNetworkConditions", **offline)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """The browser's answer to one command of its protocol."""
@@ -72,6 +74,19 @@ class Browser:
         """Load a file and wait until it is there."""
         self.send("Page.navigate", url=page.resolve().as_uri())
         self.wait(f"location.href.endsWith({page.name!r}) && document.readyState === 'complete'")
+
+    def visit(self, url: str) -> None:
+        """Begin to load a page of a server; `wait` for what it should show."""
+        self.send("Page.navigate", url=url)
+
+    def resize(self, width: int, height: int) -> None:
+        """The window's inner size in pixels."""
+        size = {"width": width, "height": height}
+        self.send("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
+
+    def picture(self, path: Path) -> None:
+        """What the window shows, as PNG."""
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
 
     def js(self, expression: str) -> Any:
         """The value of an expression in the page."""

@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTIONS = {"data": ("check", "show", "convert"), "human_study": ("export", "score")}
-LACKING = {  # a gallery and raters' files are no data set; a page is no result to track
+LACKING = {  # a gallery, raters' files and a store are no data set; a page is no result to track
+    "report": ("--data",),
     "identity": ("--data",),
     "human_study export": ("--tracking-uri",),
     "human_study score": ("--data",),
