@@ -11,6 +11,7 @@ from analysis.table2 import NAMES
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.registry import GENERATORS, resolve
 from recsim_gen.metrics.presets import plain_name
+from recsim_gen.simulation.contenders import value_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,25 +26,39 @@ FULL = "as it is"
 
 
 def ablated(results: Results, generator: str = "ragar") -> pd.DataFrame:
-    """Rows over all seeds of the variants of ``generator`` that differ from it in at most one setting.
+    """Rows over all seeds of ``generator`` and its variants that differ from it in one setting.
 
-    Columns of the results, ``setting`` ("" for the generator as it is) and its ``given`` value.
+    It itself is the variant of its name, else the one with the fewest settings. Columns of the results,
+    ``setting`` ("" for itself) and ``given``, the variant's value (None: its config's own). Empty where
+    nothing varies.
     """
     import pandas as pd
-    import yaml
 
     whole = [
-        row
-        for row in results.rows
-        if row["seed"] is None and row.get("block") and row.get("generator") == generator
+        r for r in results.rows if r["seed"] is None and r.get("block") and r.get("generator") == generator
     ]
-    kept = []
-    for row in whole:
-        parts = [part for part in (row.get("settings") or "").split(", ") if part]
-        if len(parts) < 2:
-            setting, _, given = (parts or [""])[0].partition("=")
-            kept.append({**row, "setting": setting, "given": yaml.safe_load(given) if setting else None})
-    return pd.DataFrame(kept)
+    of = {row["variant"]: settings_of(row) for row in whole}
+    if not of:
+        return pd.DataFrame()
+    base = generator if generator in of else min(of, key=lambda variant: len(of[variant]))
+    differs = {
+        variant: [name for name in {**of[base], **settings} if settings.get(name) != of[base].get(name)]
+        for variant, settings in of.items()
+    }
+    kept = [
+        {**row, "setting": name, "given": of[row["variant"]].get(name)}
+        for row in whole
+        for name in ([""] if row["variant"] == base else differs[row["variant"]])
+        if row["variant"] == base or len(differs[row["variant"]]) == 1
+    ]
+    frame = pd.DataFrame(kept)
+    return frame if frame["setting"].nunique() > 1 else frame[:0]
+
+
+def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a row of ``evaluate`` tells of its variant, read back."""
+    pairs = (part.partition("=") for part in (row.get("settings") or "").split(", ") if part)
+    return {name: value_of(text) for name, _, text in pairs}
 
 
 def ablation_figure(
@@ -69,13 +84,15 @@ def ablation_figure(
     Lines are 95% intervals. Returns the paths. Raises DataError where nothing varies.
     """
     frame = ablated(results, generator)
-    if frame.empty or not (frame["setting"] == "").any() or frame["setting"].nunique() < 2:
+    if frame.empty:
         raise DataError(f"{generator} and variants of it that differ in one setting are wanted, got none")
     shown = [metric for metric in metrics if frame.loc[frame["metric"] == metric, "value"].notna().any()]
     if not shown:
         raise DataError(f"none of the metrics {', '.join(metrics)} has a number")
     if defaults is None:
         defaults = vars(resolve(generator, GENERATORS, "generator").config_class())
+    base = frame[frame["setting"] == ""].to_dict("records")[0]
+    defaults = {**defaults, **settings_of({str(key): value for key, value in base.items()})}
     words = title or f"What is each part of {generator} worth?"
     return save(_draw(frame, shown, defaults, words), path)
 
@@ -103,11 +120,13 @@ def _draw(frame: pd.DataFrame, metrics: Sequence[str], defaults: Mapping[str, An
                     _numbers(axes, base, mine, defaults[column])
                 axes.grid(axis="y", color="0.9")
             plain = plain_name(metric)
+            if base["unit"] == "share":
+                panels[i, 0].set_ylim(0, 1.05)
             panels[i, 0].set_ylabel(f"{NAMES.get(plain, plain)} {metric.removeprefix(plain)}".strip())
         for k, column in enumerate(columns):
             panels[-1, k].set_xlabel("" if column == OTHERS else column)
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        n, seeds = int(frame["n"].max()), "mean over all seeds; lines: 95% intervals"
+        n, seeds = int(frame["n"].max()), "Mean over all seeds; lines: 95% intervals"
         figure.supxlabel(
             f"Filled: {FULL}. {seeds}; {n:,} episodes.", fontsize=8.5, color="0.35", x=0.01, ha="left"
         )

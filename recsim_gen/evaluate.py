@@ -333,8 +333,7 @@ def _draw(table: Table2, published: Sequence[PublishedTable], results: Results, 
     from analysis.table2_text import write_tables
 
     paths = write_tables(table, output / "table2", published=published)
-    rows = ablated(results)
-    if len(rows) and rows["setting"].nunique() > 1 and (rows["setting"] == "").any():
+    if len(ablated(results)):
         paths += ablation_figure(results, output / "ablations")
     return paths
 

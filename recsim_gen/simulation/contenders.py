@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 CONTROLS = ("original", "placebo", "oracle")
 """What methods are set beside: the item's own picture, another of it, the truth. They are not ranked."""
 
+_WORDS = {"true": True, "false": False, "null": None}
+
 _WRITTEN = re.compile(
     r"(?:(?P<label>[\w.@-]+)=)?"
     r"(?P<name>[\w.]+(?::[A-Za-z_]\w*(?=:|$))?)"  # module:Class, unless "=" follows: then it is a setting
@@ -155,8 +157,6 @@ def _words(generators: Sequence[str]) -> list[str]:
 
 
 def _read(word: str) -> Contender:
-    import yaml
-
     found = _WRITTEN.fullmatch(word)
     if found is None:
         raise SettingError(f"a generator is NAME, or LABEL=NAME:SETTING=VALUE,…, got {word!r}")
@@ -168,12 +168,18 @@ def _read(word: str) -> Contender:
     for key, equals, _ in pairs:
         if not (key and equals):
             raise SettingError(f"{word}: a setting is NAME=VALUE, got {key!r}")
-    values = {key: (yaml.safe_load(value), value) for key, _, value in pairs}
-    # "{caption}" is a text here, although YAML reads a mapping.
-    settings = {
-        key: text if isinstance(value, (dict, list)) else value for key, (value, text) in values.items()
-    }
+    settings = {key: value_of(value) for key, _, value in pairs}
     return Contender(found["label"] or found["name"], found["name"], settings)
+
+
+def value_of(text: str) -> Any:
+    """A whole number, a number, true, false or null; else the text as it stands ("{caption}", "no")."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return _WORDS.get(text, text)
 
 
 def _named(word: str) -> tuple[str, Path]:

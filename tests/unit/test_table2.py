@@ -176,7 +176,7 @@ def ablations() -> Results:
     variants |= {"both": "k=0, reading=literal", "other": ""}
     for place, (variant, settings) in enumerate(variants.items()):
         for metric in ("delta_r[held-out]", "oracle_utility", "category_kept"):
-            more = {"block": "personalisation", "settings": settings}
+            more = {"block": "personalisation", "settings": settings, "unit": ""}
             more["generator"] = "sd" if variant == "other" else "ragar"
             results.row(
                 variant=variant, metric=metric, value=place, low=place - 1, high=place + 1, n=9, **more
@@ -193,6 +193,7 @@ def test_ablations_are_told_apart_by_their_one_setting(tmp_path):
         "plain",
         "literal",
     }  # not both, not another generator
+    assert dict(zip(rows["variant"], rows["setting"], strict=True))["literal"] == "reading"
     figure = _draw(rows, ["oracle_utility"], {"k": 5, "calibrator": 0.5, "reading": "corrected"}, "Title")
     k, others = figure.axes
     (line,) = [x for x in k.get_lines() if x.get_color() == "0.6"]
@@ -202,6 +203,26 @@ def test_ablations_are_told_apart_by_their_one_setting(tmp_path):
     assert names == ["as it is", "calibrator\n0", "reading\nliteral"]
     how = {"defaults": {"k": 5, "calibrator": 0.5}}
     assert {p.suffix for p in ablation_figure(ablations(), tmp_path / "figure", **how)} == {".png", ".svg"}
+
+
+def test_settings_that_all_variants_share_are_no_ablation():
+    results = Results("evaluate", {"baseline": "a"})
+    for variant, settings in {
+        "a": "steps=1, k=3",
+        "b": "steps=1, k=0",
+        "c": "steps=2, k=0",
+        "d": "k=3",
+    }.items():
+        more = {"block": "semantic", "settings": settings, "generator": "ragar"}
+        results.row(variant=variant, metric="cs", value=0.5, **more)
+    rows = ablated(results).set_index("variant")
+    assert rows["setting"].to_dict() == {"d": "", "a": "steps"}
+    results.rows = [
+        {**row, "variant": {"a": "ragar"}.get(row["variant"], row["variant"])} for row in results.rows
+    ]
+    rows = ablated(results).set_index("variant")
+    assert rows["setting"].to_dict() == {"ragar": "", "b": "k", "d": "steps"}
+    assert rows.loc["b", "given"] == 0
 
 
 def test_no_ablations_no_figure(tmp_path):
