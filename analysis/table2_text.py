@@ -73,12 +73,12 @@ def _markdown_cell(cell: Cell | None) -> str:
     return f"{value}{'†' if cell.differs else ''}{spread(cell)} {interval(cell)}".rstrip()
 
 
-def published_markdown(tables: Sequence[PublishedTable]) -> str:
-    """The papers' tables that have a block of Table 2, each under its source, never among our rows."""
+def published_markdown(tables: Sequence[PublishedTable], blocks: Sequence[str] = tuple(TITLES)) -> str:
+    """The papers' tables that have one of these blocks, each under its source, never among our rows."""
     from tabulate import tabulate
 
     parts = [f"**{BESIDE}**\n"]
-    for table in of_blocks(tables, list(TITLES)):
+    for table in of_blocks(tables, blocks):
         head = ["data", "method", *(m.name + _arrow(m.higher_is_better) for m in table.metrics)]
         text = tabulate(_printed(table), head, tablefmt="github", disable_numparse=True)
         parts.append(f"{table.source} ({table.scale})\n\n{text}\n")

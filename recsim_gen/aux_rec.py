@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from recsim_gen.profiles.family import ModelFamily
     from recsim_gen.simulation.auxiliary_training import Case, Drawn
     from recsim_gen.simulation.contenders import Contender
+    from recsim_gen.simulation.image_sets import ImageSet
+
+SHOWN = 24  # pictures on a sheet
 
 
 def main(
@@ -37,6 +40,7 @@ def main(
     ranker: str = "micro",
     settings: dict[str, Any] | None = None,
     seeds: tuple[int, ...] = (0, 1, 2),
+    published: bool = False,
     output: Path = Path("runs/aux_rec"),
     tracking_uri: str | None = None,
     device: str = "cpu",
@@ -84,8 +88,10 @@ def main(
         Settings of the ranker, each with a default of its own: --settings.epochs 50.
     seeds
         Seeds of training; the first one's ranker teaches the generators that learn from one.
+    published
+        Add the paper's numbers in a table of their own, to read beside; they do not compare.
     output
-        Folder for results.json and the figure.
+        Folder for results.json, the figure and sheets of pictures.
     tracking_uri
         MLflow store; default MLFLOW_TRACKING_URI, else mlflow.db beside the output folder.
     device
@@ -105,10 +111,10 @@ def main(
     with Tracker("aux_rec", config, **store) if main_process else nullcontext() as tracker:
         if tracker is not None:
             log_data(tracker, dataset)
-        policies = _policies(generators, family, dataset, catalog, config, results, tracker)
+        policies, pictures = _policies(generators, family, dataset, catalog, config, results, tracker)
         values = _values(policies, dataset, catalog, config, results, tracker)
         if tracker is not None:
-            _publish(values, dataset, config, results, tracker)
+            _publish(values, pictures, dataset, config, results, tracker)
 
 
 def _checked(config: dict[str, Any]) -> tuple[list[Contender], ModelFamily]:
@@ -143,11 +149,13 @@ def _policies(
     config: dict[str, Any],
     results: Results,
     tracker: Tracker | None,
-) -> list[Drawn]:
-    """For each leakage policy the items to replace, and the features of every picture drawn for them."""
+) -> tuple[list[Drawn], dict[str, ImageSet]]:
+    """For each policy the items to replace and the features of all pictures for them; and the pictures."""
     from recsim_gen.core.errors import DataError
     from recsim_gen.simulation import auxiliary_drawing as drawing
     from recsim_gen.simulation.auxiliary_conditions import conditions
+    from recsim_gen.simulation.auxiliary_pictures import PLACEBO
+    from recsim_gen.simulation.image_sets import read_images
     from recsim_gen.simulation.stages import chosen_encoders, trained_ranker
     from recsim_gen.simulation.triples import MODALITY
 
@@ -165,8 +173,16 @@ def _policies(
     generators = drawing.opened(asked, dataset, teacher=teacher, family=family, tracker=tracker, **how)
     results.fingerprints.update({f"generator {name}": g.fingerprint for name, g in generators.items()})
     encoder = chosen_encoders(dataset, config)[MODALITY]
-    how |= {"placebo": config["placebo"], "rule": config["aggregate"]}
-    return [(c, drawing.drawn_features(c, dataset, generators, encoder, results, **how)) for c in chosen]
+    policies: list[Drawn] = []
+    pictures: dict[str, ImageSet] = {}
+    for c in chosen:
+        sets = {n: drawing.drawn_images(g, dataset, c, seed=how["seed"]) for n, g in generators.items()}
+        if config["placebo"] is not None:
+            sets[PLACEBO] = read_images(config["placebo"], dataset)
+        encoded: dict[str, Any] = {"rule": config["aggregate"], "device": config["device"]}
+        policies.append((c, drawing.drawn_features(c, dataset, sets, encoder, results, **encoded)))
+        pictures |= {f"{name}_{c.leakage}": images for name, images in sets.items()}
+    return policies, pictures
 
 
 def _values(
@@ -182,6 +198,7 @@ def _values(
 
     from recsim_gen.simulation import auxiliary_training as training
     from recsim_gen.simulation.auxiliary_pictures import ORIGINAL
+    from recsim_gen.simulation.serving import log_ranker
 
     interactions = dataset.interactions
     groups = training.by_popularity(interactions, config["cold"])
@@ -197,10 +214,15 @@ def _values(
         catalogs = training.cases(catalog, policies, config["fraction"], seed)
         how: dict[str, Any] = {"seed": seed, "device": config["device"]}
         how["on_epoch"] = None if tracker is None else partial(curve, seed)
+        served = [c for c in catalogs if c.fraction in (0, max(config["fraction"]))]
+        served = [c for c in served if c.leakage in ("", config["leakage"][0])]  # one of each variant
         rankers = training.retrained(config["ranker"], config["settings"], catalogs, interactions, **how)
         for case, ranker in rankers:
             if case.variant == ORIGINAL:
                 results.fingerprints[f"ranker seed {seed}"] = ranker.fingerprint
+            if tracker is not None and seed == config["seeds"][0] and case in served:
+                run = tracker.child(case.variant)
+                log_ranker(run, ranker, catalogs[case], interactions, name=f"ranker-seed{seed}")
             about: dict[str, Any] = {
                 "variant": case.variant,
                 "leakage": case.leakage,
@@ -211,26 +233,46 @@ def _values(
 
 
 def _publish(
-    values: pd.DataFrame, dataset: Dataset, config: dict[str, Any], results: Results, tracker: Tracker
+    values: pd.DataFrame,
+    pictures: dict[str, ImageSet],
+    dataset: Dataset,
+    config: dict[str, Any],
+    results: Results,
+    tracker: Tracker,
 ) -> None:
     """Rows and verdicts, what `report` does, and the numbers of every user to MLflow."""
-    from analysis.auxiliary_figures import fraction_curves
+    from analysis.published import load_published
+    from analysis.table2_text import published_markdown
     from recsim_gen.core.report import report
+    from recsim_gen.core.table import table
     from recsim_gen.datasets.people import people_of
     from recsim_gen.simulation.auxiliary import conclude
     from recsim_gen.simulation.auxiliary_training import METRICS
 
     output = config["output"]
     conclude(values, people_of(dataset), config["aggregate"], results)
-    title = f"Do other pictures make a better recommender? ({dataset.name})"
-    report(
-        results,
-        tracker,
-        output,
-        draw=partial(fraction_curves, results, output / "auxiliary", title=title),
-        metrics=METRICS,
-    )
+    body = None
+    if config["published"]:
+        body = table(results, metrics=METRICS) + "\n\n" + published_markdown(load_published(), ["auxiliary"])
+    draw = partial(_draw, results, pictures, dataset, output)
+    report(results, tracker, output, draw=draw, metrics=METRICS, body=body)
     tracker.run.log_table("users", values)
+
+
+def _draw(results: Results, pictures: dict[str, ImageSet], dataset: Dataset, output: Path) -> list[Path]:
+    """The fraction curve, and a sheet of the first pictures of each generator and policy."""
+    from analysis.auxiliary_figures import fraction_curves
+    from analysis.sheets import contact_sheet
+
+    title = f"Do other pictures make a better recommender? ({dataset.name})"
+    paths = fraction_curves(results, output / "auxiliary", title=title)
+    titles, ids = dataset.catalog.titles, dataset.catalog.item_ids
+    for name, images in pictures.items():
+        first = images.item[:SHOWN].tolist()
+        shown = [images.pictures.read(row) for row in range(len(first))]
+        labels = [titles[item] or ids[item] for item in first]
+        paths.append(contact_sheet(shown, labels, 8, output / f"pictures_{name}.png"))
+    return paths
 
 
 if __name__ == "__main__":

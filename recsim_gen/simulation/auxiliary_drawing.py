@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_gen.core.errors import SettingError
@@ -95,22 +94,17 @@ def drawn_images(generator: Generator, dataset: Dataset, conditions: Conditions,
 def drawn_features(
     conditions: Conditions,
     dataset: Dataset,
-    generators: Mapping[str, Generator],
+    sets: Mapping[str, ImageSet],
     encoder: str,
     results: Results,
     *,
-    seed: int,
-    placebo: str | Path | None = None,
     rule: Rule = "mean",
     device: str = "cpu",
 ) -> dict[str, NewFeatures]:
-    """{generator: features of its pictures} for these conditions, and of the ``placebo`` brought along.
+    """{name: features} of each set of pictures for these conditions, as `features_of` gives them.
 
-    ``results`` gets a fingerprint of each set of pictures, and what its reader must know.
+    ``results`` gets a fingerprint of each set, and what its reader must know.
     """
-    sets = {name: drawn_images(g, dataset, conditions, seed=seed) for name, g in generators.items()}
-    if placebo is not None:
-        sets[PLACEBO] = read_images(placebo, dataset)
     found = {}
     with this_process().main_process_first():  # the others find what it has encoded
         for name, images in sets.items():

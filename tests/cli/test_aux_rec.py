@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 
@@ -40,7 +41,7 @@ def models(tmp_path_factory):
 def done(models, tmp_path_factory):
     """One undisturbed run: (process, its folder, its cache)."""
     root = tmp_path_factory.mktemp("aux_rec")
-    argv = [*SMALL, *POLICIES, f"--models={models}", "--output=out"]
+    argv = [*SMALL, *POLICIES, f"--models={models}", "--published", "--output=out"]
     process = call("aux_rec", *argv, here=root / "here", cache=root / "cache")
     assert process.returncode == 0, process.stderr
     return process, root / "here", root / "cache"
@@ -85,20 +86,30 @@ def test_every_policy_fraction_variant_metric_and_seed_has_its_row(done):
 
 def test_the_table_marks_the_leaky_policy(done):
     process, here, _ = done
-    lines = [x for x in process.stdout.splitlines() if x.startswith("|")]
+    ours, _, published = process.stdout.partition("Table 4")
+    lines = [x for x in ours.splitlines() if x.startswith("|")]
     assert len(lines) == 2 + 4 * len(VARIANTS)
+    assert "0.1927" in published  # beside ours, never among them
+    assert "0.1927" not in (here / "out" / "results.json").read_text()
     assert sum("paper: leaky" in x for x in lines) == 2 * len(VARIANTS)
     for word in (*METRICS, "strict", "helps", "results.json", "auxiliary.png", "--backend-store-uri"):
         assert word in process.stdout or word == "helps"
     assert "Traceback" not in process.stderr
     with Image.open(here / "out" / "auxiliary.png") as image:
         assert image.size[0] > 1000
+    sheets = {p.name for p in (here / "out").glob("pictures_*.png")}
+    assert sheets == {
+        f"pictures_{v}_{policy}.png" for v in ("sd", "placebo") for policy in ("strict", "paper")
+    }
 
 
 def test_children_have_equal_keys_in_mlflow(done):
     status, children = tracked(done[1] / "mlflow.db")
     assert status == "FINISHED"
     assert set(children) == set(VARIANTS)
+    with sqlite3.connect(done[1] / "mlflow.db") as connection:
+        models = connection.execute("select name, status from logged_models").fetchall()
+    assert [name for name, _ in models] == ["ranker-seed0"] * len(VARIANTS)
     table = {k for k in children["original"] if "recall_at_10" in k and "seed" not in k}
     assert "strict/0.5/recall_at_10" in table
     assert "paper: leaky/1.0/recall_at_10_high" in table
