@@ -24,7 +24,15 @@ ORDER = ("validate_assumptions", "train_ranker", "known_world", "judge", "evalua
 """In which commands tell their story; others follow."""
 
 WIDEST = 6
-"""Metrics beside each other; more stand below each other."""
+"""Metrics beside each other; more stand below each other, where there are fewer variants."""
+
+FEW = 6
+"""Verdicts that are shown at once; more are folded."""
+
+FIRST_WORDS = {
+    "bad": ("does not", "fail", "refuse", "blind", "hurts"),
+    "good": ("holds", "pass", "ok", "uses", "agree", "helps"),
+}
 
 LARGEST_SVG = 400_000
 """Bytes; a drawing of more points is shown as pixels where it was logged so, too."""
@@ -59,6 +67,7 @@ def _section(run: TrackedRun) -> dict[str, Any]:
         "minutes": None if results.seconds is None else f"{results.seconds / 60:.1f}",
         "table": _table(results, main),
         "more": _more(results, main),
+        "folded": len(results.verdicts) > FEW,
         "verdicts": [(name, text, _kind(text)) for name, text in results.verdicts.items()],
         "notes": results.notes,
         "figures": _figures(run),
@@ -82,9 +91,7 @@ def _question(command: str) -> str:
 def _kind(verdict: str) -> str:
     """How a verdict is coloured: good, bad or open, by its first words."""
     first = re.split(r"[:(;,]", verdict.lower())[0].strip()
-    if first.startswith(("does not", "fail", "refuse", "blind", "no ")):
-        return "bad"
-    return "good" if first.startswith(("holds", "pass", "ok", "uses", "agree", "yes")) else "open"
+    return next((kind for kind, words in FIRST_WORDS.items() if first.startswith(words)), "open")
 
 
 def _table(results: Results, metrics: Sequence[str]) -> dict[str, Any] | None:
@@ -99,7 +106,7 @@ def _table(results: Results, metrics: Sequence[str]) -> dict[str, Any] | None:
         cells = {row["metric"]: _cell(row) for row in rows.to_dict("records")}
         names.append(" · ".join(str(k) for k in key if not _missing(k)))
         lines.append([cells.get(metric, ("", "")) for metric in metrics])
-    if len(metrics) <= WIDEST:
+    if len(metrics) <= max(WIDEST, len(lines)):
         return {"corner": " · ".join(keys), "heads": metrics, "lines": list(zip(names, lines, strict=True))}
     turned = zip(metrics, map(list, zip(*lines, strict=True)), strict=True)
     return {"corner": "metric", "heads": names, "lines": list(turned)}

@@ -9,12 +9,19 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from browser import Browser
 
 LINK = "Compare the variants side by side"
 FIND = f"[...document.querySelectorAll('a')].find(a => a.textContent.includes({json.dumps(LINK)}))"
+
+CLICK = """(() => { const what = %s; const named = e => e.innerText && e.innerText.trim() === what;
+const found = what[0] === '[' ? document.querySelector(what)
+    : [...document.querySelectorAll('button, [role=button], h2, h3, h4, span')].find(named);
+if (found) found.click(); return !!found })()"""
+"""A click on the first thing of a selector or of a text, where there is one."""
 
 
 def open_comparison(browser: Browser, run_page: str) -> str:
@@ -43,6 +50,11 @@ def picture(store: str, command: str, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, mlflow_server(store, Path(folder)) as address:
         browser = Browser(Path(folder), online=True)
         open_comparison(browser, f"{address}/{page}")
+        for what in ("[aria-label='Close']", "Visualizations", "Parameters"):  # to see the metrics at once
+            browser.js(CLICK % json.dumps(what))
+            time.sleep(1)
+        browser.resize(1560, 950)
+        time.sleep(1)
         browser.picture(path)
         browser.close()
 
