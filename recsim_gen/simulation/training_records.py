@@ -29,7 +29,7 @@ class Recorder:
         return _Child(None if self._tracker is None else self._tracker.child(variant), self._last)
 
     def write(self, folder: Path) -> None:
-        """``seconds`` since it was made, ``peak_memory`` (GiB) of this process, and the last numbers."""
+        """``seconds`` since this start, ``peak_memory`` (GiB) of this process, and the last numbers."""
         record = {"seconds": time.monotonic() - self._start, "peak_memory": peak_memory(), **self._last}
         write_json(folder / FILE, record)
 
