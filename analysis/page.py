@@ -104,7 +104,10 @@ def _table(results: Results, metrics: Sequence[str]) -> dict[str, Any] | None:
     names, lines = [], []
     for key, rows in frame.groupby(keys, sort=False, dropna=False):
         cells = {row["metric"]: _cell(row) for row in rows.to_dict("records")}
-        names.append(" · ".join(str(k) for k in key if not _missing(k)))
+        told = (
+            "paper (leaky)" if (c, k) == ("leakage", "paper") else k for c, k in zip(keys, key, strict=True)
+        )
+        names.append(" · ".join(str(k) for k in told if not _missing(k)))
         lines.append([cells.get(metric, ("", "")) for metric in metrics])
     if len(metrics) <= max(WIDEST, len(lines)):
         return {"corner": " · ".join(keys), "heads": metrics, "lines": list(zip(names, lines, strict=True))}

@@ -14,7 +14,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.results import Results
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from recsim_gen.core.tracking import MlflowClient
 
 SOURCE = "mlflow.source.name"
 PARENTS = f"tags.`{SOURCE}` LIKE 'recsim_gen.%'"
