@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -210,6 +211,7 @@ def _keep(
     def note(epoch: int, numbers: Mapping[str, float]) -> None:
         epochs.append((epoch, dict(numbers)))
 
-    with quietly(quiet), on_line(line):
+    with quietly(quiet), on_line(line), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of libraries, to their developers
         trained_ranker(spec, settings, catalog, interactions, seed=seed, on_epoch=note)
     return number, epochs
