@@ -21,7 +21,7 @@ WORKERS ?= 2
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest
 
 help:
-	@echo "make demo       install, then test RAGAR's assumptions on the simulated shop: table, figure, MLflow"
+	@echo "make demo       install, then on the simulated shop: RAGAR's assumptions, RAGAR's pictures, a page of it all"
 	@echo "make test       install, then linter, types and the test suite (minutes)"
 	@echo "make test-slow  the tests that take longer"
 	@echo "make benchmark  time and memory by catalogue size"
@@ -29,6 +29,8 @@ help:
 
 demo: $(FOR_DEMO)
 	$(PY) -m recsim_gen.validate_assumptions --data boutique --output runs/validate_assumptions
+	$(PY) -m recsim_gen.aux_rec --gen ragar --data boutique --items 300 --output runs/aux_rec
+	$(PY) -m recsim_gen.report --tracking-uri sqlite:///runs/mlflow.db --output runs/report.html
 
 test: $(FOR_TESTS)
 	$(PY) -m ruff check .

@@ -7,10 +7,6 @@ import sys
 import pytest
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "browser: drives Chromium; skipped by name where it is absent")
-
-
 @pytest.fixture
 def apart(tmp_path, monkeypatch):
     """An empty working directory and an empty cache of the test's own; gives the directory."""

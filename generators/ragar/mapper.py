@@ -31,7 +31,7 @@ class ModalMapper(nn.Module):
         super().__init__()
         self.enter = nn.Linear(width_in, width)
         self.transformer = nn.Transformer(
-            width, heads, layers, layers, feed_forward, dropout=0.0, norm_first=False, batch_first=True
+            width, heads, layers, layers, feed_forward, dropout=0.0, norm_first=True, batch_first=True
         )
         self.queries = nn.Parameter(torch.randn(1, queries, width))
         self.leave = nn.Linear(width, width_out)
