@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -30,9 +32,13 @@ class ModalMapper(nn.Module):
     ) -> None:
         super().__init__()
         self.enter = nn.Linear(width_in, width)
-        self.transformer = nn.Transformer(
-            width, heads, layers, layers, feed_forward, dropout=0.0, norm_first=True, batch_first=True
-        )
+        with (
+            warnings.catch_warnings()
+        ):  # norms that come first, without which it does not learn, exclude a speed-up
+            warnings.filterwarnings("ignore", message="enable_nested_tensor is True")
+            self.transformer = nn.Transformer(
+                width, heads, layers, layers, feed_forward, dropout=0.0, norm_first=True, batch_first=True
+            )
         self.queries = nn.Parameter(torch.randn(1, queries, width))
         self.leave = nn.Linear(width, width_out)
 

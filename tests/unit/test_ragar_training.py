@@ -183,3 +183,15 @@ def test_the_map_of_the_calibrator_can_be_learned(world):
     assert {"visual.weight", "visual.bias"} <= set(made.network.trainable())
     loss = made.joint(world[1][:2], Rng(0))["calibrator"]
     assert np.isfinite(loss.item())
+
+
+def test_what_the_ranker_says_is_learned(world):
+    """Bright pictures are rewarded: those that are drawn become brighter."""
+    settings = {"lr": 0.02, "noises": 7, "sigma": 1.0, "margin": 10.0, "evaluate_every": 100}
+    quiet = {"calibrator": 0.0, "semantic": 0.0, "warm_start": 0, "weight_decay": 0.0}
+    light = []
+    for steps in (0, 30):
+        generator = make(world, steps=steps, **settings, **quiet)
+        generator.fit(world[0], world[1], ranker=LikesBright(world[0]), rng=Rng(0))
+        light.append(float(generator.generate(world[1][:12], rng=Rng(1)).pixels.mean()))
+    assert light[1] > light[0]
