@@ -46,8 +46,8 @@ class RAGARConfig:
     calibrator_map: Literal["ridge", "learned"] = "ridge"  # W of Eq. 10; a learned one can collapse
 
     # Training
-    warm_start: int = 300  # steps in which the mapper learns to speak as the text encoder does
-    warm_start_lr: float = 1e-3
+    warm_start: int = 1500  # steps in which the mapper learns to speak as the text encoder does
+    warm_start_lr: float = 2e-3
     steps: int = 200
     lr: float = 2e-4  # 1e-5 (Sec. 5.1), with 7 B parameters behind it
     batch_size: int = 8  # episodes of a step

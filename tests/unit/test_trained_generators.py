@@ -10,6 +10,7 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.datasets import boutique
 from recsim_gen.profiles.family import open_family
+from recsim_gen.simulation import generated
 from recsim_gen.simulation.episodes import training_episodes
 from recsim_gen.simulation.generated import pictures_for, read_provenance
 from recsim_gen.simulation.generators import ready_generator, trained_generator
@@ -176,6 +177,7 @@ def test_killed_drawing_goes_on(world, monkeypatch):
             raise KeyboardInterrupt
         return undisturbed(self, *args)
 
+    monkeypatch.setattr(generated, "AT_ONCE", 1)
     monkeypatch.setattr(Placebo, "draw", killed)
     with pytest.raises(KeyboardInterrupt):
         pictures_for(placebo, shop, shop.episodes[:4], seed=0)
