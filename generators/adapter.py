@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.encoders.weights import quiet_casts
 
 if TYPE_CHECKING:
     from recsim_gen.core.randomness import Rng
@@ -77,7 +78,8 @@ def install(pipeline: Any, weights: Mapping[str, torch.Tensor]) -> None:
     for name, x in weights.items():
         part, _, key = name.partition(".")
         parts[part][key] = x.clone()
-    pipeline.load_ip_adapter(parts, subfolder="", weight_name="", image_encoder_folder=None)
+    with quiet_casts():
+        pipeline.load_ip_adapter(parts, subfolder="", weight_name="", image_encoder_folder=None)
 
 
 def trainable(unet: Any) -> torch.nn.Module:

@@ -167,7 +167,7 @@ class SamplingGenerator(BaseGenerator):
     """One whose pictures come from the family's diffusion model: it lacks ``conditions`` and ``sampler``."""
 
     def conditions(self, episode: Episode) -> Conditions:
-        """What the pictures of this episode are drawn from. Raises DataError where it lacks what is needed."""
+        """What the pictures of this episode are drawn from. Raises DataError where something lacks."""
         raise NotImplementedError
 
     def ready(self) -> Sampler:

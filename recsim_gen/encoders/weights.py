@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -47,6 +48,21 @@ def no_bars(*libraries: Any, when: bool = True) -> Iterator[None]:
                 log.disable_progress_bar()
                 after.callback(log.enable_progress_bar)
         yield
+
+
+@contextmanager
+def quiet_casts() -> Iterator[None]:
+    """Inside, diffusers does not warn that a model is cast although *no* module must keep float32."""
+    log = logging.getLogger("diffusers.models.modeling_utils")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "kept in float32: []" not in record.getMessage()
+
+    log.addFilter(other)
+    try:
+        yield
+    finally:
+        log.removeFilter(other)
 
 
 def first_line(error: Exception) -> str:
