@@ -170,7 +170,9 @@ def _policies(
     how: dict[str, Any] = {"seed": config["seeds"][0], "device": config["device"]}
     spec = config["ranker"], config["settings"], catalog, dataset.interactions
     teacher = partial(trained_ranker, *spec, **how)
-    generators = drawing.opened(asked, dataset, teacher=teacher, family=family, tracker=tracker, **how)
+    generators = drawing.opened(
+        asked, dataset, catalog, teacher=teacher, family=family, tracker=tracker, **how
+    )
     results.fingerprints.update({f"generator {name}": g.fingerprint for name, g in generators.items()})
     encoder = chosen_encoders(dataset, config)[MODALITY]
     policies: list[Drawn] = []

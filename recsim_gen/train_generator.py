@@ -90,7 +90,7 @@ def main(
     training = _episodes(dataset, config, results)
     with Tracker("train_generator", config, output=output, uri=tracking_uri) as tracker:
         log_data(tracker, dataset)
-        generator = _train(made, catalog, training, how, family, results, tracker, config)
+        generator = _train(catalog, training, how, family, results, tracker, config)
         _publish(generator, dataset, results, tracker, config)
 
 
@@ -165,7 +165,6 @@ def _episodes(dataset: Dataset, config: dict[str, Any], results: Results) -> tup
 
 
 def _train(
-    made: Generator,
     catalog: Catalog,
     episodes: Sequence[Episode],
     how: dict[str, Any],
@@ -183,7 +182,7 @@ def _train(
     generator.save(config["output"] / "generator")
     results.fingerprints["generator"] = generator.fingerprint
     results.note(f"draw with it: python -m recsim_gen.generate --checkpoint {config['output'] / 'generator'}")
-    record = read_record(kept_generator(made, catalog, episodes, **how))
+    record = read_record(kept_generator(generator, catalog, episodes, **how))
     for metric, value in record.items():
         results.row(variant=generator.name, metric=metric, value=value, seed=config["seed"], n=len(episodes))
     return generator

@@ -50,7 +50,8 @@ class Catalog:
     """The items. Row i of everything belongs to ``item_ids[i]``.
 
     Fields: ``item_ids`` (n,) unique str; ``titles``, ``captions``, ``categories`` (n,) str;
-    ``images`` a lazy reader or None; ``features`` {modality: (n, d) float32, finite}.
+    ``images`` a lazy reader or None; ``features`` {modality: (n, d) float32, finite}; ``encoders``
+    {modality: what made its features, as of --encoders}, where that is known.
     """
 
     item_ids: np.ndarray
@@ -59,6 +60,7 @@ class Catalog:
     categories: np.ndarray
     images: ImageReader | None = None
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    encoders: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ids = _strings("item_ids", self.item_ids)
@@ -91,8 +93,10 @@ class Catalog:
 
         Raises DataError when the width is not the one the catalogue has.
         """
+        encoders = dict(self.encoders)
         if rows is None:
             new = np.array(x, dtype=np.float32)
+            encoders.pop(modality, None)
         else:
             if modality not in self.features:
                 raise DataError(f"no features {modality!r} to replace rows of; have {sorted(self.features)}")
@@ -103,7 +107,7 @@ class Catalog:
                     remedy="Were they made by another encoder?",
                 )
             new[rows] = x
-        return replace(self, features={**self.features, modality: new})
+        return replace(self, features={**self.features, modality: new}, encoders=encoders)
 
 
 def _features(modality: str, x: Any, n: int) -> np.ndarray:

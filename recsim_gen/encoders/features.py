@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -80,6 +81,7 @@ def encode(
         make = _texts if modality == "text" else _images
         title = f"{modality} features ({spec})"
         catalog = catalog.with_features(modality, None, make(catalog, encoder, batch_size, title))
+        catalog = replace(catalog, encoders={**catalog.encoders, modality: spec})
     return catalog
 
 

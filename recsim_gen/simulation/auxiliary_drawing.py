@@ -9,7 +9,7 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.processes import this_process
 from recsim_gen.core.registry import GENERATORS, resolve
 from recsim_gen.core.results import Results
-from recsim_gen.core.types import Dataset
+from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.simulation.auxiliary_conditions import Conditions
 from recsim_gen.simulation.auxiliary_pictures import (
     ORIGINAL,
@@ -48,6 +48,7 @@ def asked_for(words: Sequence[str], family: ModelFamily) -> list[Contender]:
 def opened(
     asked: Sequence[Contender],
     dataset: Dataset,
+    catalog: Catalog,
     *,
     teacher: Callable[[], Ranker],
     family: ModelFamily,
@@ -57,8 +58,8 @@ def opened(
 ) -> dict[str, Generator]:
     """{label: generator}, trained on training episodes or found; of several processes the main one trains.
 
-    ``teacher`` gives the ranker that some learn from. Boutique's placebo, which draws the same look
-    again, is among them.
+    ``catalog`` is the data set's, encoded; ``teacher`` gives the ranker that some learn from. Boutique's
+    placebo, which draws the same look again, is among them.
     """
     from recsim_gen.datasets.boutique import Boutique
 
@@ -72,7 +73,7 @@ def opened(
         with process.main_process_first():
             ranker = teacher() if learns_from_one else None
             how: dict[str, Any] = {"seed": seed, "models": family, "device": own, "tracker": tracker}
-            found[c.label] = c.open(dataset.catalog, episodes, ranker=ranker, **how)
+            found[c.label] = c.open(catalog, episodes, ranker=ranker, **how)
     return found
 
 

@@ -102,10 +102,14 @@ def trained_generator(
 
     ``episodes`` are `training_episodes`: nothing that pictures are judged on belongs among them. A
     generator that ``uses_ranker`` learns from ``ranker``, watched by ``judge`` if there is one; others do
-    not see them. A killed training goes on where it was. Raises SettingError where a ranker is wanted and
+    not see them. A setting ``encoder`` that is not given is what made the catalogue's features of
+    pictures. A killed training goes on where it was. Raises SettingError where a ranker is wanted and
     none is given.
     """
     made = make_generator(name, settings, models=models, device=device)
+    spec = catalog.encoders.get("image")
+    if spec and "encoder" not in (settings or {}) and hasattr(made.config, "encoder"):
+        made = make_generator(name, {**(settings or {}), "encoder": spec}, models=models, device=device)
     how: dict[str, Any] = {"ranker": ranker, "judge": judge} if _uses_ranker(made) else {}
     if how and ranker is None:
         raise SettingError(f"{name} learns from what a ranker says of its pictures: give one (--ranker)")

@@ -184,3 +184,23 @@ def test_killed_drawing_goes_on(world, monkeypatch):
     folder = pictures_for(placebo, shop, shop.episodes[:4], seed=0)
     assert len(calls) == 5
     assert len(list(folder.rglob("*.png"))) == 4
+
+
+def test_a_generator_sees_pictures_as_the_catalogue_was_encoded(world):
+    """RAGAR's reward must come from the encoder that the ranker knows; nobody has to say it twice."""
+    from recsim_gen.core.types import Catalog
+    from recsim_gen.encoders.features import encode
+
+    shop = world[0]
+    encoded = encode(shop, {"image": "pixels"})
+    assert dict(encoded.encoders) == {"image": "pixels"}
+    own = encoded.with_features("image", None, encoded.features["image"] + 1)
+    assert not own.encoders
+    assert isinstance(own, Catalog)
+    how = {"models": world[1], "settings": {"steps": 0, "warm_start": 0, "reward": "none", "k": 1}}
+    made = trained_generator("ragar", replace(encoded, encoders={"image": "words"}), world[2], **how)
+    assert made.config.encoder == "words"
+    told = {**how["settings"], "encoder": "minilm"}
+    assert (
+        trained_generator("ragar", encoded, world[2], **{**how, "settings": told}).config.encoder == "minilm"
+    )
