@@ -31,6 +31,7 @@ def main(
     fraction: tuple[float, ...] = (1.0,),
     items: int = 0,
     each: int = 1,
+    history: int = 5,
     cold: int = 5,
     placebo: Path | None = None,
     models: str = "embedded",
@@ -70,6 +71,9 @@ def main(
         Items to replace, drawn at random from those that have a picture and an episode; 0 is all.
     each
         Pictures of an item, for the latest of its episodes; 0 is one for each episode.
+    history
+        Least number of items before the reference of an episode that a picture is drawn for; RAGAR
+        retrieves 5 of them.
     cold
         Items with at most so many training choices are told apart as cold.
     placebo
@@ -131,7 +135,7 @@ def _checked(config: dict[str, Any]) -> tuple[list[Contender], ModelFamily]:
     for share in config["fraction"]:
         if not 0 < share <= 1:
             raise SettingError(f"fraction must be above 0 and at most 1, got {share:g}")
-    for name in ("items", "each", "cold"):
+    for name in ("items", "each", "history", "cold"):
         if config[name] < 0:
             raise SettingError(f"{name} must be 0 or more, got {config[name]}")
     make_ranker(config["ranker"], config["settings"])
@@ -165,7 +169,7 @@ def _policies(
             f"features of {sorted(catalog.features)}",
             remedy="Name other --data, or give --encoders.image",
         )
-    size = {"items": config["items"], "each": config["each"]}
+    size = {name: config[name] for name in ("items", "each", "history")}
     chosen = [conditions(dataset, policy, **size) for policy in config["leakage"]]  # before any training
     how: dict[str, Any] = {"seed": config["seeds"][0], "device": config["device"]}
     spec = config["ranker"], config["settings"], catalog, dataset.interactions

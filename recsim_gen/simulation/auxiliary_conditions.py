@@ -51,16 +51,22 @@ class Conditions:
         return max(1, round(fraction * len(self.items)))
 
 
-def conditions(dataset: Dataset, leakage: Leakage, *, items: int = 0, each: int = 1) -> Conditions:
+def conditions(
+    dataset: Dataset, leakage: Leakage, *, items: int = 0, each: int = 1, history: int = 2
+) -> Conditions:
     """The ``each`` latest episodes (0: all) of ``items`` random items that have a picture (0: of all).
 
-    strict: of items that are the reference of a training episode; paper: of a test episode. A larger
+    strict: of items that are the reference of a training episode; paper: of a test episode; each with
+    ``history`` items before the reference or more. A larger
     number of items has those of a smaller one among them. Raises SettingError for a negative number,
     DataError where fewer than two items can be replaced, and where `assert_strict` does.
     """
     if items < 0 or each < 0:
         raise SettingError(f"items and each must be 0 (all) or more, got {items} and {each}")
-    episodes = training_episodes(dataset) if leakage == "strict" else dataset.episodes
+    if history < 1:
+        raise SettingError(f"history must be 1 item or more, got {history}")
+    every = training_episodes(dataset, least=history) if leakage == "strict" else dataset.episodes
+    episodes = [e for e in every if len(e.history) >= history]
     table = pd.DataFrame(
         {"user": [e.user for e in episodes], "item": [e.reference for e in episodes]}, dtype=np.int64
     )
@@ -74,7 +80,7 @@ def conditions(dataset: Dataset, leakage: Leakage, *, items: int = 0, each: int 
         raise DataError(
             f"at least 2 items with a picture and a {'training' if leakage == 'strict' else 'test'} episode "
             f"must be replaced, got {len(chosen)}",
-            remedy="Raise --items, or name data with pictures",
+            remedy="Raise --items, lower --history, or name data with pictures",
         )
     table = table[table["item"].isin(chosen)]
     kept = tuple(episodes[row] for row in table.index)

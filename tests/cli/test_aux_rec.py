@@ -169,7 +169,9 @@ def test_a_planted_leak_is_refused(there, models, monkeypatch, capsys):
     argv = [*SMALL, f"--models={models}", "--output=out"]
     real = auxiliary_conditions.training_episodes
     with monkeypatch.context() as patch:
-        patch.setattr(auxiliary_conditions, "training_episodes", lambda d: (*real(d), *d.episodes))
+        patch.setattr(
+            auxiliary_conditions, "training_episodes", lambda d, least: (*real(d, least=least), *d.episodes)
+        )
         assert run(main, argv) == 2
     assert "leakage strict: pictures must be made from training pairs alone" in capsys.readouterr().err
     draw = auxiliary_drawing.pictures_for

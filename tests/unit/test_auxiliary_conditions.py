@@ -115,7 +115,7 @@ def test_a_test_item_in_a_history_is_a_leak_too():
 
 def test_a_planted_episode_stops_it(monkeypatch):
     module = "recsim_gen.simulation.auxiliary_conditions.training_episodes"
-    monkeypatch.setattr(module, lambda dataset: dataset.episodes)
+    monkeypatch.setattr(module, lambda dataset, least: dataset.episodes)
     conditions(DATA, "paper")
     with pytest.raises(DataError, match="pictures must be made from training pairs alone"):
         conditions(DATA, "strict")
@@ -127,3 +127,13 @@ def test_what_cannot_be_chosen_is_told():
             conditions(DATA, "strict", **wrong)
     with pytest.raises(DataError, match=r"at least 2 items .* got 1. Raise --items"):
         conditions(DATA, "paper", items=1)
+
+
+@pytest.mark.parametrize("leakage", ["strict", "paper"])
+def test_short_histories_are_left_out(leakage):
+    """RAGAR retrieves k items: a picture that cannot be drawn must not be asked for."""
+    for least in (2, 6):
+        found = conditions(DATA, leakage, each=0, history=least)
+        assert min(len(e.history) for e in found.episodes) >= least
+    with pytest.raises(SettingError, match="history must be 1 item or more, got 0"):
+        conditions(DATA, leakage, history=0)
