@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from recsim_gen.core.errors import DataError
-from recsim_gen.encoders.weights import quiet_casts
+from recsim_gen.encoders.weights import quiet_diffusers
 
 if TYPE_CHECKING:
     from recsim_gen.core.randomness import Rng
@@ -78,7 +78,7 @@ def install(pipeline: Any, weights: Mapping[str, torch.Tensor]) -> None:
     for name, x in weights.items():
         part, _, key = name.partition(".")
         parts[part][key] = x.clone()
-    with quiet_casts():
+    with quiet_diffusers():
         pipeline.load_ip_adapter(parts, subfolder="", weight_name="", image_encoder_folder=None)
 
 

@@ -50,19 +50,25 @@ def no_bars(*libraries: Any, when: bool = True) -> Iterator[None]:
         yield
 
 
+_BESIDE_THE_POINT = {
+    "diffusers.models.modeling_utils": "kept in float32: []",  # a cast in which *no* module must keep it
+    "diffusers.loaders.ip_adapter": "image_encoder is not loaded",  # as it was told
+}
+
+
 @contextmanager
-def quiet_casts() -> Iterator[None]:
-    """Inside, diffusers does not warn that a model is cast although *no* module must keep float32."""
-    log = logging.getLogger("diffusers.models.modeling_utils")
+def quiet_diffusers() -> Iterator[None]:
+    """Inside, diffusers does not warn of what is as it should be."""
+    with ExitStack() as after:
+        for name, words in _BESIDE_THE_POINT.items():
+            log = logging.getLogger(name)
 
-    def other(record: logging.LogRecord) -> bool:
-        return "kept in float32: []" not in record.getMessage()
+            def other(record: logging.LogRecord, words: str = words) -> bool:
+                return words not in record.getMessage()
 
-    log.addFilter(other)
-    try:
+            log.addFilter(other)
+            after.callback(log.removeFilter, other)
         yield
-    finally:
-        log.removeFilter(other)
 
 
 def first_line(error: Exception) -> str:

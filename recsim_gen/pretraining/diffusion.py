@@ -17,7 +17,7 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import atomic, cached_array, fingerprint
-from recsim_gen.encoders.weights import no_bars, quiet_casts
+from recsim_gen.encoders.weights import no_bars, quiet_diffusers
 from recsim_gen.pretraining.training import Schedule, fit, seeded
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def save(folder: Path, **parts: Any) -> None:
         **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
     pipeline.vae.register_to_config(_name_or_path="vae")  # not the folder that it was read from
-    with atomic(folder) as temporary, quiet_casts():
+    with atomic(folder) as temporary, quiet_diffusers():
         pipeline.to(torch.float16).save_pretrained(temporary)
         pipeline.to(torch.float32)
         pipeline.text_encoder.config.dtype = torch.float32  # transformers loads what the config says
