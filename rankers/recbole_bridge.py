@@ -14,7 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
@@ -36,6 +36,9 @@ from recsim_gen.core.protocols import OnEpoch
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Interactions
 
+LARGE_LOG = 50_000
+"""Training choices from which steps are of 8192: half the time an epoch, and no worse on validation."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -44,16 +47,23 @@ class Training:
     epochs: int = 1000
     learning_rate: float = 1e-2
     learning_rate_decay: float = 0.96  # factor per 50 epochs
-    train_batch_size: int = 4096
+    train_batch_size: int = 0  # choices a step; 0: 4096, or 8192 of a log of 50,000 or more
     eval_step: int = 5  # epochs between validations
     stopping_step: int = 5  # validations without improvement; published: 10
     valid_metric: Literal["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] = "Recall@20"
     sampling: Literal["interaction", "user"] = "interaction"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "train_batch_size", "eval_step", "stopping_step"):
+        for name in ("epochs", "eval_step", "stopping_step"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.train_batch_size < 0:
+            raise SettingError(f"train_batch_size must be at least 0, got {self.train_batch_size}")
+
+    def for_log(self, n_choices: int) -> Training:
+        """These settings with the batch size that a training log of ``n_choices`` is learned with."""
+        by_size = 8192 if n_choices >= LARGE_LOG else 4096
+        return replace(self, train_batch_size=self.train_batch_size or by_size)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ class RecBoleRanker(Counterfactuals):
         features: that is what makes two runs comparable pair by pair.
         """
         check_catalog(catalog, interactions)
+        self.config = self.config.for_log(len(interactions.only("train")[0]))
         stream = rng.for_("ranker")
         with session(self.model_class, interactions, self._settings(catalog), stream, self.device) as opened:
             self._build(opened, catalog, interactions)

@@ -200,3 +200,8 @@ def test_training_stops_early_and_keeps_the_best():
     ranker.fit(CATALOG, CHOSEN, rng=Rng(0), on_epoch=lambda epoch, _: epochs.append(epoch))
     assert len(epochs) < 100
     assert epochs[-1] - ranker.best_epoch == 4  # RecBole stops after more than stopping_step
+
+
+@pytest.mark.parametrize(("choices", "asked", "used"), [(49_999, 0, 4096), (50_000, 0, 8192), (10, 20, 20)])
+def test_large_logs_are_learned_in_large_steps_unless_told(choices, asked, used):
+    assert Training(train_batch_size=asked).for_log(choices).train_batch_size == used
