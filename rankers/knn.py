@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,7 +22,9 @@ from recsim_gen.core.store import cached_array, fingerprint
 
 MARGIN = 1e-5  # above the error of a float32 cosine, below any difference that matters
 GRID = 2.0**26  # of the features: products of two multiples of 1/GRID are multiples of float64's 2⁻⁵²
-SPARE = 4  # extra candidates that make the slow path rare
+SPARE = 4  # extra candidates that make a second look rare
+MORE = 8  # times as many extra candidates at each further look
+HELD = 1 << 20  # candidates looked at at a time where many tie
 BLOCK_BYTES = 64 << 20
 
 Cosine = Callable[[Tensor, Tensor], Tensor]
@@ -101,24 +104,31 @@ def _block(exact: Tensor, fast: Tensor, rows: slice, k: int) -> tuple[Tensor, Te
     return select(fast[rows] @ fast.T, lambda r, c: candidate_cosines(mine[r], exact, c), k)
 
 
-def select(similarity: Tensor, cosine: Cosine, k: int) -> tuple[Tensor, Tensor]:
+def select(similarity: Tensor, cosine: Cosine, k: int, spare: int = SPARE) -> tuple[Tensor, Tensor]:
     """The exact first ``k`` of each row of float32 similarities (b, n): index and value (b, k).
 
-    ``cosine`` gives the float64 similarities that decide: of rows (r,) with candidates (r, c).
+    ``cosine`` gives the float64 similarities that decide: of rows (r,) with candidates (r, c). Rows with
+    more near-ties than ``spare`` places are looked at again, with more of them.
     """
-    rows = torch.arange(len(similarity), device=similarity.device)
-    wide = min(k + SPARE, similarity.shape[1])
+    rows, n = torch.arange(len(similarity), device=similarity.device), similarity.shape[1]
+    wide = min(k + spare, n)
     top, candidates = largest(similarity, wide)
     candidates = candidates.sort(dim=1).values
     index, value = order(candidates, cosine(rows, candidates), k)
-    if wide < similarity.shape[1]:  # more near-ties than spare places: look at every one of them
-        crowded = top[:, k - 1] - top[:, -1] <= 2 * MARGIN
-        for r in crowded.nonzero().flatten():
-            near = (similarity[r] >= top[r, k - 1] - 2 * MARGIN).nonzero().flatten()[None]
-            if top[r, 0] == 0:  # a zero row ties with everything at 0, itself included
-                near = near[:, :k]
-            index[r], value[r] = (x[0] for x in order(near, cosine(r[None], near), k))
+    if wide == n:
+        return index, value
+    crowded = top[:, k - 1] - top[:, -1] <= 2 * MARGIN
+    zero = top[:, 0] == 0  # a zero row ties with everything at 0, itself included
+    index[zero], value[zero] = torch.arange(k, device=index.device), 0.0
+    wider = MORE * spare
+    for again in (crowded & ~zero).nonzero().squeeze(1).split(max(1, HELD // (k + wider))):
+        some = partial(_of_rows, cosine, again)
+        index[again], value[again] = select(similarity.index_select(0, again), some, k, wider)
     return index, value
+
+
+def _of_rows(cosine: Cosine, rows: Tensor, r: Tensor, candidates: Tensor) -> Tensor:
+    return cosine(rows[r], candidates)
 
 
 def order(candidates: Tensor, cosine: Tensor, k: int) -> tuple[Tensor, Tensor]:

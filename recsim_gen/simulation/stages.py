@@ -160,8 +160,8 @@ def train_missing(
     bare = make_ranker(spec, settings, device=device)
     kept = [(_kept_in(bare, c, interactions, s) / "config.json").exists() for c, s in jobs]
     missing = {number: job for number, job in enumerate(jobs) if not kept[number]}
-    at_once = min(len(missing), cpu_count())
-    if device == "cpu" and at_once > 1 and len(interactions) >= WORTH_A_PROCESS:
+    at_once = min(len(missing), cpu_count() + 1)  # they stop at different epochs: no core is to wait
+    if device == "cpu" and min(at_once, cpu_count()) > 1 and len(interactions) >= WORTH_A_PROCESS:
         _train_apart(spec, settings, missing, interactions, at_once, on_epoch)
 
 
