@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rankers.graph_change import expand
-from rankers.sparse_rows import SparseRows, products, true_at
+from rankers.sparse_rows import SparseRows, at_least, products, true_at
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Counterfactual, Scope
@@ -126,7 +126,7 @@ def _rank(own: Tensor, vectors: Tensor, scores: Tensor, tables: Tables) -> Tenso
     rank = 1 + (above.double() + not_below.double()) / 2  # as if all between were tied
     some = (above != not_below).nonzero().squeeze(1)
     between = scores.index_select(0, some)
-    near = true_at((between >= low[some]) & (between <= high[some]))
+    near = true_at(at_least(between, low[some]) & at_least(-between, -high[some]))
     who = some[near // n]
     exact = _scores_at(who, near % n, vectors, tables)
     return rank.index_add_(0, who, _side(exact - own[who]) / 2)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rankers.item_graph import Norm, inverse
 from rankers.knn import MARGIN, Neighbours, candidate_cosines, pair_cosine, select
-from rankers.sparse_rows import products, true_at
+from rankers.sparse_rows import at_least, products, true_at
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class GraphState:
         Where the item surely leaves, the cosine is −inf.
         """
         items, first = own % self.n, own - own % self.n
-        near_enough = (similarity >= self.lowest).view(-1).index_fill_(0, own, False)
+        near_enough = at_least(similarity, self.lowest).view(-1).index_fill_(0, own, False)
         near = true_at(near_enough)
         start, rows, places, _ = self.reverse
         change, at = expand(start[items], start[items + 1])

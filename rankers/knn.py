@@ -83,7 +83,8 @@ def nearest(x: Tensor, k: int) -> Neighbours:
     exact = directions(x)
     fast = exact.float()
     block = max(1, min(len(x), BLOCK_BYTES // (4 * len(x))))
-    parts = [_block(exact, fast, slice(s, s + block), k) for s in range(0, len(x), block)]
+    held = fast.new_empty(block, len(x))  # once: memory that is new takes longer than the product
+    parts = [_block(exact, fast, slice(s, s + block), k, held) for s in range(0, len(x), block)]
     return Neighbours(torch.cat([i for i, _ in parts]), torch.cat([v for _, v in parts]))
 
 
@@ -99,9 +100,10 @@ def cached_nearest(x: Tensor, k: int) -> Neighbours:
     return Neighbours(index.long(), value)
 
 
-def _block(exact: Tensor, fast: Tensor, rows: slice, k: int) -> tuple[Tensor, Tensor]:
+def _block(exact: Tensor, fast: Tensor, rows: slice, k: int, held: Tensor) -> tuple[Tensor, Tensor]:
     mine = exact[rows]
-    return select(fast[rows] @ fast.T, lambda r, c: candidate_cosines(mine[r], exact, c), k)
+    similarity = torch.mm(fast[rows], fast.T, out=held[: len(mine)])
+    return select(similarity, lambda r, c: candidate_cosines(mine[r], exact, c), k)
 
 
 def select(similarity: Tensor, cosine: Cosine, k: int, spare: int = SPARE) -> tuple[Tensor, Tensor]:

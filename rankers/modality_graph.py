@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from rankers.item_graph import Norm, edge_weights
-from rankers.knn import Neighbours, cached_nearest, nearest, pair_cosine, unit
+from rankers.knn import Neighbours, cached_nearest, nearest, unit
+from rankers.learned_edges import edge_products, messages
 from rankers.propagation import Graph, GraphConv, UserItemNorm
 from rankers.recbole_bridge import Training
 from recsim_gen.core.errors import SettingError
@@ -106,7 +107,7 @@ class ModalityGraph(nn.Module):
         projected = self.projected()
         index = self._nearest(projected.detach())
         rows = unit(projected)
-        neighbours = Neighbours(index, pair_cosine(rows.unsqueeze(1), rows[index]))
+        neighbours = Neighbours(index, edge_products(rows, rows, index))
         weight = self._weights(neighbours)
         self.learned_neighbours = Neighbours(index, neighbours.value.detach())
         self.mixed_graph = self._mixed(index, weight.detach())
@@ -141,5 +142,5 @@ class ModalityGraph(nn.Module):
         if fresh is None:
             return self.conv(x, self.mixed_graph)
         frozen = self.config.frozen_weight
-        learned = (fresh.float().unsqueeze(-1) * x[self.learned_neighbours.index]).sum(1)
+        learned = messages(fresh.float(), x, self.learned_neighbours.index)
         return (1 - frozen) * learned + frozen * self.conv(x, self.raw_graph)

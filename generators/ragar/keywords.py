@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,16 +51,19 @@ def _ask(prompts: Sequence[str], family: ModelFamily, device: str | None) -> np.
 def top_keywords(lists: Sequence[Sequence[str]], n: int, *, without: Collection[str] = ()) -> list[str]:
     """w′: the ``n`` most frequent keywords of several items, those of low frequency left out.
 
-    Among equally frequent ones the first to appear; letters' case does not matter. ``without``: words
-    in lower case that do not count, such as names of categories: they tell what things are, not what
-    is liked of them.
+    Among equally frequent ones the first to appear; letters' case does not matter. They are told in the
+    order of their mean places in the lists, which means something where lists are ordered: of two colours
+    the first is the main one. ``without``: words in lower case that do not count, such as names of
+    categories: they tell what things are, not what is liked of them.
     """
-    words = [word for words in lists for word in words if word.lower() not in without]
-    counts = Counter(word.lower() for word in words)
+    places: dict[str, list[int]] = defaultdict(list)
     first: dict[str, str] = {}
-    for word in words:
-        first.setdefault(word.lower(), word)
-    return [first[word] for word, _ in counts.most_common(n)]
+    for words in lists:
+        for place, word in enumerate(word for word in words if word.lower() not in without):
+            places[word.lower()].append(place)
+            first.setdefault(word.lower(), word)
+    frequent = sorted(places, key=lambda word: -len(places[word]))[:n]
+    return [first[word] for word in sorted(frequent, key=lambda word: fmean(places[word]))]
 
 
 def key_line(category: str, keywords: Sequence[str]) -> str:

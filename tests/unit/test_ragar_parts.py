@@ -23,6 +23,7 @@ def test_keywords_of_high_frequency_are_kept():
     lists = [["Hat", "pink", "dots"], ["hat", "white", "Dots"], ["dress", "pink", "checks"]]
     assert top_keywords(lists, 3) == ["Hat", "pink", "dots"]
     assert top_keywords(lists, 2, without={"hat", "dress"}) == ["pink", "dots"]
+    assert top_keywords([["red", "blue"], ["green", "blue"], ["red", "green"]], 3) == ["red", "green", "blue"]
     assert top_keywords([], 3) == []
     assert key_line("hat", ["pink", "HAT", "dots"]) == "hat, pink, dots"
     assert key_line(" ", ["pink"]) == "pink"

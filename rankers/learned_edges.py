@@ -1,0 +1,81 @@
+"""Edges that carry a gradient: their weights from their ends, and messages over them.
+
+Written out, both would hold a (n, k, d) table, forwards and backwards; as sparse products, each the
+other's derivative, they hold the edges alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rankers.sparse_rows import products, quiet_sparse
+
+
+def edge_products(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
+    """(n, k) products of each row r of ``a`` (n, d) with the rows ``index[r]`` (n, k) of ``b`` (m, d)."""
+    found: Tensor = _Products.apply(a, b, index)
+    return found
+
+
+def messages(weight: Tensor, x: Tensor, index: Tensor) -> Tensor:
+    """(n, d) Σ_j weight[r, j]·x[index[r, j]] for ``weight`` and ``index`` (n, k), ``x`` (m, d)."""
+    found: Tensor = _Messages.apply(weight, x, index)
+    return found
+
+
+def _products(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
+    return products(a, b, _starts(index), index.reshape(-1)).view(index.shape)
+
+
+def _starts(index: Tensor) -> Tensor:
+    return torch.arange(0, index.numel() + 1, index.shape[1], device=index.device)
+
+
+def _gathered(weight: Tensor, x: Tensor, index: Tensor) -> Tensor:
+    """W·x of the sparse matrix W (n, m) with ``weight`` at ``index``."""
+    shape = (len(index), len(x))
+    with quiet_sparse():
+        matrix = torch.sparse_csr_tensor(
+            _starts(index), index.reshape(-1), weight.reshape(-1), shape, check_invariants=False
+        )
+        return matrix @ x
+
+
+def _scattered(weight: Tensor, y: Tensor, index: Tensor, m: int) -> Tensor:
+    """Wᵀ·y (m, d) of the same matrix, y (n, d)."""
+    k, order = index.shape[1], index.reshape(-1).argsort(stable=True)
+    count = torch.bincount(index.reshape(-1), minlength=m)
+    start = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    with quiet_sparse():
+        matrix = torch.sparse_csr_tensor(
+            start, order // k, weight.reshape(-1)[order], (m, len(y)), check_invariants=False
+        )
+        return matrix @ y
+
+
+class _Products(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b, index)
+        return _products(a, b, index)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        a, b, index = ctx.saved_tensors
+        return _gathered(grad, b, index), _scattered(grad, a, index, len(b)), None
+
+
+class _Messages(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, x: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, x, index)
+        return _gathered(weight, x, index)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        weight, x, index = ctx.saved_tensors
+        grad = grad.contiguous()
+        return _products(grad, x, index), _scattered(weight, grad, index, len(x)), None
