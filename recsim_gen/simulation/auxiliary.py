@@ -130,7 +130,7 @@ def _add_rows(found: Sequence[Number], seed: int | None, aggregate: str, results
 
 def _name(case: Case) -> str:
     policy = WARNINGS["leakage"].get(case.leakage, case.leakage)
-    return f"{case.variant} ({policy}, {case.fraction:.0%} replaced)"
+    return f"{case.variant} ({policy}, {case.fraction:.0%} of the chosen items)"
 
 
 def _told(found: Sequence[Number]) -> str:

@@ -66,12 +66,12 @@ def compared(world: Dataset, drawn: NewFeatures, spec: str = "micro", seeds=(0,)
 
 
 def said(results: Results, variant: str) -> str:
-    return results.verdicts[f"{variant} (strict, 100% replaced)"].partition(" (")[0]
+    return results.verdicts[f"{variant} (strict, 100% of the chosen items)"].partition(" (")[0]
 
 
 def test_pictures_that_tell_the_style_help_where_the_items_own_do_not():
     results = compared(*styles(true=False), seeds=(0, 1))
-    assert "(by seed: helps, helps)" in results.verdicts["gen (strict, 100% replaced)"]
+    assert "(by seed: helps, helps)" in results.verdicts["gen (strict, 100% of the chosen items)"]
     assert said(results, "gen") == "helps"
     gain = {
         r["variant"]: r["value"]
@@ -246,7 +246,7 @@ def test_how_much_of_the_gain_is_leakage_is_told():
     gains = [rows["gen", policy, 1.0, "recall@10_minus_original"]["value"] for policy in ("paper", "strict")]
     assert leak["value"] == pytest.approx(gains[0] - gains[1])
     assert leak["low"] > 0
-    assert "against strict" in results.verdicts["gen (paper: leaky, 100% replaced), leakage"]
+    assert "against strict" in results.verdicts["gen (paper: leaky, 100% of the chosen items), leakage"]
     assert not any(name.startswith("noise") and "leakage" in name for name in results.verdicts)
 
 
