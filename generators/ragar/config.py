@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.types import Scope
@@ -71,6 +71,11 @@ class RAGARConfig:
             raise SettingError(f"mapper_width must be {wanted}, got {self.mapper_width}")
 
     @property
+    def of_warm_start(self) -> dict[str, Any]:
+        """The settings that the warm start depends on; all others may differ and share it."""
+        return {name: getattr(self, name) for name in _OF_WARM_START}
+
+    @property
     def samples(self) -> int:
         """T: pictures of an episode in a step, the one without noise among them."""
         return self.noises + 1
@@ -80,6 +85,12 @@ class RAGARConfig:
         """Whether a ranker's word counts: without noise there is nothing to compare."""
         return self.reward == "rank" and self.rank > 0 and self.noises > 0
 
+
+_OF_WARM_START = (
+    *("image_tokens", "lora_rank", "lora_alpha", "queries", "mapper_width", "mapper_layers", "mapper_heads"),
+    *("mapper_feed_forward", "fusion_heads", "calibrator_map", "target_text", "batch_size"),
+    *("warm_start", "warm_start_lr", "mixed_precision", "gradient_checkpointing"),
+)
 
 _LEAST = {
     **dict.fromkeys(("k", "noises", "queries", "warm_start", "reward_steps", "steps"), 0),

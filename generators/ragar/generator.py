@@ -14,6 +14,7 @@ from generators.base import SamplingGenerator, catalog_key, check_episodes
 from generators.ragar.config import RAGARConfig
 from generators.ragar.evidence import Evidence
 from generators.sampler import Conditions, Sampler
+from recsim_gen import __version__
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.progress import say
 from recsim_gen.core.randomness import Rng
@@ -79,8 +80,10 @@ class RAGAR(SamplingGenerator):
         self._catalog = catalog
         judges = [None if r is None else r.fingerprint for r in (ranker, judge)]
         data = fingerprint(catalog_key(catalog), tuple(usable), asdict(config), self._models(), judges)
+        start = fingerprint(__version__, catalog_key(catalog), self._models(), config.of_warm_start, rng)
         with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
-            train(training, usable, work=Path(folder), data=data, judge=judge, tracker=tracker)
+            kept: dict[str, Any] = {"work": Path(folder), "data": data, "start": start}
+            train(training, usable, **kept, judge=judge, tracker=tracker)
         self._network = training.network.eval()
         self._weights = {n: x.detach().cpu().clone() for n, x in training.network.trainable().items()}
         return self

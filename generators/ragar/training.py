@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from generators.denoising import draw_rows
@@ -20,6 +21,8 @@ from generators.ragar.network import Network, States
 from generators.ragar.reflection import Reflection
 from generators.ragar.samples import sheet
 from generators.ragar.watch import Watch
+from recsim_gen.core.progress import say
+from recsim_gen.core.store import atomic, cache_dir
 from recsim_gen.pretraining.training import Schedule, fit, forget
 
 if TYPE_CHECKING:
@@ -128,17 +131,18 @@ def train(
     *,
     work: Path,
     data: str,
+    start: str,
     judge: Ranker | None,
     tracker: Tracker | None,
 ) -> str | None:
-    """Both stages, resumed from ``work`` where they were killed; why it stopped early, or None."""
+    """Both stages, resumed from ``work`` where they were killed; why it stopped early, or None.
+
+    ``data`` and ``start`` are fingerprints of all that the whole, and the warm start alone, depend on.
+    """
     config, rng, network = training.config, training.rng, training.network
     learned = nn.ParameterList(training.network.trainable().values())
-    schedule = Schedule(
-        config.warm_start, config.warm_start_lr, warmup=min(20, config.warm_start // 10), weight_decay=0.0
-    )
     if config.warm_start:
-        fit(WARM_START, learned, training.warm_start, schedule, output=work, data=data, rng=rng.for_("warm"))
+        _warmed(training, learned, work, start)
 
     def joint(step: Rng) -> dict[str, Tensor]:
         drawn = draw_rows(len(episodes), config.batch_size, step.numpy())
@@ -169,6 +173,23 @@ def train(
         forget(work, part)
     shutil.rmtree(work / "evaluations", ignore_errors=True)
     return watch.stopped
+
+
+def _warmed(training: Training, learned: nn.Module, work: Path, key: str) -> None:
+    """The network as the warm start leaves it; kept, as trainings that differ in the rest share it."""
+    config, network = training.config, training.network
+    file = cache_dir() / "warm-starts" / f"{key}.safetensors"
+    if file.exists():
+        say(f"ragar: warm start found in {file}")
+        network.restore(load_file(file))
+        return
+    schedule = Schedule(
+        config.warm_start, config.warm_start_lr, warmup=min(20, config.warm_start // 10), weight_decay=0.0
+    )
+    how: dict[str, Any] = {"output": work, "data": key, "rng": training.rng.for_("warm")}
+    fit(WARM_START, learned, training.warm_start, schedule, **how)
+    with atomic(file) as temporary:
+        save_file({n: x.detach().cpu().contiguous() for n, x in network.trainable().items()}, temporary)
 
 
 class Evaluation:
@@ -215,10 +236,6 @@ class Evaluation:
         return {"reward": numbers["evaluated_reward"], **numbers}
 
     def _distance(self, learned: Tensor) -> float:
-        from safetensors.torch import load_file, save_file
-
-        from recsim_gen.core.store import atomic
-
         file = self.folder / "start.safetensors"
         if not file.exists():
             with atomic(file) as temporary:

@@ -195,3 +195,20 @@ def test_what_the_ranker_says_is_learned(world):
         generator.fit(world[0], world[1], ranker=LikesBright(world[0]), rng=Rng(0))
         light.append(float(generator.generate(world[1][:12], rng=Rng(1)).pixels.mean()))
     assert light[1] > light[0]
+
+
+def test_trainings_that_differ_in_the_rest_share_the_warm_start(world, tmp_path, monkeypatch, capfd):
+    """What one kept is what the other would have learned."""
+
+    def learned(cache, **settings):
+        monkeypatch.setenv("RECSIM_CACHE", str(tmp_path / cache))
+        made = make(world, reward="none", **settings).fit(world[0], world[1], rng=Rng(0))
+        return made.weights(), "warm start found" in capfd.readouterr().err
+
+    alone, found = learned("one", semantic=0.5)
+    assert not found
+    learned("two", semantic=0.1)
+    shared, found = learned("two", semantic=0.5)
+    assert found
+    assert all(torch.equal(shared[name], x) for name, x in alone.items())
+    assert not learned("two", mapper_layers=2)[1]
