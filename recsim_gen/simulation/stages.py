@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Job = tuple[Catalog, int]  # what to train on, and the seed
 
-TRAINING = 3  # raise it when the same settings train otherwise: what was kept before is not found again
+TRAINING = 4  # raise it when the same settings train otherwise: what was kept before is not found again
 
 WORTH_A_PROCESS = 50_000
 """Interactions from which seeds are trained side by side: below, a process starts longer than it saves."""
