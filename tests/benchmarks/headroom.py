@@ -80,12 +80,8 @@ class Reward:
     """Episodes of the shop, MICRO (seed 0), and the models that draw."""
 
     def __init__(self, n: int) -> None:
-        dataset, self.family, self.config, self.rng = (
-            open_data("boutique"),
-            open_family("embedded"),
-            RAGARConfig(),
-            Rng(0),
-        )
+        self.family, self.config, self.rng = open_family("embedded"), RAGARConfig(), Rng(0)
+        dataset = open_data("boutique")
         self.catalog = encode(dataset)
         self.world, self.verifier = known_world(self.catalog), self.family.verifier()
         self.ranker = trained_ranker("micro", None, self.catalog, dataset.interactions, seed=0)
