@@ -213,7 +213,10 @@ def _values(
 
     def curve(seed: int, case: Case) -> OnEpoch:
         assert tracker is not None
-        return partial(tracker.child(case.variant).log_epoch, prefix=f"{case.prefix}seed_{seed}/")
+        prefix = (
+            f"training/{case.prefix}seed_{seed}/"  # below the table's numbers, which are looked for first
+        )
+        return partial(tracker.child(case.variant).log_epoch, prefix=prefix)
 
     frames = [pd.DataFrame()]
     for seed in config["seeds"]:

@@ -24,15 +24,15 @@ if (found) found.click(); return !!found })()"""
 """A click on the first thing of a selector or of a text, where there is one."""
 
 
-def open_comparison(browser: Browser, run_page: str) -> str:
-    """Click the link in the run's description; give the text of the page it leads to."""
+def open_comparison(browser: Browser, run_page: str, sees: str = "recall_at_10_low") -> str:
+    """Click the link in the run's description; give the text of the page it leads to when it has ``sees``."""
     browser.resize(1500, 1300)
     browser.visit(run_page)
     browser.wait(f"!!{FIND}", seconds=120)
     href = browser.js(f"{FIND}.href")
     browser.visit(href)
     browser.wait("location.hash.startsWith('#/compare-runs')")
-    browser.wait("document.body.innerText.includes('recall_at_10_low')", seconds=120)
+    browser.wait(f"document.body.innerText.includes({json.dumps(sees)})", seconds=120)
     return str(browser.js("document.body.innerText"))
 
 
@@ -49,7 +49,7 @@ def picture(store: str, command: str, path: Path) -> None:
     page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     with tempfile.TemporaryDirectory() as folder, mlflow_server(store, Path(folder)) as address:
         browser = Browser(Path(folder), online=True)
-        open_comparison(browser, f"{address}/{page}")
+        open_comparison(browser, f"{address}/{page}", sees="_at_10_low")
         for what in ("[aria-label='Close']", "Visualizations", "Parameters"):  # to see the metrics at once
             browser.js(CLICK % json.dumps(what))
             time.sleep(1)
