@@ -73,8 +73,9 @@ def candidate_cosines(a: Tensor, b: Tensor, candidates: Tensor) -> Tensor:
     return products(a, b, start, candidates.reshape(-1)).view(rows, each)
 
 
+@torch.no_grad()
 def nearest(x: Tensor, k: int) -> Neighbours:
-    """The ``k`` nearest rows of each row of ``x`` (n, d) by cosine, itself included.
+    """The ``k`` nearest rows of each row of ``x`` (n, d) by cosine, itself included; no gradient.
 
     Raises DataError when there are fewer than ``k`` rows.
     """
