@@ -99,7 +99,8 @@ def contest(
     out = torch.cat([seen.keys(users, n), mine])  # chosen before, or the item itself
     flat.index_fill_(0, out, -torch.inf)
     original = torch.linalg.vecdot(vectors, tables.items[items])
-    original_rank = _rank(original, vectors, scores, tables)
+    held = torch.empty_like(scores)
+    original_rank = _rank(original, vectors, scores, tables, held)
     if changed is None:
         return original, original_rank, original, original_rank
     own = torch.linalg.vecdot(vectors, changed.take(mine, tables.items))
@@ -108,25 +109,25 @@ def contest(
     bounds = torch.arange(len(items) + 1, device=items.device) * n
     every = torch.arange(len(who), device=items.device)
     new = products(vectors, changed.row, torch.searchsorted(changed.key, bounds), every)
-    rank = _rank(own, vectors, scores, tables)
+    rank = _rank(own, vectors, scores, tables, held)
     rank.index_add_(0, who, (1 + _side(new - own[who])) / 2 * eligible)
     return own, rank, original, original_rank
 
 
-def _rank(own: Tensor, vectors: Tensor, scores: Tensor, tables: Tables) -> Tensor:
+def _rank(own: Tensor, vectors: Tensor, scores: Tensor, tables: Tables, held: Tensor) -> Tensor:
     """1 + how many of ``scores`` (B, n) float32 are above ``own`` (B,), ties half.
 
-    Scores too near to be told apart in float32 are made again in float64.
+    Scores too near to be told apart in float32 are made again in float64. ``held`` is room for (B, n):
+    comparisons written as float32 are counted twice as fast as bool.
     """
     n, unsure = scores.shape[1], tables.error * vectors.norm(dim=1) + TIE
     high, low = (own + unsure).float()[:, None], (own - unsure).float()[:, None]
-    truth = torch.empty_like(scores)  # written as float32, comparisons and counts are twice as fast as bool
-    above = torch.gt(scores, high, out=truth).sum(1)  # exact below 2²⁴
-    not_below = torch.ge(scores, low, out=truth).sum(1)
+    above = torch.gt(scores, high, out=held).sum(1)  # exact below 2²⁴
+    not_below = torch.ge(scores, low, out=held).sum(1)
     rank = 1 + (above.double() + not_below.double()) / 2  # as if all between were tied
     some = (above != not_below).nonzero().squeeze(1)
     between = scores.index_select(0, some)
-    near = true_at(at_least(between, low[some]) & at_least(-between, -high[some]))
+    near = true_at(at_least(between, low[some]) & at_least(high[some], between))
     who = some[near // n]
     exact = _scores_at(who, near % n, vectors, tables)
     return rank.index_add_(0, who, _side(exact - own[who]) / 2)

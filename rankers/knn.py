@@ -123,8 +123,10 @@ def select(similarity: Tensor, cosine: Cosine, k: int, spare: int = SPARE) -> tu
     crowded = top[:, k - 1] - top[:, -1] <= 2 * MARGIN
     zero = top[:, 0] == 0  # a zero row ties with everything at 0, itself included
     index[zero], value[zero] = torch.arange(k, device=index.device), 0.0
-    wider = MORE * spare
-    for again in (crowded & ~zero).nonzero().squeeze(1).split(max(1, HELD // (k + wider))):
+    wider, crowd = MORE * spare, (crowded & ~zero).nonzero().squeeze(1)
+    each = max(1, HELD // (k + wider))
+    for start in range(0, len(crowd), each):
+        again = crowd[start : start + each]
         some = partial(_of_rows, cosine, again)
         index[again], value[again] = select(similarity.index_select(0, again), some, k, wider)
     return index, value

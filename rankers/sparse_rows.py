@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -53,8 +54,10 @@ def union(keys: Sequence[Tensor]) -> Tensor:
 
 
 def at_least(x: Tensor, bar: Tensor) -> Tensor:
-    """``x >= bar`` for float32: by way of float32, which is three times as fast as torch's bool."""
-    return torch.ge(x, bar, out=torch.empty_like(x)).bool()
+    """``x >= bar``, on a CPU by numpy, which is several times as fast as torch where the answer is bool."""
+    if x.is_cuda:
+        return x >= bar
+    return torch.from_numpy(np.greater_equal(x.detach().numpy(), bar.detach().numpy()))
 
 
 def true_at(mask: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rankers.sparse_rows import SLABS, SparseRows, coo, largest, none, products, true_at, union
+from rankers.sparse_rows import SLABS, SparseRows, at_least, coo, largest, none, products, true_at, union
 from recsim_gen.core.randomness import Rng
 
 
@@ -25,6 +25,14 @@ def test_true_positions_are_those_of_nonzero(shape):
     for share in (0.0, 0.01, 0.5, 1.0):
         mask = torch.rand(shape, generator=Rng(1).torch()) < share
         assert torch.equal(true_at(mask), mask.flatten().nonzero().squeeze(1))
+
+
+@pytest.mark.parametrize("shape", [(1,), (5,), (3, 1)])
+def test_what_is_at_least_the_bar_is_what_torch_says(shape):
+    x, bar = (torch.randn(size, generator=Rng(2).torch()) for size in ((3, 5), shape))
+    x[0, 0], x[1, 1] = torch.nan, bar.expand(3, 5)[1, 1]
+    assert torch.equal(at_least(x, bar), x >= bar)
+    assert torch.equal(at_least(x.requires_grad_(), bar), x >= bar)
 
 
 def test_products_of_pairs_are_those_of_the_full_product():
