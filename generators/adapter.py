@@ -83,9 +83,9 @@ def install(pipeline: Any, weights: Mapping[str, torch.Tensor]) -> None:
 
 
 def trainable(unet: Any) -> torch.nn.Module:
-    """The modules of the adapter in a UNet, as one."""
+    """The modules of the adapter in a UNet, as one, in float32."""
     processors = [m.processor for m in _attentions(unet).values()]
-    return torch.nn.ModuleList([unet.encoder_hid_proj, *processors]).requires_grad_(True)
+    return torch.nn.ModuleList([unet.encoder_hid_proj, *processors]).requires_grad_(True).float()
 
 
 def installed(unet: Any) -> dict[str, torch.Tensor]:

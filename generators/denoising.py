@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.pretraining.training import Loss, Schedule
+    from recsim_gen.profiles.family import ModelFamily
 
 
 class Denoising:
@@ -31,8 +32,6 @@ class Denoising:
 
         self.sampler, self.catalog = sampler, catalog
         pipeline = sampler.pipeline
-        for model in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-            model.requires_grad_(False)
         # The sampler's own may lack the velocity; the noise of the two is the same.
         self._scheduler: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
 
@@ -42,19 +41,27 @@ class Denoising:
         """MSE at one random timestep of each picture, given ``states`` (B, T, d).
 
         Of the noise (Ho et al. 2020) or of v = √ᾱ ε − √(1−ᾱ) x (Salimans & Ho 2022), whichever the
-        model was trained on. ``conditions`` go to the UNet as ``added_cond_kwargs``.
+        model was trained on. ``conditions`` go to the UNet as ``added_cond_kwargs``. What the UNet does
+        has its own precision, also where parts of it that learn have float32; all else has float32.
         """
         import torch
         import torch.nn.functional as F
 
         unet, scheduler = self.sampler.pipeline.unet, self._scheduler
+        half = unet.dtype != torch.float32
         latents = self._latents(rows, random)
         noise = torch.randn(latents.shape, generator=random).to(latents)
         t = torch.randint(scheduler.config.num_train_timesteps, (len(rows),), generator=random)
         t = t.to(latents.device)
         noisy = scheduler.add_noise(latents, noise, t)
-        found = unet(noisy, t, encoder_hidden_states=states, added_cond_kwargs=conditions or None).sample
-        return F.mse_loss(found, self._wanted(latents, noise, t))
+        with torch.autocast(latents.device.type, torch.bfloat16, enabled=half):
+            found = unet(
+                noisy.to(unet.dtype),
+                t,
+                encoder_hidden_states=states.to(unet.dtype),
+                added_cond_kwargs=conditions or None,
+            ).sample
+        return F.mse_loss(found.float(), self._wanted(latents, noise, t))
 
     def _wanted(self, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         kind = self._scheduler.config.prediction_type
@@ -66,16 +73,30 @@ class Denoising:
         return velocity
 
     def _latents(self, rows: Sequence[int], random: torch.Generator) -> torch.Tensor:
-        """(B, c, h, w) latents of the pictures, sampled, as the UNet is used to have them."""
+        """(B, c, h, w) float32 latents of the pictures, sampled, as the UNet is used to have them."""
         import torch
 
         vae = self.sampler.pipeline.vae
         pixels = [to_pixels(picture_of(self.catalog, row), self.sampler.size) for row in rows]
         with torch.no_grad():
-            found = vae.encode((2 * torch.stack(pixels) - 1).to(self.sampler.device)).latent_dist
-        noise = torch.randn(found.mean.shape, generator=random).to(found.mean)
-        latents: torch.Tensor = (found.mean + found.std * noise) * vae.config.scaling_factor
+            found = vae.encode((2 * torch.stack(pixels) - 1).to(vae.device, vae.dtype)).latent_dist
+        mean, std = found.mean.float(), found.std.float()
+        noise = torch.randn(mean.shape, generator=random).to(mean)
+        latents: torch.Tensor = (mean + std * noise) * vae.config.scaling_factor
         return latents
+
+
+def frozen_sampler(family: ModelFamily, device: str | None) -> Sampler:
+    """Of a family of one's own (`ModelFamily.to_learn`): its models let gradients through and keep none."""
+    from generators.sampler import Sampler
+
+    sampler = Sampler(family, device)
+    pipeline = sampler.pipeline
+    for model in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        model.requires_grad_(False)
+    if family.gradient_checkpointing:
+        pipeline.unet.enable_gradient_checkpointing()
+    return sampler
 
 
 def with_pictures(catalog: Catalog, items: Sequence[int]) -> list[int]:

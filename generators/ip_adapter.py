@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from generators.adapter import check_adapter, install, installed, published, trainable, untrained
 from generators.base import SamplingGenerator, catalog_key, check_episodes
-from generators.denoising import Denoising, draw_rows, train, user_items, with_pictures
+from generators.denoising import Denoising, draw_rows, frozen_sampler, train, user_items, with_pictures
 from generators.image_prompts import PictureVectors, adapter_encoder, family_encoder
 from generators.prompts import check_template, prompt_of
 from generators.sampler import Conditions, Sampler
@@ -79,8 +79,6 @@ class IPAdapter(SamplingGenerator):
         tracker: Tracker | None = None,
     ) -> IPAdapter:
         """Train the adapter on histories, without their references; take the one that is published."""
-        import torch
-
         self._catalog = catalog
         self.__dict__.pop("_vectors", None)
         if not self.learns:
@@ -88,7 +86,7 @@ class IPAdapter(SamplingGenerator):
             return self
         check_episodes(episodes, catalog)
         items = [*user_items(catalog, episodes, least=2).values()]
-        sampler = Sampler(self._own_family(), self.device, torch.float32)
+        sampler = frozen_sampler(self.family.to_learn(), self.device)
         unet = sampler.pipeline.unet
         install(sampler.pipeline, untrained(unet, self._vectors.of(items[0][:1]).shape[1], rng.for_("start")))
         denoising = Denoising(sampler, catalog)

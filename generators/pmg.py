@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from generators.base import SamplingGenerator, catalog_key, check_episodes
 from generators.candidates import Choice
-from generators.denoising import Denoising, draw_rows, train, user_items
+from generators.denoising import Denoising, draw_rows, frozen_sampler, train, user_items
 from generators.keywords import Keywords
 from generators.prompts import check_template, prompt_of
 from generators.sampler import Conditions, Sampler
@@ -95,14 +95,12 @@ class PMG(SamplingGenerator):
         The items of a user are cut into two halves at random: each item is denoised given the taste
         that the other half tells, so that no item is told by itself.
         """
-        import torch
-
         check_episodes(episodes, catalog)
         self._open(catalog)
         halves = self._halves(user_items(catalog, episodes, least=2), rng)
-        family = self._own_family()
+        family = self.family.to_learn()
         keywords = Keywords(family, self.device, catalog)
-        sampler = Sampler(family, self.device, torch.float32)
+        sampler = frozen_sampler(family, self.device)
         told = [keywords_line(words) for words in keywords.tastes([half for _, half in halves])]
         prompts = [keywords.taste_prompt(half) for _, half in halves]
         pairs = [(target, k) for k, (targets, _) in enumerate(halves) for target in targets]

@@ -33,12 +33,8 @@ class Conditions:
 class Sampler:
     """Texts or their states to pictures, with the steps, guidance and size of the family."""
 
-    def __init__(
-        self, family: ModelFamily, device: str | None = None, dtype: torch.dtype | None = None
-    ) -> None:
-        self.pipeline = cast(
-            Any, family.diffusion(device=device, torch_dtype=dtype)
-        )  # whose types say less than it has
+    def __init__(self, family: ModelFamily, device: str | None = None) -> None:
+        self.pipeline = cast(Any, family.diffusion(device=device))  # whose types say less than it has
         self.steps, self.guidance, self.batch = family.steps, family.guidance, family.batch
         scale: int = self.pipeline.vae_scale_factor
         unet: Any = self.pipeline.unet.config

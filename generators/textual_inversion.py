@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from generators.base import SamplingGenerator, catalog_key, check_episodes
-from generators.denoising import Denoising, draw_rows, train, user_items
+from generators.denoising import Denoising, draw_rows, frozen_sampler, train, user_items
 from generators.image_prompts import PictureVectors, family_encoder
 from generators.new_words import NewWords, read_words, write_words
 from generators.prompts import check_template, prompt_of
@@ -96,7 +96,7 @@ class TextualInversion(SamplingGenerator):
         members = self._divide(catalog, items, rng)
         names = list(dict.fromkeys(members.values()))
         pairs = [(names.index(members[user]), item) for user, found in items.items() for item in found]
-        sampler = Sampler(self._own_family(), self.device, torch.float32)
+        sampler = frozen_sampler(self.family.to_learn(), self.device)
         new = NewWords(sampler.pipeline, self.config.vectors)
         table = torch.nn.ParameterDict({"vectors": new.start(len(names), rng.for_("start"))}).to(
             sampler.device

@@ -56,8 +56,6 @@ class RAGARConfig:
     evaluate_every: int = 25
     evaluation_episodes: int = 16
     patience: int = 3  # evaluations that are averaged to tell whether the judge falls; see `watch`
-    gradient_checkpointing: bool = False
-    mixed_precision: Literal["no", "bf16"] = "no"
     encoder: str = "pixels"  # what made the ranker's image features: a spec as of --encoders.image
 
     def __post_init__(self) -> None:
@@ -89,7 +87,7 @@ class RAGARConfig:
 _OF_WARM_START = (
     *("image_tokens", "lora_rank", "lora_alpha", "queries", "mapper_width", "mapper_layers", "mapper_heads"),
     *("mapper_feed_forward", "fusion_heads", "calibrator_map", "target_text", "batch_size"),
-    *("warm_start", "warm_start_lr", "mixed_precision", "gradient_checkpointing"),
+    *("warm_start", "warm_start_lr"),
 )
 
 _LEAST = {

@@ -96,10 +96,8 @@ class RAGAR(SamplingGenerator):
         config = self.config
         self.__dict__.pop("_evidence", None)
         evidence = Evidence(catalog, self.family, config, self.device)
-        sampler = Sampler(self._own_family(), self.device)
+        sampler = Sampler(self.family, self.device)
         sampler.steps = config.reward_steps or sampler.steps
-        for model in (sampler.pipeline.unet, sampler.pipeline.vae, sampler.pipeline.text_encoder):
-            model.requires_grad_(False)
         reflection = None
         if config.rewarded:
             assert ranker is not None
@@ -114,7 +112,7 @@ class RAGAR(SamplingGenerator):
         pipeline = self._sampler.pipeline
         visual = evidence.visual.shape[1] if self.config.calibrator_map == "learned" else 1
         return Network(
-            self._own_family(),
+            self.family.to_learn(),
             self.config,
             length=pipeline.tokenizer.model_max_length,
             width=self._sampler.width,

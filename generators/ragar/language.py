@@ -62,8 +62,8 @@ class ImageTokens(nn.Module):
             self.model: Any = get_peft_model(model.base_model, config).to(device)
         self.width = int(model.config.hidden_size)
         if gradient_checkpointing:
-            self.model.gradient_checkpointing_enable()
-            self.model.train()
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.train()  # or transformers keeps everything
         self.register_buffer("_new", torch.tensor(new, device=device), persistent=False)
         longest = getattr(model.config, "max_position_embeddings", None) or 2048
         self._longest = int(longest) - tokens

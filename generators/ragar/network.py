@@ -60,7 +60,7 @@ class Network(nn.Module):
             rank=config.lora_rank,
             alpha=config.lora_alpha,
             rng=rng,
-            gradient_checkpointing=config.gradient_checkpointing,
+            gradient_checkpointing=family.gradient_checkpointing,
         )
         with seeded(rng.for_("mapper")):
             self.mapper = ModalMapper(

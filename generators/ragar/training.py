@@ -83,10 +83,7 @@ class Training:
     def states(self, known: Known) -> tuple[States, Tensor]:
         """What the network says, and E_key (B, T, d), in float32."""
         key, mask = self.key(known.keys)
-        half = self.config.mixed_precision == "bf16"
-        with torch.autocast(key.device.type, torch.bfloat16, enabled=half):
-            found = self.network(known.prompts, key, mask)
-        return States(*(x.float() for x in found)), key
+        return self.network(known.prompts, key, mask), key
 
     def key(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """E_key (B, T, d) float32 of texts, and where they have words (B, T)."""

@@ -71,6 +71,7 @@ class ModelFamily:
     guidance: float = 2.0  # classifier-free; 1 is none
     batch: int = 8  # pictures drawn at a time, always so many: their last bits depend on it
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # of the weights; encoders have float32
+    gradient_checkpointing: bool = False  # in training: a third more time, a fraction of the memory
     licences: Mapping[str, str] = field(default_factory=dict)  # by name, as in ``models``
 
     def __post_init__(self) -> None:
@@ -131,12 +132,20 @@ class ModelFamily:
 
     def fingerprint(self, *roles: str) -> str:
         """Hash of how it draws and of the content of these roles' files, wherever they are."""
-        how = {k: v for k, v in asdict(self).items() if k not in ("name", "models", "licences")}
+        other = ("name", "models", "licences", "gradient_checkpointing")
+        how = {k: v for k, v in asdict(self).items() if k not in other}
         return fingerprint(how, {role: self.checkpoint(role).fingerprint for role in roles})
 
     def with_models(self, **names: str) -> ModelFamily:
         """The same family with other models in some roles."""
         return replace(self, models=replace(self.models, **names))
+
+    def to_learn(self) -> ModelFamily:
+        """The same with models of one's own, through which something is learned that itself has float32.
+
+        Half weights are bfloat16 then: its range is float32's, so that gradients need no scaling.
+        """
+        return replace(self, dtype="float32" if self.dtype == "float32" else "bfloat16")
 
     def checkpoint(self, role: str) -> Checkpoint:
         """Where the model of a role is. Raises SettingError where the family has none."""

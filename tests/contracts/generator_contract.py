@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -192,14 +193,53 @@ class GeneratorContract:
             self.fitted().generate(self.episodes, n=0, rng=Rng(0))
 
 
-class LearnedGeneratorContract(GeneratorContract):
-    """For generators that learn from histories by denoising; ``settings`` make that short."""
+class TrainedGeneratorContract(GeneratorContract):
+    """For generators that learn; ``settings`` make that short."""
+
+    def trained(self, rng: Rng | None = None, **family: Any) -> tuple[Any, int]:
+        """Fitted anew with a family that is otherwise so, and the bytes that were kept for gradients."""
+        self.family, before, kept = replace(self.family, **family), self.family, []
+
+        def keep(x: torch.Tensor) -> torch.Tensor:
+            kept.append(x.numel() * x.element_size())
+            return x
+
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+                return self.make().fit(self.catalog, self.shop.episodes, rng=rng or Rng(0)), sum(kept)
+        finally:
+            self.family = before
 
     def test_equal_streams_learn_equal_weights(self):
-        one = self.fitted()
-        again = self.make().fit(self.catalog, self.shop.episodes, rng=Rng(0))
-        other = self.make().fit(self.catalog, self.shop.episodes, rng=Rng(1))
-        assert one.fingerprint == again.fingerprint != other.fingerprint
+        again, _ = self.trained()
+        other, _ = self.trained(Rng(1))
+        assert self.fitted().fingerprint == again.fingerprint != other.fingerprint
+
+    def test_frozen_models_may_have_half_precision(self):
+        whole, (half, _) = self.fitted().weights(), self.trained(dtype="bfloat16")
+        learned = half.weights()
+        assert {n: (x.shape, x.dtype) for n, x in learned.items()} == {
+            n: (x.shape, torch.float32) for n, x in whole.items()
+        }
+        other, _ = self.trained(Rng(1))
+        one, same, another = (_flat(w) for w in (whole, learned, other.weights()))
+        assert 0 < (one - same).norm() < 0.5 * (one - another).norm()
+        pixels = half.generate(self.episodes, rng=Rng(0)).pixels
+        assert pixels.isfinite().all()
+
+    def test_gradient_checkpointing_changes_the_memory_alone(self):
+        _, much = self.trained()
+        again, little = self.trained(gradient_checkpointing=True)
+        assert again.fingerprint == self.fitted().fingerprint
+        assert little < 0.8 * much
+
+
+def _flat(weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return torch.cat([x.flatten() for x in weights.values()])
+
+
+class LearnedGeneratorContract(TrainedGeneratorContract):
+    """For those that learn from histories by denoising."""
 
     def test_references_are_not_looked_at(self):
         n = len(self.catalog)

@@ -28,8 +28,8 @@ def test_settings_and_names_of_ones_own():
     ]
     (k,) = contenders(["k=sd:prompt=a {category}"])
     assert (k.settings, k.told, k.role) == ({"prompt": "a {category}"}, "prompt=a {category}", "method")
-    assert told("k=ragar:mixed_precision=no,standardise=false,k=0,sigma=1e-2,rank=.5")[0][2] == {
-        "mixed_precision": "no",
+    assert told("k=ragar:reward=none,standardise=false,k=0,sigma=1e-2,rank=.5")[0][2] == {
+        "reward": "none",
         "standardise": False,
         "k": 0,
         "sigma": 0.01,
