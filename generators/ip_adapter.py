@@ -41,12 +41,13 @@ class IPAdapterConfig:
     train_prompt: str = "{category}"  # what tells colours apart is left to the images
     steps: int = 1000
     batch_size: int = 16
+    accumulate: int = 1  # batches of a step, which processes share
     lr: float = 3e-4
     weight_decay: float = 0.01
     drop: float = 0.1  # share of examples without text, and of examples without images: for guidance
 
     def __post_init__(self) -> None:
-        for name in ("images", "steps", "batch_size"):
+        for name in ("images", "steps", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if not 0 <= self.drop < 1:
@@ -127,7 +128,11 @@ class IPAdapter(SamplingGenerator):
             return {"loss": denoising.loss(rows, states, step.torch(), image_embeds=[images])}
 
         schedule = Schedule(
-            config.steps, config.lr, warmup=min(50, config.steps // 10), weight_decay=config.weight_decay
+            config.steps,
+            config.lr,
+            warmup=min(50, config.steps // 10),
+            weight_decay=config.weight_decay,
+            accumulate=config.accumulate,
         )
         train(self.name, adapter, loss, schedule, data=data, rng=rng, work=work, tracker=tracker)
 

@@ -51,11 +51,12 @@ class PMGConfig:
     train_prompt: str = "{category}"  # what tells colours apart is left to the preference
     steps: int = 400
     batch_size: int = 16
+    accumulate: int = 1  # batches of a step, which processes share
     lr: float = 1e-3
     weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("history", "prefix", "tokens", "candidates", "steps", "batch_size"):
+        for name in ("history", "prefix", "tokens", "candidates", "steps", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} must be 1 or more, got {getattr(self, name)}")
         for name in ("target_weight", "preference_weight"):
@@ -145,7 +146,11 @@ class PMG(SamplingGenerator):
             return {"loss": denoising.loss(rows, states, step.torch())}
 
         schedule = Schedule(
-            config.steps, config.lr, warmup=min(20, config.steps // 10), weight_decay=config.weight_decay
+            config.steps,
+            config.lr,
+            warmup=min(20, config.steps // 10),
+            weight_decay=config.weight_decay,
+            accumulate=config.accumulate,
         )
         train(self.name, soft, loss, schedule, data=data, rng=rng, work=work, tracker=tracker)
 

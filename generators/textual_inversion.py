@@ -50,11 +50,12 @@ class TextualInversionConfig:
     prompt: str = "{caption} {word}"  # of the reference
     steps: int = 1000
     batch_size: int = 16
+    accumulate: int = 1  # batches of a step, which processes share
     lr: float = 5e-3
     weight_decay: float = 0.0  # of the new vectors
 
     def __post_init__(self) -> None:
-        for name in ("clusters", "vectors", "steps", "batch_size"):
+        for name in ("clusters", "vectors", "steps", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} must be 1 or more, got {getattr(self, name)}")
         for template in (self.train_prompt, self.prompt):
@@ -130,7 +131,11 @@ class TextualInversion(SamplingGenerator):
             return {"loss": denoising.loss(rows, states, step.torch())}
 
         schedule = Schedule(
-            config.steps, config.lr, warmup=min(20, config.steps // 10), weight_decay=config.weight_decay
+            config.steps,
+            config.lr,
+            warmup=min(20, config.steps // 10),
+            weight_decay=config.weight_decay,
+            accumulate=config.accumulate,
         )
         data = fingerprint(catalog_key(catalog), pairs, config, self._models())
         train(self.name, table, loss, schedule, data=data, rng=rng, work=work, tracker=tracker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ def main(
     """Train a generator, and keep it as OUTPUT/generator for generate --checkpoint.
 
     It learns from training choices alone. What was trained before is found again, and a killed training
-    goes on where it was. Of several processes (accelerate launch -m …) the first trains alone.
+    goes on where it was. Several processes (accelerate launch -m …, on CPUs torchrun -m …) share the
+    batches of each step: give --settings.accumulate, as many batches as there are processes or more.
 
     Parameters
     ----------
@@ -80,23 +82,29 @@ def main(
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.simulation.stages import log_data
 
+    process = this_process()
     family, made, notes = _check(config)
-    if not this_process().is_main_process:
-        return
-    dataset, catalog, results = _open(made, config)
+    with process.main_process_first():  # the others find what it has encoded and trained
+        dataset, catalog, results = _open(made, config)
+        how = {**_rankers(made, dataset, catalog, results, config), "seed": seed}
     for note in notes:
         results.note(note)
-    how = {**_rankers(made, dataset, catalog, results, config), "seed": seed}
     training = _episodes(dataset, config, results)
-    with Tracker("train_generator", config, output=output, uri=tracking_uri) as tracker:
+    store: dict[str, Any] = {"output": output, "uri": tracking_uri}
+    with Tracker("train_generator", config, **store) if process.is_main_process else nullcontext() as tracker:
+        if tracker is None:
+            _train(catalog, training, how, family, tracker, config)
+            return
         log_data(tracker, dataset)
-        generator = _train(catalog, training, how, family, results, tracker, config)
+        generator = _train(catalog, training, how, family, tracker, config)
+        _keep(generator, catalog, training, how, results, config)
         _publish(generator, dataset, results, tracker, config)
 
 
 def _check(config: dict[str, Any]) -> tuple[ModelFamily, Generator, list[str]]:
     """Models, the untrained generator, and what is known of the rankers; errors before data is read."""
     from recsim_gen.core.errors import SettingError
+    from recsim_gen.core.processes import check_batches, this_process
     from recsim_gen.core.registry import GENERATORS
     from recsim_gen.profiles.family import open_family
     from recsim_gen.simulation.generators import make_generator
@@ -110,6 +118,7 @@ def _check(config: dict[str, Any]) -> tuple[ModelFamily, Generator, list[str]]:
     made = make_generator(config["gen"], config["settings"], models=family, device=config["device"])
     if not made.learns:
         raise SettingError(f"{config['gen']} has nothing to learn: draw with python -m recsim_gen.generate")
+    check_batches(getattr(made.config, "accumulate", 1), this_process().num_processes)
     family.require(*getattr(made, "roles", ()))
     return family, made, check_rankers(config["ranker"], config["judge"], force=config["force"])
 
@@ -169,23 +178,36 @@ def _train(
     episodes: Sequence[Episode],
     how: dict[str, Any],
     family: ModelFamily,
-    results: Results,
-    tracker: Tracker,
+    tracker: Tracker | None,
     config: dict[str, Any],
 ) -> Generator:
-    """Train it or find it; keep it in the output folder, and what the training told in the results."""
-    from recsim_gen.simulation.generators import kept_generator, trained_generator
-    from recsim_gen.simulation.training_records import read_record
+    """Trained by all processes, or found."""
+    from recsim_gen.core.processes import training_together
+    from recsim_gen.simulation.generators import trained_generator
 
     more = {"settings": config["settings"], "models": family, "device": config["device"]}
-    generator = trained_generator(config["gen"], catalog, episodes, tracker=tracker, **more, **how)
+    with training_together():
+        return trained_generator(config["gen"], catalog, episodes, tracker=tracker, **more, **how)
+
+
+def _keep(
+    generator: Generator,
+    catalog: Catalog,
+    episodes: Sequence[Episode],
+    how: dict[str, Any],
+    results: Results,
+    config: dict[str, Any],
+) -> None:
+    """In the output folder; and what the training told in the results."""
+    from recsim_gen.simulation.generators import kept_generator
+    from recsim_gen.simulation.training_records import read_record
+
     generator.save(config["output"] / "generator")
     results.fingerprints["generator"] = generator.fingerprint
     results.note(f"draw with it: python -m recsim_gen.generate --checkpoint {config['output'] / 'generator'}")
     record = read_record(kept_generator(generator, catalog, episodes, **how))
     for metric, value in record.items():
         results.row(variant=generator.name, metric=metric, value=value, seed=config["seed"], n=len(episodes))
-    return generator
 
 
 def _publish(

@@ -50,7 +50,8 @@ class RAGARConfig:
     warm_start_lr: float = 2e-3
     steps: int = 200
     lr: float = 2e-4  # 1e-5 (Sec. 5.1), with 7 B parameters behind it
-    batch_size: int = 8  # episodes of a step
+    batch_size: int = 8  # episodes of a batch
+    accumulate: int = 1  # batches of a step, which processes share
     reward_steps: int = 5  # of the sampler while training; 0: as many as the family draws with
     weight_decay: float = 0.01
     evaluate_every: int = 25
@@ -86,14 +87,14 @@ class RAGARConfig:
 
 _OF_WARM_START = (
     *("image_tokens", "lora_rank", "lora_alpha", "queries", "mapper_width", "mapper_layers", "mapper_heads"),
-    *("mapper_feed_forward", "fusion_heads", "calibrator_map", "target_text", "batch_size"),
-    *("warm_start", "warm_start_lr"),
+    *("mapper_feed_forward", "fusion_heads", "calibrator_map", "target_text"),
+    *("batch_size", "accumulate", "warm_start", "warm_start_lr"),
 )
 
 _LEAST = {
     **dict.fromkeys(("k", "noises", "queries", "warm_start", "reward_steps", "steps"), 0),
     **dict.fromkeys(("history", "keywords", "image_tokens", "lora_rank", "mapper_layers", "batch_size"), 1),
     **dict.fromkeys(("mapper_width", "mapper_heads", "fusion_heads", "evaluate_every", "patience"), 1),
-    **dict.fromkeys(("evaluation_episodes",), 1),
+    **dict.fromkeys(("evaluation_episodes", "accumulate"), 1),
     **dict.fromkeys(("margin", "calibrator", "rank", "semantic", "weight_decay"), 0.0),
 }

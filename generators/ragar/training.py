@@ -21,6 +21,7 @@ from generators.ragar.network import Network, States
 from generators.ragar.reflection import Reflection
 from generators.ragar.samples import sheet
 from generators.ragar.watch import Watch
+from recsim_gen.core.processes import Team
 from recsim_gen.core.progress import say
 from recsim_gen.core.store import atomic, cache_dir
 from recsim_gen.pretraining.training import Schedule, fit, forget
@@ -160,6 +161,7 @@ def train(
         warmup=min(10, config.steps // 10),
         weight_decay=config.weight_decay,
         log_every=10,
+        accumulate=config.accumulate,
     )
     how: dict[str, Any] = {"output": work, "data": data, "rng": rng.for_("joint"), "tracker": tracker}
     if config.steps:
@@ -176,17 +178,23 @@ def _warmed(training: Training, learned: nn.Module, work: Path, key: str) -> Non
     """The network as the warm start leaves it; kept, as trainings that differ in the rest share it."""
     config, network = training.config, training.network
     file = cache_dir() / "warm-starts" / f"{key}.safetensors"
-    if file.exists():
+    team = Team()
+    if team.agreed(file.exists):
         say(f"ragar: warm start found in {file}")
         network.restore(load_file(file))
         return
     schedule = Schedule(
-        config.warm_start, config.warm_start_lr, warmup=min(20, config.warm_start // 10), weight_decay=0.0
+        config.warm_start,
+        config.warm_start_lr,
+        warmup=min(20, config.warm_start // 10),
+        weight_decay=0.0,
+        accumulate=config.accumulate,
     )
     how: dict[str, Any] = {"output": work, "data": key, "rng": training.rng.for_("warm")}
     fit(WARM_START, learned, training.warm_start, schedule, **how)
-    with atomic(file) as temporary:
-        save_file({n: x.detach().cpu().contiguous() for n, x in network.trainable().items()}, temporary)
+    if team.leads:
+        with atomic(file) as temporary:
+            save_file({n: x.detach().cpu().contiguous() for n, x in network.trainable().items()}, temporary)
 
 
 class Evaluation:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from recsim_gen.core.errors import SettingError
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import PartialState
+
+T = TypeVar("T")
+
+_together: ContextVar[bool] = ContextVar("together", default=False)
 
 
 def this_process() -> PartialState:
@@ -20,3 +30,56 @@ def this_process() -> PartialState:
 
     accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not accelerated)
+
+
+@contextmanager
+def training_together() -> Iterator[None]:
+    """Inside, all processes that were launched share the steps of a training; elsewhere each trains alone."""
+    token = _together.set(True)
+    try:
+        yield
+    finally:
+        _together.reset(token)
+
+
+def check_batches(accumulate: int, processes: int) -> None:
+    """SettingError unless each of the processes has a batch of every step."""
+    if processes > accumulate:
+        raise SettingError(
+            f"{processes} processes share the batches of a step: accumulate must be {processes} or more, got "
+            f"{accumulate}. Give --settings.accumulate {processes}"
+        )
+
+
+class Team:
+    """The processes that share a training: ``index`` of ``count``, of which the first leads."""
+
+    def __init__(self) -> None:
+        state = this_process() if _together.get() else None
+        self.index: int = state.process_index if state else 0
+        self.count: int = state.num_processes if state else 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the first process: it decides, tells and writes."""
+        return self.index == 0
+
+    def agreed(self, ask: Callable[[], T]) -> T:
+        """What ``ask`` answers to the first process; the others do not ask."""
+        if self.count == 1:
+            return ask()
+        from accelerate.utils import broadcast_object_list
+
+        (answer,) = broadcast_object_list([ask() if self.leads else None])
+        return cast(T, answer)
+
+    def add(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Each becomes its sum over the processes, in place; all of one device and type."""
+        if self.count == 1 or not tensors:
+            return
+        import torch
+        from accelerate.utils import reduce
+
+        total = reduce(torch.cat([x.flatten() for x in tensors]).to(this_process().device), "sum")
+        for x, part in zip(tensors, total.split([x.numel() for x in tensors]), strict=True):
+            x.copy_(part.view_as(x))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.core.processes import Team, check_batches
 from recsim_gen.core.progress import bar, say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import atomic, fingerprint
@@ -44,6 +45,7 @@ class Schedule:
     weight_decay: float = 0.01
     clip: float = 1.0  # largest norm of the gradient
     ema: float | None = None  # decay of the running mean of the weights that is kept in the end
+    accumulate: int = 1  # batches of a step: their gradients are averaged, and processes share them
     log_every: int = 50
 
 
@@ -86,25 +88,34 @@ def fit(
 
     The checkpoint is named by data, schedule, seed and shapes: another one is not taken for this one.
     ``forget`` removes it once the result has been kept.
+
+    Inside `training_together` all processes call it alike and share the batches of each step; weights are
+    equal on all, and but for rounding those of one process. Raises SettingError where there are more
+    processes than batches.
     """
-    state = _State(model, schedule)
+    team = Team()
+    check_batches(schedule.accumulate, team.count)
+    state = _State(model, schedule, team)
     key = fingerprint(part, schedule, data, rng, minutes, [list(p.shape) for p in model.parameters()])
     path = _checkpoint(output, part, key)
-    if path.exists():
+    if team.agreed(path.exists):
         state.load(path)
         say(f"{part}: goes on at step {state.step}")
     start, saved = time.monotonic() - state.seconds, time.monotonic()
+
+    def share_done() -> float:
+        return state.done(minutes) if watch is None or watch(state.step) else 1
+
     with bar(what=part, total=schedule.steps if minutes is None else None, unit="step") as shown:
         shown.update(state.step)
-        while (watch is None or watch(state.step)) and (done := state.done(minutes)) < 1:
-            with seeded(rng.for_("step", state.step, "global")):
-                losses = state.advance(loss, rng.for_("step", state.step), done)
+        while (done := team.agreed(share_done)) < 1:
+            losses = state.advance(loss, rng.for_("step", state.step), done)
             state.seconds = time.monotonic() - start
             state.count(losses)
             shown.update()
             if state.step % schedule.log_every == 0:
                 shown.set_postfix({k: f"{v:.4g}" for k, v in state.means.items()}, refresh=False)
-                if tracker is not None:
+                if tracker is not None and team.leads:
                     tracker.child(part).log_epoch(state.step, state.means)
             if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 state.save(path)
@@ -118,6 +129,8 @@ def fit(
 
 def forget(output: Path, part: str) -> None:
     """Remove the checkpoints of a part that is finished."""
+    if not Team().leads:
+        return
     folder = output / ".checkpoints"
     for path in folder.glob(f"{part}-*.pt"):
         path.unlink()
@@ -131,7 +144,7 @@ def _checkpoint(output: Path, part: str, key: str) -> Path:
 
 def _tell(part: str, state: _State) -> None:
     """A line a minute where no bar is shown."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() and state.team.leads:
         numbers = ", ".join(f"{k} {v:.4g}" for k, v in state.means.items())
         say(f"{part}: step {state.step}, {state.seconds:.0f} s, {numbers}")
 
@@ -139,10 +152,10 @@ def _tell(part: str, state: _State) -> None:
 class _State:
     """All that a step changes."""
 
-    def __init__(self, model: torch.nn.Module, schedule: Schedule) -> None:
+    def __init__(self, model: torch.nn.Module, schedule: Schedule, team: Team) -> None:
         import torch
 
-        self.model, self.schedule = model.train(), schedule
+        self.model, self.schedule, self.team = model.train(), schedule, team
         self.optimiser = torch.optim.AdamW(
             model.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay
         )
@@ -161,15 +174,28 @@ class _State:
         rising = min(1.0, (self.step + 1) / (self.schedule.warmup + 1))
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.lr * rising * (1 - done)
-        losses = loss(rng)
         self.optimiser.zero_grad(set_to_none=True)
-        losses["loss"].backward()
+        parts = [
+            self._backward(loss, rng if batch == 0 else rng.for_("batch", batch))
+            for batch in range(self.team.index, self.schedule.accumulate, self.team.count)
+        ]
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        losses = torch.tensor([[*part.values()] for part in parts], dtype=torch.float64).sum(0)
+        self.team.add(gradients)
+        self.team.add([losses])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.schedule.clip)
         self.optimiser.step()
         self.step += 1
         if self.schedule.ema:
             decay = min(self.schedule.ema, (1 + self.step) / (10 + self.step))  # the start is soon forgotten
             torch._foreach_lerp_(self.ema, [p.detach() for p in self.model.parameters()], 1 - decay)
+        return dict(zip(parts[0], (losses / self.schedule.accumulate).tolist(), strict=True))
+
+    def _backward(self, loss: Loss, rng: Rng) -> dict[str, float]:
+        """Add a batch's part to the gradient; its losses as numbers."""
+        with seeded(rng.for_("global")):
+            losses = loss(rng)
+            (losses["loss"] / self.schedule.accumulate).backward()
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def count(self, losses: Mapping[str, float]) -> None:
@@ -179,9 +205,11 @@ class _State:
         self.means = {name: old[name] + (value - old[name]) / horizon for name, value in losses.items()}
 
     def save(self, path: Path) -> None:
-        """Everything, whole or not at all."""
+        """Everything, whole or not at all; by the process that leads."""
         import torch
 
+        if not self.team.leads:
+            return
         state = {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),

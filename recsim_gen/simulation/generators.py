@@ -13,6 +13,7 @@ import numpy as np
 
 from recsim_gen import __version__
 from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.processes import Team
 from recsim_gen.core.progress import say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, did_you_mean, resolve
@@ -103,8 +104,8 @@ def trained_generator(
     ``episodes`` are `training_episodes`: nothing that pictures are judged on belongs among them. A
     generator that ``uses_ranker`` learns from ``ranker``, watched by ``judge`` if there is one; others do
     not see them. A setting ``encoder`` that is not given is what made the catalogue's features of
-    pictures. A killed training goes on where it was. Raises SettingError where a ranker is wanted and
-    none is given.
+    pictures. A killed training goes on where it was. Inside `training_together` all processes train it,
+    and that of the first is kept. Raises SettingError where a ranker is wanted and none is given.
     """
     made = make_generator(name, settings, models=models, device=device)
     spec = catalog.encoders.get("image")
@@ -118,17 +119,19 @@ def trained_generator(
         made.fit(catalog, (), rng=Rng(seed), **how)
         return made
     folder = kept_generator(made, catalog, episodes, seed=seed, **how)
-    if (folder / "config.json").exists():
+    team = Team()
+    if team.agreed((folder / "config.json").exists):
         say(f"{name}, seed {seed}: found in {folder}")
         loaded: Generator = type(made).load(folder, catalog, models=models, device=device)
         return loaded
     work, record = folder.parent / f"{folder.name}.work", Recorder(tracker)
     listening = cast("Tracker", record)
     made.fit(catalog, episodes, rng=Rng(seed), work=work, tracker=listening, **how)
-    with atomic(folder) as temporary:
-        made.save(temporary)
-        record.write(temporary)
-    shutil.rmtree(work, ignore_errors=True)
+    if team.leads:
+        with atomic(folder) as temporary:
+            made.save(temporary)
+            record.write(temporary)
+        shutil.rmtree(work, ignore_errors=True)
     return made
 
 

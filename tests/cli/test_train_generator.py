@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_models
+import torch
 from command_line import tracked
 from PIL import Image
+from safetensors.torch import load_file
 
 from recsim_gen import generate, show, train_generator, train_ranker
 from recsim_gen.core import results
 from recsim_gen.core.config import run
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.processes import check_batches
 
 SMALL = ["--data-settings.n_items=80", "--data-settings.n_users=12"]
 PMG = ["--gen=pmg", "--settings.steps=50", "--settings.batch_size=1", "--settings.history=2"]
@@ -67,6 +74,27 @@ def test_generate_draws_with_it(done):
     made = results.load("drawn").fingerprints["generator"]
     assert made == results.load(done).fingerprints["generator"]
     assert len([*Path("drawn/images/seed0").rglob("*.png")]) == 2
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(here, tmp_path):
+    """On CPUs it is torchrun that starts what Accelerate then finds; two halves make the same sum."""
+    argv = ["-m", "recsim_gen.train_generator", *SMALL, f"--models={here / 'family.yaml'}", "--device=cpu"]
+    argv += ["--gen=pmg", "--settings.steps=4", "--settings.batch_size=2", "--settings.history=2"]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node=2"]
+    made = {}
+    for name, start in (("one", []), ("two", launch)):
+        environment = {**os.environ, "RECSIM_CACHE": str(tmp_path / name), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, *start, *argv, "--settings.accumulate=2", f"--output={name}"]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=280)
+        made[name] = load_file(tmp_path / name / "generator" / "model.safetensors")
+    assert all(torch.equal(x, made["two"][name]) for name, x in made["one"].items())
+
+
+def test_more_processes_than_batches_are_told():
+    check_batches(4, 4)
+    with pytest.raises(SettingError, match=r"4 processes share .* accumulate must be 4 or more, got 3"):
+        check_batches(3, 4)
 
 
 def test_the_same_again_is_found(done, capsys):

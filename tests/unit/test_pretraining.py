@@ -92,6 +92,35 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path, monk
     assert {**numbers, "seconds": 0} == {**numbers_again, "seconds": 0}
 
 
+def test_a_step_of_several_batches_follows_their_mean_gradient(tmp_path):
+    def weights_after(name, accumulate, parts):
+        with training.seeded(Rng(0)):
+            model = torch.nn.Linear(3, 1)
+
+        def loss(step):
+            losses = []
+            for part in parts(step):
+                x = torch.randn(8, 3, generator=part.torch())
+                losses.append((model(x) - x.sum(1, keepdim=True)).square().mean())
+            return {"loss": torch.stack(losses).mean()}
+
+        schedule = Schedule(steps=5, lr=1e-2, accumulate=accumulate)
+        how = {"output": tmp_path, "data": "x", "rng": Rng(0)}
+        numbers = training.fit(name, model, loss, schedule, **how)
+        return [p.detach() for p in model.parameters()], numbers["loss"]
+
+    several, told = weights_after("several", 3, lambda step: [step])
+
+    def batches(step):
+        return [step, step.for_("batch", 1), step.for_("batch", 2)]
+
+    at_once, wanted = weights_after("at once", 1, batches)
+    first, _ = weights_after("the first alone", 1, lambda step: [step])
+    assert told == pytest.approx(wanted, abs=1e-5)
+    torch.testing.assert_close(several, at_once, atol=1e-6, rtol=0)
+    assert (several[0] - first[0]).abs().max() > 1e-4
+
+
 def test_another_seed_does_not_take_the_checkpoint(tmp_path):
     _, _, first = trained(tmp_path)
     _, _, same = trained(tmp_path)
