@@ -62,8 +62,12 @@ class Training:
 
     def for_log(self, n_choices: int) -> Training:
         """These settings with the batch size that a training log of ``n_choices`` is learned with."""
-        by_size = 8192 if n_choices >= LARGE_LOG else 4096
-        return replace(self, train_batch_size=self.train_batch_size or by_size)
+        return replace(self, train_batch_size=batch_size(self.train_batch_size, n_choices))
+
+
+def batch_size(asked: int, n_choices: int) -> int:
+    """``asked``, or where that is 0 what a training log of ``n_choices`` is learned with."""
+    return asked or (8192 if n_choices >= LARGE_LOG else 4096)
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,9 @@ def session(
     The test split is never written, so nothing inside can read it. Files go to a temporary folder
     that also takes RecBole's ``saved/``; a stale dataloader there would be unpickled.
     """
+    if "train_batch_size" in settings:
+        size = batch_size(settings["train_batch_size"], len(interactions.only("train")[0]))
+        settings = {**settings, "train_batch_size": size}
     with guarded(rng), tempfile.TemporaryDirectory(prefix="recsim-recbole-") as folder:
         has_valid = _write_atomic_files(Path(folder) / "data", interactions)
         config = _config(model_class, interactions, settings, rng, device, folder, has_valid)

@@ -79,7 +79,6 @@ def measure(n: int) -> dict[str, float]:
     before = peak_gb()
     ranker = MICRORanker()
     raw = modality_graph.cached_nearest = Clock(modality_graph.cached_nearest)
-    ranker.config = ranker.config.for_log(len(interactions.user))  # as `fit` does
     with session(MICRO, interactions, ranker._settings(catalog), Rng(0), "cpu") as opened:
         model = MICRO(opened.config, opened.dataset).train()
         optimizer = torch.optim.Adam(model.parameters())

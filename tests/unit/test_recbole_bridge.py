@@ -63,6 +63,12 @@ def test_features_come_in_the_order_of_the_rows_whatever_the_order_of_the_file()
         item_features(s.config, s.dataset)
 
 
+def test_a_batch_size_of_0_is_that_of_the_log():
+    for asked, used in ((0, 4096), (20, 20)):
+        with opened(train_batch_size=asked) as s:
+            assert s.config["train_batch_size"] == used
+
+
 def test_validation_asks_for_256_users_at_a_time():
     """RecBole's own 4096 would be one user a batch above 4,096 items (#1878)."""
     with opened() as s:
