@@ -54,29 +54,29 @@ class ChangedGraph:
         )
         return mask.index_fill_(0, self.change.key, True)
 
-    def row(self, key: Tensor) -> Tensor:
-        """row' at keys."""
-        return self._factor(0, key)
+    def row(self, key: Tensor, item: Tensor) -> Tensor:
+        """row' at keys of these items, ``key % n``."""
+        return self._factor(0, key, item)
 
-    def column(self, key: Tensor) -> Tensor:
-        """column' at keys."""
-        return self._factor(1, key)
+    def column(self, key: Tensor, item: Tensor) -> Tensor:
+        """column' at keys of these items."""
+        return self._factor(1, key, item)
 
-    def _factor(self, side: int, key: Tensor) -> Tensor:
-        factor = self.graph.scale[side].index_select(0, key % self.graph.n)
+    def _factor(self, side: int, key: Tensor, item: Tensor) -> Tensor:
+        factor = self.graph.scale[side].index_select(0, item)
         if len(self.change.key) == 0:
             return factor
         at = self.touched.index_select(0, key).nonzero().squeeze(1)
         place = torch.searchsorted(self.change.key, key.index_select(0, at))
         return factor.index_copy_(0, at, self.scales[side].index_select(0, place))
 
-    def readers(self, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Edges r → j of the graph as it was, j at ``key``: which of the keys, key of r, weight w_rj."""
+    def readers(self, key: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Edges r → j of the graph as it was, j at ``key``: which of the keys, key of r, r, weight w_rj."""
         start, rows, _, weight = self.graph.reverse
         column = key % self.graph.n
         which, at = expand(start.index_select(0, column), start.index_select(0, column + 1))
-        target = (key - column).index_select(0, which) + rows.index_select(0, at)
-        return which, target, weight.index_select(0, at)
+        reader = rows.index_select(0, at)
+        return which, (key - column).index_select(0, which) + reader, reader, weight.index_select(0, at)
 
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:
         """Entries of W that differ: keys of row and column, w' − w."""
@@ -91,26 +91,29 @@ class ChangedGraph:
         """
         key, item = self.change.key, self.change.key % self.graph.n
         row, column = (scale.index_select(0, item) for scale in self.graph.scale)
-        which, reader, weight = self.readers(key)
+        which, target, reader, weight = self.readers(key)
         changed, to, delta = self.entries()
+        entered = self.change.entries.column
         step = (self.scales[1] - column).index_select(0, which)
         new_row = self.scales[0].index_select(0, self.change.entries.place)
-        reads, holds = weight * step * self.row(reader), delta * self.column(to) * new_row
+        reads, holds = weight * step * self.row(target, reader), delta * self.column(to, entered) * new_row
         return Terms(
-            torch.cat([reader, changed, key]),
-            torch.cat([item.index_select(0, which), to % self.graph.n, item + totals]),
+            torch.cat([target, changed, key]),
+            torch.cat([item.index_select(0, which), entered, item + totals]),
             share * torch.cat([reads, holds, self.scales[0] - row]),
         )
 
     def applied(self, share: float, moved: Tensor) -> Terms:
         """share·A'·y where y is 0 but at the rising keys ``moved``; sources are places among these."""
-        which, reader, weight = self.readers(moved)
+        which, reads, reader, weight = self.readers(moved)
         changed, to, delta = self.entries()
         place = torch.searchsorted(moved, to).clamp_max_(len(moved) - 1)
         there = moved[place] == to
-        source, target = torch.cat([which, place[there]]), torch.cat([reader, changed[there]])
-        coefficient = torch.cat([weight, delta[there]]) * self.column(moved).index_select(0, source)
-        return Terms(target, source, share * coefficient * self.row(target))
+        source, target = torch.cat([which, place[there]]), torch.cat([reads, changed[there]])
+        rows = torch.cat([reader, changed[there] % self.graph.n])
+        column = self.column(moved, moved % self.graph.n).index_select(0, source)
+        coefficient = torch.cat([weight, delta[there]]) * column
+        return Terms(target, source, share * coefficient * self.row(target, rows))
 
 
 @dataclass(frozen=True)
