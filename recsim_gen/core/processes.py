@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from recsim_gen.core.errors import SettingError
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
 T = TypeVar("T")
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for one that trains a ranker, or draws, alone; by default it is minutes."""
 
 _together: ContextVar[bool] = ContextVar("together", default=False)
 
@@ -29,7 +33,8 @@ def this_process() -> PartialState:
     from accelerate.utils import parse_flag_from_env
 
     accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not accelerated)
+    cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not accelerated
+    return PartialState(cpu=cpu, timeout=PATIENCE)
 
 
 @contextmanager
