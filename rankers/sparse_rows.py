@@ -55,7 +55,7 @@ def union(keys: Sequence[Tensor]) -> Tensor:
 
 def at_least(x: Tensor, bar: Tensor) -> Tensor:
     """``x >= bar``, on a CPU by numpy, which is several times as fast as torch where the answer is bool."""
-    if x.is_cuda:
+    if x.device.type != "cpu":
         return x >= bar
     return torch.from_numpy(np.greater_equal(x.detach().numpy(), bar.detach().numpy()))
 
