@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.protocols import Generator, Metric, Ranker
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.core.types import Catalog, Dataset
+    from recsim_gen.core.types import Catalog, Dataset, Episode
     from recsim_gen.profiles.family import ModelFamily
     from recsim_gen.simulation.contenders import Contender
 
@@ -54,7 +55,8 @@ def main(
 
     What was trained or drawn before is found again. The placebo, another real picture of the item, always
     has a line where it can be had. Presets of metrics: judged (what rankers, tastes and CLIP say; quick),
-    table2, paper (the public recipes nearest to RAGAR's table).
+    table2, paper (the public recipes nearest to RAGAR's table). Several processes (accelerate launch -m …,
+    on CPUs torchrun -m …) train and draw a share each.
 
     Parameters
     ----------
@@ -108,20 +110,29 @@ def main(
         Print the table and the paths only.
     """
     config = dict(locals())
+    from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
+    from recsim_gen.simulation.scored_contenders import draw_shares
     from recsim_gen.simulation.stages import log_data, prepare
 
     asked, lines, family, notes = _check(config)  # what is asked for wrongly is told before any data is read
-    dataset, catalog, results = prepare("evaluate", config)
+    process = this_process()
+    store: dict[str, Any] = {"output": output, "uri": tracking_uri}
+    with process.main_process_first():  # the others find what it has encoded and trained
+        dataset, catalog, results = prepare("evaluate", config)
+        rankers = _judges(asked, lines, config, catalog, dataset, results)
     for note in notes:
         results.note(note)
-    with Tracker("evaluate", config, output=output, uri=tracking_uri) as tracker:
-        log_data(tracker, dataset, context="evaluation")
-        lines = _with_placebo(lines, catalog, family, results)
-        rankers = _judges(asked, lines, config, catalog, dataset, results)
-        found = _metrics(asked, rankers, dataset, family, config)
+    lines = _with_placebo(lines, catalog, family, results)
+    test = _episodes(dataset, config, results)
+    with Tracker("evaluate", config, **store) if process.is_main_process else nullcontext() as tracker:
         opened = _opener(rankers, dataset, catalog, family, config, tracker)
-        values = _score(lines, opened, found, dataset, config, results)
+        draw_shares(lines, opened, dataset, test, seeds=seeds, retrain=retrain)
+        if tracker is None:
+            return
+        log_data(tracker, dataset, context="evaluation")
+        found = _metrics(asked, rankers, dataset, family, config)
+        values = _score(lines, opened, found, dataset, test, config, results)
         _conclude(values, found, lines, baseline, results)
         _publish(values, found, results, tracker, config)
 
@@ -233,16 +244,17 @@ def _opener(
     catalog: Catalog,
     family: ModelFamily,
     config: dict[str, Any],
-    tracker: Tracker,
+    tracker: Tracker | None,
 ) -> Callable[[Contender, int], Generator]:
     """A contender's generator for a seed, trained with it or with the first one."""
+    from recsim_gen.core.processes import this_process
     from recsim_gen.simulation.episodes import training_episodes
 
-    training = training_episodes(dataset)
+    training, device = training_episodes(dataset), config["device"]
     how: dict[str, Any] = {
         "ranker": next(iter(rankers.values()), None),
         "models": family,
-        "device": config["device"],
+        "device": str(this_process().device) if device == "cuda" else device,  # each process its own GPU
         "tracker": tracker,
     }
 
@@ -252,20 +264,26 @@ def _opener(
     return opened
 
 
+def _episodes(dataset: Dataset, config: dict[str, Any], results: Results) -> tuple[Episode, ...]:
+    from recsim_gen.simulation.generators import chosen_episodes
+
+    episodes, lacking = chosen_episodes(dataset, config["episodes"])
+    if lacking:
+        results.note(f"{lacking:,} episodes whose reference has no picture are left out")
+    return episodes
+
+
 def _score(
     lines: Sequence[Contender],
     opened: Callable[[Contender, int], Generator],
     metrics: Sequence[Metric],
     dataset: Dataset,
+    episodes: Sequence[Episode],
     config: dict[str, Any],
     results: Results,
 ) -> pd.DataFrame:
-    from recsim_gen.simulation.generators import chosen_episodes
     from recsim_gen.simulation.scored_contenders import score_contenders
 
-    episodes, lacking = chosen_episodes(dataset, config["episodes"])
-    if lacking:
-        results.note(f"{lacking:,} episodes whose reference has no picture are left out")
     how: dict[str, Any] = {"seeds": config["seeds"], "history": config["history"]}
     return score_contenders(lines, opened, metrics, dataset, episodes, results, **how)
 

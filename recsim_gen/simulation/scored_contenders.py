@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.core.processes import this_process
 from recsim_gen.core.progress import say
 from recsim_gen.metrics.album import Album
 from recsim_gen.metrics.feature_store import FeatureStore
@@ -79,6 +80,31 @@ def score_contenders(
     place = {line.label: k for k, line in enumerate(lines)}
     whole = pd.concat(frames, ignore_index=True)
     return whole.sort_values("variant", key=lambda v: v.map(place), kind="stable", ignore_index=True)
+
+
+def draw_shares(
+    lines: Sequence[Contender],
+    opened: Callable[[Contender, int], Generator],
+    dataset: Dataset,
+    episodes: Sequence[Episode],
+    *,
+    seeds: Sequence[int],
+    retrain: bool,
+) -> None:
+    """Each of several processes trains and draws a share of what `score_contenders` then finds.
+
+    A generator that draws for several seeds (``retrain`` false) is one process's affair.
+    """
+    process = this_process()
+    if process.num_processes == 1:
+        return
+    asked = replace(dataset, episodes=tuple(episodes))
+    groups = [[seed] for seed in seeds] if retrain else [[*seeds]]
+    work = [(line, group) for line in lines if line.images is None for group in groups]
+    for line, group in work[process.process_index :: process.num_processes]:
+        for seed in group:
+            pictures_for(opened(line, seed), asked, episodes, seed=seed)
+    process.wait_for_everyone()
 
 
 def _pictures(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -75,6 +78,29 @@ def done(here):
 def value(found: Results, variant: str, metric: str, seed: int | None = None) -> float:
     (row,) = [r for r in found.rows if (r["variant"], r["metric"], r["seed"]) == (variant, metric, seed)]
     return row["value"]
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_results(here, done, tmp_path):
+    """Generators and pictures are shared between them; the first one scores."""
+    environment = {**os.environ, "RECSIM_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "-m",
+        "recsim_gen.evaluate",
+    ]
+    argv = [*SMALL, *QUICK, *JUDGES, f"--models={here / 'family.yaml'}", f"--episodes={EPISODES}"]
+    argv += ["--gen", "original,oracle,sd", "wide=sd:prompt={category},again=original", "--images"]
+    argv += [f"mine={here / 'mine'}", "--seeds", "0", "1", "--published", "--output=out"]
+    how = {"capture_output": True, "text": True, "timeout": 280}
+    process = subprocess.run([*launch, *argv], cwd=tmp_path, env=environment, check=False, **how)
+    assert process.returncode == 0, process.stderr
+    one, two = done[0].rows, results_of.load(tmp_path / "out").rows
+    assert [{**row, "reason": None} for row in two] == [{**row, "reason": None} for row in one]
+    assert process.stdout.count("Table 2") == done[1].count("Table 2")
 
 
 def test_every_line_has_every_metric_and_the_placebo_comes_by_itself(done):
