@@ -285,4 +285,4 @@ def _draw(results: Results, pictures: dict[str, ImageSet], dataset: Dataset, out
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, shared=True))

@@ -133,4 +133,4 @@ def _publish(dataset: Dataset, results: Results, config: dict[str, Any]) -> None
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, shared=True))

@@ -357,4 +357,4 @@ def _draw(table: Table2, published: Sequence[PublishedTable], results: Results, 
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, shared=True))

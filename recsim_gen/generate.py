@@ -146,4 +146,4 @@ def _sheet(dataset: Dataset, output: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, shared=True))

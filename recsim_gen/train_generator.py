@@ -251,4 +251,4 @@ def _sheet(generator: Generator, dataset: Dataset, config: dict[str, Any]) -> li
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, shared=True))

@@ -61,6 +61,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from recsim_gen.core.actions import chosen, option, plain_name, program
 from recsim_gen.core.errors import RecsimError, SettingError
+from recsim_gen.core.processes import works_alone
 from recsim_gen.core.progress import quietly
 from recsim_gen.core.registry import did_you_mean
 
@@ -73,14 +74,22 @@ _NO_CHOICE = re.compile(r'key "([^"]+)"[^\n]*\s+Expected a (?:typing\.)?Literal\
 
 
 def run(
-    main: Callable[..., Any] | Mapping[str, Callable[..., Any]], argv: Sequence[str] | None = None
+    main: Callable[..., Any] | Mapping[str, Callable[..., Any]],
+    argv: Sequence[str] | None = None,
+    *,
+    shared: bool = False,
 ) -> int:
     """Run a command with these arguments (default: those of the process); give its exit code.
 
     ``main`` is one function, or several by name (see ``actions``). 0: done, unless it returns a code
     of its own. 2: an error that the reader can act on, told on standard error without a traceback.
     130: interrupted. Any other exception is a defect of ours and keeps its traceback.
+
+    ``shared``: several processes (``accelerate launch``, ``torchrun``) share its work. Otherwise the first
+    of them does it alone, and the others are done at once.
     """
+    if not shared and not works_alone():
+        return 0
     # Threads that spin while they wait make a busy machine several times slower; read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -35,6 +36,14 @@ def this_process() -> PartialState:
     accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
     cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not accelerated
     return PartialState(cpu=cpu, timeout=PATIENCE)
+
+
+def works_alone() -> bool:
+    """Whether this is the process that does what is not shared: the first, which then thinks it is alone."""
+    first = os.environ.get("RANK", "0") == "0"
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE") if first else ():
+        os.environ.pop(name, None)
+    return first
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -299,3 +300,24 @@ def test_a_value_that_is_no_choice_suggests(tmp_path):
     (tmp_path / "c.yaml").write_text("scope: grph")
     with pytest.raises(SettingError, match="unknown value 'grph' of --scope"):
         parse(command, ["--config", str(tmp_path / "c.yaml")])
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_what_is_not_shared_is_done_by_the_first_process_which_thinks_it_is_alone(rank, monkeypatch):
+    done = []
+
+    def work(quiet: bool = False) -> None:
+        """Do something.
+
+        Parameters
+        ----------
+        quiet
+            Print less.
+        """
+        done.append(os.environ.get("WORLD_SIZE"))
+
+    for name, value in (("RANK", rank), ("WORLD_SIZE", "2"), ("LOCAL_RANK", rank)):
+        monkeypatch.setenv(name, value)
+    assert run(work, [], shared=True) == 0
+    assert run(work, []) == 0
+    assert done == (["2", None] if rank == "0" else ["2"])
