@@ -51,7 +51,9 @@ class Evidence:
     @cached_property
     def keywords(self) -> list[list[str]]:
         """w_i of every item (Eq. 6)."""
-        return item_keywords(self.catalog, self.family, self.device)
+        found = item_keywords(self.catalog, self.family, self.device)
+        self.family.release("language_model")  # what learns is a copy: of 7 B, two are too many
+        return found
 
     @cached_property
     def text(self) -> np.ndarray:

@@ -120,6 +120,11 @@ class ModelFamily:
             self._kept[key] = self.checkpoint("verifier").load(ImageVerifier.from_pretrained).to(place)
         return self._kept[key]
 
+    def release(self, role: str) -> None:
+        """Let go of the model of a role, whose memory is free when nobody else holds it."""
+        for key in [key for key in self._kept if key[0] == role]:
+            del self._kept[key]
+
     def folder(self, role: str) -> Path:
         """Where the files of a role are (``ip_adapter``…), fetched if need be."""
         return self.checkpoint(role).folder()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +95,16 @@ def test_every_loader_of_the_paper_runs_offline(paper):
     assert tokens["attention_mask"][0].tolist() == [0] * 11 + [1]  # padded on the left
     assert model.float().generate(**tokens, max_new_tokens=3, do_sample=False).shape[0] == 2
     assert draw(paper).shape == (1, 32, 32, 3)
+
+
+def test_a_model_let_go_of_is_gone_and_comes_back_when_asked_for(paper):
+    language = weakref.ref(paper.language_model()[0])
+    diffusion = paper.diffusion()
+    paper.release("language_model")
+    gc.collect()
+    assert language() is None
+    assert paper.diffusion() is diffusion
+    assert paper.language_model()[0] is paper.language_model()[0]
 
 
 @pytest.mark.parametrize(
