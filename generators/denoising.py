@@ -41,8 +41,8 @@ class Denoising:
         """MSE at one random timestep of each picture, given ``states`` (B, T, d).
 
         Of the noise (Ho et al. 2020) or of v = √ᾱ ε − √(1−ᾱ) x (Salimans & Ho 2022), whichever the
-        model was trained on. ``conditions`` go to the UNet as ``added_cond_kwargs``. What the UNet does
-        has its own precision, also where parts of it that learn have float32; all else has float32.
+        model was trained on. ``conditions`` go to the UNet as ``added_cond_kwargs``. The UNet computes in
+        its own precision, also where parts of it learn in float32; latents, noise and loss have float32.
         """
         import torch
         import torch.nn.functional as F
