@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -168,7 +167,7 @@ def main() -> None:
                 frozen,
                 *options,
             ]
-            out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ).stdout
+            out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             rows.append(json.loads(out.splitlines()[-1]))
     where = (
         torch.cuda.get_device_name()
