@@ -55,6 +55,25 @@ def ablated(results: Results, generator: str = "ragar") -> pd.DataFrame:
     return frame if frame["setting"].nunique() > 1 else frame[:0]
 
 
+def against_base(frame: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """Rows of `ablated` whose intervals are those of the difference to the generator as it is, laid about it.
+
+    What parts of one generator are worth to the same people is told by paired differences; their own
+    intervals are mostly about the people. Empty where ``results`` do not compare with it (``--baseline``).
+    """
+    bases = {row["metric"]: row for _, row in frame[frame["setting"] == ""].iterrows()}
+    variant = next(iter(bases.values()))["variant"]
+    told = {(r["variant"], r["metric"]): r for r in results.rows if r["seed"] is None}
+    rows = []
+    for _, row in frame.iterrows():
+        base, found = bases[row["metric"]], told.get((row["variant"], f"{row['metric']}_minus_{variant}"))
+        if row["setting"] == "":
+            rows.append({**row, "low": row["value"], "high": row["value"]})
+        elif found is not None and found["low"] is not None:
+            rows.append({**row, **{end: base["value"] + found[end] for end in ("low", "high")}})
+    return frame[:0] if len(rows) == len(bases) else frame.__class__(rows)
+
+
 def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a row of ``evaluate`` tells of its variant, read back."""
     pairs = (part.partition("=") for part in (row.get("settings") or "").split(", ") if part)
@@ -81,7 +100,8 @@ def ablation_figure(
     defaults: values of the settings in the generator as it is; None: its config's own.
     title: text above.
 
-    Lines are 95% intervals. Returns the paths. Raises DataError where nothing varies.
+    Lines are 95% intervals: of the difference to the generator as it is where the results compare with it,
+    else of each by itself. Returns the paths. Raises DataError where nothing varies.
     """
     frame = ablated(results, generator)
     if frame.empty:
@@ -93,11 +113,20 @@ def ablation_figure(
         defaults = vars(resolve(generator, GENERATORS, "generator").config_class())
     base = frame[frame["setting"] == ""].to_dict("records")[0]
     defaults = {**defaults, **settings_of({str(key): value for key, value in base.items()})}
-    words = title or f"What is each part of {generator} worth?"
+    words, paired = title or f"What is each part of {generator} worth?", against_base(frame, results)
+    if len(paired):
+        return save(_draw(paired, shown, defaults, words, paired=True), path)
     return save(_draw(frame, shown, defaults, words), path)
 
 
-def _draw(frame: pd.DataFrame, metrics: Sequence[str], defaults: Mapping[str, Any], title: str) -> Figure:
+def _draw(
+    frame: pd.DataFrame,
+    metrics: Sequence[str],
+    defaults: Mapping[str, Any],
+    title: str,
+    *,
+    paired: bool = False,
+) -> Figure:
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -119,6 +148,8 @@ def _draw(frame: pd.DataFrame, metrics: Sequence[str], defaults: Mapping[str, An
                     mine = rows[rows["setting"] == column]
                     _numbers(axes, base, mine, defaults[column])
                 axes.grid(axis="y", color="0.9")
+                if paired:
+                    axes.axhline(base["value"], color="0.5", linewidth=1, linestyle="--")
             plain = plain_name(metric)
             if base["unit"] == "share":
                 panels[i, 0].set_ylim(0, 1.05)
@@ -126,10 +157,11 @@ def _draw(frame: pd.DataFrame, metrics: Sequence[str], defaults: Mapping[str, An
         for k, column in enumerate(columns):
             panels[-1, k].set_xlabel("" if column == OTHERS else column)
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        n, seeds = int(frame["n"].max()), "Mean over all seeds; lines: 95% intervals"
-        figure.supxlabel(
-            f"Filled: {FULL}. {seeds}; {n:,} episodes.", fontsize=8.5, color="0.35", x=0.01, ha="left"
+        lines = f"of the difference to it, paired; {FULL}: dashed" if paired else "of each"
+        told = (
+            f"Filled: {FULL}. Mean over all seeds, {int(frame['n'].max()):,} episodes. Lines: 95% intervals "
         )
+        figure.supxlabel(f"{told}{lines}.", fontsize=8.5, color="0.35", x=0.01, ha="left")
     return figure
 
 

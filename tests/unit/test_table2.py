@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.ablation_figure import _draw, ablated, ablation_figure
+from analysis.ablation_figure import _draw, ablated, ablation_figure, against_base
 from analysis.published import load_published
 from analysis.table2 import table2
 from analysis.table2_picture import _draw as draw_picture
@@ -203,6 +203,21 @@ def test_ablations_are_told_apart_by_their_one_setting(tmp_path):
     assert names == ["as it is", "calibrator\n0", "reading\nliteral"]
     how = {"defaults": {"k": 5, "calibrator": 0.5}}
     assert {p.suffix for p in ablation_figure(ablations(), tmp_path / "figure", **how)} == {".png", ".svg"}
+
+
+def test_intervals_of_ablations_are_those_of_the_paired_difference(tmp_path):
+    found = ablations()
+    assert against_base(ablated(found), found).empty  # nothing is compared with ragar
+    for variant in ("k0", "literal"):
+        name = "oracle_utility_minus_ragar"
+        found.row(variant=variant, metric=name, value=1, low=0.25, high=1.5, n=9, generator="ragar")
+    rows = against_base(ablated(found), found).set_index(["variant", "metric"])
+    assert {variant for variant, _ in rows.index} == {"ragar", "k0", "literal"}
+    ours, theirs = rows.loc[("ragar", "oracle_utility")], rows.loc[("k0", "oracle_utility")]
+    assert (ours["low"], ours["value"], ours["high"]) == (0, 0, 0)
+    assert (theirs["low"], theirs["value"], theirs["high"]) == (0.25, 1, 1.5)
+    figure = _draw(rows.reset_index(), ["oracle_utility"], {"k": 5}, "Title", paired=True)
+    assert "paired" in figure.get_supxlabel()
 
 
 def test_settings_that_all_variants_share_are_no_ablation():
