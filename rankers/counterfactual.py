@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rankers.graph_change import expand
-from rankers.sparse_rows import SparseRows, at_least, products, true_at
+from rankers.sparse_rows import SparseRows, above, at_least, count_true, products, true_at
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Counterfactual, Scope
@@ -99,8 +99,7 @@ def contest(
     out = torch.cat([seen.keys(users, n), mine])  # chosen before, or the item itself
     flat.index_fill_(0, out, -torch.inf)
     original = torch.linalg.vecdot(vectors, tables.items[items])
-    held = torch.empty_like(scores)
-    original_rank = _rank(original, vectors, scores, tables, held)
+    original_rank = _rank(original, vectors, scores, tables)
     if changed is None:
         return original, original_rank, original, original_rank
     own = torch.linalg.vecdot(vectors, changed.take(mine, tables.items))
@@ -109,28 +108,24 @@ def contest(
     bounds = torch.arange(len(items) + 1, device=items.device) * n
     every = torch.arange(len(who), device=items.device)
     new = products(vectors, changed.row, torch.searchsorted(changed.key, bounds), every)
-    rank = _rank(own, vectors, scores, tables, held)
+    rank = _rank(own, vectors, scores, tables)
     rank.index_add_(0, who, (1 + _side(new - own[who])) / 2 * eligible)
     return own, rank, original, original_rank
 
 
-def _rank(own: Tensor, vectors: Tensor, scores: Tensor, tables: Tables, held: Tensor) -> Tensor:
+def _rank(own: Tensor, vectors: Tensor, scores: Tensor, tables: Tables) -> Tensor:
     """1 + how many of ``scores`` (B, n) float32 are above ``own`` (B,), ties half.
 
-    Scores too near to be told apart in float32 are made again in float64. ``held`` is room for (B, n):
-    comparisons written as float32 are counted twice as fast as bool.
+    Scores too near to be told apart in float32 are made again in float64.
     """
     n, unsure = scores.shape[1], tables.error * vectors.norm(dim=1) + TIE
     high, low = (own + unsure).float()[:, None], (own - unsure).float()[:, None]
-    above = torch.gt(scores, high, out=held).sum(1)  # exact below 2²⁴
-    not_below = torch.ge(scores, low, out=held).sum(1)
-    rank = 1 + (above.double() + not_below.double()) / 2  # as if all between were tied
-    some = (above != not_below).nonzero().squeeze(1)
-    between = scores.index_select(0, some)
-    near = true_at(at_least(between, low[some]) & at_least(high[some], between))
-    who = some[near // n]
+    higher = above(scores, high)
+    near = true_at(at_least(scores, low) ^ higher)
+    who = near // n
     exact = _scores_at(who, near % n, vectors, tables)
-    return rank.index_add_(0, who, _side(exact - own[who]) / 2)
+    rank = 1 + count_true(higher).double()
+    return rank.index_add_(0, who, (1 + _side(exact - own[who])) / 2)
 
 
 def _scores_at(who: Tensor, item: Tensor, vectors: Tensor, tables: Tables) -> Tensor:

@@ -53,11 +53,28 @@ def union(keys: Sequence[Tensor]) -> Tensor:
     return some[0] if len(some) == 1 else torch.unique(torch.cat(list(keys)))
 
 
+def above(x: Tensor, bar: Tensor) -> Tensor:
+    """``x > bar``, on a CPU by numpy, which is several times as fast as torch where the answer is bool."""
+    if x.device.type != "cpu":
+        return x > bar
+    return torch.from_numpy(np.greater(x.detach().numpy(), bar.detach().numpy()))
+
+
 def at_least(x: Tensor, bar: Tensor) -> Tensor:
-    """``x >= bar``, on a CPU by numpy, which is several times as fast as torch where the answer is bool."""
+    """``x >= bar``, as `above`."""
     if x.device.type != "cpu":
         return x >= bar
     return torch.from_numpy(np.greater_equal(x.detach().numpy(), bar.detach().numpy()))
+
+
+def count_true(mask: Tensor) -> Tensor:
+    """How many are true in each row of ``mask`` (b, n); adds eight at once.
+
+    In a word of eight the bytes, 0 or 1, are sums of their own; 255 words fit into them.
+    """
+    words = F.pad(mask, (0, -mask.shape[1] % (8 * 255))).view(torch.int64)
+    sums = words.unflatten(1, (-1, 255)).sum(2)
+    return sums.view(torch.uint8).sum(1)
 
 
 def true_at(mask: Tensor) -> Tensor:

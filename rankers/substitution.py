@@ -39,8 +39,8 @@ class Attention:
         return x @ (2 * self.weight.T)
 
     def __call__(self, inner: Tensor) -> Tensor:
-        """(M, 1) of ``inner``, which is written over."""
-        return inner.add_(2 * self.bias).sigmoid_() @ (2 * self.query)
+        """(M, 1) of ``inner``."""
+        return (inner + 2 * self.bias).sigmoid_() @ (2 * self.query)
 
 
 @dataclass(frozen=True)
@@ -113,25 +113,25 @@ class ExactItems:
         return tuple(out)
 
     def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of a mixture's output: h (M, d) and how much they ask to weigh (M, 1). Writes over them."""
+        """Rows of a mixture's output: h (M, d) and how much they ask to weigh (M, 1)."""
         h, inner = rows.tensor_split([self.x.shape[1]], dim=1)
         return h, rows.new_zeros(len(rows), 1) if self.attention is None else self.attention(inner)
 
     @cached_property
     def parts(self) -> list[tuple[Tensor, Tensor]]:
         """Each view's h (n, d) and what it asks to weigh (n, 1)."""
-        return [(h.contiguous(), asked) for h, asked in (self._split(m.out.clone()) for m in self.mixtures)]
+        return [(h.contiguous(), asked) for h, asked in (self._split(m.out) for m in self.mixtures)]
 
     @cached_property
     def table(self) -> Tensor:
         """(n, d) final items, float64."""
-        return self._final(self.collaborative.clone(), [(h.clone(), asked) for h, asked in self.parts])
+        return self._final(self.collaborative.clone(), self.parts)
 
     @staticmethod
     def _final(collaborative: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Adds h/‖h‖ to ``collaborative`` (M, d) in place; the first part is written over."""
+        """Adds h/‖h‖ to ``collaborative`` (M, d) in place."""
         weight = torch.stack([asked for _, asked in parts]).softmax(0)  # along rows it is ten times as slow
-        h = parts[0][0].mul_(weight[0])
+        h = weight[0] * parts[0][0]
         for v in range(1, len(parts)):
             h.addcmul_(weight[v], parts[v][0])
         return collaborative.addcdiv_(h, h.norm(dim=1, keepdim=True).clamp_min_(1e-12))

@@ -3,7 +3,19 @@
 import pytest
 import torch
 
-from rankers.sparse_rows import SLABS, SparseRows, at_least, coo, largest, none, products, true_at, union
+from rankers.sparse_rows import (
+    SLABS,
+    SparseRows,
+    above,
+    at_least,
+    coo,
+    count_true,
+    largest,
+    none,
+    products,
+    true_at,
+    union,
+)
 from recsim_gen.core.randomness import Rng
 
 
@@ -28,11 +40,19 @@ def test_true_positions_are_those_of_nonzero(shape):
 
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (3, 1)])
-def test_what_is_at_least_the_bar_is_what_torch_says(shape):
+def test_comparisons_are_torchs(shape):
     x, bar = (torch.randn(size, generator=Rng(2).torch()) for size in ((3, 5), shape))
     x[0, 0], x[1, 1] = torch.nan, bar.expand(3, 5)[1, 1]
-    assert torch.equal(at_least(x, bar), x >= bar)
-    assert torch.equal(at_least(x.requires_grad_(), bar), x >= bar)
+    for x in (x, x.clone().requires_grad_()):  # noqa: B020
+        assert torch.equal(at_least(x, bar), x >= bar)
+        assert torch.equal(above(x, bar), x > bar)
+
+
+@pytest.mark.parametrize("n", [1, 8, 2039, 2040, 2041, 9001])
+def test_counts_of_rows_are_their_sums(n):
+    for share in (0.0, 0.5, 1.0):
+        mask = torch.rand(3, n, generator=Rng(n).torch()) < share
+        assert torch.equal(count_true(mask), mask.sum(1))
 
 
 def test_products_of_pairs_are_those_of_the_full_product():
