@@ -92,13 +92,12 @@ def main(
     training = _episodes(dataset, config, results)
     store: dict[str, Any] = {"output": output, "uri": tracking_uri}
     with Tracker("train_generator", config, **store) if process.is_main_process else nullcontext() as tracker:
-        if tracker is None:
-            _train(catalog, training, how, family, tracker, config)
-            return
-        log_data(tracker, dataset)
+        if tracker is not None:
+            log_data(tracker, dataset)
         generator = _train(catalog, training, how, family, tracker, config)
-        _keep(generator, catalog, training, how, results, config)
-        _publish(generator, dataset, results, tracker, config)
+        if tracker is not None:
+            _keep(generator, catalog, training, how, results, config)
+            _publish(generator, dataset, results, tracker, config)
 
 
 def _check(config: dict[str, Any]) -> tuple[ModelFamily, Generator, list[str]]:
