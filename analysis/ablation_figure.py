@@ -10,8 +10,8 @@ from analysis.figures import COLOURS, STYLE, save
 from analysis.table2 import NAMES
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.registry import GENERATORS, resolve
+from recsim_gen.experiments.contenders import value_of
 from recsim_gen.metrics.presets import plain_name
-from recsim_gen.simulation.contenders import value_of
 
 if TYPE_CHECKING:
     import pandas as pd

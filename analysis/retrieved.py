@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.sheets import contact_sheet
-from recsim_gen.metrics.identity_matching import nearest
+from recsim_gen.metrics.identity.matching import nearest
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from recsim_gen.metrics.identity_evaluation import Asked
+    from recsim_gen.metrics.identity.evaluation import Asked
 
 
 def retrieved_sheet(

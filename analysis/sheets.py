@@ -107,8 +107,8 @@ def _in_lines(label: str, width: int, lines: int) -> str:
 def boutique_sheet(path: str | Path, *, seed: int = 0) -> Path:
     """Boutique at a glance: a row per category, a column per main colour, patterns in turn."""
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.datasets.boutique_attributes import CATEGORIES, COLOURS, PATTERNS, Attributes
-    from recsim_gen.datasets.boutique_drawing import render
+    from recsim_gen.datasets.boutique.attributes import CATEGORIES, COLOURS, PATTERNS, Attributes
+    from recsim_gen.datasets.boutique.drawing import render
 
     n = len(COLOURS)
     looks = [

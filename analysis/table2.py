@@ -170,3 +170,19 @@ def _cell(row: Mapping[str, Any] | None, differs: bool) -> Cell | None:
     if row is None or row["value"] is None:
         return None
     return Cell(row["value"], row.get("sd"), row["low"], row["high"], row["n"], differs=differs)
+
+
+def number(x: float) -> str:
+    """Three digits after the point, two from 10 on; what rounds to 0 has no sign."""
+    text = f"{x:.2f}" if abs(x) >= 10 else f"{x:.3f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def spread(cell: Cell) -> str:
+    """`` ± sd``, or nothing where there is one seed."""
+    return "" if cell.sd is None else f" ± {number(cell.sd)}"
+
+
+def interval(cell: Cell) -> str:
+    """``[low, high]``, or nothing where it is not known."""
+    return "" if cell.low is None or cell.high is None else f"[{number(cell.low)}, {number(cell.high)}]"

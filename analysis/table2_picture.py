@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.figures import STYLE
-from analysis.table2 import BEST, CONTROL, SECOND, TITLES, Cell, Table2
-from analysis.table2_text import interval, number, spread
+from analysis.table2 import BEST, CONTROL, SECOND, TITLES, Cell, Table2, interval, number, spread
 from recsim_gen.core.store import atomic
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.published import PublishedTable, of_blocks
-from analysis.table2 import BEST, SECOND, TITLES, Cell, Line, Table2
+from analysis.table2 import BEST, SECOND, TITLES, Cell, Line, Table2, interval, number, spread
 from recsim_gen.core.store import atomic
 
 if TYPE_CHECKING:
@@ -28,22 +28,6 @@ _TEX = {
     "<": r"$<$",
     ">": r"$>$",
 }
-
-
-def number(x: float) -> str:
-    """Three digits after the point, two from 10 on; what rounds to 0 has no sign."""
-    text = f"{x:.2f}" if abs(x) >= 10 else f"{x:.3f}"
-    return text.lstrip("-") if float(text) == 0 else text
-
-
-def spread(cell: Cell) -> str:
-    """`` ± sd``, or nothing where there is one seed."""
-    return "" if cell.sd is None else f" ± {number(cell.sd)}"
-
-
-def interval(cell: Cell) -> str:
-    """``[low, high]``, or nothing where it is not known."""
-    return "" if cell.low is None or cell.high is None else f"[{number(cell.low)}, {number(cell.high)}]"
 
 
 def markdown(table: Table2) -> str:

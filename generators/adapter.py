@@ -37,7 +37,7 @@ def published(folder: Path) -> dict[str, torch.Tensor]:
 
 def untrained(unet: Any, width: int, rng: Rng) -> dict[str, torch.Tensor]:
     """A first guess for image vectors of ``width``: attention to images begins as that to text."""
-    from recsim_gen.pretraining.training import seeded
+    from recsim_gen.core.training_loop import seeded
 
     d = unet.config.cross_attention_dim
     with seeded(rng):

@@ -15,7 +15,7 @@ from recsim_gen.core.progress import bar
 from recsim_gen.core.registry import with_settings
 from recsim_gen.core.store import fingerprint
 from recsim_gen.core.types import Catalog, Episode, ImageBatch
-from recsim_gen.profiles.family import ModelFamily, open_family
+from recsim_gen.models.family import ModelFamily, open_family
 
 if TYPE_CHECKING:
     import torch

@@ -11,13 +11,13 @@ from generators.denoising import with_pictures
 from generators.image_prompts import PictureVectors, family_encoder
 from generators.prompts import prompt_of
 from recsim_gen.core.errors import DataError, SettingError
-from recsim_gen.simulation.retrieval import unit
+from recsim_gen.encoders.retrieval import unit
 
 if TYPE_CHECKING:
     import torch
 
     from recsim_gen.core.types import Catalog, Episode
-    from recsim_gen.profiles.family import ModelFamily
+    from recsim_gen.models.family import ModelFamily
 
 FLOOR = 0.01  # cosines below it count as it: their logarithm must exist
 

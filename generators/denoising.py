@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from generators.sampler import Sampler
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.pretraining.training import Loss, Schedule
-    from recsim_gen.profiles.family import ModelFamily
+    from recsim_gen.core.training_loop import Loss, Schedule
+    from recsim_gen.models.family import ModelFamily
 
 
 class Denoising:
@@ -138,7 +138,7 @@ def train(
     tracker: Tracker | None,
 ) -> None:
     """`training.fit` of the parameters of ``model``; without ``work`` a killed training is lost."""
-    from recsim_gen.pretraining.training import fit, forget
+    from recsim_gen.core.training_loop import fit, forget
 
     with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
         fit(name, model, loss, schedule, output=Path(folder), data=data, rng=rng, tracker=tracker)

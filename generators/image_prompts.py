@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from recsim_gen.core.types import Catalog
-    from recsim_gen.profiles.family import ModelFamily
+    from recsim_gen.models.family import ModelFamily
 
 Encode = Callable[["Image.Image"], np.ndarray]
 """A picture to its vector (D,)."""

@@ -108,7 +108,7 @@ class IPAdapter(SamplingGenerator):
     ) -> None:
         import torch
 
-        from recsim_gen.pretraining.training import Schedule
+        from recsim_gen.core.training_loop import Schedule
 
         config, sampler = self.config, denoising.sampler
 

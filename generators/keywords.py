@@ -15,13 +15,12 @@ import numpy as np
 from generators.prompts import prompt_of
 from recsim_gen.core.progress import bar
 from recsim_gen.core.store import cached_array, fingerprint
-from recsim_gen.pretraining.language import LONGEST_ANSWER, answers
-from recsim_gen.pretraining.lessons import favourites
-from recsim_gen.pretraining.prompts import MOST_WORDS, keywords_prompt, parse_keywords, taste_prompt
+from recsim_gen.models.language import LONGEST_ANSWER, answers
+from recsim_gen.models.prompts import MOST_WORDS, favourites, keywords_prompt, parse_keywords, taste_prompt
 
 if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog
-    from recsim_gen.profiles.family import ModelFamily
+    from recsim_gen.models.family import ModelFamily
 
 CHUNK = 100  # neighbouring items, asked about together
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Catalog, Episode
-    from recsim_gen.datasets.images import Pictures
+    from recsim_gen.datasets.files.images import Pictures
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,6 @@ class Placebo(BaseGenerator):
 
     @cached_property
     def _brought(self) -> Pictures:
-        from recsim_gen.datasets.images import open_pictures
+        from recsim_gen.datasets.files.images import open_pictures
 
         return open_pictures(self.config.pictures, self.catalog.item_ids)

@@ -23,7 +23,7 @@ from generators.prompts import check_template, prompt_of
 from generators.sampler import Conditions, Sampler
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.store import fingerprint
-from recsim_gen.pretraining.prompts import keywords_line
+from recsim_gen.models.prompts import keywords_line
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Episode
-    from recsim_gen.profiles.family import ModelFamily
+    from recsim_gen.models.family import ModelFamily
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class PMG(SamplingGenerator):
         work: Path | None,
         tracker: Tracker | None,
     ) -> None:
-        from recsim_gen.pretraining.training import Schedule
+        from recsim_gen.core.training_loop import Schedule
 
         config, sampler = self.config, denoising.sampler
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.profiles.family import ModelFamily
+    from recsim_gen.models.family import ModelFamily
 
 
 @dataclass(frozen=True)

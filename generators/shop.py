@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Catalog
-    from recsim_gen.datasets.boutique import World
-    from recsim_gen.datasets.boutique_attributes import Attributes
+    from recsim_gen.datasets.boutique.attributes import Attributes
+    from recsim_gen.datasets.boutique.world import World
 
 
 def world_of(catalog: Catalog) -> World | None:
     """The truth behind a catalogue; None where it is real."""
-    from recsim_gen.datasets.boutique import ShopCatalog
+    from recsim_gen.datasets.boutique.world import ShopCatalog
 
     return catalog.world if isinstance(catalog, ShopCatalog) else None
 
@@ -33,6 +33,6 @@ def known_world(catalog: Catalog) -> World:
 
 def drawn(look: Attributes, noise: Rng) -> torch.Tensor:
     """(3, 64, 64) a picture of the look; ``noise`` places and tilts it."""
-    from recsim_gen.datasets.boutique_drawing import render
+    from recsim_gen.datasets.boutique.drawing import render
 
     return to_pixels(render(look, noise.for_("render")))

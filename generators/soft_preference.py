@@ -13,7 +13,7 @@ import torch
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
-from recsim_gen.pretraining.training import seeded
+from recsim_gen.core.training_loop import seeded
 
 SPREAD = 0.1  # of the first tokens around the mean of all words, in standard deviations of the table
 

@@ -118,7 +118,7 @@ class TextualInversion(SamplingGenerator):
         work: Path | None,
         tracker: Tracker | None,
     ) -> None:
-        from recsim_gen.pretraining.training import Schedule
+        from recsim_gen.core.training_loop import Schedule
 
         config = self.config
         denoising = Denoising(sampler, catalog)

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rankers.graph_change import expand
-from rankers.sparse_rows import SparseRows, above, at_least, count_true, products, true_at
+from rankers.sparse_rows import SparseRows, above, at_least, count_true, expand, products, true_at
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Counterfactual, Scope

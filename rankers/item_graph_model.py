@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from rankers.counterfactual import Changed
 from rankers.fold_in import propagate
-from rankers.modality_graph import ItemGraphConfig, ModalityGraph
+from rankers.item_graphs.modality_graph import ItemGraphConfig, ModalityGraph
+from rankers.item_graphs.substitution import Attention, ExactItems, Modality
 from rankers.propagation import GraphConv, layers, user_item_graph
-from rankers.recbole_ranker import RecBoleRanker
-from rankers.substitution import Attention, ExactItems, Modality
-from rankers.table_model import TableModel, drawn_apart
+from rankers.recbole.ranker import RecBoleRanker
+from rankers.recbole.table_model import TableModel, drawn_apart
 from recsim_gen.core.types import Scope
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rankers.item_graph_model import ItemGraphModel, ItemGraphRanker
-from rankers.modality_graph import PUBLISHED_CODE, ItemGraphConfig
+from rankers.item_graphs.modality_graph import PUBLISHED_CODE, ItemGraphConfig
 
 
 @dataclass(frozen=True)

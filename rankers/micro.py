@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from rankers.contrastive import contrastive_loss
 from rankers.item_graph_model import ItemGraphModel, ItemGraphRanker
-from rankers.modality_graph import PUBLISHED_CODE, ItemGraphConfig
-from rankers.substitution import Attention
+from rankers.item_graphs.modality_graph import PUBLISHED_CODE, ItemGraphConfig
+from rankers.item_graphs.substitution import Attention
 from recsim_gen.core.errors import SettingError
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rankers.base import check_catalog, check_histories, check_users, config_from
 from rankers.checkpoint import other_data, read_about, write
 from rankers.counterfactual import Counterfactuals, Seen
-from rankers.recbole_ranker import check_catalog, check_histories, check_users, config_from
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.protocols import OnEpoch
 from recsim_gen.core.randomness import Rng

@@ -128,3 +128,11 @@ def products(a: Tensor, b: Tensor, start: Tensor, column: Tensor) -> Tensor:
     with quiet_sparse():
         pairs = torch.sparse_csr_tensor(start, column, zero, shape, check_invariants=False)
     return torch.sparse.sampled_addmm(pairs, a, b.T, beta=0.0).values()
+
+
+def expand(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
+    """For ranges [start, stop): the number of the range and each position in it, flat."""
+    length = stop - start
+    which = torch.repeat_interleave(length)
+    shift = stop - length.cumsum(0)
+    return which, shift.index_select(0, which) + torch.arange(len(which), device=start.device)

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rankers.base import Training
 from rankers.counterfactual import Changed
 from rankers.fold_in import regress
-from rankers.knn import unit
-from rankers.recbole_bridge import Training
-from rankers.recbole_ranker import RecBoleRanker
+from rankers.item_graphs.knn import unit
+from rankers.recbole.ranker import RecBoleRanker
+from rankers.recbole.table_model import TableModel, drawn_apart
 from rankers.sparse_rows import SparseRows
-from rankers.table_model import TableModel, drawn_apart
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.types import Catalog, Interactions, Scope
 

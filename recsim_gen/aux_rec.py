@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset
-    from recsim_gen.profiles.family import ModelFamily
-    from recsim_gen.simulation.auxiliary_training import Case, Drawn
-    from recsim_gen.simulation.contenders import Contender
-    from recsim_gen.simulation.image_sets import ImageSet
+    from recsim_gen.datasets.image_sets import ImageSet
+    from recsim_gen.experiments.auxiliary.training import Case, Drawn
+    from recsim_gen.experiments.contenders import Contender
+    from recsim_gen.models.family import ModelFamily
 
 SHOWN = 24  # pictures on a sheet
 
@@ -104,9 +104,9 @@ def main(
         Print the table and the paths only.
     """
     config = dict(locals())
+    from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.simulation.stages import log_data, prepare
 
     generators, family = _checked(config)  # a wrong setting is told before any data is read
     dataset, catalog, results = prepare("aux_rec", config)
@@ -123,11 +123,11 @@ def main(
 
 def _checked(config: dict[str, Any]) -> tuple[list[Contender], ModelFamily]:
     """The generators and their models; errors for what is unknown, out of range or told twice."""
+    from recsim_gen.artifacts.trained_rankers import make_ranker
     from recsim_gen.core.errors import SettingError
-    from recsim_gen.profiles.family import open_family
-    from recsim_gen.simulation.auxiliary_drawing import asked_for
-    from recsim_gen.simulation.image_sets import refuse_empty
-    from recsim_gen.simulation.stages import make_ranker
+    from recsim_gen.datasets.image_sets import refuse_empty
+    from recsim_gen.experiments.auxiliary.drawing import asked_for
+    from recsim_gen.models.family import open_family
 
     for name in ("leakage", "fraction", "seeds"):
         if len(set(config[name])) < len(config[name]):
@@ -155,13 +155,13 @@ def _policies(
     tracker: Tracker | None,
 ) -> tuple[list[Drawn], dict[str, ImageSet]]:
     """For each policy the items to replace and the features of all pictures for them; and the pictures."""
+    from recsim_gen.artifacts.trained_rankers import chosen_encoders, trained_ranker
     from recsim_gen.core.errors import DataError
-    from recsim_gen.simulation import auxiliary_drawing as drawing
-    from recsim_gen.simulation.auxiliary_conditions import conditions
-    from recsim_gen.simulation.auxiliary_pictures import PLACEBO
-    from recsim_gen.simulation.image_sets import read_images
-    from recsim_gen.simulation.stages import chosen_encoders, trained_ranker
-    from recsim_gen.simulation.triples import MODALITY
+    from recsim_gen.datasets.image_sets import read_images
+    from recsim_gen.experiments.auxiliary import drawing
+    from recsim_gen.experiments.auxiliary.conditions import conditions
+    from recsim_gen.experiments.auxiliary.features import PLACEBO
+    from recsim_gen.judging.queries import MODALITY
 
     if MODALITY not in catalog.features:
         raise DataError(
@@ -202,9 +202,9 @@ def _values(
     """What every user's list is worth under every case and seed; empty but on the main process."""
     import pandas as pd
 
-    from recsim_gen.simulation import auxiliary_training as training
-    from recsim_gen.simulation.auxiliary_pictures import ORIGINAL
-    from recsim_gen.simulation.serving import log_ranker
+    from recsim_gen.artifacts.serving import log_ranker
+    from recsim_gen.experiments.auxiliary import training
+    from recsim_gen.experiments.auxiliary.features import ORIGINAL
 
     interactions = dataset.interactions
     groups = training.by_popularity(interactions, config["cold"])
@@ -254,9 +254,9 @@ def _publish(
     from analysis.table2_text import published_markdown
     from recsim_gen.core.report import report
     from recsim_gen.core.table import table
-    from recsim_gen.datasets.people import people_of
-    from recsim_gen.simulation.auxiliary import conclude
-    from recsim_gen.simulation.auxiliary_training import METRICS
+    from recsim_gen.datasets.episodes import people_of
+    from recsim_gen.experiments.auxiliary.comparison import conclude
+    from recsim_gen.experiments.auxiliary.training import METRICS
 
     output = config["output"]
     conclude(values, people_of(dataset), config["aggregate"], results)

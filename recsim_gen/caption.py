@@ -67,10 +67,10 @@ def main(
 
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.results import Results
-    from recsim_gen.datasets.caption_files import check_suffix, write_captions
+    from recsim_gen.datasets.files.caption_files import check_suffix, write_captions
     from recsim_gen.datasets.opening import open_data
-    from recsim_gen.profiles.captioners import captioner_name
-    from recsim_gen.profiles.family import open_family
+    from recsim_gen.models.captioners import captioner_name
+    from recsim_gen.models.family import open_family
 
     check_suffix(output)
     family = open_family("paper").with_models(captioner=captioner_name(captioner))
@@ -88,7 +88,7 @@ def main(
 def _captions(dataset: Dataset, model: Any, config: dict[str, Any], results: Results) -> dict[str, Any]:
     """Kind to id to caption, and their numbers into the results."""
     from recsim_gen.core.errors import DataError
-    from recsim_gen.profiles.captioning import caption_pictures, history_styles
+    from recsim_gen.models.captioning import caption_pictures, history_styles
 
     images = dataset.catalog.images
     if images is None or not images.present.any():
@@ -120,9 +120,9 @@ def _count(kind: str, lines: list[str], results: Results) -> None:
 
 
 def _publish(dataset: Dataset, results: Results, config: dict[str, Any]) -> None:
+    from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.report import report
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.simulation.stages import log_data
 
     output: Path = config["output"]
     results.note(f"captions: {output}")

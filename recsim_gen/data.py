@@ -201,9 +201,9 @@ def _refuse_foreign(output: Path) -> None:
 
 
 def _publish(dataset: Dataset, results: Results, config: dict[str, Any], **how: Any) -> None:
+    from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.report import report
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.simulation.stages import log_data
 
     results.fingerprints["data"] = dataset.fingerprint
     output = config["output"]

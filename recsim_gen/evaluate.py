@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
     from analysis.published import PublishedTable
     from analysis.table2 import Table2
-    from recsim_gen.core.protocols import Generator, Metric, Ranker
+    from recsim_gen.core.protocols import Generator, Ranker
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset, Episode
-    from recsim_gen.profiles.family import ModelFamily
-    from recsim_gen.simulation.contenders import Contender
+    from recsim_gen.experiments.contenders import Contender
+    from recsim_gen.metrics.recipes import Metric
+    from recsim_gen.models.family import ModelFamily
 
 PLACEBO = "placebo"
 
@@ -110,10 +111,10 @@ def main(
         Print the table and the paths only.
     """
     config = dict(locals())
+    from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.simulation.scored_contenders import draw_shares
-    from recsim_gen.simulation.stages import log_data, prepare
+    from recsim_gen.experiments.scored_contenders import draw_shares
 
     asked, lines, family, notes = _check(config)  # what is asked for wrongly is told before any data is read
     process = this_process()
@@ -144,12 +145,12 @@ def _check(config: dict[str, Any]) -> tuple[tuple[str, ...], list[Contender], Mo
     """
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.registry import did_you_mean
+    from recsim_gen.datasets.image_sets import refuse_empty
+    from recsim_gen.experiments.contenders import check_settings, contenders
+    from recsim_gen.judging.judge_metrics import seeded_name
+    from recsim_gen.judging.reward_ranker import check_rankers
     from recsim_gen.metrics.presets import listed
-    from recsim_gen.profiles.family import open_family
-    from recsim_gen.simulation.contenders import check_settings, contenders
-    from recsim_gen.simulation.image_sets import refuse_empty
-    from recsim_gen.simulation.judge_metrics import seeded_name
-    from recsim_gen.simulation.reward_ranker import check_rankers
+    from recsim_gen.models.family import open_family
 
     asked, family = listed(config["metrics"]), open_family(config["models"])
     lines = contenders(config["gen"], config["checkpoint"], config["images"])
@@ -173,10 +174,10 @@ def _with_placebo(
     lines: list[Contender], catalog: Catalog, family: ModelFamily, results: Results
 ) -> list[Contender]:
     """With a line of the placebo, where it can be had."""
+    from recsim_gen.artifacts.trained_generators import make_generator
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.simulation.contenders import Contender
-    from recsim_gen.simulation.generators import make_generator
+    from recsim_gen.experiments.contenders import Contender
 
     if any(PLACEBO in (line.label, line.generator) for line in lines):
         return lines
@@ -197,8 +198,8 @@ def _judges(
     results: Results,
 ) -> dict[str, Ranker]:
     """{name: ranker}, the first the one of the reward; none where nobody asks for one."""
-    from recsim_gen.simulation.delta_rank import METRICS
-    from recsim_gen.simulation.judge_metrics import open_judges
+    from recsim_gen.judging.judge_metrics import open_judges
+    from recsim_gen.metrics.delta_rank import METRICS
 
     if not (set(asked) & set(METRICS) or any(line.wants_ranker for line in lines)):
         return {}
@@ -215,13 +216,13 @@ def _metrics(
     config: dict[str, Any],
 ) -> list[Metric]:
     """In the order asked; a measure of judges becomes one metric a judge."""
+    from recsim_gen.artifacts.trained_rankers import chosen_encoders
     from recsim_gen.core.errors import SettingError
+    from recsim_gen.experiments.scored_contenders import known_fields
+    from recsim_gen.judging.judge_metrics import judge_metrics
+    from recsim_gen.metrics.delta_rank import METRICS
     from recsim_gen.metrics.resources import Resources
     from recsim_gen.metrics.scoring import open_metrics
-    from recsim_gen.simulation.delta_rank import METRICS
-    from recsim_gen.simulation.judge_metrics import judge_metrics
-    from recsim_gen.simulation.scored_contenders import known_fields
-    from recsim_gen.simulation.stages import chosen_encoders
 
     how: dict[str, Any] = {"device": config["device"], "family": family, "dataset": dataset}
     resources = Resources(weights=config["weights"], **how)
@@ -248,7 +249,7 @@ def _opener(
 ) -> Callable[[Contender, int], Generator]:
     """A contender's generator for a seed, trained with it or with the first one."""
     from recsim_gen.core.processes import this_process
-    from recsim_gen.simulation.episodes import training_episodes
+    from recsim_gen.datasets.episodes import training_episodes
 
     training, device = training_episodes(dataset), config["device"]
     how: dict[str, Any] = {
@@ -265,7 +266,7 @@ def _opener(
 
 
 def _episodes(dataset: Dataset, config: dict[str, Any], results: Results) -> tuple[Episode, ...]:
-    from recsim_gen.simulation.generators import chosen_episodes
+    from recsim_gen.artifacts.trained_generators import chosen_episodes
 
     episodes, lacking = chosen_episodes(dataset, config["episodes"])
     if lacking:
@@ -282,7 +283,7 @@ def _score(
     config: dict[str, Any],
     results: Results,
 ) -> pd.DataFrame:
-    from recsim_gen.simulation.scored_contenders import score_contenders
+    from recsim_gen.experiments.scored_contenders import score_contenders
 
     how: dict[str, Any] = {"seeds": config["seeds"], "history": config["history"]}
     return score_contenders(lines, opened, metrics, dataset, episodes, results, **how)

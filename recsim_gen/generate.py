@@ -67,12 +67,12 @@ def main(
         Print the table and the paths only.
     """
     config = dict(locals())
+    from recsim_gen.artifacts.trained_generators import check_choice, ready_generator
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.opening import open_data
-    from recsim_gen.profiles.family import open_family
-    from recsim_gen.simulation.generators import check_choice, ready_generator
+    from recsim_gen.models.family import open_family
 
     if each < 1 or episodes < 0:  # told before any data is read
         raise SettingError(f"each must be 1 or more and episodes 0 or more, got {each} and {episodes}")
@@ -95,10 +95,10 @@ def _draw(dataset: Dataset, generator: Generator, config: dict[str, Any], result
 
     from accelerate.utils import gather_object
 
+    from recsim_gen.artifacts.drawn_images import draw, missing, provenances, sweep
+    from recsim_gen.artifacts.trained_generators import chosen_episodes
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.simulation.generated import draw, missing, provenances, sweep
-    from recsim_gen.simulation.generators import chosen_episodes
 
     process, folder = this_process(), config["output"] / PICTURES
     episodes, lacking = chosen_episodes(dataset, config["episodes"])
@@ -120,9 +120,9 @@ def _draw(dataset: Dataset, generator: Generator, config: dict[str, Any], result
 
 
 def _publish(dataset: Dataset, results: Results, config: dict[str, Any]) -> None:
+    from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.report import report
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.simulation.stages import log_data
 
     output: Path = config["output"]
     results.note(f"pictures: {output / PICTURES}")
@@ -134,7 +134,7 @@ def _publish(dataset: Dataset, results: Results, config: dict[str, Any]) -> None
 def _sheet(dataset: Dataset, output: Path) -> list[Path]:
     """The first pictures, each above its user and item."""
     from analysis.sheets import contact_sheet
-    from recsim_gen.simulation.generated import first_pictures
+    from recsim_gen.artifacts.drawn_images import first_pictures
 
     found = first_pictures(output / PICTURES, SHOWN)
     if not found:

@@ -70,7 +70,7 @@ def export(
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.store import atomic, write_json
     from recsim_gen.datasets.opening import open_data
-    from recsim_gen.metrics.study_page import make_study, read_questions
+    from recsim_gen.metrics.human_study.page import make_study, read_questions
 
     if images is None:
         raise SettingError("give --images: a folder of <method>/<question>.png and history/<question>/")
@@ -139,8 +139,8 @@ def score(
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.results import Results
     from recsim_gen.core.store import fingerprint
-    from recsim_gen.metrics import study_scores as scores
-    from recsim_gen.metrics.study_answers import read_answers, read_key
+    from recsim_gen.metrics.human_study import scores
+    from recsim_gen.metrics.human_study.answers import read_answers, read_key
 
     if not answers:
         raise SettingError("give the files that raters downloaded: score answers/*.json --key study.key.json")
@@ -173,7 +173,7 @@ def _publish(answers: pd.DataFrame, results: Results, config: dict[str, Any]) ->
     from recsim_gen.core.report import report
     from recsim_gen.core.store import atomic
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.metrics.study_scores import per_image
+    from recsim_gen.metrics.human_study.scores import per_image
 
     output, images = config["output"], per_image(answers)
     draw = partial(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.gallery import Gallery
-    from recsim_gen.metrics.identity_queries import Queries
+    from recsim_gen.metrics.identity.queries import Queries
 
 
 def main(
@@ -88,8 +88,8 @@ def _open(config: dict[str, Any]) -> tuple[Gallery, list[Queries], Results]:
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.gallery import load
-    from recsim_gen.metrics.identity_matching import refuse_one_identity
-    from recsim_gen.metrics.identity_queries import notes_on, read_queries, refuse_doubles
+    from recsim_gen.metrics.identity.matching import refuse_one_identity
+    from recsim_gen.metrics.identity.queries import notes_on, read_queries, refuse_doubles
 
     if config["gallery"] is None:
         raise SettingError("give --gallery: a folder of <identity>/<picture>, a tar, a CSV, or CUB")
@@ -138,8 +138,8 @@ def _measure(
     from analysis.identity_figures import identity_figure
     from analysis.retrieved import retrieved_sheet
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.metrics import identity_evaluation as evaluation
-    from recsim_gen.metrics.identity_queries import hold_out
+    from recsim_gen.metrics.identity import evaluation
+    from recsim_gen.metrics.identity.queries import hold_out
 
     rng, output = Rng(config["seed"]), config["output"]
     split = hold_out(gallery, config["images"], rng)
@@ -168,7 +168,7 @@ def _publish(
     from recsim_gen.core.report import report
     from recsim_gen.core.store import atomic
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.metrics.identity_matching import METRICS
+    from recsim_gen.metrics.identity.matching import METRICS
 
     output = config["output"]
     results.write(output)  # before a tracker is made: that may fail

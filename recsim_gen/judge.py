@@ -11,7 +11,7 @@ from recsim_gen.core.config import run
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import Ranker
     from recsim_gen.core.types import Catalog, Dataset
-    from recsim_gen.simulation.judging import Judgement
+    from recsim_gen.judging.judging import Judgement
 
 
 def main(
@@ -76,8 +76,8 @@ def main(
         Print the table and the paths only.
     """
     config = dict(locals())
-    from recsim_gen.simulation.judging import judge
-    from recsim_gen.simulation.stages import chosen_encoders, prepare
+    from recsim_gen.artifacts.trained_rankers import chosen_encoders, prepare
+    from recsim_gen.judging.judging import judge
 
     names, notes = _check(config)  # a wrong path or ranker is told before any data is read
     dataset, catalog, results = prepare("judge", config)
@@ -107,10 +107,10 @@ def main(
 
 def _check(config: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Names of the rankers, and what their verdicts oblige to note; errors for what is missing."""
+    from recsim_gen.artifacts.checkpoints import judge_names, ranker_name
     from recsim_gen.core.errors import SettingError
-    from recsim_gen.simulation.checkpoints import judge_names, ranker_name
-    from recsim_gen.simulation.image_sets import refuse_empty
-    from recsim_gen.simulation.modality_use import gate, stored
+    from recsim_gen.datasets.image_sets import refuse_empty
+    from recsim_gen.judging.modality_use import gate, stored
 
     names = judge_names(config["ranker"])
     if config["images"] is None:
@@ -126,7 +126,7 @@ def _check(config: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def _load(names: list[str], config: dict[str, Any], dataset: Dataset, catalog: Catalog) -> dict[str, Ranker]:
-    from recsim_gen.simulation.checkpoints import load_ranker
+    from recsim_gen.artifacts.checkpoints import load_ranker
 
     folders = zip(names, config["ranker"], strict=True)
     chosen = dataset.interactions
@@ -136,10 +136,10 @@ def _load(names: list[str], config: dict[str, Any], dataset: Dataset, catalog: C
 def _publish(judgement: Judgement, dataset: Dataset, config: dict[str, Any]) -> None:
     """What `report` does, and the numbers of every triple to MLflow."""
     from analysis.distributions import distributions
+    from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.report import report
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.simulation.delta_rank import METRICS
-    from recsim_gen.simulation.stages import log_data
+    from recsim_gen.metrics.delta_rank import METRICS
 
     output, samples = config["output"], judgement.samples
     title = f"How far do the images move items in users' lists? ({dataset.name})"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.protocols import Ranker
     from recsim_gen.core.results import Results
     from recsim_gen.core.types import Catalog
-    from recsim_gen.datasets.boutique import Boutique
+    from recsim_gen.datasets.boutique.world import Boutique
 
 
 def main(
@@ -65,10 +65,10 @@ def main(
         Print the table and the paths only.
     """
     config = dict(locals())
+    from recsim_gen.artifacts.trained_rankers import log_data, make_ranker, prepare, trained_rankers
     from recsim_gen.core.report import report
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.simulation.known_world import boutique_of
-    from recsim_gen.simulation.stages import log_data, make_ranker, prepare, trained_rankers
+    from recsim_gen.judging.known_world import boutique_of
 
     for spec in ranker:
         make_ranker(spec, settings)
@@ -89,11 +89,11 @@ def _pictures(dataset: Boutique, catalog: Catalog, config: dict[str, Any]) -> di
 
     import numpy as np
 
+    from recsim_gen.artifacts.trained_rankers import chosen_encoders
     from recsim_gen.core.randomness import Rng
     from recsim_gen.encoders.features import make_encoder
-    from recsim_gen.simulation.controls import noise_features
-    from recsim_gen.simulation.known_world import DRAWN, draw_pictures
-    from recsim_gen.simulation.stages import chosen_encoders
+    from recsim_gen.judging.controls import noise_features
+    from recsim_gen.judging.known_world import DRAWN, draw_pictures
 
     encoder = make_encoder(chosen_encoders(dataset, config)["image"], config["device"])
     found = {kind: draw_pictures(dataset, kind, encoder, Rng(0), draws=config["draws"]) for kind in DRAWN}
@@ -112,8 +112,8 @@ def _judge(
     import pandas as pd
 
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.simulation.delta_rank import METRICS, per_sample, summarise
-    from recsim_gen.simulation.triples import Triples, ask
+    from recsim_gen.judging.queries import Triples, ask
+    from recsim_gen.metrics.delta_rank import METRICS, per_sample, summarise
 
     tables = []
     for seed, judge in judges.items():

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from recsim_gen.core.results import Results
+    from recsim_gen.models.family import ModelFamily
     from recsim_gen.pretraining.source import PretrainingSource
-    from recsim_gen.profiles.family import ModelFamily
 
 ROLES = ("diffusion", "text_encoder", "image_encoder", "language_model", "verifier")
 
@@ -66,9 +66,9 @@ def main(
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.opening import open_data
+    from recsim_gen.models.family import open_family
     from recsim_gen.pretraining.measuring import judge_by_bars
     from recsim_gen.pretraining.source import open_source
-    from recsim_gen.profiles.family import open_family
 
     if prompts < 2:
         raise SettingError(f"--prompts must be 2 or more, got {prompts}")
@@ -126,8 +126,8 @@ def _pictures(
 
 def _read(family: ModelFamily, pictures: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     """Which attributes (n,) bool the verifier reads as they should be, and whether all."""
+    from recsim_gen.models.attribute_reader import ATTRIBUTES, ImageVerifier
     from recsim_gen.pretraining.measuring import as_pixels
-    from recsim_gen.pretraining.verifier import ATTRIBUTES, ImageVerifier
 
     verifier = ImageVerifier.from_pretrained(family.folder("verifier"))
     right = verifier.read(as_pixels(pictures)).codes == truth

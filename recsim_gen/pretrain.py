@@ -100,7 +100,7 @@ def _train(
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.registry import resolve
     from recsim_gen.core.store import write_json
-    from recsim_gen.pretraining.training import forget
+    from recsim_gen.core.training_loop import forget
 
     if name == "verifier" and source.attributes is None:
         results.note(f"no verifier: it learns to read attributes, and {source.dataset.name} names none")

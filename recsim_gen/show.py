@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset, Episode
-    from recsim_gen.profiles.family import ModelFamily
-    from recsim_gen.simulation.contenders import Contender
+    from recsim_gen.experiments.contenders import Contender
+    from recsim_gen.models.family import ModelFamily
 
 SHEET = "case_study.png"
 
@@ -76,9 +76,9 @@ def main(
         Print the table and the paths only.
     """
     config = dict(locals())
+    from recsim_gen.artifacts.trained_generators import chosen_episodes
+    from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.simulation.generators import chosen_episodes
-    from recsim_gen.simulation.stages import log_data, prepare
 
     lines, family, notes = _check(config)
     dataset, catalog, results = prepare("show", config)
@@ -95,9 +95,9 @@ def main(
 def _check(config: dict[str, Any]) -> tuple[list[Contender], ModelFamily, list[str]]:
     """Generators, models and what is known of the ranker; errors before any data is read."""
     from recsim_gen.core.errors import SettingError
-    from recsim_gen.profiles.family import open_family
-    from recsim_gen.simulation.contenders import check_settings, contenders
-    from recsim_gen.simulation.reward_ranker import check_rankers
+    from recsim_gen.experiments.contenders import check_settings, contenders
+    from recsim_gen.judging.reward_ranker import check_rankers
+    from recsim_gen.models.family import open_family
 
     if not 1 <= config["episodes"] <= 40:
         raise SettingError(f"a sheet has room for 1 to 40 episodes, got {config['episodes']}")
@@ -107,10 +107,10 @@ def _check(config: dict[str, Any]) -> tuple[list[Contender], ModelFamily, list[s
 
 
 def _ranker(config: dict[str, Any], dataset: Dataset, catalog: Catalog, results: Results) -> Ranker:
+    from recsim_gen.artifacts.checkpoints import load_ranker
+    from recsim_gen.artifacts.trained_rankers import trained_ranker
     from recsim_gen.core.errors import SettingError
-    from recsim_gen.simulation.checkpoints import load_ranker
-    from recsim_gen.simulation.modality_use import gate
-    from recsim_gen.simulation.stages import trained_ranker
+    from recsim_gen.judging.modality_use import gate
 
     if "image" not in catalog.features:
         raise SettingError(f"rankers see pictures by an encoder, {dataset.name} names none: --encoders.image")
@@ -135,10 +135,10 @@ def _draw(
     tracker: Tracker,
 ) -> dict[str, tuple[Path, pd.DataFrame]]:
     """{generator: its pictures and what is said of them}."""
-    from recsim_gen.simulation.case_studies import scores
-    from recsim_gen.simulation.episodes import training_episodes
-    from recsim_gen.simulation.generated import pictures_for
-    from recsim_gen.simulation.stages import chosen_encoders
+    from recsim_gen.artifacts.drawn_images import pictures_for
+    from recsim_gen.artifacts.trained_rankers import chosen_encoders
+    from recsim_gen.datasets.episodes import training_episodes
+    from recsim_gen.experiments.case_studies import scores
 
     encoder, seed, device = chosen_encoders(dataset, config)["image"], config["seed"], config["device"]
     training = training_episodes(dataset)
@@ -167,7 +167,7 @@ def _publish(
     import pandas as pd
 
     from recsim_gen.core.report import report
-    from recsim_gen.simulation.delta_rank import delta_r
+    from recsim_gen.metrics.delta_rank import delta_r
 
     for label, (folder, told) in found.items():
         numbers = {"delta_r": delta_r(told["original_rank"].to_numpy(), told["rank"].to_numpy()).mean()}
@@ -194,7 +194,7 @@ def _sheet(
     config: dict[str, Any],
 ) -> list[Path]:
     from analysis.case_study import Case, case_study
-    from recsim_gen.simulation.case_studies import pictures_in, retrieved_items, shown_history
+    from recsim_gen.experiments.case_studies import pictures_in, retrieved_items, shown_history
 
     images = dataset.catalog.images
     drawn = {label: pictures_in(folder, dataset, episodes) for label, (folder, _) in found.items()}

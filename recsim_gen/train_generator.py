@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset, Episode
-    from recsim_gen.profiles.family import ModelFamily
+    from recsim_gen.models.family import ModelFamily
 
 SHOWN = 6  # episodes on the sheet
 
@@ -78,9 +78,9 @@ def main(
         Print the table and the paths only.
     """
     config = dict(locals())
+    from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.simulation.stages import log_data
 
     process = this_process()
     family, made, notes = _check(config)
@@ -102,12 +102,12 @@ def main(
 
 def _check(config: dict[str, Any]) -> tuple[ModelFamily, Generator, list[str]]:
     """Models, the untrained generator, and what is known of the rankers; errors before data is read."""
+    from recsim_gen.artifacts.trained_generators import make_generator
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.processes import check_batches, this_process
     from recsim_gen.core.registry import GENERATORS
-    from recsim_gen.profiles.family import open_family
-    from recsim_gen.simulation.generators import make_generator
-    from recsim_gen.simulation.reward_ranker import check_rankers
+    from recsim_gen.judging.reward_ranker import check_rankers
+    from recsim_gen.models.family import open_family
 
     if config["gen"] is None:
         raise SettingError(f"give --gen. Generators: {', '.join(GENERATORS)}")
@@ -124,9 +124,9 @@ def _check(config: dict[str, Any]) -> tuple[ModelFamily, Generator, list[str]]:
 
 def _open(made: Generator, config: dict[str, Any]) -> tuple[Dataset, Catalog, Results]:
     """The data; with features only where a ranker wants them."""
+    from recsim_gen.artifacts.trained_rankers import prepare
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.opening import open_data
-    from recsim_gen.simulation.stages import prepare
 
     if getattr(made, "uses_ranker", False):
         return prepare("train_generator", {**config, "device": config["device"] or "cpu"})
@@ -141,8 +141,8 @@ def _rankers(
     made: Generator, dataset: Dataset, catalog: Catalog, results: Results, config: dict[str, Any]
 ) -> dict[str, Ranker]:
     """``ranker`` and ``judge``, for a generator that learns from one."""
-    from recsim_gen.simulation.checkpoints import load_ranker
-    from recsim_gen.simulation.reward_ranker import reward_ranker
+    from recsim_gen.artifacts.checkpoints import load_ranker
+    from recsim_gen.judging.reward_ranker import reward_ranker
 
     if not getattr(made, "uses_ranker", False):
         if config["ranker"] is not None or config["judge"] is not None:
@@ -162,7 +162,7 @@ def _episodes(dataset: Dataset, config: dict[str, Any], results: Results) -> tup
     import numpy as np
 
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.simulation.episodes import training_episodes
+    from recsim_gen.datasets.episodes import training_episodes
 
     found, count = training_episodes(dataset), config["episodes"]
     if 0 < count < len(found):
@@ -181,8 +181,8 @@ def _train(
     config: dict[str, Any],
 ) -> Generator:
     """Trained by all processes, or found."""
+    from recsim_gen.artifacts.trained_generators import trained_generator
     from recsim_gen.core.processes import training_together
-    from recsim_gen.simulation.generators import trained_generator
 
     more = {"settings": config["settings"], "models": family, "device": config["device"]}
     with training_together():
@@ -198,8 +198,8 @@ def _keep(
     config: dict[str, Any],
 ) -> None:
     """In the output folder; and what the training told in the results."""
-    from recsim_gen.simulation.generators import kept_generator
-    from recsim_gen.simulation.training_records import read_record
+    from recsim_gen.artifacts.trained_generators import kept_generator
+    from recsim_gen.artifacts.training_records import read_record
 
     generator.save(config["output"] / "generator")
     results.fingerprints["generator"] = generator.fingerprint
@@ -227,9 +227,9 @@ def _publish(
 def _sheet(generator: Generator, dataset: Dataset, config: dict[str, Any]) -> list[Path]:
     """History, reference and picture of a few test episodes."""
     from analysis.case_study import Case, Cell, case_study
-    from recsim_gen.simulation.case_studies import pictures_in
-    from recsim_gen.simulation.generated import pictures_for
-    from recsim_gen.simulation.generators import chosen_episodes
+    from recsim_gen.artifacts.drawn_images import pictures_for
+    from recsim_gen.artifacts.trained_generators import chosen_episodes
+    from recsim_gen.experiments.case_studies import pictures_in
 
     episodes, _ = chosen_episodes(dataset, SHOWN)
     if not episodes:

@@ -63,9 +63,9 @@ def main(
         Print the table and the paths only.
     """
     config = dict(locals())
+    from recsim_gen.artifacts.trained_rankers import log_data, make_ranker, prepare
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.simulation.stages import log_data, make_ranker, prepare
 
     for spec in ranker:
         make_ranker(spec, settings)  # a wrong setting is told before any data is read
@@ -90,11 +90,11 @@ def _train(
     import numpy as np
     import pandas as pd
 
+    from recsim_gen.artifacts.serving import log_ranker
+    from recsim_gen.artifacts.trained_rankers import trained_rankers
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.statistics import bootstrap_columns
     from recsim_gen.metrics.evaluation import evaluate
-    from recsim_gen.simulation.serving import log_ranker
-    from recsim_gen.simulation.stages import trained_rankers
 
     def on_epoch(seed: int) -> OnEpoch:
         return partial(tracker.child(spec).log_epoch, prefix=f"seed_{seed}/")
@@ -131,8 +131,8 @@ def _test_modality_use(
     spec: str, dataset: Dataset, catalog: Catalog, config: dict[str, Any], results: Results
 ) -> None:
     """Whether the ranker looks at images, from all seeds; the verdict goes into each checkpoint."""
-    from recsim_gen.simulation.modality_use import modality_use, store
-    from recsim_gen.simulation.stages import trained_ranker
+    from recsim_gen.artifacts.trained_rankers import trained_ranker
+    from recsim_gen.judging.modality_use import modality_use, store
 
     def train(items: Catalog, seed: int) -> Ranker:
         how: dict[str, Any] = {"seed": seed, "device": config["device"]}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Dataset
-    from recsim_gen.metrics.verifier_training import VerifierConfig
+    from recsim_gen.metrics.taste_verifier_training import VerifierConfig
 
 
 def main(
@@ -52,14 +52,14 @@ def main(
         Print the table and the paths only.
     """
     config = dict(locals())
+    from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.registry import with_settings
     from recsim_gen.core.report import report
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.datasets.opening import open_data
-    from recsim_gen.metrics.verifier_training import VerifierConfig
-    from recsim_gen.simulation.stages import log_data
+    from recsim_gen.metrics.taste_verifier_training import VerifierConfig
 
     how = with_settings(VerifierConfig, settings or {})
     dataset = open_data(data, **(data_settings or {}))
@@ -91,8 +91,8 @@ def _train(
     from recsim_gen.core.errors import DataError
     from recsim_gen.core.randomness import Rng
     from recsim_gen.encoders.features import encode, make_encoder
-    from recsim_gen.metrics.verifier import users_hash
-    from recsim_gen.metrics.verifier_training import opinions, train
+    from recsim_gen.metrics.taste_verifier import users_hash
+    from recsim_gen.metrics.taste_verifier_training import opinions, train
 
     if dataset.catalog.images is None:
         raise DataError(f"a verifier learns from pictures, {dataset.name} has none")

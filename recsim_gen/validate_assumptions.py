@@ -73,8 +73,8 @@ def main(
         Print the table and the paths only.
     """
     config = dict(locals())
+    from recsim_gen.artifacts.trained_rankers import log_data, make_ranker, prepare
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.simulation.stages import log_data, make_ranker, prepare
 
     make_ranker(ranker, settings)  # a wrong setting is told before any data is read
     dataset, catalog, results = prepare("validate_assumptions", config)
@@ -91,11 +91,11 @@ def _values(
     """Recall and NDCG of every variant, seed and episode; and the episodes they are of."""
     import pandas as pd
 
+    from recsim_gen.artifacts.serving import log_ranker
+    from recsim_gen.artifacts.trained_rankers import trained_rankers
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.simulation import assumptions
-    from recsim_gen.simulation.serving import log_ranker
-    from recsim_gen.simulation.stages import trained_rankers
+    from recsim_gen.experiments import assumptions
 
     def train(name: str, run: Run, chosen: Interactions, on_epoch: Any = None) -> dict[int, Ranker]:
         how = {"seeds": config["seeds"], "device": config["device"], "on_epoch": on_epoch}
@@ -132,7 +132,7 @@ def _episodes(
     dataset: Dataset, config: dict[str, Any], results: Results
 ) -> tuple[tuple[Episode, ...], list[Episode]]:
     """Episodes long enough to choose from; the same with all that a user chose, to be masked."""
-    from recsim_gen.simulation import assumptions
+    from recsim_gen.experiments import assumptions
 
     candidates: tuple[Episode, ...] = dataset.episodes
     if config["protocol"] == "retrain":  # the valid item stops the training: no sub-history may hold it
@@ -148,7 +148,7 @@ def _episodes(
 def _conclude(values: pd.DataFrame, episodes: tuple[Episode, ...], results: Results) -> None:
     """Rows, differences and verdicts, for each seed and over all."""
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.simulation import assumptions
+    from recsim_gen.experiments import assumptions
 
     person = {e.id: e.source_user for e in episodes}
     words: dict[str, list[str]] = {assumption: [] for assumption in assumptions.ASSUMPTIONS}
@@ -178,7 +178,7 @@ def _publish(
     """What `report` does, and the numbers of every episode to MLflow."""
     from analysis.figures import grouped_bars
     from recsim_gen.core.report import report
-    from recsim_gen.simulation.assumptions import METRICS
+    from recsim_gen.experiments.assumptions import METRICS
 
     title = f"Which part of a history foretells the reference? ({dataset.name})"
     texts: dict[str, Any] = {"title": title, "ylabel": "per episode", "names": NAMES}

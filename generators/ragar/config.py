@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.types import Scope
-from recsim_gen.simulation.reward import Reading
+from recsim_gen.judging.reward import Reading
 
 
 @dataclass(frozen=True)

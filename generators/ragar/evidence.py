@@ -13,13 +13,13 @@ from generators.ragar.keywords import item_keywords, key_line, top_keywords
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import fingerprint
 from recsim_gen.encoders.features import in_shards, item_texts
-from recsim_gen.pretraining.prompts import taste_prompt
-from recsim_gen.simulation.retrieval import preference, retrieve, weights
+from recsim_gen.encoders.retrieval import preference, retrieve, weights
+from recsim_gen.models.prompts import taste_prompt
 
 if TYPE_CHECKING:
     from generators.ragar.config import RAGARConfig
     from recsim_gen.core.types import Catalog, Episode
-    from recsim_gen.profiles.family import ModelFamily
+    from recsim_gen.models.family import ModelFamily
 
 BATCH = 64
 

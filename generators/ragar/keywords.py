@@ -12,11 +12,11 @@ import numpy as np
 
 from recsim_gen.core.progress import bar
 from recsim_gen.core.store import cached_array, fingerprint
-from recsim_gen.pretraining.prompts import keywords_line, keywords_prompt, parse_keywords
+from recsim_gen.models.prompts import keywords_line, keywords_prompt, parse_keywords
 
 if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog
-    from recsim_gen.profiles.family import ModelFamily
+    from recsim_gen.models.family import ModelFamily
 
 SHARD = 64  # items asked about at once: always the same ones, so that a batch never changes an answer
 
@@ -42,7 +42,7 @@ def item_keywords(catalog: Catalog, family: ModelFamily, device: str | None) -> 
 
 
 def _ask(prompts: Sequence[str], family: ModelFamily, device: str | None) -> np.ndarray:
-    from recsim_gen.pretraining.language import answers
+    from recsim_gen.models.language import answers
 
     model, tokenizer = family.language_model(device=device)
     return np.array(answers(model, tokenizer, prompts, batch=SHARD), dtype=str)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from recsim_gen.core.training_loop import seeded
 from recsim_gen.encoders.huggingface import masked_mean
-from recsim_gen.pretraining.training import seeded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

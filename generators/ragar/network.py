@@ -12,12 +12,12 @@ from generators.ragar.fusion import Fusion
 from generators.ragar.language import ImageTokens
 from generators.ragar.mapper import ModalMapper
 from recsim_gen.core.errors import DataError
-from recsim_gen.pretraining.training import seeded
+from recsim_gen.core.training_loop import seeded
 
 if TYPE_CHECKING:
     from generators.ragar.config import RAGARConfig
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.profiles.family import ModelFamily
+    from recsim_gen.models.family import ModelFamily
 
 
 class States(NamedTuple):

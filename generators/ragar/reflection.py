@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recsim_gen.core.errors import DataError, SettingError
-from recsim_gen.simulation.reward import policy_loss, rewards
+from recsim_gen.judging.reward import policy_loss, rewards
 
 if TYPE_CHECKING:
     from PIL import Image

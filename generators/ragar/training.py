@@ -24,7 +24,7 @@ from generators.ragar.watch import Watch
 from recsim_gen.core.processes import Team
 from recsim_gen.core.progress import say
 from recsim_gen.core.store import atomic, cache_dir
-from recsim_gen.pretraining.training import Schedule, fit, forget
+from recsim_gen.core.training_loop import Schedule, fit, forget
 
 if TYPE_CHECKING:
     from generators.ragar.config import RAGARConfig

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.metrics.recipes import Recipe
-    from recsim_gen.metrics.rows import Rows
-    from recsim_gen.profiles.family import ModelFamily
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 """Called after each epoch with its number and its numbers (loss, validation metrics)."""
@@ -70,11 +67,21 @@ class Ranker(Protocol):
         """Read what ``save`` wrote; raises DataError if it was trained on other data."""
 
 
+class Family(Protocol):
+    """The models that generators are made of, by role, as far as they are handed on: `ModelFamily` is one."""
+
+    def require(self, *roles: str) -> None:
+        """Raise MissingDependency where the files of a role are not to be had."""
+
+    def fingerprint(self, *roles: str) -> str:
+        """Hash of how it draws and of the content of these roles' files."""
+
+
 @runtime_checkable
 class Generator(Protocol):
     """Draws pictures of the reference items for the people of episodes.
 
-    Made as ``Class(models=…, device=None, **settings)``: ``models`` is a `ModelFamily` or what
+    Made as ``Class(models=…, device=None, **settings)``: ``models`` is a `Family` or what
     ``open_family`` takes. How it draws is its own affair: nothing here knows of texts or latents.
     ``learns``: it has weights to find, so that it draws only once fitted on episodes or loaded.
     """
@@ -119,7 +126,7 @@ class Generator(Protocol):
         folder: str | Path,
         catalog: Catalog,
         *,
-        models: ModelFamily | str | Path = "embedded",
+        models: Family | str | Path = "embedded",
         device: str | None = None,
     ) -> Generator:
         """Read what ``save`` wrote; raises DataError for another generator's, other data's or models'."""
@@ -143,22 +150,3 @@ class ImageEncoder(Protocol):
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
         """(B, d) float32, not normalised; RGB pictures of any size."""
-
-
-@runtime_checkable
-class Metric(Protocol):
-    """One number for each generated picture. Means and intervals are made elsewhere, once.
-
-    ``needs`` are the fields of ``Rows`` that it reads beside the pictures; ``higher_is_better`` is
-    None where neither direction is better by itself.
-    """
-
-    name: str
-    recipe: Recipe
-    unit: str
-    range: tuple[float, float]
-    higher_is_better: bool | None
-    needs: tuple[str, ...]
-
-    def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) float64, NaN for a row that lacks what is compared with."""

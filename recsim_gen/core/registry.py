@@ -19,31 +19,31 @@ RANKERS = {
     "micro": "rankers.micro:MICRORanker",
     "lattice": "rankers.lattice:LATTICERanker",
     "vbpr": "rankers.vbpr:VBPRRanker",
-    "bpr": "rankers.recbole_models:BPR",
-    "lightgcn": "rankers.recbole_models:LightGCN",
+    "bpr": "rankers.recbole.models:BPR",
+    "lightgcn": "rankers.recbole.models:LightGCN",
     "popularity": "rankers.popularity:Popularity",
 }
 
 DATASETS = {
-    "boutique": "recsim_gen.datasets.boutique:load",
+    "boutique": "recsim_gen.datasets.boutique.world:load",
     "ml-100k": "recsim_gen.datasets.ml100k:load",
     "movielens": "recsim_gen.datasets.movielens:load",
-    "unified": "recsim_gen.datasets.unified:load",
+    "unified": "recsim_gen.datasets.unified.loader:load",
     "pog": "recsim_gen.datasets.pog:load",
     "ser30k": "recsim_gen.datasets.ser30k:load",
     "flickr-aes": "recsim_gen.datasets.flickr_aes:load",
     "gallery": "recsim_gen.datasets.gallery:load",
-    "pmg-movieposter": "recsim_gen.datasets.pmg_movieposter:load",
-    "pmg-pog": "recsim_gen.datasets.pmg_pog:load",
-    "pmg-ser30k": "recsim_gen.datasets.pmg_ser30k:load",
+    "pmg-movieposter": "recsim_gen.datasets.pmg_bench.movieposter:load",
+    "pmg-pog": "recsim_gen.datasets.pmg_bench.pog:load",
+    "pmg-ser30k": "recsim_gen.datasets.pmg_bench.ser30k:load",
 }
 
 WRITERS = {
-    "unified": "recsim_gen.datasets.unified_writer:write_unified",
+    "unified": "recsim_gen.datasets.unified.writer:write_unified",
     "recbole": "recsim_gen.datasets.recbole_writer:write_recbole",
-    "pmg-movieposter": "recsim_gen.datasets.pmg_movieposter_writer:write_pmg_movieposter",
-    "pmg-pog": "recsim_gen.datasets.pmg_pog_writer:write_pmg_pog",
-    "pmg-ser30k": "recsim_gen.datasets.pmg_ser30k_writer:write_pmg_ser30k",
+    "pmg-movieposter": "recsim_gen.datasets.pmg_bench.movieposter_writer:write_pmg_movieposter",
+    "pmg-pog": "recsim_gen.datasets.pmg_bench.pog_writer:write_pmg_pog",
+    "pmg-ser30k": "recsim_gen.datasets.pmg_bench.ser30k_writer:write_pmg_ser30k",
 }
 """Layouts that a dataset can be written in: ``write(dataset, folder)``, whole or not at all."""
 
@@ -69,7 +69,7 @@ METRICS = {
     "aesthetic_v2": "recsim_gen.metrics.aesthetic:AestheticV2",
     "hpsv2": "recsim_gen.metrics.preference:HPSv20",
     "hpsv2.1": "recsim_gen.metrics.preference:HPSv21",
-    "verifier": "recsim_gen.metrics.verifier:Verifier",
+    "verifier": "recsim_gen.metrics.taste_verifier:Verifier",
     "diversity": "recsim_gen.metrics.diversity:Diversity",
     "oracle_utility": "recsim_gen.metrics.oracle:OracleUtility",
     "category_kept": "recsim_gen.metrics.looks:CategoryKept",

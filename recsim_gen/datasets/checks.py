@@ -17,8 +17,8 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog, Dataset, ImageReader
+from recsim_gen.datasets.episodes import people_of
 from recsim_gen.datasets.leaks import duplicates, find_leaks
-from recsim_gen.datasets.people import people_of
 
 WIDTHS = {"efficientnet-lite0": 1280, "minilm": 384, "pixels": 384, "words": 512}
 """Dimensions of the encoders that datasets have by default; any other counts as the widest of them."""

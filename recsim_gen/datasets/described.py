@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recsim_gen.datasets.json_files import Fields, read_json
-from recsim_gen.datasets.paths import first_existing
+from recsim_gen.datasets.files.json_files import Fields, read_json
+from recsim_gen.datasets.files.paths import first_existing
 
 LONGEST = 600  # characters: twice what CLIP reads; a column is as wide as its longest text
 

@@ -15,12 +15,12 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Catalog
 from recsim_gen.datasets.described import Described, captions_beside, described, missing_pictures
-from recsim_gen.datasets.images import Pictures, open_pictures
-from recsim_gen.datasets.paths import first_existing
+from recsim_gen.datasets.files.images import Pictures, open_pictures
+from recsim_gen.datasets.files.paths import first_existing
+from recsim_gen.datasets.files.tables import Table, natural_places, read_table
+from recsim_gen.datasets.files.text_lines import lines_if
 from recsim_gen.datasets.sequences import Choices, cut
-from recsim_gen.datasets.styles import StyledDataset, read_styles
-from recsim_gen.datasets.tables import Table, natural_places, read_table
-from recsim_gen.datasets.text_lines import lines_if
+from recsim_gen.datasets.unified.styles import StyledDataset, read_styles
 
 RATINGS, SCORES = "FLICKR-AES_image_labeled_by_each_worker.csv", "FLICKR-AES_image_score.txt"
 PICTURES = ("40K.tar", "40K", "images.tar", "images")

@@ -20,10 +20,10 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Catalog, Dataset, Interactions
+from recsim_gen.datasets.episodes import test_episodes
+from recsim_gen.datasets.files.images import Pictures
 from recsim_gen.datasets.gallery_layouts import Pictured, read_layout
-from recsim_gen.datasets.images import Pictures
 from recsim_gen.datasets.splits import leave_last_out
-from recsim_gen.simulation.episodes import test_episodes
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from recsim_gen.core.errors import DataError
-from recsim_gen.datasets.images import Member, list_members
-from recsim_gen.datasets.paths import InsidePaths
-from recsim_gen.datasets.tables import column_names, read_table
-from recsim_gen.datasets.text_lines import lines_if
+from recsim_gen.datasets.files.images import Member, list_members
+from recsim_gen.datasets.files.paths import InsidePaths
+from recsim_gen.datasets.files.tables import column_names, read_table
+from recsim_gen.datasets.files.text_lines import lines_if
 
 EVERYBODY = "all"
 """The group of pictures that have none."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsim_gen.core.types import Dataset, ImageReader
-from recsim_gen.datasets.people import people_of
+from recsim_gen.datasets.episodes import people_of
 from recsim_gen.datasets.splits import TEST
 
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError, MissingDependency
 from recsim_gen.core.types import Catalog, Dataset
+from recsim_gen.datasets.files.tables import Table, natural_places, read_table
 from recsim_gen.datasets.films import captions, first_genres
 from recsim_gen.datasets.sequences import Choices, cut
-from recsim_gen.datasets.tables import Table, natural_places, read_table
 
 USER, ITEM, RATING, TIME = "user_id:token", "item_id:token", "rating:float", "timestamp:float"
 TITLE, YEAR, GENRES = "movie_title:token_seq", "release_year:token", "class:token_seq"

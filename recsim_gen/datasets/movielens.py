@@ -12,10 +12,10 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Catalog, Dataset
+from recsim_gen.datasets.files.images import Pictures, open_pictures
+from recsim_gen.datasets.files.tables import Table, natural_places, read_table
 from recsim_gen.datasets.films import captions, first_genres
-from recsim_gen.datasets.images import Pictures, open_pictures
 from recsim_gen.datasets.sequences import Choices, cut
-from recsim_gen.datasets.tables import Table, natural_places, read_table
 
 POSTERS = ("posters_128.tar", "posters.tar", "posters")
 NO_GENRES = "(no genres listed)"

@@ -11,8 +11,8 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import DATASETS, did_you_mean, resolve
 from recsim_gen.core.types import Dataset
-from recsim_gen.datasets.caption_files import with_captions
-from recsim_gen.datasets.people import SplitRule, resplit
+from recsim_gen.datasets.files.caption_files import with_captions
+from recsim_gen.datasets.splits import SplitRule, resplit
 
 
 def open_data(

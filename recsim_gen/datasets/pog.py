@@ -20,13 +20,13 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog, Interactions
 from recsim_gen.datasets.described import captions_beside, described, missing_pictures
-from recsim_gen.datasets.images import open_pictures
-from recsim_gen.datasets.paths import first_existing
+from recsim_gen.datasets.episodes import test_episodes
+from recsim_gen.datasets.files.images import open_pictures
+from recsim_gen.datasets.files.paths import first_existing
+from recsim_gen.datasets.files.tables import natural_places
 from recsim_gen.datasets.pog_lines import Clicks, read_clicks, read_items, read_outfits
 from recsim_gen.datasets.splits import leave_last_out
-from recsim_gen.datasets.styles import StyledDataset, read_styles
-from recsim_gen.datasets.tables import natural_places
-from recsim_gen.simulation.episodes import test_episodes
+from recsim_gen.datasets.unified.styles import StyledDataset, read_styles
 
 Reference = Literal["last", "outfit"]
 """What is asked for: the last item that was clicked, or an item of the outfit that was chosen."""

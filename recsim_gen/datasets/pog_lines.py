@@ -11,7 +11,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
-from recsim_gen.datasets.text_lines import line_starts, lines_at, lines_if
+from recsim_gen.datasets.files.text_lines import line_starts, lines_at, lines_if
 
 _AS_PUBLISHED = "Fetch the file as published, or correct that line"
 

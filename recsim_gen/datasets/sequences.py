@@ -13,8 +13,8 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Episode, Interactions
+from recsim_gen.datasets.episodes import test_episodes
 from recsim_gen.datasets.splits import TRAIN, leave_last_out
-from recsim_gen.simulation.episodes import test_episodes
 
 TAILS = ("train", "drop")
 

@@ -18,9 +18,9 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.datasets.described import captions_beside, described, missing_pictures
-from recsim_gen.datasets.images import Pictures, list_members
-from recsim_gen.datasets.json_files import Fields, read_json
-from recsim_gen.datasets.paths import first_existing
+from recsim_gen.datasets.files.images import Pictures, list_members
+from recsim_gen.datasets.files.json_files import Fields, read_json
+from recsim_gen.datasets.files.paths import first_existing
 from recsim_gen.datasets.themes import HISTORY_LENGTH, N_USERS, Reference, theme_episodes
 
 PARTS = ("train.json", "val.json", "test.json")

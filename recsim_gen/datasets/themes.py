@@ -15,8 +15,8 @@ import numpy as np
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Episode, Interactions
+from recsim_gen.datasets.episodes import test_episodes
 from recsim_gen.datasets.splits import TEST, TRAIN, VALID
-from recsim_gen.simulation.episodes import test_episodes
 
 Reference = Literal["another", "own"]
 """Where a reference comes from: a theme that is not in the history, or one of its two."""

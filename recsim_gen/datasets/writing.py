@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from recsim_gen.core.types import Dataset
-from recsim_gen.datasets.people import people_of
+from recsim_gen.datasets.episodes import people_of
 
 
 def plain_ids(ids: np.ndarray, pattern: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
-from recsim_gen.datasets.recent import Recent
+from recsim_gen.datasets.files.image_cache import Recent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,7 +44,7 @@ class Album:
     def add_images(self, images: Sequence[Image.Image]) -> np.ndarray:
         """(B,) numbers of RGB pictures.
 
-        Raises DataError for another mode: files are read by `recsim_gen.datasets.images`, which knows
+        Raises DataError for another mode: files are read by `recsim_gen.datasets.files.images`, which knows
         what to do with transparency, 16 bits and rotation.
         """
         for i, image in enumerate(images):
@@ -52,7 +52,7 @@ class Album:
                 raise DataError(
                     f"RGB pictures are wanted, got mode {image.mode}",
                     row=i,
-                    remedy="Read the file by recsim_gen.datasets.images.decode",
+                    remedy="Read the file by recsim_gen.datasets.files.images.decode",
                 )
         return self._add((partial(_itself, image) for image in images), len(images))
 

@@ -35,7 +35,7 @@ class LookReader:
         import torch
         from PIL.Image import Resampling
 
-        from recsim_gen.datasets.boutique_drawing import SIZE
+        from recsim_gen.datasets.boutique.canvas import SIZE
 
         size = (SIZE, SIZE)
         fitted = [i if i.size == size else i.resize(size, Resampling.BICUBIC) for i in images]
@@ -57,7 +57,7 @@ class CategoryKept:
     higher_is_better: bool | None = True
 
     def __init__(self, spec: Spec, resources: Resources) -> None:
-        from recsim_gen.datasets.boutique_attributes import CATEGORIES
+        from recsim_gen.datasets.boutique.attributes import CATEGORIES
 
         self.name = str(spec)
         chosen({OURS: None}, spec)

@@ -24,7 +24,7 @@ class OracleUtility:
     higher_is_better: bool | None = True
 
     def __init__(self, spec: Spec, resources: Resources) -> None:
-        from recsim_gen.datasets.boutique import Boutique
+        from recsim_gen.datasets.boutique.world import Boutique
 
         self.name = str(spec)
         chosen({OURS: None}, spec)

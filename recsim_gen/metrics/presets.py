@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import METRICS, did_you_mean
+from recsim_gen.metrics.delta_rank import METRICS as JUDGED
 from recsim_gen.metrics.recipes import read_spec
-from recsim_gen.simulation.delta_rank import METRICS as JUDGED
 
 if TYPE_CHECKING:
-    from recsim_gen.core.protocols import Metric
+    from recsim_gen.metrics.recipes import Metric
 
 BLOCKS = {
     "personalisation": (

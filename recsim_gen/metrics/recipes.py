@@ -16,13 +16,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import METRICS, did_you_mean
 
 if TYPE_CHECKING:
-    from recsim_gen.core.protocols import Metric
+    import numpy as np
+
+    from recsim_gen.metrics.rows import Rows
 
 OURS, X100, PMG_BENCH, PIGEON, TORCHMETRICS = RECIPES = (
     "ours",
@@ -103,3 +105,22 @@ def stamp(metric: Metric) -> dict[str, Any]:
         "direction": direction[metric.higher_is_better],
         "recipe": asdict(metric.recipe),
     }
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """One number for each generated picture. Means and intervals are made elsewhere, once.
+
+    ``needs`` are the fields of ``Rows`` that it reads beside the pictures; ``higher_is_better`` is
+    None where neither direction is better by itself.
+    """
+
+    name: str
+    recipe: Recipe
+    unit: str
+    range: tuple[float, float]
+    higher_is_better: bool | None
+    needs: tuple[str, ...]
+
+    def __call__(self, rows: Rows) -> np.ndarray:
+        """(B,) float64, NaN for a row that lacks what is compared with."""

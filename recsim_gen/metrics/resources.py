@@ -13,7 +13,7 @@ from recsim_gen.core.store import cache_dir
 
 if TYPE_CHECKING:
     from recsim_gen.core.types import Dataset
-    from recsim_gen.profiles.family import ModelFamily
+    from recsim_gen.models.family import ModelFamily
 
 BOUTIQUE_CLIP = "boutique-clip"
 
@@ -58,7 +58,7 @@ class Resources:
     @cached_property
     def models(self) -> ModelFamily:
         """The family of models."""
-        from recsim_gen.profiles.family import open_family
+        from recsim_gen.models.family import open_family
 
         return self.family or open_family()
 

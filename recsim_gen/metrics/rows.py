@@ -15,7 +15,7 @@ from recsim_gen.metrics.feature_store import FeatureStore
 
 if TYPE_CHECKING:
     from recsim_gen.core.types import Dataset, Episode, ImageBatch
-    from recsim_gen.simulation.image_sets import ImageSet
+    from recsim_gen.datasets.image_sets import ImageSet
 
 MISSING = -1
 
@@ -140,7 +140,7 @@ def rows_of_files(
     users: Sequence[str] | None = None,
     store: FeatureStore | None = None,
 ) -> Rows:
-    """Rows for pictures that a person brings (see `recsim_gen.simulation.image_sets`), as ``rows_of``.
+    """Rows for pictures that a person brings (see `recsim_gen.datasets.image_sets`), as ``rows_of``.
 
     Raises DataError where a user that is asked has no test episode with the item as reference.
     """

@@ -17,7 +17,7 @@ from recsim_gen.metrics.resources import Resources
 from recsim_gen.metrics.rows import MEANING
 
 if TYPE_CHECKING:
-    from recsim_gen.core.protocols import Metric
+    from recsim_gen.metrics.recipes import Metric
     from recsim_gen.metrics.rows import Rows
 
 

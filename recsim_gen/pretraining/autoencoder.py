@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import atomic, fingerprint
-from recsim_gen.pretraining.training import Schedule, fit, seeded
+from recsim_gen.core.training_loop import Schedule, fit, seeded
 
 if TYPE_CHECKING:
     import torch

@@ -14,9 +14,9 @@ import numpy as np
 
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import atomic
+from recsim_gen.core.training_loop import Schedule, fit, seeded
 from recsim_gen.pretraining.saving import save_at_half
 from recsim_gen.pretraining.tokens import clip_tokenizer
-from recsim_gen.pretraining.training import Schedule, fit, seeded
 from recsim_gen.pretraining.wordings import Wording, item_sentences, wordings
 
 if TYPE_CHECKING:

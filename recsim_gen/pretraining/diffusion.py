@@ -17,8 +17,8 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import atomic, cached_array, fingerprint
+from recsim_gen.core.training_loop import Schedule, fit, seeded
 from recsim_gen.encoders.weights import no_bars, quiet_diffusers
-from recsim_gen.pretraining.training import Schedule, fit, seeded
 
 if TYPE_CHECKING:
     import torch

@@ -14,11 +14,12 @@ import numpy as np
 
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import atomic
+from recsim_gen.core.training_loop import Schedule, fit, seeded
+from recsim_gen.models.language import answers
+from recsim_gen.models.prompts import parse_keywords
 from recsim_gen.pretraining.lessons import LONGEST_HISTORY, Lessons
-from recsim_gen.pretraining.prompts import parse_keywords
 from recsim_gen.pretraining.saving import save_at_half
 from recsim_gen.pretraining.tokens import llama_tokenizer
-from recsim_gen.pretraining.training import Schedule, fit, seeded
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,6 @@ FOLDER = "llm"
 SCHEDULE = Schedule(steps=2000, lr=2e-3, warmup=50, weight_decay=0.05)
 BATCH = 16  # of each of the two prompts
 LAYERS, WIDTH, HEADS, FEED_FORWARD = 4, 192, 6, 512
-LONGEST_ANSWER = 64
 PROMPTS = 0.5  # weight of the prompts' own tokens: what comes next in a history tells the taste in it
 MEASURED, TASTES = 1000, 200  # held-out items and histories of them that answers are measured on
 
@@ -124,33 +124,6 @@ def lesson_loss(
     each = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
     asked = mask[:, :-1].bool() & ~answered[:, 1:]  # no token is told from what pads
     return each[answered[:, 1:]].mean(), each[asked].mean()
-
-
-def answers(
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
-    *,
-    batch: int = 100,
-    longest: int = LONGEST_ANSWER,
-) -> list[str]:
-    """The likeliest answer of a causal language model to each prompt, without sampling."""
-    import torch
-
-    found: list[str] = []
-    for start in range(0, len(prompts), batch):
-        asked = tokenizer(list(prompts[start : start + batch]), padding=True, return_tensors="pt")
-        asked = asked.to(model.device)
-        with torch.inference_mode():
-            tokens = model.generate(
-                input_ids=asked["input_ids"],
-                attention_mask=asked["attention_mask"],
-                max_new_tokens=longest,
-                do_sample=False,
-            )
-        told = tokens[:, asked["input_ids"].shape[1] :]
-        found += [text.strip() for text in tokenizer.batch_decode(told, skip_special_tokens=True)]
-    return found
 
 
 def measure(

@@ -9,13 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
-from recsim_gen.pretraining.prompts import keywords_line, keywords_prompt, taste_prompt
+from recsim_gen.models.prompts import _flat, favourites, keywords_line, keywords_prompt, taste_prompt
 from recsim_gen.pretraining.source import PretrainingSource
 from recsim_gen.pretraining.wordings import item_keywords
 
 LONGEST_HISTORY = 20
 LIKED = 0.6  # share of a history's items that have one of its two favourite keywords
-TASTE_KEYWORDS = 5  # of a catalogue whose keywords have no fixed order
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,20 +67,6 @@ class Lessons:
         return equally_liked([self.keywords[row] for row in history], aligned=self.aligned)
 
 
-def favourites(keywords_by_item: Sequence[Sequence[str]], *, aligned: bool) -> list[str]:
-    """The most frequent keywords of several items, oldest first; among equals the latest.
-
-    ``aligned``: the k-th keyword of every item names the same attribute, and the k-th answer is the
-    most frequent of these that is not among the answers yet; else the 5 most frequent of all.
-    """
-    if not aligned:
-        return _by_frequency(_flat(keywords_by_item))[:TASTE_KEYWORDS]
-    told: list[str] = []
-    for column in zip(*keywords_by_item, strict=True):
-        told += _by_frequency([word for word in column if word not in told])[:1]
-    return told
-
-
 def equally_liked(keywords_by_item: Sequence[Sequence[str]], *, aligned: bool) -> list[set[str]]:
     """For each of the ``favourites`` the keywords that are as frequent, itself among them.
 
@@ -96,14 +81,3 @@ def equally_liked(keywords_by_item: Sequence[Sequence[str]], *, aligned: bool) -
 
 def _as_frequent(counts: Counter[str]) -> set[str]:
     return {word for word, count in counts.items() if count == max(counts.values())}
-
-
-def _flat(keywords_by_item: Sequence[Sequence[str]]) -> list[str]:
-    return [word for keywords in keywords_by_item for word in keywords]
-
-
-def _by_frequency(words: Sequence[str]) -> list[str]:
-    """Each word once: the most frequent first, among equals the latest."""
-    latest = {word: place for place, word in enumerate(words)}
-    counts = Counter(words)
-    return sorted(counts, key=lambda word: (-counts[word], -latest[word]))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
 
     from recsim_gen.core.results import Results
+    from recsim_gen.models.family import ModelFamily
     from recsim_gen.pretraining.source import PretrainingSource
-    from recsim_gen.profiles.family import ModelFamily
 
 BATCH = 32
 

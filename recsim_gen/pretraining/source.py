@@ -13,10 +13,10 @@ from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import cached_array, fingerprint
 from recsim_gen.core.types import SPLITS, Dataset
-from recsim_gen.datasets.boutique import Boutique
-from recsim_gen.datasets.boutique_attributes import CATEGORIES, Attributes, all_codes
-from recsim_gen.datasets.boutique_drawing import SIZE
-from recsim_gen.datasets.boutique_pictures import Pictures
+from recsim_gen.datasets.boutique.attributes import CATEGORIES, Attributes, all_codes
+from recsim_gen.datasets.boutique.canvas import SIZE
+from recsim_gen.datasets.boutique.pictures import Pictures
+from recsim_gen.datasets.boutique.world import Boutique
 
 if TYPE_CHECKING:
     import torch

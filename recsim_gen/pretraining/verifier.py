@@ -6,132 +6,25 @@ generator a reward or a gradient: it only measures.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from recsim_gen.core.errors import DataError, MissingDependency, SettingError
+from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
-from recsim_gen.core.store import atomic, write_json
-from recsim_gen.datasets.boutique import Boutique
-from recsim_gen.datasets.boutique_attributes import CATEGORIES, COLOURS, PATTERNS
-from recsim_gen.pretraining.training import Schedule, fit, seeded
+from recsim_gen.core.store import atomic
+from recsim_gen.core.training_loop import Schedule, fit, seeded
+from recsim_gen.models.attribute_reader import ATTRIBUTES, FOLDER, ImageVerifier
 
 if TYPE_CHECKING:
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.pretraining.source import PretrainingSource
 
-FOLDER = "verifier"
 SCHEDULE = Schedule(steps=4000, lr=2e-3, warmup=50, weight_decay=0.05)
 BATCH = 64
-CHANNELS = (32, 64, 96, 128)
-ATTRIBUTES = {"category": CATEGORIES, "main": COLOURS, "second": COLOURS, "pattern": PATTERNS}
-
-
-class Reading(NamedTuple):
-    """What was read: ``codes`` (B, 4) int64 as Boutique has them, ``probability`` (B, 4) of each."""
-
-    codes: np.ndarray
-    probability: np.ndarray
-
-
-class ImageVerifier(nn.Module):
-    """Reads category, main colour, second colour and pattern from 64×64 pictures: 0.3 M parameters.
-
-    Convolutions to 4×4, mean and maximum over places (a trim is small, so a mean would lose it), a
-    linear head for each attribute.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        stem, one, two, three = CHANNELS
-        self.body = nn.Sequential(
-            _block(3, stem, stride=2),
-            _block(stem, one, stride=2),
-            _block(one, one),
-            _block(one, two, stride=2),
-            _block(two, two),
-            _block(two, three, stride=2),
-        )
-        heads = {name: nn.Linear(2 * three, len(values)) for name, values in ATTRIBUTES.items()}
-        self.heads = nn.ModuleDict(heads)
-
-    def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Logits (B, values) of each attribute from ``pixels`` (B, 3, 64, 64) in [0, 1]."""
-        if pixels.ndim != 4 or pixels.shape[1] != 3:
-            raise DataError(f"pixels must be (B, 3, H, W), got {tuple(pixels.shape)}")
-        seen = self.body(2 * pixels - 1)
-        features = torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], dim=1)
-        return {name: head(features) for name, head in self.heads.items()}
-
-    @torch.inference_mode()
-    def read(self, pixels: torch.Tensor, *, batch: int = 256) -> Reading:
-        """The likeliest look of each picture, of ``pixels`` (B, 3, 64, 64) in [0, 1].
-
-        The two colours are read together, for no look has the same one twice.
-        """
-        device = next(self.parameters()).device
-        codes, probability = [], []
-        for part in pixels.split(batch):
-            p = {name: x.double().softmax(1) for name, x in self(part.to(device)).items()}
-            both = p["main"][:, :, None] * p["second"][:, None, :]
-            both.diagonal(dim1=1, dim2=2).fill_(-1)
-            pair = both.flatten(1).argmax(1)
-            main, second = pair // len(COLOURS), pair % len(COLOURS)
-            best = torch.stack([p["category"].argmax(1), main, second, p["pattern"].argmax(1)], dim=1)
-            chosen = [p[name].gather(1, best[:, [i]]) for i, name in enumerate(ATTRIBUTES)]
-            codes.append(best.cpu())
-            probability.append(torch.cat(chosen, dim=1).cpu())
-        if not codes:
-            return Reading(np.empty((0, 4), dtype=np.int64), np.empty((0, 4)))
-        return Reading(torch.cat(codes).numpy(), torch.cat(probability).numpy())
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``config.json`` and ``model.safetensors`` into ``folder``."""
-        from safetensors.torch import save_file
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", {"class": "ImageVerifier", "attributes": ATTRIBUTES})
-        with atomic(folder / "model.safetensors") as temporary:
-            save_file({name: x.contiguous() for name, x in self.state_dict().items()}, temporary)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> ImageVerifier:
-        """What ``save_pretrained`` wrote, ready to read.
-
-        Raises MissingDependency where the folder has no verifier, DataError where it has one of other
-        attributes or a broken one.
-        """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        config, weights = Path(folder) / "config.json", Path(folder) / "model.safetensors"
-        if not (config.is_file() and weights.is_file()):
-            raise MissingDependency(
-                f"no verifier in {folder}: wanted config.json and model.safetensors, as "
-                "`python -m recsim_gen.pretrain --part verifier` writes them"
-            )
-        remedy = "Train it again: python -m recsim_gen.pretrain --part verifier"
-        try:
-            read = json.loads(config.read_text(encoding="utf-8"))["attributes"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError("want a verifier's config, got something else", file=config) from error
-        if read != json.loads(json.dumps(ATTRIBUTES)):
-            raise DataError(f"want a verifier of {ATTRIBUTES}, got one of {read}", file=config, remedy=remedy)
-        verifier = cls()
-        try:
-            verifier.load_state_dict(load_file(weights))
-        except (SafetensorError, RuntimeError) as error:
-            raise DataError(
-                f"want a verifier's weights, got others ({error})", file=weights, remedy=remedy
-            ) from error
-        return verifier.eval()
 
 
 def pretrain(
@@ -196,13 +89,6 @@ def accuracy(verifier: ImageVerifier, pixels: torch.Tensor, codes: np.ndarray) -
     return {name: round(float(share), 4) for name, share in zip(ATTRIBUTES, right, strict=True)}
 
 
-def oracle_utility(
-    verifier: ImageVerifier, boutique: Boutique, users: np.ndarray, pixels: torch.Tensor
-) -> np.ndarray:
-    """(B,) what ``users`` (B,) rows think of pictures (B, 3, 64, 64): the utility of the looks read."""
-    return boutique.utility(users, verifier.read(pixels).codes)
-
-
 def softened(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """``pixels`` (B, 3, H, W) in [0, 1] as a generator might have drawn them: softer, noisy, moved.
 
@@ -227,11 +113,3 @@ def softened(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     grid = F.affine_grid(moves, list(pixels.shape), align_corners=False)
     moved = F.grid_sample(noisy, grid, padding_mode="border", align_corners=False)
     return (moved * drawn(0.95, 1.05)).clamp(0, 1)
-
-
-def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-        nn.GroupNorm(8, outputs),
-        nn.ReLU(inplace=True),
-    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsim_gen.datasets.boutique_attributes import Attributes
+from recsim_gen.datasets.boutique.attributes import Attributes
 from recsim_gen.pretraining.source import PretrainingSource
 
 MOST_KEYWORDS = 8

@@ -28,14 +28,14 @@ from generators.ragar.fusion import spread
 from generators.ragar.reflection import Reflection, with_key
 from generators.sampler import Sampler
 from generators.shop import drawn, known_world
+from recsim_gen.artifacts.trained_rankers import trained_ranker
 from recsim_gen.core.randomness import Rng
-from recsim_gen.datasets.boutique_attributes import GROUP_CODES
+from recsim_gen.datasets.boutique.attributes import GROUP_CODES
+from recsim_gen.datasets.episodes import training_episodes
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.encoders.features import encode, make_encoder
-from recsim_gen.profiles.family import open_family
-from recsim_gen.simulation.episodes import training_episodes
-from recsim_gen.simulation.retrieval import retrieve
-from recsim_gen.simulation.stages import trained_ranker
+from recsim_gen.encoders.retrieval import retrieve
+from recsim_gen.models.family import open_family
 
 PICTURES, SIGMAS = 12, (0.25, 0.5, 1.0, 2.0)
 

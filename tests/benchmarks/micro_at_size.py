@@ -70,9 +70,9 @@ def measure(n: int) -> dict[str, float]:
     """Seconds of the raw kNN, of a rebuild and of a step; the epoch is extrapolated from them."""
     import torch
 
-    from rankers import modality_graph
+    from rankers.item_graphs import modality_graph
     from rankers.micro import MICRO, MICRORanker
-    from rankers.recbole_bridge import session
+    from rankers.recbole.bridge import session
     from recsim_gen.core.randomness import Rng
 
     catalog, interactions = world(n)

@@ -23,13 +23,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from recsim_gen.artifacts.trained_generators import make_generator
+from recsim_gen.artifacts.training_records import peak_memory
+from recsim_gen.core import training_loop as training
 from recsim_gen.core.randomness import Rng
-from recsim_gen.datasets import boutique
-from recsim_gen.pretraining import training
-from recsim_gen.profiles.family import ModelFamily, open_family
-from recsim_gen.simulation.episodes import training_episodes
-from recsim_gen.simulation.generators import make_generator
-from recsim_gen.simulation.training_records import peak_memory
+from recsim_gen.datasets.boutique import world as boutique
+from recsim_gen.datasets.episodes import training_episodes
+from recsim_gen.models.family import ModelFamily, open_family
 
 ARRANGEMENTS = {
     "float32": {"dtype": "float32"},

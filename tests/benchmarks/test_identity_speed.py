@@ -9,8 +9,8 @@ import pytest
 
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.results import Results
-from recsim_gen.metrics.identity_evaluation import Asked, Smaller, measure, measure_noise
-from recsim_gen.metrics.identity_matching import Labelled
+from recsim_gen.metrics.identity.evaluation import Asked, Smaller, measure, measure_noise
+from recsim_gen.metrics.identity.matching import Labelled
 
 IDENTITIES, EACH, WIDTH = 200, 10, 768
 BAR = 60  # seconds

@@ -19,7 +19,7 @@ from recsim_gen.aux_rec import main
 from recsim_gen.core import results
 from recsim_gen.core.config import run
 from recsim_gen.datasets.opening import open_data
-from recsim_gen.simulation.auxiliary_training import METRICS
+from recsim_gen.experiments.auxiliary.training import METRICS
 
 WORLD = ["--data-settings.n_items=80", "--data-settings.n_users=30"]
 RANKER = ["--settings.epochs=2", "--settings.embedding_size=8", "--settings.knn_k=4"]
@@ -119,7 +119,8 @@ def test_children_have_equal_keys_in_mlflow(done):
 
 def test_killed_at_any_stage_it_ends_with_the_same_results(models, done, there, monkeypatch):
     """Stages are found again by their content: after each kill less is left to do."""
-    from recsim_gen.simulation import auxiliary_training, generated
+    from recsim_gen.artifacts import drawn_images as generated
+    from recsim_gen.experiments.auxiliary import training as auxiliary_training
 
     shutil.rmtree(there.parent / "cache")
     argv = [*SMALL, *POLICIES, f"--models={models}", "--output=out", "--quiet"]
@@ -164,7 +165,8 @@ def test_two_processes_give_the_same_results(models, done, tmp_path):
 
 def test_a_planted_leak_is_refused(there, models, monkeypatch, capsys):
     """A picture for a test pair among those of training pairs, however it came there."""
-    from recsim_gen.simulation import auxiliary_conditions, auxiliary_drawing
+    from recsim_gen.experiments.auxiliary import conditions as auxiliary_conditions
+    from recsim_gen.experiments.auxiliary import drawing as auxiliary_drawing
 
     argv = [*SMALL, f"--models={models}", "--output=out"]
     real = auxiliary_conditions.training_episodes

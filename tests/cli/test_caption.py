@@ -15,7 +15,7 @@ from command_line import call
 from recsim_gen.caption import main
 from recsim_gen.core import results
 from recsim_gen.core.config import run
-from recsim_gen.datasets.caption_files import read_captions
+from recsim_gen.datasets.files.caption_files import read_captions
 from recsim_gen.datasets.opening import open_data
 
 SMALL = ["--data-settings.n_items=80", "--data-settings.n_users=10", "--max-tokens=4", "--dtype=float32"]

@@ -19,13 +19,13 @@ import yaml
 from command_line import tracked
 
 from recsim_gen import evaluate
+from recsim_gen.artifacts.trained_generators import chosen_episodes
 from recsim_gen.core import results as results_of
 from recsim_gen.core.config import run
 from recsim_gen.core.results import Results
-from recsim_gen.profiles.family import open_family
-from recsim_gen.simulation.generators import chosen_episodes
-from recsim_gen.simulation.guards import Guard
-from recsim_gen.simulation.modality_use import store
+from recsim_gen.judging.guards import Guard
+from recsim_gen.judging.modality_use import store
+from recsim_gen.models.family import open_family
 
 SMALL = [f"--data-settings.{key}={value}" for key, value in brought.SHOP.items()]
 QUICK = ["--judge-settings.epochs=2", "--judge-settings.embedding_size=8"]

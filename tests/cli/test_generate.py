@@ -16,12 +16,12 @@ import tiny_models
 from command_line import call, start
 from PIL import Image
 
+from recsim_gen.artifacts.drawn_images import read_provenance
 from recsim_gen.core import results
 from recsim_gen.core.config import run
+from recsim_gen.datasets.image_sets import read_images
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.generate import main
-from recsim_gen.simulation.generated import read_provenance
-from recsim_gen.simulation.image_sets import read_images
 
 SMALL = ["--data-settings.n_items=80", "--data-settings.n_users=12"]
 DRAW = [*SMALL, "--gen=sd", "--episodes=5", "--each=2"]
@@ -98,7 +98,7 @@ def test_a_picture_is_the_generators_to_the_bit_of_a_byte(done, models, monkeypa
 
 def test_killed_it_goes_on_and_ends_with_the_same_files(done, models, apart, monkeypatch):
     """More episodes later: those of the smaller number are among them and are not drawn again."""
-    from recsim_gen.simulation import generated
+    from recsim_gen.artifacts import drawn_images as generated
 
     monkeypatch.setenv("RECSIM_CACHE", str(done[2]))
     shutil.copy(done[1] / "mlflow.db", apart)

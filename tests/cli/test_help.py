@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from real_data import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 ACTIONS = {"data": ("check", "show", "convert"), "human_study": ("export", "score")}
 LACKING = {  # a gallery, raters' files and a store are no data set; a page is no result to track
     "report": ("--data",),

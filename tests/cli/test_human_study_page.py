@@ -11,7 +11,7 @@ from browser import Browser
 from recsim_gen import human_study
 from recsim_gen.core import results as results_of
 from recsim_gen.core.config import run
-from recsim_gen.metrics.study_answers import read_answers, read_key
+from recsim_gen.metrics.human_study.answers import read_answers, read_key
 
 METHODS = ("best", "good", "fair", "poor")  # what every simulated rater prefers, in this order
 QUESTIONS = ("u1/a", "u2/b", "u3/c")

@@ -38,8 +38,8 @@ COMMANDS = {
 
 def command(name: str, argv: list[str], here: Path, cache: str, output: str) -> None:
     """In a process of its own: the command, with a checkpoint at every step."""
+    from recsim_gen.core import training_loop as training
     from recsim_gen.core.config import run
-    from recsim_gen.pretraining import training
 
     os.chdir(here)
     os.environ |= {"RECSIM_CACHE": str(here / cache), "MLFLOW_TRACKING_URI": f"sqlite:///{here / cache}.db"}

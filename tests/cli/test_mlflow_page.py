@@ -13,11 +13,11 @@ from servers import mlflow_server, postgres
 
 from rankers.popularity import Popularity
 from recsim_gen import report
+from recsim_gen.artifacts.serving import log_ranker
 from recsim_gen.core.config import run
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.results import Results
 from recsim_gen.core.tracking import Tracker
-from recsim_gen.simulation.serving import log_ranker
 
 pytestmark = pytest.mark.browser
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from command_line import BOUTIQUE, call, tracked
 
+from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core import results
 from recsim_gen.core.config import run
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.encoders.features import encode
 from recsim_gen.metrics.evaluation import evaluate
-from recsim_gen.simulation.stages import make_ranker
 from recsim_gen.train_ranker import main
 
 RANKERS = ("popularity", "lightgcn", "micro", "micro:published-code")

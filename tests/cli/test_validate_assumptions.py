@@ -15,7 +15,7 @@ from PIL import Image
 from recsim_gen.core import results
 from recsim_gen.core.config import run
 from recsim_gen.datasets.opening import open_data
-from recsim_gen.simulation.assumptions import CONTROLS, VARIANTS
+from recsim_gen.experiments.assumptions import CONTROLS, VARIANTS
 from recsim_gen.validate_assumptions import main
 
 COMMAND = "validate_assumptions"

@@ -18,8 +18,8 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.protocols import Generator
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, resolve
-from recsim_gen.datasets import boutique
-from recsim_gen.profiles.family import open_family
+from recsim_gen.datasets.boutique import world as boutique
+from recsim_gen.models.family import open_family
 
 OTHERS = {"original": {}, "sd": {}}  # name: settings of a generator that learns nothing
 
@@ -268,7 +268,7 @@ class LearnedGeneratorContract(TrainedGeneratorContract):
         from generators.denoising import Denoising
 
         undisturbed, whole = Denoising.loss, self.fitted().fingerprint
-        monkeypatch.setattr("recsim_gen.pretraining.training.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+        monkeypatch.setattr("recsim_gen.core.training_loop.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
         calls = []
 
         def killed(self: Any, *args: Any, **kwargs: Any) -> Any:

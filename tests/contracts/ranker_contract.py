@@ -13,11 +13,11 @@ import pytest
 import torch
 import worlds
 
+from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.protocols import Ranker
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import RANKERS
-from recsim_gen.simulation.stages import make_ranker
 
 SHORT = {"epochs": 2, "embedding_size": 8, "train_batch_size": 32}
 LONG = {"epochs": 60, "eval_step": 60, "embedding_size": 16, "train_batch_size": 64, "learning_rate": 0.02}
@@ -252,7 +252,7 @@ class LearnedRankerContract(RankerContract):
 
     def test_other_features_start_and_draw_alike(self, monkeypatch):
         """Shared initialisation and negatives: what makes two trainings comparable pair by pair."""
-        from rankers.recbole_bridge import QuietTrainer
+        from rankers.recbole.bridge import QuietTrainer
 
         catalog, chosen = worlds.noise()
         other = worlds.catalog({"image": np.random.default_rng(5).standard_normal((40, 20))})
@@ -277,7 +277,7 @@ class LearnedRankerContract(RankerContract):
                 assert torch.equal(batch[name], other_batch[name])
 
     def test_negatives_were_not_chosen_in_training(self, monkeypatch):
-        from rankers.recbole_bridge import QuietTrainer
+        from rankers.recbole.bridge import QuietTrainer
 
         catalog, chosen = worlds.noise()
         known = set(zip(*(a.tolist() for a in chosen.only("train")), strict=True))

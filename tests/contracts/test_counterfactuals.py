@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import worlds
 
+from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
-from recsim_gen.simulation.stages import make_ranker
 
 SEES = ("micro", "micro:published-code", "lattice", "vbpr")
 BLIND = ("bpr", "lightgcn", "popularity")

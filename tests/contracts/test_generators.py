@@ -63,7 +63,7 @@ class TestOracle(GeneratorContract):
 
     def test_it_draws_what_the_user_likes_best(self):
         from generators.shop import drawn
-        from recsim_gen.datasets.boutique_attributes import Attributes, all_codes
+        from recsim_gen.datasets.boutique.attributes import Attributes, all_codes
 
         pixels = self.fitted().generate(self.episodes, rng=Rng(0)).pixels
         for x, e in zip(pixels, self.episodes, strict=True):

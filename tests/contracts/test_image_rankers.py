@@ -8,8 +8,8 @@ import pytest
 import worlds
 from ranker_contract import LONG, SHORT, LearnedRankerContract
 
+from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.randomness import Rng
-from recsim_gen.simulation.stages import make_ranker
 
 
 class TestLATTICE(LearnedRankerContract):

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from pictures import ColourEncoder, picture_rows
 
-from recsim_gen.core.protocols import Metric
 from recsim_gen.core.registry import METRICS, resolve
 from recsim_gen.core.results import plain
-from recsim_gen.metrics.recipes import Recipe, stamp
+from recsim_gen.metrics.recipes import Metric, Recipe, stamp
 from recsim_gen.metrics.resources import Resources
 from recsim_gen.metrics.rows import Rows
 from recsim_gen.metrics.scoring import open_metric, open_metrics, score_images

@@ -7,9 +7,9 @@ import pytest
 import worlds
 from ranker_contract import LONG, SHORT, LearnedRankerContract, RankerContract
 
+from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
-from recsim_gen.simulation.stages import make_ranker
 
 
 class TestPopularity(RankerContract):

@@ -15,9 +15,9 @@ from recbole.data.interaction import Interaction
 
 from rankers import contrastive
 from rankers.micro import MICRO
-from rankers.recbole_bridge import session
+from rankers.recbole.bridge import session
+from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.randomness import Rng
-from recsim_gen.simulation.stages import make_ranker
 
 USERS, ITEMS, D, K = 18, 32, 16, 20  # so many neighbours that some cosines are negative
 CATALOG, CHOSEN = worlds.noise(USERS, ITEMS, seed=3)

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from real_data import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("recsim_gen", "rankers", "generators", "analysis")
 MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 HEAVY = (

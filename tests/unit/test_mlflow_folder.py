@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 import yaml
+from real_data import ROOT
 
 from recsim_gen.core.results import Results
 from recsim_gen.core.tracking import Tracker
 
-FOLDER = Path(__file__).resolve().parents[2] / "mlflow"
+FOLDER = ROOT / "mlflow"
 LINE = re.compile(r"^\| (?P<what>[^|]+) \| (?P<ticks>`+) ?(?P<search>.+?) ?(?P=ticks) \|$", re.MULTILINE)
 SEARCHES = [m["search"] for m in LINE.finditer((FOLDER / "searches.md").read_text(encoding="utf-8"))]
 VARIANTS = ("ret", "recent", "micro", "bpr", "ragar", "original", "noise")

@@ -1,0 +1,208 @@
+"""What one new feature changes in a k-nearest-neighbour graph, found without building it again.
+
+Isolation: every change (an item and its new feature) is made alone to the unchanged graph. A swap
+touches the item's own row, the rows that list the item, and the rows it enters; nothing else can
+change its list. Rows of changes are named by ``key = change · n + row``, so that a batch of changes
+is one sparse table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from rankers.item_graphs.item_graph import Norm, inverse
+from rankers.item_graphs.knn import MARGIN, Neighbours, candidate_cosines, pair_cosine, select
+from rankers.sparse_rows import at_least, expand, products, true_at
+
+
+@dataclass(frozen=True)
+class GraphState:
+    """A built graph over n items, kept so that single changes are cheap; float64.
+
+    ``unit`` (n, d) the features' `directions`; ``neighbours`` the k + 1 nearest of each row, the first
+    k being the edges.
+    """
+
+    unit: Tensor
+    neighbours: Neighbours
+    norm: Norm
+    clamp: bool
+
+    @property
+    def n(self) -> int:
+        """Number of items."""
+        return len(self.unit)
+
+    @property
+    def k(self) -> int:
+        """Edges of a row, the loop included."""
+        return self.neighbours.index.shape[1] - 1
+
+    @cached_property
+    def fast(self) -> Tensor:
+        """``unit`` in float32, for the one large product."""
+        return self.unit.float()
+
+    def weight(self, cosine: Tensor) -> Tensor:
+        """Weight of an edge before normalisation."""
+        return cosine.clamp_min(0) if self.clamp else cosine
+
+    @cached_property
+    def edges(self) -> Tensor:
+        """(n, k) weights before normalisation."""
+        return self.weight(self.neighbours.value[:, : self.k])
+
+    @cached_property
+    def degree(self) -> Tensor:
+        """(n,) sums of the rows' weights."""
+        return self.edges.sum(1)
+
+    @cached_property
+    def reverse(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Edges by column: ``start`` (n + 1,), then ``row``, ``place`` in the row's list, ``weight``."""
+        column = self.neighbours.index[:, : self.k].reshape(-1)
+        by_column = column.argsort(stable=True)
+        count = torch.bincount(column, minlength=self.n)
+        start = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        return start, by_column // self.k, by_column % self.k, self.edges.reshape(-1)[by_column]
+
+    def scales(self, degree: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and column factors of the normalisation: A_rj = row(d_r)·w_rj·column(d_j)."""
+        if self.norm == "row":
+            return inverse(degree), torch.ones_like(degree)
+        root = inverse(degree.sqrt())
+        return root, root
+
+    @cached_property
+    def scale(self) -> tuple[Tensor, Tensor]:
+        """``scales`` (n,) of the graph as it is."""
+        return self.scales(self.degree)
+
+    @cached_property
+    def lowest(self) -> Tensor:
+        """(n,) float32 similarity below which nothing enters a row's list, nor stays in it."""
+        return (self.neighbours.value[:, self.k] - 2 * MARGIN).float()
+
+    def change(self, items: Tensor, new: Tensor, own_row_only: bool = False) -> GraphChange:
+        """What becomes of the graph when ``items`` (B,) have the `directions` ``new`` (B, d).
+
+        ``own_row_only``: lists and degrees of the other rows stay as they are (scope "item").
+        """
+        own = torch.arange(len(items), device=items.device) * self.n + items
+        similarity = new.float() @ self.fast.T
+        itself = pair_cosine(new, new)
+        similarity.view(-1).index_copy_(0, own, itself.float())
+
+        def cosine(r: Tensor, candidates: Tensor) -> Tensor:
+            others = candidate_cosines(new[r], self.unit, candidates)
+            return torch.where(candidates == items[r][:, None], itself[r][:, None], others)
+
+        index, value = select(similarity, cosine, self.k + 1)
+        weight, gap = self.weight(value[:, : self.k]), value[:, self.k - 1] - value[:, self.k]
+        mine = self._own_rows(items, index[:, : self.k], weight)
+        if own_row_only:
+            return GraphChange(own, weight.sum(1), mine, gap)
+        rows, entries = self._other_rows(own, new, similarity)
+        key, order = torch.cat([own, rows]).sort()
+        place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(key), device=key.device))
+        parts = _join(mine, entries)
+        parts = EntryChanges(place[parts.place], parts.column, parts.delta)
+        degree = self.degree[key % self.n].index_add_(0, parts.place, parts.delta)
+        degree[place[: len(own)]] = weight.sum(1)  # not by differences: it may be exactly 0
+        return GraphChange(key, degree, parts, gap)
+
+    def _own_rows(self, items: Tensor, index: Tensor, weight: Tensor) -> EntryChanges:
+        """The items' lists are replaced: old entries out, new ones in. Rows 0 … B − 1 of the change."""
+        place = torch.arange(len(items), device=items.device).repeat_interleave(2 * self.k)
+        column = torch.cat([self.neighbours.index[items, : self.k], index], dim=1)
+        delta = torch.cat([-self.edges[items], weight], dim=1)
+        return EntryChanges(place, column.reshape(-1), delta.reshape(-1))
+
+    def _other_rows(self, own: Tensor, new: Tensor, similarity: Tensor) -> tuple[Tensor, EntryChanges]:
+        """Rows that list the item or that it enters: one entry changes, and what it pushes out or lets in.
+
+        Their keys, distinct; in the entries they are rows B, B + 1, … of the change.
+        """
+        key, place, cosine = self._candidates(own, new, similarity)
+        row, item = key % self.n, own[key // self.n] % self.n
+        listed = place < self.k
+        # the k-th of the others: the next in line where the item itself holds a place
+        bar = row * (self.k + 1) + torch.where(listed, self.k, self.k - 1)
+        bar_value, bar_index = (
+            x.view(-1).index_select(0, bar) for x in (self.neighbours.value, self.neighbours.index)
+        )
+        enters = (cosine > bar_value) | ((cosine == bar_value) & (item < bar_index))
+        old = torch.where(listed, self.edges[row, place.clamp_max(self.k - 1)], 0)
+        mine = torch.where(enters, self.weight(cosine), 0) - old
+        # listed and stays: nobody else moves; listed and leaves: the bar enters; new: the bar leaves
+        other = torch.where(listed, 1.0, -1.0) * self.weight(bar_value)
+        touched, swapped = listed | enters, listed != enters
+        position = len(own) - 1 + touched.cumsum(0)
+        entries = _join(
+            EntryChanges(position[touched], item[touched], mine[touched]),
+            EntryChanges(position[swapped], bar_index[swapped], other[swapped]),
+        )
+        return key[touched], entries
+
+    def _candidates(self, own: Tensor, new: Tensor, similarity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(key, place, cosine) of other rows that list the item (place < k) or may take it (place k).
+
+        Where the item surely leaves, the cosine is −inf.
+        """
+        items, first = own % self.n, own - own % self.n
+        near_enough = at_least(similarity, self.lowest).view(-1).index_fill_(0, own, False)
+        near = true_at(near_enough)
+        start, rows, places, _ = self.reverse
+        change, at = expand(start[items], start[items + 1])
+        listed, place = first[change] + rows[at], places[at]
+        stays = near_enough.index_select(0, listed)
+        leaves = ~stays & (listed != own[change])
+        bounds = torch.cat([first, first[-1:] + self.n])
+        cosine = products(new, self.unit, torch.searchsorted(near, bounds), near % self.n)
+        places_near = near.new_full(near.shape, self.k)
+        places_near[torch.searchsorted(near, listed[stays])] = place[stays]
+        gone = listed[leaves]
+        return (
+            torch.cat([near, gone]),
+            torch.cat([places_near, place[leaves]]),
+            torch.cat([cosine, cosine.new_full(gone.shape, -torch.inf)]),
+        )
+
+
+@dataclass(frozen=True)
+class EntryChanges:
+    """Entries of the weight matrix that change: ``place`` of the row in the change, ``column``, ``delta``."""
+
+    place: Tensor
+    column: Tensor
+    delta: Tensor
+
+
+@dataclass(frozen=True)
+class GraphChange:
+    """Rows whose list changed: ``key`` (T,) rising, their new ``degree`` (T,), the ``entries``.
+
+    ``gap`` (B,): cosine between the last neighbour of the item and the next, how near the item's
+    list is to another one.
+    """
+
+    key: Tensor
+    degree: Tensor
+    entries: EntryChanges
+    gap: Tensor
+
+    @classmethod
+    def nothing(cls, graph: GraphState) -> GraphChange:
+        """The graph as it is."""
+        key, number = graph.neighbours.index.new_zeros(0), graph.degree.new_zeros(0)
+        return cls(key, number, EntryChanges(key, key, number), number)
+
+
+def _join(a: EntryChanges, b: EntryChanges) -> EntryChanges:
+    return EntryChanges(
+        torch.cat([a.place, b.place]), torch.cat([a.column, b.column]), torch.cat([a.delta, b.delta])
+    )

@@ -1,0 +1,208 @@
+"""Graph convolution of a batch of changed graphs: only the rows that differ are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from rankers.item_graphs.graph_change import GraphChange, GraphState
+from rankers.sparse_rows import SparseRows, coo, expand, none, union
+
+
+@dataclass(frozen=True)
+class Terms:
+    """``coefficient`` times row ``source`` of some table is part of the row at key ``target``; all (P,)."""
+
+    target: Tensor
+    source: Tensor
+    coefficient: Tensor
+
+    @classmethod
+    def sorted(cls, parts: Sequence[Terms], only: Tensor | None, n: int) -> Terms:
+        """All of several by rising target; those alone that go to ``only`` (B,), one key of each change."""
+        target = torch.cat([part.target for part in parts])
+        source = torch.cat([part.source for part in parts])
+        coefficient = torch.cat([part.coefficient for part in parts])
+        if only is not None:
+            mine = only.index_select(0, target // n) == target
+            target, source, coefficient = target[mine], source[mine], coefficient[mine]
+        target, order = target.sort()
+        return cls(target, source.index_select(0, order), coefficient.index_select(0, order))
+
+
+@dataclass(frozen=True)
+class ChangedGraph:
+    """A' = row'·W'·column' of a batch of changes of a graph, entry by entry."""
+
+    graph: GraphState
+    change: GraphChange
+
+    @cached_property
+    def scales(self) -> tuple[Tensor, Tensor]:
+        """Row and column factors at the keys of the change."""
+        return self.graph.scales(self.change.degree)
+
+    @cached_property
+    def touched(self) -> Tensor:
+        """(B·n,) whether the key is one of the change: most are not, and need no search."""
+        mask = torch.zeros(
+            len(self.change.gap) * self.graph.n, dtype=torch.bool, device=self.change.key.device
+        )
+        return mask.index_fill_(0, self.change.key, True)
+
+    def row(self, key: Tensor, item: Tensor) -> Tensor:
+        """row' at keys of these items, ``key % n``."""
+        return self._factor(0, key, item)
+
+    def column(self, key: Tensor, item: Tensor) -> Tensor:
+        """column' at keys of these items."""
+        return self._factor(1, key, item)
+
+    def _factor(self, side: int, key: Tensor, item: Tensor) -> Tensor:
+        factor = self.graph.scale[side].index_select(0, item)
+        if len(self.change.key) == 0:
+            return factor
+        at = self.touched.index_select(0, key).nonzero().squeeze(1)
+        place = torch.searchsorted(self.change.key, key.index_select(0, at))
+        return factor.index_copy_(0, at, self.scales[side].index_select(0, place))
+
+    def readers(self, key: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Edges r → j of the graph as it was, j at ``key``: which of the keys, key of r, r, weight w_rj."""
+        start, rows, _, weight = self.graph.reverse
+        column = key % self.graph.n
+        which, at = expand(start.index_select(0, column), start.index_select(0, column + 1))
+        reader = rows.index_select(0, at)
+        return which, (key - column).index_select(0, which) + reader, reader, weight.index_select(0, at)
+
+    def entries(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Entries of W that differ: keys of row and column, w' − w."""
+        entries = self.change.entries
+        row = self.change.key.index_select(0, entries.place)
+        return row, row - row % self.graph.n + entries.column, entries.delta
+
+    def difference(self, share: float, totals: int) -> Terms:
+        """share·(A'·x − A·x) = share·[(row' − row)·t + row'·(W·(column' − column)·x + (W' − W)·column'·x)].
+
+        Sources are rows of x (n, d) and of t = W·column·x, which stands ``totals`` rows below it.
+        """
+        key, item = self.change.key, self.change.key % self.graph.n
+        row, column = (scale.index_select(0, item) for scale in self.graph.scale)
+        which, target, reader, weight = self.readers(key)
+        changed, to, delta = self.entries()
+        entered = self.change.entries.column
+        step = (self.scales[1] - column).index_select(0, which)
+        new_row = self.scales[0].index_select(0, self.change.entries.place)
+        reads, holds = weight * step * self.row(target, reader), delta * self.column(to, entered) * new_row
+        return Terms(
+            torch.cat([target, changed, key]),
+            torch.cat([item.index_select(0, which), entered, item + totals]),
+            share * torch.cat([reads, holds, self.scales[0] - row]),
+        )
+
+    def applied(self, share: float, moved: Tensor) -> Terms:
+        """share·A'·y where y is 0 but at the rising keys ``moved``; sources are places among these."""
+        which, reads, reader, weight = self.readers(moved)
+        changed, to, delta = self.entries()
+        place = torch.searchsorted(moved, to).clamp_max_(len(moved) - 1)
+        there = moved[place] == to
+        source, target = torch.cat([which, place[there]]), torch.cat([reads, changed[there]])
+        rows = torch.cat([reader, changed[there] % self.graph.n])
+        column = self.column(moved, moved % self.graph.n).index_select(0, source)
+        coefficient = torch.cat([weight, delta[there]]) * column
+        return Terms(target, source, share * coefficient * self.row(target, rows))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution x ↦ A·x with A = Σ_g share_g·row_g·W_g·column_g, x (n, d)."""
+
+    shares: tuple[float, ...]
+    graphs: tuple[GraphState, ...]
+    x: Tensor
+
+    @cached_property
+    def source(self) -> Tensor:
+        """x, below it W_g·column_g·x of each graph: ((1 + graphs)·n, d)."""
+        totals = []
+        for graph in self.graphs:
+            neighbours = graph.neighbours.index[:, : graph.k]
+            weight = graph.edges * graph.scale[1][neighbours]
+            totals.append((weight.unsqueeze(-1) * self.x[neighbours]).sum(1))
+        return torch.cat([self.x, *totals])
+
+    @cached_property
+    def out(self) -> Tensor:
+        """A·x, (n, d)."""
+        out = torch.zeros_like(self.x)
+        totals = self.source[len(self.x) :].chunk(len(self.graphs))
+        for share, graph, total in zip(self.shares, self.graphs, totals, strict=True):
+            out.addcmul_(share * graph.scale[0][:, None], total)
+        return out
+
+    def changed(
+        self, changes: Sequence[GraphChange | None], moved: SparseRows, only: Tensor | None
+    ) -> SparseRows:
+        """Rows of the output that differ when x' differs from x in ``moved``, A' from A by ``changes``.
+
+        A'x' = Ax + (A'x − Ax) + A'(x' − x), a few terms to each row that differs. ``only`` (B,) keys:
+        no other row may differ.
+        """
+        n, anew, after = len(self.x), [], []
+        for g, (share, graph, change) in enumerate(zip(self.shares, self.graphs, changes, strict=True), 1):
+            new = ChangedGraph(graph, GraphChange.nothing(graph) if change is None else change)
+            if change is not None:
+                anew.append(new.difference(share, g * n))
+            if len(moved.key):
+                after.append(new.applied(share, moved.key))
+        parts = []
+        if anew:
+            parts.append((Terms.sorted(anew, only, n), self.source))
+        if after:
+            step = moved.row - self.x.index_select(0, moved.key % n)
+            parts.append((Terms.sorted(after, only, n), step))
+        if not parts:
+            return moved
+        distinct = [torch.unique_consecutive(terms.target, return_inverse=True) for terms, _ in parts]
+        key = union([rows for rows, _ in distinct])
+        out = self.out.index_select(0, key % n)
+        for (terms, table), (rows, place) in zip(parts, distinct, strict=True):
+            row = place if rows is key else torch.searchsorted(key, rows).index_select(0, place)
+            out.addmm_(coo(row, terms.source, terms.coefficient, (len(key), len(table))), table)
+        return SparseRows(key, out)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A graph A = Σ_g share_g·A_g and the layers x⁰, A·x⁰, …, A^L·x⁰ that went through it, float64."""
+
+    shares: tuple[float, ...]
+    graphs: tuple[GraphState, ...]
+    x: Tensor
+    depth: int
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """The convolutions, one after the other."""
+        layers = [Layer(self.shares, self.graphs, self.x)]
+        for _ in range(self.depth - 1):
+            layers.append(Layer(self.shares, self.graphs, layers[-1].out))
+        return layers
+
+    @property
+    def out(self) -> Tensor:
+        """A^L·x⁰, (n, d)."""
+        return self.layers[-1].out
+
+    def changed(self, changes: Sequence[GraphChange | None], only: Tensor | None = None) -> SparseRows:
+        """Rows of ``out`` that differ when each graph changes so (None: it does not).
+
+        ``only`` (B,) keys: no other row may differ (scope "item").
+        """
+        rows = none(self.x)
+        for layer in self.layers:
+            rows = layer.changed(changes, rows, only)
+        return rows

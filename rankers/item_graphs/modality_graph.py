@@ -1,0 +1,146 @@
+"""The item–item graph of one modality, mixed from a frozen and a learned one.
+
+Zhang et al., "Mining Latent Structures for Multimedia Recommendation" (LATTICE, MM 2021), Sec. 3.1,
+taken over by MICRO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from rankers.base import Training
+from rankers.item_graphs.item_graph import Norm, edge_weights
+from rankers.item_graphs.knn import Neighbours, cached_nearest, nearest, unit
+from rankers.item_graphs.learned_edges import edge_products, messages
+from rankers.propagation import Graph, GraphConv, UserItemNorm
+from recsim_gen.core.errors import SettingError
+
+PUBLISHED_CODE: Mapping[str, Any] = MappingProxyType(
+    {
+        "user_item_norm": "row-self-loop",
+        "raw_features": "trainable",
+        "negative_cosine": "keep",
+        "sampling": "user",
+        "rebuild_every": 1,
+        "stopping_step": 10,
+        "learning_rate": 5e-4,
+        "train_batch_size": 1024,
+    }
+)
+"""What the published code of LATTICE and of MICRO does otherwise."""
+
+
+@dataclass(frozen=True)
+class ItemGraphConfig(Training):
+    """Settings of a model with an item graph; values quoted are those of the published code."""
+
+    embedding_size: int = 64
+    n_layers: int = 2  # user–item convolutions, mean over layers
+    n_item_layers: int = 1
+    knn_k: int = 10  # the item itself included
+    frozen_weight: float = 0.9  # λ, of the graph from raw features
+    rebuild_every: int = 5  # epochs between rebuilds of the learned graphs; published: 1
+    reg_weight: float = 1e-5  # ½Σx² of the batch's final embeddings, divided by the batch size
+    user_item_norm: UserItemNorm = "symmetric"
+    item_norm: Norm = "symmetric"
+    raw_features: Literal["frozen", "trainable"] = "frozen"
+    negative_cosine: Literal["clamp", "keep"] = "clamp"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("knn_k", "n_item_layers", "rebuild_every"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.frozen_weight <= 1:
+            raise SettingError(f"frozen_weight must be in [0, 1], got {self.frozen_weight}")
+
+
+class ModalityGraph(nn.Module):
+    """One modality: its raw features, their projection, and the graph mixed from both.
+
+    A = (1 − λ)·A(projected) + λ·A(raw). The raw graph is fixed. The projected one is rebuilt
+    when asked, once with a gradient to the projection, and is constant in between.
+    """
+
+    def __init__(self, x: Tensor, config: ItemGraphConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.conv = GraphConv()
+        self.given: Tensor  # as encoded: what a fresh image's feature is compared with
+        self.register_buffer("given", x, persistent=False)
+        self.raw: Tensor
+        if config.raw_features == "trainable":
+            self.raw = nn.Parameter(x.clone())
+        else:  # data, not weights: checkpoints do not hold it
+            self.register_buffer("raw", x, persistent=False)
+        self.projection = nn.Linear(x.shape[1], config.embedding_size)
+        self.raw_neighbours = cached_nearest(x, min(config.knn_k + 1, len(x))).first(config.knn_k)
+        self.raw_weight = self._weights(self.raw_neighbours)
+        self.raw_graph = Graph.from_neighbours(self.raw_neighbours.index, self.raw_weight)
+        self.learned_neighbours: Neighbours | None = None
+        self.mixed_graph: Graph | None = None
+        self._made_of: tuple[int, ...] = ()  # versions of the weights that the learned neighbours are of
+
+    def _weights(self, neighbours: Neighbours) -> Tensor:
+        return edge_weights(
+            neighbours, norm=self.config.item_norm, clamp=self.config.negative_cosine == "clamp"
+        )
+
+    def projected(self, x: Tensor | None = None) -> Tensor:
+        """(n, d) features after the projection.
+
+        Computed in float64 and rounded to float32, so that an item's row has the same bits
+        whichever rows are computed with it: ties stay ties.
+        """
+        x = self.raw if x is None else x
+        weight, bias = self.projection.weight.double(), self.projection.bias.double()
+        return (x.double() @ weight.T + bias).float()
+
+    def rebuild(self) -> Tensor:
+        """Find the projected features' neighbours again; returns their weights (n, k), differentiable."""
+        projected = self.projected()
+        index = self._nearest(projected.detach())
+        rows = unit(projected)
+        neighbours = Neighbours(index, edge_products(rows, rows, index))
+        weight = self._weights(neighbours)
+        self.learned_neighbours = Neighbours(index, neighbours.value.detach())
+        self.mixed_graph = self._mixed(index, weight.detach())
+        return weight
+
+    def _mixed(self, index: Tensor, weight: Tensor) -> Graph:
+        """Both graphs as one matrix: an edge that stands in both is multiplied with once."""
+        frozen = self.config.frozen_weight
+        return Graph.from_neighbours(
+            torch.cat([index, self.raw_neighbours.index], dim=1),
+            torch.cat([(1 - frozen) * weight, frozen * self.raw_weight], dim=1),
+        )
+
+    def _nearest(self, projected: Tensor) -> Tensor:
+        """Neighbours (n, k); those of before where nothing was learned since (evaluation, then training)."""
+        made_of = tuple(p._version for p in (self.raw, *self.projection.parameters()))
+        if self.learned_neighbours is None or made_of != self._made_of:
+            self._made_of = made_of
+            return nearest(projected, self.config.knn_k).index
+        return self.learned_neighbours.index
+
+    def forward(self, x: Tensor, fresh: Tensor | None) -> Tensor:
+        """A^L·x for item embeddings x (n, d); ``fresh`` weights carry the projection's gradient."""
+        for _ in range(self.config.n_item_layers):
+            x = self.step(x, fresh)
+        return x
+
+    def step(self, x: Tensor, fresh: Tensor | None) -> Tensor:
+        """A·x, (n, d)."""
+        assert self.learned_neighbours is not None
+        assert self.mixed_graph is not None
+        if fresh is None:
+            return self.conv(x, self.mixed_graph)
+        frozen = self.config.frozen_weight
+        learned = messages(fresh.float(), x, self.learned_neighbours.index)
+        return (1 - frozen) * learned + frozen * self.conv(x, self.raw_graph)

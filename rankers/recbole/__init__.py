@@ -1,0 +1,1 @@
+"""The bridge to RecBole: its data loaders, trainer and models behind the `Ranker` protocol."""

@@ -1,0 +1,159 @@
+"""A RecBole model behind the `Ranker` protocol: fit, score, fold in, save, load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rankers.base import Training, check_catalog, check_histories, check_users, config_from
+from rankers.checkpoint import other_data, read_about, read_weights, write
+from rankers.counterfactual import Counterfactuals, Seen
+from rankers.recbole.bridge import QuietTrainer, session
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.protocols import OnEpoch
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.store import fingerprint
+from recsim_gen.core.types import Catalog, Interactions
+
+
+class RecBoleRanker(Counterfactuals):
+    """Base of the rankers that RecBole trains.
+
+    A subclass names ``model_class`` and ``config_class`` and gives the two tables whose product is
+    the score, and the item layers a new user is folded in from.
+    """
+
+    name: ClassVar[str]
+    model_class: ClassVar[type]
+    config_class: ClassVar[type[Training]]
+    needs_features: ClassVar[bool] = False
+
+    def __init__(self, *, device: str = "cpu", **settings: Any) -> None:
+        self.config: Any = config_from(self.config_class, settings)
+        self.device = device
+        self.model: Any = None
+        self.valid: dict[str, float] = {}
+        self.best_epoch = 0
+        self._data = ""
+
+    def fit(
+        self, catalog: Catalog, interactions: Interactions, *, rng: Rng, on_epoch: OnEpoch | None = None
+    ) -> RecBoleRanker:
+        """Train on the train split with early stopping on the valid split.
+
+        Equal ``rng`` and interactions give equal initial weights and equal negatives, whatever the
+        features: that is what makes two runs comparable pair by pair.
+        """
+        check_catalog(catalog, interactions)
+        self.config = self.config.for_log(len(interactions.only("train")[0]))
+        stream = rng.for_("ranker")
+        with session(self.model_class, interactions, self._settings(catalog), stream, self.device) as opened:
+            self._build(opened, catalog, interactions)
+            trainer = QuietTrainer(opened.config, self.model, on_epoch)
+            self.valid = trainer.run(opened.train, opened.valid)
+            self.best_epoch = trainer.best_epoch
+        return self
+
+    def _settings(self, catalog: Catalog) -> dict[str, Any]:
+        settings = asdict(self.config)
+        if self.needs_features:
+            if not catalog.features:
+                raise DataError(
+                    f"{self.name} needs item features, the catalogue has none", remedy="Encode it first"
+                )
+            rows = np.arange(len(catalog)).astype(str)
+            settings["item_features"] = {m: (rows, x) for m, x in catalog.features.items()}
+        return settings
+
+    def _build(self, opened: Any, catalog: Catalog, interactions: Interactions) -> None:
+        self.model = self.model_class(opened.config, opened.dataset).to(self.device)
+        self._data = self._data_fingerprint(catalog, interactions)
+        self._train_degree = torch.from_numpy(
+            np.bincount(interactions.only("train")[1], minlength=len(catalog))
+        )
+        self._n_users, self._n_items = interactions.n_users, len(catalog)
+        self._seen = Seen.of(*interactions.only("train", "valid"), self._n_users, self.device)
+        self._widths = {m: x.shape[1] for m, x in catalog.features.items()} if self.needs_features else {}
+
+    def _data_fingerprint(self, catalog: Catalog, interactions: Interactions) -> str:
+        features = dict(catalog.features) if self.needs_features else {}
+        return fingerprint(catalog.item_ids, features, interactions.fingerprint)
+
+    def _fitted(self) -> None:
+        if self.model is None:
+            raise SettingError(f"this {self.name} was neither fitted nor loaded")
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of model class, settings, data and weights."""
+        self._fitted()
+        weights = {k: v.detach().cpu().numpy() for k, v in self.model.state_dict().items()}
+        return fingerprint(self.name, asdict(self.config), self._data, weights)
+
+    def _tables(self) -> tuple[Tensor, Tensor]:
+        """Users (U, d) and items (n, d), rows as in the data."""
+        raise SettingError(f"{type(self).__name__} does not say its tables")
+
+    def _exact_tables(self) -> tuple[Tensor, Tensor]:
+        self._fitted()
+        users, items = self._tables()
+        return users.double(), items.double()
+
+    def _new_users(self, histories: Sequence[np.ndarray]) -> Tensor:
+        """(B, d) vectors of people who chose these items."""
+        raise SettingError(f"{type(self).__name__} does not fold in")
+
+    @torch.no_grad()
+    def score(self, users: np.ndarray) -> Tensor:
+        """(B, n) scores of all items for known users (rows)."""
+        self._fitted()
+        users = check_users(users, self._n_users)
+        table, items = self._tables()
+        return table[torch.as_tensor(users, device=table.device)] @ items.T
+
+    @torch.no_grad()
+    def fold_in(self, histories: Sequence[np.ndarray]) -> Tensor:
+        """(B, n) scores for new users who chose these items (rows)."""
+        self._fitted()
+        check_histories(histories, self._n_items)
+        items = self._tables()[1]
+        if not len(histories):
+            return items.new_zeros(0, len(items))
+        return self._new_users(histories) @ items.T
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``config.json`` and ``model.safetensors``, whole or not at all."""
+        self._fitted()
+        weights = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
+        about = {
+            "settings": asdict(self.config),
+            "data": self._data,
+            "fingerprint": self.fingerprint,
+            "valid": self.valid,
+            "best_epoch": self.best_epoch,
+        }
+        write(folder, self.name, about, weights)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, catalog: Catalog, interactions: Interactions, *, device: str = "cpu"
+    ) -> RecBoleRanker:
+        """Read what ``save`` wrote. DataError if another ranker or other data made it."""
+        folder = Path(folder)
+        about = read_about(folder, cls.name)
+        ranker = cls(device=device, **about["settings"])
+        if about["data"] != ranker._data_fingerprint(catalog, interactions):
+            raise other_data(folder)
+        settings = ranker._settings(catalog)
+        with session(cls.model_class, interactions, settings, Rng(0), device) as opened:
+            ranker._build(opened, catalog, interactions)
+        ranker.model.load_state_dict(read_weights(folder, ranker.model.state_dict(), device))
+        ranker.model.eval()
+        ranker.valid, ranker.best_epoch = about["valid"], about["best_epoch"]
+        return ranker

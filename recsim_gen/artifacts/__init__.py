@@ -1,0 +1,1 @@
+"""What is trained or drawn once and found again by its content: rankers, generators, images."""

@@ -1,0 +1,202 @@
+"""Boutique: a simulated shop whose users' tastes are known, so that claims can be checked.
+
+Items are drawn uniformly from the grid of looks (``boutique_attributes``); their pictures come
+from ``boutique_drawing``. User u likes item i, of category c in group g with main colour m,
+second colour s and pattern p, as much as
+
+    V(u, i) = category[u, c] + main[u, g, m] + second[u, g, s] + pattern[u, g, p]
+
+with independent normal tastes of mean 0 and standard deviations 0.7, 1.3, 0.4 and 0.9. Tastes in
+colour and pattern belong to a *group* of categories: who wears pink need not sit on it, so
+similar items tell more about a choice than others. The user takes, without repetition, the
+20 to 40 items (uniform) with the largest V + ε, ε standard Gumbel and independent: the
+multinomial logit model, applied to a whole basket (Gumbel-top-k).
+
+The deviations were set once, on paper, and are not tuned. The unit is the Gumbel noise (sd 1.28):
+colour is what people choose by first and about as strong as the noise; pattern comes next;
+categories differ less, because most people need some of each; the second colour covers
+less than half of what the main one does, and counts a third (0.4 of 1.3).
+
+The order of choices is a random permutation, for the largest V + ε first would let time tell the
+taste; ``time`` is the place in it, from 0. The last choice of a user is test, the one before valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.types import Catalog, Dataset, Interactions
+from recsim_gen.datasets.boutique.attributes import (
+    CATEGORIES,
+    COLOURS,
+    GROUP_CODES,
+    GROUPS,
+    PATTERNS,
+    Attributes,
+    all_codes,
+    codes_of,
+)
+from recsim_gen.datasets.boutique.pictures import Pictures
+from recsim_gen.datasets.episodes import test_episodes
+from recsim_gen.datasets.splits import leave_last_out
+
+FEWEST_CHOICES, MOST_CHOICES = 20, 40
+SD_CATEGORY, SD_MAIN, SD_SECOND, SD_PATTERN = 0.7, 1.3, 0.4, 0.9
+
+Looks = Attributes | Sequence[Attributes] | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """The truth behind the choices: looks of the items and tastes of the users.
+
+    ``codes`` (n_items, 4) looks; ``category`` (n_users, 12), ``main`` and ``second``
+    (n_users, 3, 10) and ``pattern`` (n_users, 3, 5) tastes in units of utility, where the axis of
+    length 3 is the group.
+    """
+
+    codes: np.ndarray
+    category: np.ndarray
+    main: np.ndarray
+    second: np.ndarray
+    pattern: np.ndarray
+
+    @classmethod
+    def drawn(cls, n_items: int, n_users: int, rng: Rng) -> World:
+        """A world from a seed; items are uniform over the 12 · 10 · 9 · 5 looks."""
+        looks = np.concatenate([all_codes(category) for category in CATEGORIES])
+
+        def tastes(name: str, sd: float, *shape: int) -> np.ndarray:
+            return sd * rng.for_("taste", name).numpy().standard_normal((n_users, *shape))
+
+        return cls(
+            codes=looks[rng.for_("items").numpy().integers(len(looks), size=n_items)],
+            category=tastes("category", SD_CATEGORY, len(CATEGORIES)),
+            main=tastes("main", SD_MAIN, len(GROUPS), len(COLOURS)),
+            second=tastes("second", SD_SECOND, len(GROUPS), len(COLOURS)),
+            pattern=tastes("pattern", SD_PATTERN, len(GROUPS), len(PATTERNS)),
+        )
+
+    def utility(self, user_rows: np.ndarray | int, attributes: Looks) -> np.ndarray:
+        """V of the module's formula: what these users think of these looks, without noise.
+
+        ``user_rows`` (…) and ``attributes`` (…) are broadcast against each other: (B,) with (B,)
+        gives (B,) pairs, (B, 1) with (m,) gives (B, m). Codes have a last axis of 4 beside that.
+        """
+        user, codes = np.asarray(user_rows), codes_of(attributes)
+        category, main, second, pattern = np.moveaxis(codes, -1, 0)
+        group = GROUP_CODES[category]
+        return (
+            self.category[user, category]
+            + self.main[user, group, main]
+            + self.second[user, group, second]
+            + self.pattern[user, group, pattern]
+        )
+
+    def best_attributes(self, user_row: int, category: str) -> Attributes:
+        """The look of this category that the user likes best, in the shop or not."""
+        looks = all_codes(category)
+        return Attributes.of(looks[self.utility(user_row, looks).argmax()])
+
+    def worst_attributes(self, user_row: int, category: str) -> Attributes:
+        """The look of this category that the user likes least, in the shop or not."""
+        looks = all_codes(category)
+        return Attributes.of(looks[self.utility(user_row, looks).argmin()])
+
+    def attributes(self, item_row: int) -> Attributes:
+        """The look of one item of the catalogue."""
+        return Attributes.of(self.codes[item_row])
+
+
+@dataclass(frozen=True, eq=False)
+class ShopCatalog(Catalog):
+    """The items together with the ``world`` that made them, which the ceiling of every table draws from.
+
+    Nothing else may read it: rankers and other generators know texts, pictures and choices.
+    """
+
+    world: World = field(kw_only=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Boutique(Dataset):
+    """The data set together with the ``world`` that it was drawn from."""
+
+    world: World = field(kw_only=True)
+
+    def utility(self, user_rows: np.ndarray | int, attributes: Looks) -> np.ndarray:
+        """The oracle; see ``World.utility``."""
+        return self.world.utility(user_rows, attributes)
+
+
+def load(
+    path: str | Path | None = None, *, seed: int = 0, n_items: int = 2000, n_users: int = 600
+) -> Boutique:
+    """The shop of this seed; the same seed and sizes give the same bytes.
+
+    Pictures are drawn when first read (about 10 s at 2,000 items) and kept in the cache.
+    Raises SettingError when a path is given or a size is too small.
+    """
+    if path is not None:
+        raise SettingError(f"boutique is made by code and reads nothing, got the path {str(path)!r}: drop it")
+    if n_items < 2 * MOST_CHOICES or n_users < 1:
+        raise SettingError(
+            f"want at least {2 * MOST_CHOICES} items (a user takes up to {MOST_CHOICES}) and 1 user,"
+            f" got n_items={n_items}, n_users={n_users}. Raise the smaller one."
+        )
+    rng = Rng(seed).for_("boutique")
+    world = World.drawn(n_items, n_users, rng)
+    user, item, place = _choices(world, rng.for_("choices"))
+    interactions = Interactions(
+        user=user,
+        item=item,
+        time=place,
+        weight=np.ones(len(user)),
+        split=leave_last_out(user, place),
+        user_ids=np.array([f"u{u:04d}" for u in range(n_users)]),
+        n_items=n_items,
+    )
+    return Boutique(
+        name="boutique",
+        catalog=_catalog(world, rng),
+        interactions=interactions,
+        episodes=test_episodes(interactions, interactions.user_ids),
+        encoders={"image": "pixels", "text": "words"},
+        notes=(f"simulated shop, seed {seed}: tastes are known, pictures are drawn by code",),
+        world=world,
+    )
+
+
+def _choices(world: World, rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(m,) user, item and place of every choice, by user and place."""
+    n_users, n_items = len(world.category), len(world.codes)
+    noise = rng.for_("gumbel").numpy().gumbel(size=(n_users, n_items))
+    value = world.utility(np.arange(n_users)[:, None], world.codes) + noise
+    top = np.argpartition(-value, MOST_CHOICES, axis=1)[:, :MOST_CHOICES]
+    top = np.take_along_axis(top, np.argsort(-np.take_along_axis(value, top, 1), axis=1), 1)
+    counts = rng.for_("counts").numpy().integers(FEWEST_CHOICES, MOST_CHOICES + 1, size=n_users)
+    order = rng.for_("order").numpy().random(top.shape)
+    order[np.arange(MOST_CHOICES) >= counts[:, None]] = np.inf
+    shuffled = np.take_along_axis(top, np.argsort(order, axis=1), 1)
+    user, place = np.nonzero(np.arange(MOST_CHOICES) < counts[:, None])
+    return user, shuffled[user, place], place.astype(np.float64)
+
+
+def _catalog(world: World, rng: Rng) -> ShopCatalog:
+    item_ids = np.array([f"i{i:05d}" for i in range(len(world.codes))])
+    looks = [Attributes.of(codes) for codes in world.codes]
+    templates = rng.for_("captions").numpy().integers(2**31, size=len(looks))
+    return ShopCatalog(
+        world=world,
+        item_ids=item_ids,
+        titles=np.array([look.title for look in looks]),
+        captions=np.array([look.caption(int(t)) for look, t in zip(looks, templates, strict=True)]),
+        categories=np.array([look.category for look in looks]),
+        images=Pictures(world.codes, item_ids, rng.for_("pictures")),
+    )

@@ -1,0 +1,1 @@
+"""Files that were downloaded, read safely: archives, images, tables, JSON, text."""

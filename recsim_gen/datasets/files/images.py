@@ -1,0 +1,302 @@
+"""Pictures of a catalogue, read lazily from a folder or a tar; members are never extracted.
+
+Downloads are not trusted: names must stay inside the folder or archive, links and devices are
+refused, and a picture is decoded within limits of bytes and pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import tarfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.progress import bar
+from recsim_gen.core.store import cached_array, fingerprint
+from recsim_gen.datasets.files.archives import is_gzip, unpacked
+from recsim_gen.datasets.files.image_cache import Recent
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_BYTES = 64 * 2**20
+MAX_PIXELS = 50_000_000  # below Pillow's own limit, at which it only warns
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
+_BLOCK = 512  # bytes: the unit of a tar
+_REPLACE = "Replace it by a JPEG, PNG or WebP picture, or remove it: items without picture are handled"
+_AGAIN = "Fetch the archive again"
+_READABLE = "Make the folder readable"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One picture file: ``size`` bytes at ``offset`` of ``file``; ``name`` as shown to people.
+
+    ``folders`` are those it lies in, inside the folder or tar that was opened.
+    """
+
+    file: Path
+    name: str
+    stem: str
+    offset: int
+    size: int
+    folders: tuple[str, ...] = ()
+
+    def read(self) -> bytes:
+        """The raw bytes. Raises DataError where they cannot be read in full, or are too many."""
+        if self.size > MAX_BYTES:
+            raise DataError(
+                f"a picture of at most {MAX_BYTES:,} bytes is wanted, got {self.size:,}",
+                file=self.name,
+                remedy=_REPLACE,
+            )
+        try:
+            with self.file.open("rb") as f:  # opened for each: safe in threads and in forked workers
+                f.seek(self.offset)
+                data = f.read(self.size)
+        except OSError as error:
+            raise DataError(f"cannot be read ({error.strerror})", file=self.name, remedy=_REPLACE) from error
+        if len(data) < self.size:
+            raise DataError(
+                f"{self.size:,} bytes are wanted, got {len(data):,}", file=self.name, remedy=_AGAIN
+            )
+        return data
+
+
+class Pictures:
+    """The pictures of catalogue rows: an ``ImageReader``; safe to use in threads and workers.
+
+    ``members`` whose stem is no item id are left alone and counted in ``unmatched``. Raises
+    DataError where two members have the stem of one item.
+    """
+
+    def __init__(self, members: Sequence[Member], item_ids: np.ndarray) -> None:
+        row_of = {item: row for row, item in enumerate(item_ids.tolist())}
+        self._members: dict[int, Member] = {}
+        for member in members:
+            row = row_of.get(member.stem)
+            if row is None:
+                continue
+            if row in self._members:
+                raise DataError(
+                    f"one picture for item {member.stem!r} is wanted, {self._members[row].name} is another",
+                    file=member.name,
+                    remedy="Remove one of the two",
+                )
+            self._members[row] = member
+        self._item_ids = item_ids
+        self._recent = Recent()
+        self.unmatched = len(members) - len(self._members)
+
+    @cached_property
+    def present(self) -> np.ndarray:
+        """(n,) bool: rows that have a picture."""
+        mask = np.zeros(len(self._item_ids), dtype=bool)
+        mask[list(self._members)] = True
+        mask.setflags(write=False)
+        return mask
+
+    def read(self, row: int) -> Image.Image:
+        """The picture of a row as RGB. Raises DataError where there is none or it is broken."""
+        member = self.member(row)
+        return self._recent.get(int(row), lambda: decode(member.read(), member.name))
+
+    def member(self, row: int) -> Member:
+        """Where the picture of a row lies, to copy its bytes. Raises DataError where there is none."""
+        member = self._members.get(int(row))
+        if member is None:
+            raise DataError(f"item {self._item_ids[row]!r} has no picture", remedy="Ask `present` first")
+        return member
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of item ids and the content of their pictures, wherever these are kept."""
+        return fingerprint(self._item_ids[self.present], self.digests)
+
+    @cached_property
+    def digests(self) -> np.ndarray:
+        """(p, 16) uint8: BLAKE2 hash of the raw bytes of each picture that is present, by row.
+
+        The bytes are read once per state (names, sizes, times of change) of the files.
+        """
+        rows = sorted(self._members)
+        return cached_array("image-digests", self._state(rows), lambda: self._digests(rows))
+
+    def _digests(self, rows: list[int]) -> np.ndarray:
+        shown = bar(rows, "reading pictures once", unit="pictures")
+        digests = [hashlib.blake2b(self._members[row].read(), digest_size=16).digest() for row in shown]
+        return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(rows), 16)
+
+    def _state(self, rows: list[int]) -> str:
+        members = [self._members[row] for row in rows]
+        files = dict.fromkeys(m.file for m in members)  # a tar is one file of many members
+        folders = {folder: str(folder.resolve()) for folder in dict.fromkeys(f.parent for f in files)}
+        changed = np.array([f.stat().st_mtime_ns for f in files], dtype=np.int64)
+        places = np.array([(m.offset, m.size) for m in members], dtype=np.int64)  # arrays: hashed at once
+        names = np.array([m.name for m in members], dtype=str)
+        return fingerprint([*folders.values()], [f.name for f in files], changed, names, places)
+
+
+def open_pictures(path: str | Path, item_ids: np.ndarray) -> Pictures:
+    """Pictures in a folder (with its subfolders) or a tar, named ``<item id>.<suffix>``.
+
+    ``item_ids`` (n,) str. A ``.tar.gz`` is unpacked once, see ``archives``. Raises DataError for what
+    is neither, for an archive that is cut off or compressed otherwise, and for members that leave it.
+    """
+    return Pictures(list_members(path), item_ids)
+
+
+def list_members(path: str | Path) -> list[Member]:
+    """The picture files in a folder (with its subfolders) or a tar; none is read.
+
+    Raises DataError as ``open_pictures`` does.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return list(_folder_members(path))
+    if path.is_file() and is_gzip(path):
+        return list(_tar_members(unpacked(path, lambda tar: deque(_tar_members(tar, path), 0)), path))
+    if path.is_file():
+        return list(_tar_members(path, path))
+    raise DataError(
+        "a folder or tar of pictures is wanted, got nothing", file=path, remedy="Correct the path"
+    )
+
+
+def decode(data: bytes, name: str) -> Image.Image:
+    """Bytes to an upright RGB picture; what is transparent becomes white.
+
+    ``name`` stands in messages. Raises DataError for what is no picture of ``FORMATS``, is cut
+    off, or has more than ``MAX_PIXELS`` pixels.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise DataError(
+                f"a picture of at most {MAX_PIXELS:,} pixels is wanted, got {width} x {height}",
+                file=name,
+                remedy=_REPLACE,
+            )
+        return _rgb(ImageOps.exif_transpose(image))
+    except Image.UnidentifiedImageError as error:
+        raise DataError(
+            f"a picture is wanted ({', '.join(FORMATS)}), got bytes that begin with {data[:12]!r}",
+            file=name,
+            remedy=_REPLACE,
+        ) from error
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:  # what Pillow's decoders raise for broken files
+        raise DataError(f"the picture cannot be decoded ({error})", file=name, remedy=_REPLACE) from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):  # Pillow would clip, not scale
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _folder_members(folder: Path) -> Iterator[Member]:
+    """By name within each folder; folders that are links are not entered."""
+    root = folder.resolve()
+    waiting: list[tuple[str, tuple[str, ...]]] = [(str(folder), ())]
+    while waiting:
+        place, inside = waiting.pop()
+        try:
+            with os.scandir(place) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError as error:
+            raise DataError(f"cannot be listed ({error.strerror})", file=place, remedy=_READABLE) from error
+        below = [e for e in entries if e.is_dir(follow_symlinks=False)]
+        waiting += [(e.path, (*inside, e.name)) for e in reversed(below)]
+        for entry in entries:
+            stem, suffix = os.path.splitext(entry.name)
+            if suffix.lower() not in SUFFIXES:
+                continue
+            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+                raise DataError(
+                    "the picture is a link out of its folder", file=entry.path, remedy="Copy it inside"
+                )
+            if entry.is_file():
+                yield Member(Path(entry.path), entry.path, stem, 0, entry.stat().st_size, inside)
+
+
+def _tar_members(path: Path, named: Path) -> Iterator[Member]:
+    """Members of a tar that ends as a tar must; offsets only, no data is read.
+
+    ``named`` is how people know it.
+    """
+    length = path.stat().st_size
+    end = 0
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for info in archive:
+                _check_inside(info, named)
+                if info.offset < end or info.size < 0 or info.offset_data + info.size > length:
+                    raise DataError(
+                        f"the archive is cut off or broken at {info.name}", file=named, remedy=_AGAIN
+                    )
+                end = info.offset_data + -(-info.size // _BLOCK) * _BLOCK
+                name = PurePosixPath(info.name)
+                if info.isreg() and name.suffix.lower() in SUFFIXES:
+                    shown = f"{named}:{name}"
+                    yield Member(path, shown, name.stem, info.offset_data, info.size, name.parent.parts)
+    except (tarfile.ReadError, ValueError, OverflowError, MemoryError) as error:  # sizes that headers claim
+        raise _not_a_tar(path, named, error) from error
+    # A tar ends in blocks of zeros. tarfile itself takes any broken header for the end.
+    with path.open("rb") as f:
+        f.seek(end)
+        if f.read(_BLOCK) != bytes(_BLOCK):
+            raise DataError("the archive is cut off: its end mark is missing", file=named, remedy=_AGAIN)
+
+
+def _check_inside(info: tarfile.TarInfo, path: Path) -> None:
+    name = PurePosixPath(info.name)
+    wrong = None
+    if name.is_absolute() or ".." in name.parts:
+        wrong = "its name leads out of the archive"
+    elif not (info.isreg() or info.isdir()) or info.issparse():
+        wrong = "it is neither a plain file nor a folder"
+    if wrong:
+        raise DataError(
+            f"member {info.name!r} is refused: {wrong}",
+            file=path,
+            remedy="Pack plain files with relative names",
+        )
+
+
+def _not_a_tar(path: Path, named: Path, error: Exception) -> DataError:
+    with path.open("rb") as f:
+        start = f.read(_BLOCK)
+    if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
+        problem = "a plain tar or one packed by gzip is wanted, got another compression"
+        remedy = "Unpack it"
+    elif start[257:262] == b"ustar":  # it begins as a tar does
+        problem, remedy = f"the archive is cut off ({error})", _AGAIN
+    else:
+        problem, remedy = f"a tar or a folder of pictures is wanted ({error})", _AGAIN
+    return DataError(problem, file=named, remedy=remedy)

@@ -1,0 +1,82 @@
+"""Paths that stand in downloaded files: each must lie inside the data folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.datasets.files.images import Member
+
+_INSIDE = "Name files inside the data folder, relative to it"
+
+
+class InsidePaths:
+    """Turns paths that a file names into picture members, none outside ``folder``.
+
+    A path is relative to ``folder``, or absolute and inside it. ``prefix`` is the beginning of
+    absolute paths that stands for ``folder`` on the machine where they were written.
+    """
+
+    def __init__(self, folder: str | Path, prefix: str | None = None) -> None:
+        self.folder = Path(folder)
+        self._root = os.path.realpath(folder)
+        bases = [prefix or "", os.path.abspath(folder), self._root]
+        self._bases = tuple(base.rstrip("/") + "/" for base in bases if base)
+        self._has_prefix = bool(prefix)
+        self._inside: dict[str, bool] = {}
+
+    def member(self, text: str, stem: str, *, file: Path, row: int | str | None = None) -> Member | None:
+        """The picture at ``text``, with ``stem`` for a name; None where there is no such file.
+
+        ``file`` and ``row`` say where the path stands. Raises DataError for a path that leads out of
+        the folder, by name or through a link, or to something that is no plain file.
+        """
+        path = self._place(text)
+        problem = None
+        if path is None:
+            problem = f"{text[:200]!r} leads out of {self.folder}"
+        else:
+            try:
+                found = os.lstat(path)
+                if not self._stays(path, found):
+                    problem = f"{text[:200]!r} is a link out of {self.folder}"
+                elif not stat.S_ISREG((found := os.stat(path)).st_mode):
+                    problem = f"{text[:200]!r} is no plain file"
+                else:
+                    return Member(Path(path), path, stem, 0, found.st_size)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except (OSError, ValueError) as error:  # a name too long, a character that names cannot have
+                problem = f"{text[:200]!a} is no path ({error})"
+        remedy = _INSIDE
+        if not self._has_prefix and text.startswith("/"):
+            remedy += "; where they were written elsewhere, set image_prefix to the part to be replaced by it"
+        raise DataError(problem, file=file, row=row, remedy=remedy)
+
+    def _place(self, text: str) -> str | None:
+        base = next((base for base in self._bases if text.startswith(base)), "")
+        text = text.removeprefix(base)
+        if not text or text.startswith("/") or ".." in PurePosixPath(text).parts:
+            return None
+        path = os.path.normpath(os.path.join(self._root, text))
+        return path if path.startswith(self._root + os.sep) else None
+
+    def _stays(self, path: str, found: os.stat_result) -> bool:
+        """Whether ``path`` is inside once links are followed; folders are looked at once."""
+        if stat.S_ISLNK(found.st_mode):
+            return self._is_inside(os.path.realpath(path))
+        parent = os.path.dirname(path)
+        if parent not in self._inside:
+            self._inside[parent] = self._is_inside(os.path.join(os.path.realpath(parent), "x"))
+        return self._inside[parent]
+
+    def _is_inside(self, real: str) -> bool:
+        return real.startswith(self._root + os.sep)
+
+
+def first_existing(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of these names that ``folder`` has; None where it has none."""
+    return next((folder / name for name in names if (folder / name).exists()), None)

@@ -1,0 +1,172 @@
+"""PMG-Bench, fashion: POG with visual captions and pictures.
+
+The folder holds ``item_data.csv`` (item_id, cate_id, title, desc), ``outfit_data.csv`` (outfit_id,
+item_ids), ``user_data.csv`` (user_id, item_history, outfit_history), ``captions.json`` {item id:
+caption} and ``images.tar.gz`` (or ``images.tar``, or ``images``) of ``<item id>.<suffix>``. Ids are
+text: ``"007"`` is not ``"7"``. A list of ids is parted by ``;``, commas or spaces, in brackets or not.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.types import Catalog, Dataset
+from recsim_gen.datasets.described import captions_beside, described, missing_pictures
+from recsim_gen.datasets.files.images import Pictures, open_pictures
+from recsim_gen.datasets.files.paths import first_existing
+from recsim_gen.datasets.files.tables import Table, read_table
+from recsim_gen.datasets.sequences import Choices, cut, whole
+
+ITEMS, OUTFITS, USERS, CAPTIONS = "item_data.csv", "outfit_data.csv", "user_data.csv", "captions.json"
+PICTURES = ("images.tar.gz", "images.tar", "images")
+LONGEST_LIST = 10**6  # characters of a history: some thousand ids of 32 letters
+_ID = r"[^\s;,\[\]()'\"]+"
+
+Unknown = Literal["refuse", "drop"]
+"""What is done with ids that no table lists: an error that names the row, or left out and counted."""
+
+
+def load(
+    path: str | Path,
+    *,
+    sequence_length: int | None = None,
+    tail: str = "train",
+    unknown: Unknown = "refuse",
+) -> Dataset:
+    """Items, choices and episodes from PMG-Bench's ``pog_dataset`` folder.
+
+    ``item_history`` is oldest first; of an item that stands twice the last place counts, so that no
+    reference is in its own history. A person is one sequence, see ``sequences.whole``; with a
+    ``sequence_length`` histories are cut, see ``sequences.cut``. Outfits are checked and counted:
+    whose items they are is known, when they were worn is not. Raises DataError for a missing file, a
+    bad row, or an id that is not in its table (``unknown="refuse"``).
+    """
+    if unknown not in get_args(Unknown):
+        raise SettingError(f"unknown must be one of {', '.join(get_args(Unknown))}, got {unknown!r}")
+    folder = Path(path)
+    items = read_table(folder / ITEMS, ids=["item_id", "cate_id"], texts=["title", "desc"])
+    outfits = _lists(folder / OUTFITS, "outfit_id", "item_ids", may_be_empty=True)
+    users = _lists(folder / USERS, "user_id", "item_history", "outfit_history")
+    ids = items.keys("item_id")
+    reader = _Lists(unknown)
+    choices = _choices(users, ids, reader)
+    sequences = (
+        whole(choices, len(ids))
+        if sequence_length is None
+        else cut(choices, len(ids), length=sequence_length, tail=tail)
+    )
+    outfit_notes = _outfits(outfits, users, ids, reader)
+    place = first_existing(folder, PICTURES)
+    pictures = None if place is None else open_pictures(place, ids)
+    catalog, told = _catalog(items, ids, pictures, folder)
+    return Dataset(
+        name="pmg-pog",
+        catalog=catalog,
+        interactions=sequences.interactions,
+        episodes=sequences.episodes,
+        encoders={"text": "minilm"}
+        if pictures is None
+        else {"image": "efficientnet-lite0", "text": "minilm"},
+        notes=(
+            f"{len(choices.item):,} choices by {len(choices.people):,} people, {len(ids):,} items",
+            *reader.notes,
+            *sequences.notes,
+            *outfit_notes,
+            *_picture_notes(pictures),
+            *told,
+        ),
+    )
+
+
+def _lists(file: Path, key: str, *columns: str, may_be_empty: bool = False) -> Table:
+    return read_table(file, ids=[key], texts=columns, longest=LONGEST_LIST, may_be_empty=may_be_empty)
+
+
+class _Lists:
+    """Reads columns of lists; ``notes`` count what was left out."""
+
+    def __init__(self, unknown: Unknown) -> None:
+        self.unknown = unknown
+        self.notes: list[str] = []
+
+    def read(self, table: Table, column: str, known: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
+        """(k,) row of the table and (k,) place in ``known`` (n,) of each id of the column, in order."""
+        import pandas as pd
+
+        found = table.frame[column].str.findall(_ID)
+        row = np.repeat(np.arange(len(table)), found.str.len().to_numpy(dtype=np.int64))
+        named = np.array([*chain.from_iterable(found)], dtype=object)
+        place = pd.Index(known.astype(object)).get_indexer(pd.Index(named)).astype(np.int64)
+        lost = place < 0
+        if lost.any() and self.unknown == "refuse":
+            first = named[lost][0]
+            table.refuse(
+                np.bincount(row[lost], minlength=len(table)) > 0,
+                lambda i: f"{column} {first!r} is not in {where}",
+                f"Add it to {where}, or set unknown=drop to leave such ids out",
+            )
+        if lost.any():
+            self.notes.append(f"{lost.sum():,} ids of {column} left out: not in {where} (unknown=drop)")
+        return row[~lost], place[~lost]
+
+
+def _choices(users: Table, ids: np.ndarray, reader: _Lists) -> Choices:
+    """Each item of each person once, at its last place; a person's rows follow each other."""
+    import pandas as pd
+
+    code, people = users.ids("user_id")
+    row, item = reader.read(users, "item_history", ids, ITEMS)
+    frame = pd.DataFrame({"person": code[row], "item": item})
+    frame = frame.iloc[np.argsort(frame["person"].to_numpy(), kind="stable")]
+    again = frame.duplicated(keep="last").to_numpy()
+    if again.any():
+        reader.notes.append(f"{again.sum():,} items that stand again in a history: the last place counts")
+    frame = frame[~again]
+    left, person = np.unique(frame["person"].to_numpy(), return_inverse=True)
+    if len(left) == 0:
+        raise DataError(f"histories with items of {ITEMS} are wanted, got none", file=users.file)
+    if idle := len(people) - len(left):
+        reader.notes.append(f"{idle:,} people without an item in their history left out")
+    people, item = people[left], frame["item"].to_numpy()
+    place = frame.groupby("person").cumcount().to_numpy()
+    return Choices(person, people, item, place.astype(np.float64), np.ones(len(item)), tie=place)
+
+
+def _outfits(outfits: Table, users: Table, ids: np.ndarray, reader: _Lists) -> tuple[str, ...]:
+    """Check outfits and who chose them; what was found in words."""
+    if len(outfits) == 0:
+        return ()
+    names = outfits.keys("outfit_id")
+    member, _ = reader.read(outfits, "item_ids", ids, ITEMS)
+    worn, _ = reader.read(users, "outfit_history", names, OUTFITS)
+    return (f"{len(names):,} outfits of {len(member):,} items, chosen {len(worn):,} times: not learned from",)
+
+
+def _catalog(
+    items: Table, ids: np.ndarray, pictures: Pictures | None, folder: Path
+) -> tuple[Catalog, tuple[str, ...]]:
+    """The items, and notes on their captions."""
+    titles, descriptions = items.texts("title"), items.texts("desc")
+    titles = np.where(titles == "", np.char.add("item ", ids), titles)
+    found = captions_beside(folder, (CAPTIONS,))
+    otherwise = np.where(descriptions == "", titles, descriptions)
+    words = described([found.get(item, "") for item in ids.tolist()], otherwise)
+    notes = () if found else (f"no {CAPTIONS}: titles and descriptions instead",)
+    if unused := len(found.keys() - set(ids.tolist())):
+        notes = (f"{unused:,} captions not used: {ITEMS} lists no such item",)
+    categories = items.frame["cate_id"].to_numpy(dtype=str)
+    return Catalog(ids, titles, words.captions, categories, pictures), (*notes, *words.notes)
+
+
+def _picture_notes(pictures: Pictures | None) -> tuple[str, ...]:
+    if pictures is None:
+        return (f"no {PICTURES[0]}: text only",)
+    unused = pictures.unmatched
+    return missing_pictures(pictures.present) + (
+        (f"{unused:,} pictures not used: {ITEMS} lists no such item",) if unused else ()
+    )

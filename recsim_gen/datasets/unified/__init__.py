@@ -1,0 +1,1 @@
+"""The JSON layout of the Personalized Multimodal Generation Benchmark, read and written."""

@@ -1,0 +1,1 @@
+"""Experiments of the papers: assumptions, contenders in a table, case studies, auxiliary generation."""

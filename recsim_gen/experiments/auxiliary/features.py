@@ -1,0 +1,137 @@
+"""New features of the items that are replaced: from pictures, and the controls beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.types import Catalog, Interactions
+from recsim_gen.datasets.image_sets import ANY, ImageSet
+from recsim_gen.experiments.auxiliary.conditions import Conditions, assert_strict
+from recsim_gen.judging.controls import noise_features, shuffled_rows
+from recsim_gen.judging.queries import MODALITY, encoded
+from recsim_gen.judging.variants import has_picture
+
+Rule = Literal["mean", "latest", "vote"]
+ORIGINAL, PLACEBO, SHUFFLED, MEAN, NOISE = "original", "placebo", "shuffled", "mean_feature", "noise"
+
+
+def is_control(variant: str) -> bool:
+    """Whether it is the name of what generators are set beside."""
+    return variant in (ORIGINAL, PLACEBO, SHUFFLED, MEAN, NOISE) or variant.startswith(f"{SHUFFLED}_")
+
+
+@dataclass(frozen=True, eq=False)
+class NewFeatures:
+    """``x`` (k, d) float32 for the items at ``place`` (k,), increasing positions among `Conditions.items`."""
+
+    place: np.ndarray
+    x: np.ndarray
+
+    def first(self, count: int) -> NewFeatures:
+        """Those of the first ``count`` items."""
+        keep = self.place < count
+        return NewFeatures(self.place[keep], self.x[keep])
+
+
+def features_of(
+    images: ImageSet,
+    conditions: Conditions,
+    encoder: str,
+    interactions: Interactions,
+    *,
+    rule: Rule = "mean",
+    device: str = "cpu",
+) -> NewFeatures:
+    """One feature for each item of the conditions that has a picture among ``images``.
+
+    A picture for the very user comes before one of the item; several of an item are made one by
+    `aggregate`. Under ``strict`` *all* images there must be of training pairs, or of nobody (DataError):
+    asked of the files that are read, not of what was meant to be drawn. Raises DataError, too, where
+    they show none of the items.
+    """
+    if conditions.leakage == "strict":
+        own = images.user != ANY
+        assert_strict(np.stack([images.user[own], images.item[own]], axis=1), interactions)
+    image = images.find(conditions.users, conditions.items[conditions.place])
+    at = np.flatnonzero(image >= 0)
+    if not len(at):
+        raise DataError(
+            f"pictures of the {len(conditions.items):,} items to replace are wanted, got none of them",
+            file=images.members[0].file,
+            remedy="Name them <item id>.png, with the ids of --data",
+        )
+    x, which = encoded(images, image[at], encoder, device)
+    place = conditions.place[at]
+    return NewFeatures(np.unique(place), aggregate(x[which], place, rule))
+
+
+def aggregate(x: np.ndarray, group: np.ndarray, rule: Rule) -> np.ndarray:
+    """(g, d) one feature for each group of ``x`` (B, d), by increasing ``group`` (B,); oldest first.
+
+    ``mean`` of the features; ``latest``: the last of the group; ``vote``: each picture gives each other
+    of its group their cosine, and the one with the greatest sum is taken, the latest of those tied: the
+    picture most like the others, never a mixture.
+    """
+    order = np.argsort(group, kind="stable")
+    x, (_, start, size) = x[order], np.unique(group[order], return_index=True, return_counts=True)
+    if rule == "mean":
+        sums = np.add.reduceat(x, start, axis=0, dtype=np.float64)
+        return (sums / size[:, None]).astype(np.float32)
+    last = start + size - 1
+    return x[last] if rule == "latest" else x[_most_liked(x, start, size)]
+
+
+def _most_liked(x: np.ndarray, start: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """(g,) row of each group's winner of ``vote``."""
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    unit = np.divide(x, length, out=np.zeros(x.shape), where=length > 0)
+    others = np.repeat(np.add.reduceat(unit, start, axis=0), size, axis=0) - unit
+    votes = np.round((unit * others).sum(1), 9)  # two pictures give each other the same, to rounding
+    group = np.repeat(np.arange(len(size)), size)
+    return np.lexsort((np.arange(len(x)), votes, group))[start + size - 1]
+
+
+def replacements(
+    catalog: Catalog,
+    conditions: Conditions,
+    drawn: Mapping[str, NewFeatures],
+    *,
+    fraction: float,
+    seed: int,
+) -> dict[str, Catalog]:
+    """The catalogue of every variant in which the first ``fraction`` of the items look otherwise.
+
+    ``drawn`` has the features of each generator and, where there are other real pictures, of ``placebo``.
+    Controls on the same items: ``shuffled``, a generator's features permuted among the items
+    (``shuffled_NAME`` where there are several generators; the items' own features where there is none);
+    ``mean_feature``, the catalogue's; ``noise`` as in `controls.noise_features`. Those that are drawn by
+    chance are drawn with ``seed``.
+    """
+    x, present, count = catalog.features[MODALITY], has_picture(catalog), conditions.first(fraction)
+    items = conditions.items[:count]
+    if count < 2:
+        raise DataError(
+            f"at least 2 items must be replaced, got {fraction:g} of {len(conditions.items)}",
+            remedy="Raise --items or --fraction",
+        )
+    part = {name: new.first(count) for name, new in drawn.items()}
+    made = {name: new for name, new in part.items() if name != PLACEBO}
+    shuffled = made or {ORIGINAL: NewFeatures(np.arange(count), x[items])}
+    for name, new in shuffled.items():
+        called = SHUFFLED if len(shuffled) == 1 else f"{SHUFFLED}_{name}"
+        part[called] = NewFeatures(new.place, new.x[_moved(len(new.x), seed)])
+    mean = x[present].mean(0, dtype=np.float64).astype(np.float32)
+    part[MEAN] = NewFeatures(np.arange(count), np.broadcast_to(mean, (count, len(mean))))
+    part[NOISE] = NewFeatures(np.arange(count), noise_features(x, present, Rng(seed))[items])
+    return {name: catalog.with_features(MODALITY, items[new.place], new.x) for name, new in part.items()}
+
+
+def _moved(count: int, seed: int) -> np.ndarray:
+    """(count,) each row another one."""
+    return shuffled_rows(np.ones(count, dtype=bool), Rng(seed))

@@ -1,0 +1,117 @@
+"""The ranker trained again for every variant, and what each user's list is worth under it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from recsim_gen.artifacts.trained_rankers import train_missing, trained_ranker
+from recsim_gen.core.processes import this_process
+from recsim_gen.experiments.auxiliary.conditions import Conditions
+from recsim_gen.experiments.auxiliary.features import ORIGINAL, NewFeatures, replacements
+from recsim_gen.metrics.evaluation import evaluate
+
+if TYPE_CHECKING:
+    from recsim_gen.core.protocols import OnEpoch, Ranker
+    from recsim_gen.core.types import Catalog, Interactions
+
+METRICS = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")
+GROUPS = ("", "_cold", "_warm")
+"""Endings of the metrics: over all test items, over those chosen seldom in training, over the others."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table; the original has no policy and fraction 0."""
+
+    variant: str
+    leakage: str = ""
+    fraction: float = 0.0
+
+    @property
+    def prefix(self) -> str:
+        """Where the curves of its training stand in the variant's run."""
+        return f"{self.leakage}/{self.fraction:g}/" if self.leakage else ""
+
+
+Drawn = tuple[Conditions, Mapping[str, NewFeatures]]
+"""A policy's conditions, and the features of each generator's pictures for them."""
+
+
+def cases(
+    catalog: Catalog, policies: Sequence[Drawn], fractions: Sequence[float], seed: int
+) -> dict[Case, Catalog]:
+    """The original catalogue, then that of every variant at every fraction under every policy."""
+    found = {Case(ORIGINAL): catalog}
+    for chosen, drawn in policies:
+        for fraction in fractions:
+            variants = replacements(catalog, chosen, drawn, fraction=fraction, seed=seed)
+            found |= {Case(name, chosen.leakage, fraction): c for name, c in variants.items()}
+    return found
+
+
+def retrained(
+    spec: str,
+    settings: Mapping[str, Any] | None,
+    catalogs: Mapping[Case, Catalog],
+    interactions: Interactions,
+    *,
+    seed: int,
+    device: str = "cpu",
+    on_epoch: Callable[[Case], OnEpoch] | None = None,
+) -> Iterator[tuple[Case, Ranker]]:
+    """The ranker of every case, one at a time, trained with this seed or found; nothing on other processes.
+
+    Equal seeds give equal initial weights and equal negatives whatever the features, so that two cases
+    differ by the pictures alone. Several processes train a share each and the main one gets all; a
+    process alone trains several at once where that is worth it.
+    """
+    process, names = this_process(), [*catalogs]
+    curve = (lambda case: None) if on_epoch is None else on_epoch
+
+    def ranker(case: Case) -> Ranker:
+        how: dict[str, Any] = {"seed": seed, "device": device, "on_epoch": curve(case)}
+        return trained_ranker(spec, settings, catalogs[case], interactions, **how)
+
+    if process.num_processes > 1:
+        for case in names[process.process_index :: process.num_processes]:
+            ranker(case)
+        process.wait_for_everyone()
+    else:
+        jobs = [(catalog, seed) for catalog in catalogs.values()]
+        of_job = None if on_epoch is None else lambda job: on_epoch(names[job])
+        train_missing(spec, settings, jobs, interactions, device=device, on_epoch=of_job)
+    if process.is_main_process:
+        for case in names:
+            yield case, ranker(case)
+
+
+def by_popularity(interactions: Interactions, cold: int) -> dict[str, Interactions]:
+    """The interactions with all test rows, with those of cold items alone, with those of the others.
+
+    By the endings of `GROUPS`. Cold: at most ``cold`` training choices. A group without test rows is
+    left out.
+    """
+    times = np.bincount(interactions.only("train")[1], minlength=interactions.n_items)[interactions.item]
+    test = interactions.split == "test"
+    chosen = {"": test, "_cold": test & (times <= cold), "_warm": test & (times > cold)}
+    columns = ("user", "item", "time", "weight", "split")
+    found = {}
+    for group, rows in chosen.items():
+        if rows.any():
+            keep = ~test | rows
+            found[group] = replace(interactions, **{c: getattr(interactions, c)[keep] for c in columns})
+    return found
+
+
+def measured(ranker: Ranker, groups: Mapping[str, Interactions]) -> pd.DataFrame:
+    """Column ``user``, and each of `METRICS` with the ending of each group; NaN where a user is not in it."""
+    table = pd.DataFrame()
+    for group, interactions in groups.items():
+        numbers = evaluate(ranker, interactions).set_index("user")[[*METRICS]].add_suffix(group)
+        table = numbers if table.empty else table.join(numbers)
+    return table.reset_index()

@@ -1,0 +1,1 @@
+"""Counterfactual judging of images: rank changes, guards, controls and the reward."""

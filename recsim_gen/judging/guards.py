@@ -1,0 +1,183 @@
+"""Guards: what must be known before a ΔR is believed; each gives numbers, a verdict and a sentence.
+
+A ranker can raise an item for an image that no person would like: noise may win, an item may have no
+room to move, an image may lie where no item is. Each function looks for one of these.
+`modality_use` has a module of its own, since it trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.statistics import bootstrap
+from recsim_gen.metrics.delta_rank import delta_r
+
+if TYPE_CHECKING:
+    from recsim_gen.judging.neighbourhood import Neighbourhood
+
+FAR = 0.99  # percentile of the catalogue's own distances beyond which a feature counts as far
+FAR_SHARE = 0.05  # share of far images from which on the set counts as outside the catalogue
+HUB = 0.99  # percentile of the catalogue's in-degrees beyond which a feature counts as a hub
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One guard's answer: a short ``verdict``, the ``numbers`` behind it, and a ``sentence`` with both."""
+
+    name: str
+    verdict: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    sentence: str = ""
+
+
+def identity(own: np.ndarray, delta_score: np.ndarray) -> Guard:
+    """An item's own feature must give ΔR = 0 exactly: ``own`` (B,) ΔR and ``delta_score`` (B,) under it."""
+    _refuse_empty(own)
+    worst, score = float(np.abs(own).max()), float(np.abs(delta_score).max())
+    holds = worst == 0
+    numbers = {"n": len(own), "largest_delta_r": worst, "largest_delta_score": score}
+    text = f"own image: ΔR is {'exactly 0' if holds else f'up to {worst:.3g}'} for {len(own):,} pairs"
+    return Guard("identity", "holds" if holds else "fails", numbers, text)
+
+
+def against(name: str, images: np.ndarray, control: np.ndarray, people: np.ndarray, rng: Rng) -> Guard:
+    """ΔR (B,) of images against that of a control (``placebo``, ``noise``, ``shuffled``), pair by pair.
+
+    The control's ΔR is what any other picture does: the null distribution. Verdict: ``above``,
+    ``below`` or ``not told apart``, by the 95% interval of the mean difference, ``people`` (B,) drawn
+    again as a whole; ``unknown`` with one person.
+    """
+    images, control = np.asarray(images, dtype=float), np.asarray(control, dtype=float)
+    _refuse_empty(images)
+    if images.shape != control.shape:
+        raise DataError(f"images and {name} must be (B,) alike, got {images.shape} and {control.shape}")
+    e = bootstrap(images - control, people, rng)
+    verdict = "unknown" if np.isnan(e.low) else "above" if e.low > 0 else "below" if e.high < 0 else ""
+    numbers = {
+        "n": e.n,
+        "mean": float(control.mean()),
+        "sd": float(control.std()),
+        "median": float(np.median(control)),
+        "difference": e.value,
+        "difference_low": e.low,
+        "difference_high": e.high,
+        "share_above": float((images > control).mean() + (images == control).mean() / 2),
+    }
+    text = (
+        f"ΔR of {name}: mean {control.mean():+.3f}, median {np.median(control):+.3f}, "
+        f"sd {control.std():.3f}; "
+        f"images − {name} {e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}], "
+        f"above it in {numbers['share_above']:.0%} of {e.n:,} pairs"
+    )
+    return Guard(name, verdict or "not told apart", numbers, text)
+
+
+def headroom(original: np.ndarray, attainable: np.ndarray) -> Guard:
+    """How far each pair could have moved: ranks ``attainable`` (B, C) with C candidate pictures.
+
+    ``original`` (B,) ranks. A pair that no candidate moves "cannot move", which is not "did not move".
+    Verdict: ``none`` where no pair can move, ``little`` where most cannot, else ``room``.
+    """
+    original, attainable = np.asarray(original, dtype=float), np.asarray(attainable, dtype=float)
+    _refuse_empty(original)
+    if attainable.ndim != 2 or len(attainable) != len(original) or attainable.shape[1] == 0:
+        raise DataError(f"ranks must be (B,) and (B, C), got {original.shape} and {attainable.shape}")
+    best, worst = attainable.min(1), attainable.max(1)
+    still = float(((best == original) & (worst == original)).mean())
+    up, down = delta_r(original, best), delta_r(original, worst)
+    numbers = {
+        "n": len(original),
+        "candidates": attainable.shape[1],
+        "cannot_move": still,
+        "cannot_rise": float((best >= original).mean()),
+        "best_rank": float(np.median(best)),
+        "original_rank": float(np.median(original)),
+        "worst_rank": float(np.median(worst)),
+        "best_delta_r": float(up.mean()),
+        "worst_delta_r": float(down.mean()),
+    }
+    text = (
+        f"{still:.0%} of {len(original):,} pairs cannot move with {attainable.shape[1]} catalogue pictures; "
+        f"median rank {np.median(original):.0f}, attainable {np.median(best):.0f}–{np.median(worst):.0f}; "
+        f"mean ΔR of the best picture {up.mean():+.3f}, of the worst {down.mean():+.3f}"
+    )
+    return Guard("headroom", "none" if still == 1 else "little" if still > 0.5 else "room", numbers, text)
+
+
+def held_out(values: Mapping[str, np.ndarray], blind: Mapping[str, bool]) -> Guard:
+    """The same images through several judges: ``values`` {judge: ΔR (B,)}, the first being the reward's.
+
+    Another seed, encoder or model that did not give the reward should say the same. A judge that is
+    ``blind`` to images must give exactly 0. Verdict: ``agree`` where all that see have a mean of one
+    sign, ``disagree``, ``missing`` with fewer than two that see, ``fails`` where a blind one moves.
+    """
+    from scipy.stats import spearmanr
+
+    see = [judge for judge in values if not blind[judge]]
+    moved = [judge for judge in values if blind[judge] and np.any(values[judge])]
+    mean = {judge: float(np.mean(values[judge])) for judge in values}
+    numbers = {f"{judge}_mean": mean[judge] for judge in values}
+    parts = [f"{judge} {mean[judge]:+.3f}" for judge in see]
+    for place, judge in enumerate(see[1:], 1):
+        first, other = values[see[0]], values[judge]
+        varied = len(np.unique(first)) > 1 and len(np.unique(other)) > 1
+        numbers[f"{judge}_spearman"] = rho = float(spearmanr(first, other)[0]) if varied else float("nan")
+        parts[place] += f" (Spearman with {see[0]} {rho:.2f})"
+    parts += [
+        f"{judge}, blind to images, {'NOT 0' if judge in moved else 'exactly 0'}"
+        for judge in values
+        if blind[judge]
+    ]
+    signs = {np.sign(mean[judge]) for judge in see}
+    verdict = "fails" if moved else "missing" if len(see) < 2 else "agree" if len(signs) == 1 else "disagree"
+    hint = "; give another --ranker (seed, encoder or model)" if verdict == "missing" else ""
+    return Guard("held-out judges", verdict, numbers, "mean ΔR of images: " + ", ".join(parts) + hint)
+
+
+def distance(distances: Mapping[str, np.ndarray], catalogue: Neighbourhood) -> Guard:
+    """How far features lie from the nearest other item, against the catalogue's own distances.
+
+    ``distances`` {variant: cosine distances (B,)}; ``images`` gives the verdict: ``outside`` where more
+    than 5% lie beyond the 99th percentile of the catalogue's own, else ``inside``. A ranker was never
+    trained on what lies outside.
+    """
+    at = {variant: catalogue.percentile(d) for variant, d in distances.items()}
+    far = {variant: float((p > FAR).mean()) for variant, p in at.items()}
+    numbers = {f"{variant}_percentile": float(p.mean()) for variant, p in at.items()}
+    numbers |= {f"{variant}_far": share for variant, share in far.items()}
+    parts = [f"{variant} {100 * at[variant].mean():.0f} ({far[variant]:.0%} far)" for variant in at]
+    text = (
+        "mean percentile of the distance to the nearest item among the catalogue's own "
+        f"(far: beyond {100 * FAR:.0f}): " + ", ".join(parts)
+    )
+    return Guard("distance", "outside" if far["images"] > FAR_SHARE else "inside", numbers, text)
+
+
+def hubs(lists: Mapping[str, np.ndarray], catalogue: Neighbourhood) -> Guard:
+    """How many items' lists of nearest others a feature enters, against the catalogue's in-degrees.
+
+    ``lists`` {variant: counts (B,)}; ``images`` gives the verdict: ``hubs`` where more than 5% enter
+    more lists than 99% of the items do, else ``none``. A hub is heard everywhere, whoever asks.
+    """
+    limit = float(np.quantile(catalogue.in_degree, HUB))
+    share = {variant: float((n > limit).mean()) for variant, n in lists.items()}
+    numbers = {f"{variant}_lists": float(np.mean(n)) for variant, n in lists.items()}
+    numbers |= {f"{variant}_hubs": s for variant, s in share.items()}
+    numbers |= {"catalogue_lists": float(catalogue.in_degree.mean()), "limit": limit}
+    parts = [f"{variant} {np.mean(lists[variant]):.1f} ({share[variant]:.0%} hubs)" for variant in lists]
+    text = (
+        f"mean number of items' lists of {catalogue.k} entered, {catalogue.in_degree.mean():.1f} in the "
+        f"catalogue (hub: more than {limit:.0f}): " + ", ".join(parts)
+    )
+    return Guard("hubs", "hubs" if share["images"] > FAR_SHARE else "none", numbers, text)
+
+
+def _refuse_empty(values: np.ndarray) -> None:
+    if len(values) == 0:
+        raise DataError("a guard needs at least one pair of user and item, got none")

@@ -1,0 +1,180 @@
+"""Does a ranker look at pictures at all? Permute them among the items, train again, compare.
+
+A ranker that learns as well from wrong pictures as from right ones says nothing of a picture: its
+score must not be a reward. The verdict lies beside the checkpoint and is asked for by whoever uses it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.results import plain
+from recsim_gen.core.statistics import holm
+from recsim_gen.core.store import write_json
+from recsim_gen.judging.guards import Guard
+
+if TYPE_CHECKING:
+    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.types import Catalog, Interactions
+
+NAME = "modality use"
+FILE = "guards.json"
+LEVEL = 0.05
+SCORES_HELD = 1 << 24
+
+
+def modality_use(
+    train: Callable[[Catalog, int], Ranker],
+    catalog: Catalog,
+    interactions: Interactions,
+    seeds: Sequence[int],
+    *,
+    modality: str = "image",
+) -> Guard:
+    """Train with each seed on the catalogue and on one whose ``modality`` is permuted among items; compare.
+
+    ``train(catalog, seed)`` gives a trained ranker; equal seeds start and draw alike. Features are
+    permuted among the items that have a picture, otherwise for each seed. The ranker ``uses`` the
+    modality if permuting raises its `validation_loss` or lowers its NDCG@20 on the valid split by more
+    than the seeds vary: one-sided paired t-test over seeds, Holm-adjusted for the two, p < 0.05.
+    Otherwise it ``does not use`` it. Raises SettingError for fewer than two seeds or a modality that
+    is not there.
+    """
+    if len(set(seeds)) < 2:
+        raise SettingError(
+            f"modality use is told from the noise of seeds: give at least 2 seeds, got {len(set(seeds))}"
+        )
+    if modality not in catalog.features:
+        raise SettingError(f"no features {modality!r} to permute, got {sorted(catalog.features)}")
+    found = np.array(
+        [
+            [_measured(train(c, seed), interactions) for c in (catalog, permuted(catalog, modality, seed))]
+            for seed in seeds
+        ]
+    )  # (S, 2, 2): seed, own or permuted, loss and NDCG
+    loss, ndcg = found[:, 1, 0] - found[:, 0, 0], found[:, 0, 1] - found[:, 1, 1]
+    p = holm([_paired_p(loss), _paired_p(ndcg)])
+    return _guard(modality, found, loss, ndcg, p)
+
+
+def _guard(modality: str, found: np.ndarray, loss: np.ndarray, ndcg: np.ndarray, p: np.ndarray) -> Guard:
+    uses = bool((p < LEVEL).any())
+    own, wrong = found.mean(0)
+    numbers = {
+        "seeds": len(found),
+        "valid_loss": float(own[0]),
+        "valid_loss_permuted": float(wrong[0]),
+        "valid_loss_sd_of_difference": float(loss.std(ddof=1)),
+        "valid_loss_p": float(p[0]),
+        "valid_ndcg": float(own[1]),
+        "valid_ndcg_permuted": float(wrong[1]),
+        "valid_ndcg_sd_of_difference": float(ndcg.std(ddof=1)),
+        "valid_ndcg_p": float(p[1]),
+    }
+    text = (
+        f"with the {modality} features permuted among items, validation loss goes from {own[0]:.4f} to "
+        f"{wrong[0]:.4f} (p {p[0]:.2g}), NDCG@20 from {own[1]:.4f} to {wrong[1]:.4f} (p {p[1]:.2g}; "
+        f"paired over {len(found)} seeds, Holm)"
+    )
+    verdict = "uses" if uses else "does not use"
+    return Guard(NAME, verdict, numbers, f"the ranker {verdict} the {modality}: {text}")
+
+
+def permuted(catalog: Catalog, modality: str, seed: int) -> Catalog:
+    """The catalogue with the features of ``modality`` permuted among the items that have a picture."""
+    images = catalog.images
+    everyone = modality != "image" or images is None
+    rows = np.arange(len(catalog)) if everyone else np.flatnonzero(images.present)  # type: ignore[union-attr]
+    mixed = Rng(seed).for_("modality use", modality).numpy().permutation(rows)
+    return catalog.with_features(modality, rows, catalog.features[modality][mixed])
+
+
+def _measured(ranker: Ranker, interactions: Interactions) -> tuple[float, float]:
+    from recsim_gen.metrics.evaluation import evaluate
+
+    table = evaluate(ranker, interactions, split="valid", ks=(20,), masked=("train",))
+    return validation_loss(ranker, interactions), float(table["ndcg@20"].mean())
+
+
+def validation_loss(ranker: Ranker, interactions: Interactions) -> float:
+    """BPR's loss on the valid split: mean of −log σ(score of the item − score of another), in nats.
+
+    Over each valid choice and *every* item that its user chose in neither train nor valid: nothing is
+    drawn, so two rankers are compared without noise of their own. O(block·n) memory.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    from recsim_gen.metrics.evaluation import mask_of
+
+    user, item = interactions.only("valid")
+    seen = interactions.only("train", "valid")
+    block = max(1, SCORES_HELD // interactions.n_items)
+    total = 0.0
+    for s in range(0, len(user), block):
+        people = user[s : s + block]
+        rows, place = np.unique(people, return_inverse=True)
+        scores = ranker.score(rows)
+        others = torch.from_numpy(~mask_of(rows, *seen, interactions.n_items))[place].to(scores.device)
+        scores = scores[torch.from_numpy(place).to(scores.device)]
+        own = scores[torch.arange(len(people)), torch.from_numpy(item[s : s + block]).to(scores.device)]
+        lost = F.softplus(scores - own[:, None]) * others
+        total += float((lost.sum(1, dtype=torch.float64) / others.sum(1)).sum())
+    return total / len(user)
+
+
+def _paired_p(worse: np.ndarray) -> float:
+    """One-sided p of a mean above 0; without any spread, 0 or 1."""
+    from scipy.stats import ttest_1samp
+
+    if np.ptp(worse) == 0:
+        return 0.0 if worse[0] > 0 else 1.0
+    return float(ttest_1samp(worse, 0, alternative="greater").pvalue)
+
+
+def store(folder: str | Path, guard: Guard) -> Path:
+    """Write the guard beside a checkpoint's ``config.json``, with the fingerprint of the ranker there."""
+    path = Path(folder) / FILE
+    ranker = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["fingerprint"]
+    write_json(path, plain({"ranker": ranker, "guards": {guard.name: dataclasses.asdict(guard)}}))
+    return path
+
+
+def stored(folder: str | Path) -> Guard | None:
+    """The stored verdict on this very ranker; None: there is none, or it is of other weights."""
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return None
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        given = about["guards"].get(NAME) if about["ranker"] == config["fingerprint"] else None
+        return None if given is None else Guard(**given)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        remedy = "Delete it, or train with --for-reward again"
+        raise DataError(f"no readable guards: {error!r}", file=path, remedy=remedy) from error
+
+
+def gate(guard: Guard | None, name: str, *, force: bool = False) -> str | None:
+    """Let a ranker be a judge, or raise SettingError where it ``does not use`` images.
+
+    ``force`` lets it pass. Returns what the reader of its numbers must know: that there is no verdict,
+    or that the gate was forced; None where all is well.
+    """
+    if guard is None:
+        return f"{name}: whether it looks at images was not tested (train_ranker --for-reward)"
+    if guard.verdict == "uses":
+        return None
+    if not force:
+        raise SettingError(
+            f"{name} must not judge images: {guard.sentence}. Train another, or insist with --force"
+        )
+    return f"{name}: judges by force, although {guard.sentence}"

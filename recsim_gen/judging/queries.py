@@ -1,0 +1,108 @@
+"""Who is asked about which item with which new picture: (user, item, picture) by the thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.progress import bar
+from recsim_gen.core.types import Catalog, Counterfactual, Dataset, Scope
+from recsim_gen.datasets.image_sets import ImageSet, read_images
+
+if TYPE_CHECKING:
+    from recsim_gen.core.protocols import Ranker
+
+MODALITY = "image"
+CHUNK = 4096  # triples handed to a ranker at a time: their features are copied out of the table
+
+
+@dataclass(frozen=True, eq=False)
+class Triples:
+    """B questions on k pictures.
+
+    ``users``, ``items`` (B,) rows; ``which`` (B,) rows of ``features`` (k, d) float32, made by the
+    catalogue's image encoder, so that a picture shown to many users is encoded and held once.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    which: np.ndarray
+    features: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def check(self, dataset: Dataset, catalog: Catalog) -> None:
+        """DataError unless all rows exist and the features are finite and as wide as the catalogue's."""
+        sizes = {"users": dataset.interactions.n_users, "items": len(catalog), "which": len(self.features)}
+        for name, size in sizes.items():
+            rows = getattr(self, name)
+            if rows.shape != self.users.shape or rows.ndim != 1 or len(rows) == 0:
+                raise DataError(f"{name} must be (B,) with B > 0 as users are, got {rows.shape}")
+            if rows.min() < 0 or rows.max() >= size:
+                raise DataError(f"{name} must be rows in [0, {size}), got {rows.min()}…{rows.max()}")
+        width = catalog.features[MODALITY].shape[1]
+        if self.features.ndim != 2 or self.features.shape[1] != width:
+            raise DataError(
+                f"image features must be (k, {width}), as the catalogue's, got {self.features.shape}",
+                remedy="Were they made by another encoder?",
+            )
+        bad = ~np.isfinite(self.features).all(1)
+        if bad.any():
+            raise DataError("image features must be finite, got NaN or infinity", row=int(bad.argmax()))
+
+
+def triples_of(
+    images: str | Path | ImageSet,
+    dataset: Dataset,
+    encoder: str,
+    *,
+    users: Sequence[str] | None = None,
+    device: str = "cpu",
+) -> Triples:
+    """The triples of a folder or tar of images: see `image_sets`, ``encoder`` as in `encoders.features`.
+
+    Features are kept by content: the same images are encoded once. Raises DataError as `read_images`
+    does and for an image that cannot be decoded.
+    """
+    found = images if isinstance(images, ImageSet) else read_images(images, dataset)
+    who, what, which = found.pairs(dataset, users)
+    features, which = encoded(found, which, encoder, device)
+    return Triples(who, what, which, features)
+
+
+def encoded(
+    images: ImageSet, which: np.ndarray, encoder: str, device: str = "cpu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features (k, d) float32 of the images at ``which`` (B,), each encoded once, and which of them (B,)."""
+    from recsim_gen.encoders.features import encode_pictures
+
+    used, place = np.unique(which, return_inverse=True)
+    pictures = images.only(used).pictures
+    return encode_pictures(pictures, encoder, device=device), place
+
+
+def ask(
+    ranker: Ranker, triples: Triples, *, scope: Scope = "graph", what: str = "substitution"
+) -> Counterfactual:
+    """What the ranker says of each triple alone; in chunks, so that memory does not grow with B·d."""
+    parts = []
+    with bar(what=what, total=len(triples), unit="triple") as progress:
+        for start in range(0, len(triples), CHUNK):
+            at = slice(start, start + CHUNK)
+            x = {MODALITY: triples.features[triples.which[at]]}
+            parts.append(ranker.substitute(triples.users[at], triples.items[at], x, scope))
+            progress.update(len(triples.users[at]))
+    return joined(parts)
+
+
+def joined(parts: Sequence[Counterfactual]) -> Counterfactual:
+    """Counterfactuals of one scope, end to end."""
+    names = ("score", "rank", "original_score", "original_rank", "touched", "gap")
+    columns: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+    return Counterfactual(parts[0].scope, **columns)

@@ -1,0 +1,1 @@
+"""A human study: its page, the answers that came back, and their scores."""

@@ -1,0 +1,1 @@
+"""Identity preservation as Finer-Personalization Rank measures it: retrieval in a gallery."""

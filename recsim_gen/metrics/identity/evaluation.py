@@ -1,0 +1,217 @@
+"""Identity as one encoder sees it: every method, the ceiling and the floor, in rows and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.results import Results
+from recsim_gen.core.statistics import Estimate, bootstrap_columns
+from recsim_gen.core.types import ImageReader
+from recsim_gen.datasets.gallery import Gallery
+from recsim_gen.encoders.features import encode_pictures
+from recsim_gen.metrics.identity.matching import METRICS, Labelled, ablate, match, random_features
+from recsim_gen.metrics.identity.queries import RANDOM, REAL, Queries, Split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OVERALL = "overall"
+NOISE = "random features"
+"""What stands for an encoder where features are drawn."""
+
+ASKED_OF_NOISE = 200  # queries of one draw: more would share its gallery and add little
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Pictures of one method as points; their ``files`` (k,) str; ``own`` as in `match`.
+
+    Picture k is row ``rows[k]`` of ``reader``.
+    """
+
+    points: Labelled
+    files: np.ndarray
+    reader: ImageReader
+    rows: np.ndarray
+    own: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """Smaller galleries to try: pictures per identity, numbers of identities, draws of each."""
+
+    images: tuple[int, ...] = ()
+    identities: tuple[int, ...] = ()
+    draws: int = 5
+
+
+def as_points(
+    gallery: Gallery, sources: Sequence[Queries], split: Split, encoder: str, *, device: str = "cpu"
+) -> tuple[dict[str, Asked], Asked]:
+    """{method: its pictures}, ``real`` among them where any can ask, and the pictures to be found.
+
+    ``sources`` have identities of ``gallery`` only. Raises DataError where nobody asks, and as
+    `encode_pictures`.
+    """
+    reader, ids = gallery.catalog.images, gallery.catalog.item_ids
+    assert reader is not None  # a gallery has pictures
+    x = encode_pictures(reader, encoder, device=device)
+
+    def real(rows: np.ndarray, own: np.ndarray | None = None) -> Asked:
+        points = Labelled(x[rows], gallery.identity[rows], gallery.group[rows])
+        return Asked(points, ids[rows], reader, rows, own)
+
+    group_of = dict(zip(gallery.identity.tolist(), gallery.group.tolist(), strict=True))
+    asked: dict[str, Asked] = {}
+    for source in sources:
+        if not len(source):
+            continue
+        features = encode_pictures(source.pictures, encoder, device=device)
+        group = np.array([group_of[name] for name in source.identity.tolist()], dtype=str)
+        for method in dict.fromkeys(source.method.tolist()):
+            rows = np.flatnonzero(source.method == method)
+            points = Labelled(features[rows], source.identity[rows], group[rows])
+            asked[method] = Asked(points, source.files[rows], source.pictures, rows)
+    if len(split.real):
+        asked[REAL] = real(split.real, split.own)
+    if not asked:
+        raise DataError(
+            "images that ask the gallery are wanted, got none",
+            remedy="Give queries, or a gallery with 2 or more pictures of an identity",
+        )
+    return asked, real(split.gallery)
+
+
+def measure(
+    asked: Mapping[str, Asked],
+    gallery: Asked,
+    results: Results,
+    *,
+    encoder: str,
+    smaller: Smaller | None = None,
+    rng: Rng,
+) -> pd.DataFrame:
+    """Rows of ``results`` for each method in ``asked``, by group and overall; gives one row per picture.
+
+    Metrics as in `match`, each the mean over pictures with an interval that draws identities again;
+    for ``smaller`` galleries ``map_by_images`` and the like, with the number in ``size``. Columns of
+    what is returned: ``method``, ``file``, ``identity``, ``group``, ``encoder`` and the metrics.
+    """
+    import pandas as pd
+
+    smaller, tables = smaller or Smaller(), []
+    for method, one in asked.items():
+        table = match(one.points, gallery.points, own=one.own)
+        _by_group(results, method, table, encoder, rng)
+        for by, sizes in (("images", smaller.images), ("identities", smaller.identities)):
+            if sizes:
+                how = {"rng": rng, "draws": smaller.draws, "own": one.own}
+                by_size = ablate(one.points, gallery.points, by, sizes, **how)  # type: ignore[arg-type]
+                _by_size(results, method, by_size, by, encoder, rng)
+        tables.append(table.assign(method=method, file=one.files, encoder=encoder))
+    columns = ["method", "file", "identity", "group", "encoder", *METRICS]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def measure_noise(asked: Asked, gallery: Asked, results: Results, *, rng: Rng, draws: int = 20) -> None:
+    """Rows of variant ``random``: what features that know nothing find. A verdict says if it is chance.
+
+    Each of ``draws`` has features of its own for the gallery and for at most ``ASKED_OF_NOISE`` of the
+    queries. Within one, all queries share the gallery's features, so draws, not identities, are what
+    the interval draws again.
+    """
+    import pandas as pd
+
+    tables = []
+    for draw in range(draws):
+        stream = rng.for_("noise", draw)
+        rows = stream.numpy().permutation(len(asked))[:ASKED_OF_NOISE]
+        points, shown = random_features(asked.points.at(rows), gallery.points, stream)
+        table = match(points, shown, own=None if asked.own is None else asked.own[rows])
+        tables.append(table.assign(identity=f"draw {draw}"))
+    (found, chance, *_) = _by_group(results, RANDOM, pd.concat(tables), NOISE, rng)
+    inside = "within" if found.low <= chance.value <= found.high else "outside"
+    results.verdict(
+        "chance",
+        f"features that know nothing give {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]; "
+        f"chance, {chance.value:.3f}, is {inside} the interval (it is within in 19 of 20 such runs)",
+    )
+
+
+def judge_methods(results: Results, encoder: str) -> None:
+    """Sentences on each method: above chance or not, and how far towards real pictures."""
+    overall = {
+        row["variant"]: row
+        for row in results.rows
+        if row["metric"] == "map" and row["encoder"] == encoder and row["group"] == OVERALL
+    }
+    chance = {
+        row["variant"]: row["value"]
+        for row in results.rows
+        if row["metric"] == "chance" and row["encoder"] == encoder and row["group"] == OVERALL
+    }
+    real = overall.get(REAL)
+    sighted = real is not None and _above(real, chance[REAL])
+    if real is not None and not sighted:
+        results.verdict(
+            f"ceiling ({encoder})",
+            f"undecided: real pictures are not told apart ({_cell(real)}, chance {chance[REAL]:.3f}), "
+            "so this encoder cannot judge identity here",
+        )
+    for method, row in overall.items():
+        if method == REAL:
+            continue
+        text = "above chance" if _above(row, chance[method]) else "not above chance"
+        text += f": mAP {_cell(row)}, chance {chance[method]:.3f}"
+        if real is not None and sighted:
+            share = (row["value"] - chance[method]) / (real["value"] - chance[REAL])
+            text += f"; {share:.0%} of the way from chance to real pictures ({real['value']:.3f})"
+        results.verdict(f"{method} ({encoder})", text)
+
+
+def _by_group(
+    results: Results, method: str, table: pd.DataFrame, encoder: str, rng: Rng
+) -> Sequence[Estimate]:
+    """Rows for each group, where there are several, and overall; gives the estimates overall."""
+    groups = {str(name): part for name, part in table.groupby("group", sort=True)}
+    for group, part in groups.items() if len(groups) > 1 else ():
+        _rows(results, method, part, rng, encoder=encoder, group=group)
+    return _rows(results, method, table, rng, encoder=encoder, group=OVERALL)
+
+
+def _by_size(results: Results, method: str, table: pd.DataFrame, by: str, encoder: str, rng: Rng) -> None:
+    for size in sorted(set(table["size"].tolist())):
+        part = table[table["size"] == size]
+        _rows(results, method, part, rng, f"_by_{by}", encoder=encoder, group=OVERALL, size=size)
+
+
+def _rows(
+    results: Results, method: str, table: pd.DataFrame, rng: Rng, suffix: str = "", **labels: Any
+) -> Sequence[Estimate]:
+    """One row per metric, its name with ``suffix``; gives the estimates."""
+    estimates = bootstrap_columns(table[[*METRICS]].to_numpy(), table["identity"].to_numpy(), rng)
+    for metric, e in zip(METRICS, estimates, strict=True):
+        # Chance is a number of the gallery, exactly known: nothing to draw again.
+        low, high = (None, None) if metric == "chance" else (e.low, e.high)
+        name = metric + suffix
+        results.row(variant=method, metric=name, value=e.value, low=low, high=high, n=e.n, **labels)
+    return estimates
+
+
+def _above(row: Mapping[str, float], chance: float) -> bool:
+    low = row["low"]
+    return low is not None and low > chance
+
+
+def _cell(row: Mapping[str, float | None]) -> str:
+    interval = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{row['value']:.3f}{interval}"

@@ -1,0 +1,200 @@
+"""Queries held against galleries: one row per query, over whole galleries and over smaller ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.progress import bar
+from recsim_gen.core.randomness import Rng
+from recsim_gen.metrics.identity.average_precision import average_precision, chance_level, unit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS = ("map", "chance", "similarity", "similarity_others")
+
+WIDTH = 64  # of random features
+CELLS_HELD = 1 << 22  # pairs of query and picture held at once
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """k pictures as points: ``x`` (k, d) features, made unit here; ``identity``, ``group`` (k,) str."""
+
+    x: np.ndarray
+    identity: np.ndarray
+    group: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "x", unit(self.x))
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+    def at(self, rows: np.ndarray) -> Labelled:
+        """The pictures at ``rows``."""
+        return Labelled(self.x[rows], self.identity[rows], self.group[rows])
+
+
+def match(queries: Labelled, gallery: Labelled, *, own: np.ndarray | None = None) -> pd.DataFrame:
+    """What each query finds among the pictures of its group; one row per query, in order.
+
+    Columns: ``map``, its average precision (the mean over queries is the mAP); ``chance``, what a
+    random order of its gallery would give; ``similarity``, mean cosine to the gallery's pictures of
+    its own identity, and ``similarity_others``, to all others; ``identity`` and ``group``. ``own``
+    (B,): the gallery's row that is the query itself and does not take part, −1 for none. Raises
+    DataError for a query without a picture of its own identity, or without one of another.
+    """
+    import pandas as pd
+
+    out = _empty(len(queries), METRICS)
+    for pairs in _blocks(queries, gallery, own):
+        for name, values in _measure(pairs, pairs.eligible).items():
+            out[name][pairs.rows] = values
+    return pd.DataFrame({**out, "identity": queries.identity, "group": queries.group})
+
+
+def ablate(
+    queries: Labelled,
+    gallery: Labelled,
+    by: Literal["images", "identities"],
+    sizes: Sequence[int],
+    *,
+    rng: Rng,
+    draws: int = 5,
+    own: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """The columns of `match` for smaller galleries: its rows for each of ``sizes``, column ``size``.
+
+    By ``images``: each identity keeps at most ``size`` random pictures. By ``identities``: each
+    query's gallery holds its own identity and ``size`` − 1 random others of its group. Values are
+    means over ``draws``. Raises SettingError for a size too small to rank.
+    """
+    import pandas as pd
+
+    least = 1 if by == "images" else 2
+    if min(sizes) < least or draws < 1:
+        raise SettingError(
+            f"sizes by {by} must be {least} or more and draws 1 or more, got {min(sizes)} and {draws}"
+        )
+    sums = {size: _empty(len(queries), METRICS) for size in sizes}
+    for pairs in bar(list(_blocks(queries, gallery, own)), f"galleries by {by}"):
+        for size in sizes:
+            for draw in range(draws):
+                # Galleries are drawn per group and size, not per block: blocks are a matter of memory.
+                stream = rng.for_(by, pairs.group, size, draw)
+                eligible = pairs.eligible & _smaller(pairs, by, size, stream)
+                for name, values in _measure(pairs, eligible).items():
+                    sums[size][name][pairs.rows] += values / draws
+    about = {"identity": queries.identity, "group": queries.group}
+    return pd.concat([pd.DataFrame({**sums[size], **about, "size": size}) for size in sizes])
+
+
+def random_features(queries: Labelled, gallery: Labelled, rng: Rng) -> tuple[Labelled, Labelled]:
+    """The same with features of pure noise, which know nothing: their mAP is the level of chance."""
+    drawn = rng.for_("random features").numpy().standard_normal((len(queries) + len(gallery), WIDTH))
+    return replace(queries, x=drawn[: len(queries)]), replace(gallery, x=drawn[len(queries) :])
+
+
+def nearest(query: np.ndarray, gallery: Labelled, rows: np.ndarray, k: int) -> np.ndarray:
+    """(≤ k,) of the gallery's ``rows``: those nearest to ``query`` (d,), nearest first."""
+    similarity = gallery.x[rows] @ unit(query[None])[0]
+    return rows[np.argsort(-similarity, kind="stable")[:k]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Some queries ``rows`` (b,) of one group against its whole gallery of n pictures.
+
+    ``cosine`` and ``relevant`` (b, n), ``eligible`` (b, n) bool; ``asked`` (b,) and ``shown`` (n,)
+    are codes of identities.
+    """
+
+    group: str
+    rows: np.ndarray
+    cosine: np.ndarray
+    eligible: np.ndarray
+    asked: np.ndarray
+    shown: np.ndarray
+
+    @property
+    def relevant(self) -> np.ndarray:
+        return self.asked[:, None] == self.shown
+
+
+def refuse_one_identity(identity: np.ndarray, group: np.ndarray) -> None:
+    """Raise DataError for a group whose pictures are all of one identity: every order is perfect there."""
+    for name in np.unique(group).tolist():
+        inside = np.unique(identity[group == name])
+        if len(inside) < 2:
+            raise DataError(
+                f"2 or more identities are wanted in each gallery, group {name!r} has {inside[0]!r} alone: "
+                "every order of its pictures would be perfect",
+                remedy="Add pictures of others, or leave the group out (groups)",
+            )
+
+
+def _blocks(queries: Labelled, gallery: Labelled, own: np.ndarray | None) -> Iterator[_Pairs]:
+    refuse_one_identity(gallery.identity, gallery.group)
+    for group in np.unique(queries.group).tolist():
+        columns = np.flatnonzero(gallery.group == group)
+        names, shown = np.unique(gallery.identity[columns], return_inverse=True)
+        everybody = np.flatnonzero(queries.group == group)
+        block = max(1, CELLS_HELD // len(columns))
+        for start in range(0, len(everybody), block):
+            rows = everybody[start : start + block]
+            asked = np.searchsorted(names, queries.identity[rows])
+            asked = np.where(names[np.minimum(asked, len(names) - 1)] == queries.identity[rows], asked, -1)
+            itself = np.full(len(rows), -1) if own is None else own[rows]
+            eligible = columns != itself[:, None]
+            cosine = queries.x[rows] @ gallery.x[columns].T
+            pairs = _Pairs(group, rows, cosine, eligible, asked, shown)
+            _refuse_lonely(queries, pairs)
+            yield pairs
+
+
+def _refuse_lonely(queries: Labelled, pairs: _Pairs) -> None:
+    lonely = ~(pairs.relevant & pairs.eligible).any(1)
+    if lonely.any():
+        identity = queries.identity[pairs.rows[lonely.argmax()]]
+        raise DataError(
+            f"the gallery has no picture of {identity!r} to be found",
+            remedy="Add pictures of this identity, or leave its queries out",
+        )
+
+
+def _measure(pairs: _Pairs, eligible: np.ndarray) -> dict[str, np.ndarray]:
+    relevant = pairs.relevant & eligible
+    others = eligible & ~relevant
+    same, size = relevant.sum(1), eligible.sum(1)
+    return {
+        "map": average_precision(1 - pairs.cosine, relevant, eligible),
+        "chance": chance_level(same, size),
+        "similarity": (pairs.cosine * relevant).sum(1) / np.maximum(same, 1),
+        "similarity_others": (pairs.cosine * others).sum(1) / np.maximum(size - same, 1),
+    }
+
+
+def _smaller(pairs: _Pairs, by: str, size: int, rng: Rng) -> np.ndarray:
+    """(b, n) or (n,) bool: who takes part in one drawn gallery of this size."""
+    generator = rng.numpy()
+    count = int(pairs.shown.max()) + 1
+    if by == "images":
+        order = np.lexsort((generator.random(len(pairs.shown)), pairs.shown))
+        sizes = np.bincount(pairs.shown)
+        place = np.empty(len(order), dtype=np.int64)
+        place[order] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return place < size
+    key = generator.random((count, count))
+    np.fill_diagonal(key, -1)  # one's own identity comes first
+    chosen = key.argsort(axis=1).argsort(axis=1) < size
+    return chosen[pairs.asked][:, pairs.shown]
+
+
+def _empty(n: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: np.zeros(n) for name in names}

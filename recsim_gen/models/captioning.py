@@ -1,0 +1,99 @@
+"""Captions of many pictures: each picture once, kept as it is made, shared out over processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
+
+from recsim_gen.core.processes import this_process
+from recsim_gen.core.progress import bar
+from recsim_gen.core.store import cache_dir, fingerprint
+from recsim_gen.models.captioners import MAX_TOKENS
+
+if TYPE_CHECKING:
+    from recsim_gen.core.types import Episode, ImageReader
+    from recsim_gen.models.captioners import Captioner
+
+
+def caption_pictures(
+    images: ImageReader,
+    captioner: Captioner,
+    prompt: str,
+    *,
+    max_tokens: int = MAX_TOKENS,
+    batch_size: int = 16,
+    title: str = "captions",
+) -> dict[int, str]:
+    """Row to caption, for every row of ``images`` that has a picture.
+
+    A caption is kept under the content of its picture as soon as its batch is made: a run that was
+    killed goes on where it was, a larger catalogue asks for its new pictures only. Under
+    ``accelerate launch`` (on CPUs ``torchrun``) each process makes its share, and all return all captions.
+    """
+    from accelerate.utils import gather_object
+
+    process = this_process()
+    rows = np.flatnonzero(images.present)[process.process_index :: process.num_processes].tolist()
+    folder = cache_dir() / "captions" / fingerprint(captioner.fingerprint, prompt, max_tokens)
+    made: list[tuple[int, str]] = []
+    with (
+        _Kept(folder, process.process_index).open() as kept,
+        bar(what=title, total=len(rows), unit="picture") as shown,
+    ):
+        for start in range(0, len(rows), batch_size):
+            batch = {row: images.read(row) for row in rows[start : start + batch_size]}
+            names = {row: fingerprint(np.asarray(picture)) for row, picture in batch.items()}
+            new = {name: batch[row] for row, name in names.items() if name not in kept.captions}
+            if new:
+                lines = captioner.caption(list(new.values()), prompt, max_tokens=max_tokens)
+                kept.add(dict(zip(new, lines, strict=True)))
+            made += [(row, kept.captions[name]) for row, name in names.items()]
+            shown.update(len(batch))
+    return dict(sorted(gather_object(made)))
+
+
+def history_styles(episodes: Sequence[Episode], styles: dict[int, str]) -> dict[str, str]:
+    """Episode id to the style captions of its history, oldest first, each once, joined by "; ".
+
+    ``styles`` is row to style caption; items without one say nothing.
+    """
+    told = {}
+    for episode in episodes:
+        lines = dict.fromkeys(styles[row] for row in episode.history if styles.get(row))
+        told[episode.id] = "; ".join(lines)
+    return told
+
+
+class _Kept:
+    """Captions by name of picture, in one append-only file per process (JSON lines)."""
+
+    def __init__(self, folder: Path, process: int) -> None:
+        self._file = folder / f"{process}.jsonl"
+        self.captions: dict[str, str] = {}
+        for file in sorted(folder.glob("*.jsonl")):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                try:
+                    self.captions.update(json.loads(line))
+                except ValueError:  # cut off by a kill: made again
+                    continue
+        self._out: TextIO
+
+    @contextmanager
+    def open(self) -> Iterator[_Kept]:
+        """Ready to add."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as self._out:
+            if self._out.tell():
+                self._out.write("\n")  # the last line may be cut off
+            yield self
+
+    def add(self, captions: dict[str, str]) -> None:
+        """Keep them, on the disk before this returns."""
+        self.captions.update(captions)
+        self._out.writelines(json.dumps({name: line}) + "\n" for name, line in captions.items())
+        self._out.flush()

@@ -1,0 +1,44 @@
+"""Stable Diffusion pipelines of diffusers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    from recsim_gen.models.checkpoint import Checkpoint
+
+
+def load_diffusion(
+    checkpoint: Checkpoint, *, device: str, torch_dtype: torch.dtype
+) -> StableDiffusionPipeline:
+    """The pipeline with its own scheduler, without safety checker and without a bar per call.
+
+    Goods of a catalogue need no such checker, which would black out pictures and so falsify what is
+    measured. Raises MissingDependency as ``Checkpoint.load`` does, DataError where weights lack.
+    """
+    from diffusers import StableDiffusionPipeline
+    from transformers import CLIPTextModel
+
+    text_encoder = checkpoint.load_model(CLIPTextModel, torch_dtype, subfolder="text_encoder")
+
+    def make(folder: Path) -> Any:
+        return StableDiffusionPipeline.from_pretrained(
+            folder,
+            text_encoder=text_encoder,
+            dtype=torch_dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+    pipeline = checkpoint.load(make)
+    for model in (pipeline.unet, pipeline.vae):  # diffusers leaves weights that lack without storage
+        checkpoint.refuse_incomplete(model, [n for n, x in model.named_parameters() if x.is_meta])
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)

@@ -1,0 +1,92 @@
+"""The prompts that language models are asked, small or large, and how their answers are read.
+
+Two of RAGAR's prompts: p_k asks what is worth knowing of one item, p_g what somebody likes who chose
+several. Both ask for keywords separated by commas, so that an answer is one line to read, and is
+itself a prompt for an image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+MOST_WORDS, MOST_KEYWORDS = 5, 20  # of a keyword; of an answer
+LONGEST_TEXT = 60  # words of a title or caption; what comes after is cut
+
+_NUMBER = re.compile(r"^\s*(?:\d+\s*[.):]|[-*•])\s+")
+
+
+def keywords_prompt(title: str, caption: str) -> str:
+    """p_k: asks for the keywords of one item, of each text the first 60 words."""
+    return (
+        "Describe the product in keywords, separated by commas.\n"
+        f"Title: {_one_line(title)}\n"
+        f"Description: {_one_line(caption)}\n"
+        "Keywords:"
+    )
+
+
+def taste_prompt(keywords_by_item: Sequence[Sequence[str]]) -> str:
+    """p_g: asks for what somebody likes who chose these items, oldest first, each with its keywords."""
+    items = "".join(f"- {_one_line(keywords_line(keywords))}\n" for keywords in keywords_by_item)
+    return (
+        "Somebody chose these products. Describe what they like in keywords, separated by commas.\n"
+        f"{items}"
+        "They like:"
+    )
+
+
+def keywords_line(keywords: Sequence[str]) -> str:
+    """Keywords as one line: what a model should answer."""
+    return ", ".join(keywords)
+
+
+def parse_keywords(answer: str) -> list[str] | None:
+    """The keywords of an answer, without repetitions; None where it is malformed.
+
+    Read are one line with commas, and a list with a number or a dash before each line. Malformed are
+    an empty answer, an empty keyword, one of more than 5 words, and more than 20 keywords. For
+    keywords without comma, line break or final full stop this undoes ``keywords_line``.
+    """
+    lines = [line for line in answer.strip().splitlines() if line.strip()]
+    if len(lines) > 1 and not all(_NUMBER.match(line) for line in lines):
+        return None
+    parts = [part for line in lines for part in _NUMBER.sub("", line).split(",")]
+    keywords = [part.strip().removesuffix(".").strip() for part in parts]
+    if not keywords or not all(0 < len(keyword.split()) <= MOST_WORDS for keyword in keywords):
+        return None
+    unique = list({keyword.lower(): keyword for keyword in reversed(keywords)}.values())[::-1]
+    return unique if len(unique) <= MOST_KEYWORDS else None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()[:LONGEST_TEXT])
+
+
+TASTE_KEYWORDS = 5  # of a catalogue whose keywords have no fixed order
+
+
+def favourites(keywords_by_item: Sequence[Sequence[str]], *, aligned: bool) -> list[str]:
+    """The most frequent keywords of several items, oldest first; among equals the latest.
+
+    ``aligned``: the k-th keyword of every item names the same attribute, and the k-th answer is the
+    most frequent of these that is not among the answers yet; else the 5 most frequent of all.
+    """
+    if not aligned:
+        return _by_frequency(_flat(keywords_by_item))[:TASTE_KEYWORDS]
+    told: list[str] = []
+    for column in zip(*keywords_by_item, strict=True):
+        told += _by_frequency([word for word in column if word not in told])[:1]
+    return told
+
+
+def _flat(keywords_by_item: Sequence[Sequence[str]]) -> list[str]:
+    return [word for keywords in keywords_by_item for word in keywords]
+
+
+def _by_frequency(words: Sequence[str]) -> list[str]:
+    """Each word once: the most frequent first, among equals the latest."""
+    latest = {word: place for place, word in enumerate(words)}
+    counts = Counter(words)
+    return sorted(counts, key=lambda word: (-counts[word], -latest[word]))

@@ -1,1 +1,0 @@
-"""Episodes, retrieval and counterfactual scoring: what the library exists for."""

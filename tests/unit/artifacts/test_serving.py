@@ -1,0 +1,121 @@
+"""A logged ranker answers for users by their ids, in a fresh process, with what was logged alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import worlds
+
+from rankers.popularity import Popularity
+from recsim_gen.artifacts.serving import ServedRanker, log_ranker
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.tracking import Tracker, TrackingWarning
+from recsim_gen.metrics.evaluation import mask_of
+
+ASK = """
+import json, sys
+import mlflow, pandas as pd
+model = mlflow.pyfunc.load_model(sys.argv[1])
+users = pd.DataFrame({"user": json.loads(sys.argv[2])})
+answers = [model.predict(users), model.predict(users, params={"k": 3})]
+print(json.dumps([dict(zip(a["user"], map(list, a["items"]), strict=True)) for a in answers]))
+print(sorted(m for m in ("torch", "rankers") if m in sys.modules))
+"""
+
+
+@pytest.fixture(scope="module")
+def world():
+    catalog, interactions = worlds.noise()
+    return catalog, interactions, Popularity().fit(catalog, interactions, rng=Rng(0))
+
+
+@pytest.fixture(scope="module")
+def logged(world, empty_store, tmp_path_factory):
+    """Address of a logged ranker, and the store it is in."""
+    here = tmp_path_factory.mktemp("served")
+    catalog, interactions, ranker = world
+    shutil.copy(empty_store, here / "mlflow.db")
+    uri = f"sqlite:///{here}/mlflow.db"
+    with Tracker("train_ranker", {}, output=here / "x", uri=uri) as tracker:
+        log_ranker(tracker.child("popularity"), ranker, catalog, interactions, name="ranker-seed0")
+    assert not tracker.store.failed
+    return f"runs:/{tracker.child('popularity').id}/ranker-seed0", uri
+
+
+def test_a_fresh_process_gives_the_rankers_own_best_items_without_those_chosen(world, logged, tmp_path):
+    catalog, interactions, ranker = world
+    address, uri = logged
+    asked = [2, 0, 29]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-W", "ignore", "-c", ASK, address, json.dumps([f"u{u}" for u in asked])]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    ten, three = json.loads(done.stdout.splitlines()[0])
+    assert done.stdout.splitlines()[1] == "[]"
+    assert list(ten) == ["u2", "u0", "u29"]
+    scores = ranker.score(np.array(asked)).numpy()
+    seen = mask_of(np.array(asked), *interactions.only("train", "valid"), interactions.n_items)
+    for user, own, mask in zip(ten, scores, seen, strict=True):
+        rows = [catalog.row_of[item] for item in ten[user]]
+        assert len(set(rows)) == 10
+        assert not mask[rows].any()
+        assert own[rows].tolist() == sorted(own[~mask].tolist(), reverse=True)[:10]
+        assert three[user] == ten[user][:3]
+
+
+def test_signature_input_example_and_checkpoint_are_kept(world, logged, monkeypatch):
+    catalog, interactions, ranker = world
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", logged[1])
+    folder = mlflow.artifacts.download_artifacts(logged[0], tracking_uri=logged[1])
+    model = mlflow.models.Model.load(folder)
+    assert model.signature.inputs.input_names() == ["user"]
+    assert model.signature.outputs.input_names() == ["user", "items"]
+    assert model.signature.params.to_dict()[0]["name"] == "k"
+    assert model.load_input_example(folder)["user"].tolist() == ["u0", "u1", "u2"]
+    again = Popularity.load(f"{folder}/data/model/checkpoint", catalog, interactions)
+    assert again.fingerprint == ranker.fingerprint
+
+
+def test_a_ranker_that_cannot_be_logged_costs_one_warning(world, empty_store, tmp_path, monkeypatch):
+    catalog, interactions, ranker = world
+    monkeypatch.setattr(ranker, "save", lambda folder: Path("/dev/full").write_text("x" * 99999))
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    with Tracker("c", {}, output=tmp_path / "x", uri=f"sqlite:///{tmp_path}/mlflow.db") as tracker:
+        with pytest.warns(TrackingWarning, match="No space left"):
+            log_ranker(tracker.run, ranker, catalog, interactions)
+        log_ranker(tracker.run, ranker, catalog, interactions)  # silent by now
+
+
+def served(n_items: int = 6) -> ServedRanker:
+    top = np.array([[4, 2, 0, 1], [3, 5, -1, -1]], np.int32)
+    return ServedRanker(np.array(["ann", "bob"]), np.array([f"i{i}" for i in range(n_items)]), top)
+
+
+def test_a_user_with_few_items_left_gets_fewer():
+    answer = served().predict(pd.DataFrame({"user": ["bob", "ann", "bob"]}), {"k": 3})
+    assert answer["items"].tolist() == [["i3", "i5"], ["i4", "i2", "i0"], ["i3", "i5"]]
+
+
+@pytest.mark.parametrize(
+    ("users", "k", "words"),
+    [
+        ({"user": ["ann", "bop"]}, 2, ["unknown user 'bop'", "Did you mean 'bob'", "the 2 users"]),
+        ({"user": ["ann"]}, 0, ["k must be in [1, 4], got 0"]),
+        ({"user": ["ann"]}, 5, ["k must be in [1, 4], got 5"]),
+        ({"person": ["ann"]}, 2, ["column 'user'", "person"]),
+    ],
+)
+def test_errors_say_what_is_known(users, k, words):
+    with pytest.raises(DataError) as error:
+        served().predict(pd.DataFrame(users), {"k": k})
+    for word in words:
+        assert word in str(error.value)

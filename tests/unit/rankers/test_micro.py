@@ -1,0 +1,232 @@
+"""MICRO's settings, graphs and anchors, and a run inside plain RecBole."""
+
+from dataclasses import asdict
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+import worlds
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.data.interaction import Interaction
+from recbole.trainer import Trainer
+
+from rankers.item_graphs import knn
+from rankers.micro import MICRO, MICROConfig, MICRORanker
+from rankers.recbole.bridge import guarded, session
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.randomness import Rng
+
+
+@pytest.fixture(autouse=True)
+def _apart(apart):
+    pass
+
+
+def built(features=None, **settings) -> MICRO:
+    catalog, chosen = worlds.noise()
+    rows = np.arange(40).astype(str)
+    given = asdict(MICROConfig(**{"embedding_size": 8, "knn_k": 5, **settings}))
+    given["item_features"] = {m: (rows, x) for m, x in (features or catalog.features).items()}
+    with session(MICRO, chosen, given, Rng(0), "cpu") as opened:
+        return MICRO(opened.config, opened.dataset)
+
+
+def batch(size: int = 6) -> Interaction:
+    rows = torch.arange(1, size + 1)
+    return Interaction({"user_id": rows, "item_id": rows + 10, "neg_item_id": rows + 20})
+
+
+def test_settings_are_those_of_the_papers():
+    """Zhang et al. and their code, value by value; the default differs where stated, and in the batch."""
+    ours, theirs = asdict(MICRORanker().config), asdict(MICRORanker(recipe="published-code").config)
+    assert theirs == {
+        "embedding_size": 64,
+        "n_layers": 2,
+        "n_item_layers": 1,
+        "knn_k": 10,
+        "frozen_weight": 0.9,
+        "rebuild_every": 1,
+        "temperature": 0.5,
+        "contrastive_weight": 0.03,
+        "contrastive_anchors": 0,
+        "contrastive_every": 1,
+        "learning_rate": 5e-4,
+        "learning_rate_decay": 0.96,
+        "train_batch_size": 1024,
+        "reg_weight": 1e-5,
+        "epochs": 1000,
+        "eval_step": 5,
+        "stopping_step": 10,
+        "valid_metric": "Recall@20",
+        "sampling": "user",
+        "user_item_norm": "row-self-loop",
+        "item_norm": "symmetric",
+        "raw_features": "trainable",
+        "negative_cosine": "keep",
+    }
+    changed = {name for name in ours if ours[name] != theirs[name]}
+    assert changed == {
+        "learning_rate",
+        "train_batch_size",
+        "stopping_step",
+        "contrastive_anchors",
+        "contrastive_every",
+        "raw_features",
+        "negative_cosine",
+        "user_item_norm",
+        "sampling",
+        "rebuild_every",
+    }
+    assert MICRORanker(recipe="published-code", sampling="interaction").config.sampling == "interaction"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"knn_k": 0}, {"frozen_weight": 1.5}, {"n_item_layers": 0}, {"rebuild_every": 0}, {"item_norm": "x"}],
+)
+def test_settings_out_of_range_are_told(wrong):
+    with pytest.raises(SettingError, match=next(iter(wrong))):
+        MICRORanker(**wrong)
+
+
+def test_more_neighbours_than_items_are_told():
+    with pytest.raises(DataError, match="at least k = 41 items, got 40"):
+        MICRORanker(epochs=1, knn_k=41).fit(*worlds.noise(), rng=Rng(0))
+
+
+def test_an_item_moves_the_scores_through_the_graph_alone():
+    """Own neighbours and weights are all that a feature does: with λ = 1 only the frozen graph is left."""
+    model = built(frozen_weight=1.0).eval()
+    before = torch.cat(model.final())
+    with torch.no_grad():
+        for graph in model.modalities.values():
+            graph.projection.weight.mul_(-3).add_(1)
+    assert torch.equal(torch.cat(model.eval().final()), before)
+    mixed = built(frozen_weight=0.5).eval()
+    before = torch.cat(mixed.final())
+    with torch.no_grad():
+        mixed.modalities["image"].projection.weight[0].mul_(-30)
+    assert not torch.allclose(torch.cat(mixed.eval().final()), before)
+
+
+@pytest.mark.parametrize(("every", "training"), [(1, [1, 2, 3, 4, 5, 6, 7]), (3, [1, 4, 7])])
+def test_learned_graphs_are_found_again_every_few_epochs_and_at_each_validation(every, training):
+    model = built(rebuild_every=every)
+    found: list[str] = []
+    now: list[int] = []
+
+    def watched(*args):
+        found.append(f"epoch {now[-1]}" if model.training else "validation")
+        return knn.nearest(*args)
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with mock.patch("rankers.item_graphs.modality_graph.nearest", side_effect=watched):
+        for epoch in range(1, 8):
+            now.append(epoch)
+            model.train()
+            for _ in range(3):
+                model.calculate_loss(batch()).backward()
+                optimizer.step()
+        model.eval()
+        model.predict(batch())
+        model.predict(batch())
+    modalities = 2
+    assert found == [f"epoch {e}" for e in training for _ in range(modalities)] + ["validation"] * modalities
+
+
+def test_an_items_projection_has_the_same_bits_in_any_company():
+    graph = built().modalities["image"]
+    whole = graph.projected()
+    for rows in ([3], [3, 7], list(range(40))[::-1]):
+        assert torch.equal(graph.projected(graph.raw[rows]), whole[rows])
+
+
+def test_equal_pictures_stay_equal_after_the_projection():
+    features = {"image": np.repeat(np.random.default_rng(0).standard_normal((10, 12)), 4, axis=0)}
+    graph = built(features).modalities["image"]
+    graph.rebuild()
+    first = graph.learned_neighbours.index[:, :4] // 4
+    assert (first == torch.arange(40)[:, None] // 4).all()
+    assert (graph.learned_neighbours.index[:, :4] % 4 == torch.arange(4)).all()  # the lowest first
+
+
+def test_anchors_give_the_exact_term_in_the_mean():
+    exact = built(contrastive_anchors=0, contrastive_weight=1.0, contrastive_every=1).train()
+    some = built(contrastive_anchors=5, contrastive_weight=1.0, contrastive_every=1).train()
+    some.load_state_dict(exact.state_dict())
+    torch.manual_seed(0)
+    wanted = exact.calculate_loss(batch()).item()
+    with torch.no_grad():
+        estimates = [some.calculate_loss(batch()).item() for _ in range(400)]
+    error = np.std(estimates) / 20
+    assert error > 0
+    assert abs(np.mean(estimates) - wanted) < 4 * error
+
+
+def test_every_fourth_step_holds_the_term_and_four_times_as_heavy():
+    every = built(contrastive_anchors=0, contrastive_every=1).train()
+    fourth = built(contrastive_anchors=0, contrastive_every=4).train()
+    without = built(contrastive_weight=0.0).train()
+    for other in (fourth, without):
+        other.load_state_dict(every.state_dict())
+    bare = without.calculate_loss(batch()).item()
+    term = every.calculate_loss(batch()).item() - bare
+    found = [fourth.calculate_loss(batch()).item() - bare for _ in range(8)]
+    assert term > 0
+    assert found == pytest.approx([4 * term, 0, 0, 0] * 2, abs=1e-5)
+
+
+def test_one_modality_has_no_contrastive_term():
+    features = {"image": worlds.noise()[0].features["image"]}
+    with_term, without = (built(features, contrastive_weight=w).train() for w in (5.0, 0.0))
+    assert with_term.calculate_loss(batch()).item() == without.calculate_loss(batch()).item()
+
+
+def test_it_runs_inside_plain_recbole(apart):
+    """The public way of RecBole 1.2.1, on the ml-100k of its wheel, with features from files."""
+    draw = np.random.default_rng(0)
+    ids = np.arange(1, 1683).astype(str)
+    np.savez(apart / "text.npz", ids=ids[::-1], x=draw.standard_normal((1682, 16)))
+    settings = {
+        "item_features": {"text": str(apart / "text.npz")},
+        "epochs": 2,
+        "train_batch_size": 8192,
+        "eval_batch_size": 200 * 1683,
+        "embedding_size": 16,
+        "learning_rate": 0.01,
+        "metrics": ["Recall", "NDCG"],
+        "topk": [20],
+        "valid_metric": "NDCG@20",
+        "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1},
+        "show_progress": False,
+        "gpu_id": "",
+    }
+    with guarded(Rng(0)):  # RecBole reads sys.argv, which is pytest's here, and patches numpy
+        config = Config(model=MICRO, dataset="ml-100k", config_dict=settings)
+        dataset = create_dataset(config)
+        train, valid, test = data_preparation(config, dataset)
+        model = MICRO(config, train.dataset).to(config["device"])
+        trainer = Trainer(config, model)
+        _, best = trainer.fit(train, valid, saved=False, show_progress=False)
+        # the best model would be read by torch.load without weights_only: refused since torch 2.6 (#2212)
+        result = trainer.evaluate(test, load_best_model=False, show_progress=False)
+    assert model.settings.embedding_size == 16
+    assert best["ndcg@20"] > 0
+    assert result["recall@20"] > 0.02  # chance: 20 of about 1,600 films, 0.012
+    assert model.n_items == dataset.item_num - 1
+    place = dataset.token2id("item_id", "50") - 1
+    raw = model.modalities["text"].raw[place].numpy()
+    with np.load(apart / "text.npz") as file:
+        assert np.allclose(raw, file["x"][np.flatnonzero(file["ids"] == "50")[0]])
+
+
+def test_plain_recbole_is_told_which_item_lacks_features(apart):
+    np.savez(apart / "text.npz", ids=np.arange(1, 1000).astype(str), x=np.ones((999, 4)))
+    with guarded(Rng(0)):
+        settings = {"item_features": {"text": str(apart / "text.npz")}, "gpu_id": ""}
+        config = Config(model=MICRO, dataset="ml-100k", config_dict=settings)
+        dataset = create_dataset(config)
+        with pytest.raises(DataError, match=r"features 'text' lack item '\d+' and 682 more"):
+            MICRO(config, dataset)
