@@ -10,7 +10,6 @@ from analysis.figures import COLOURS, STYLE, save
 from analysis.table2 import NAMES
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.registry import GENERATORS, resolve
-from recsim_gen.experiments.contenders import value_of
 from recsim_gen.metrics.presets import plain_name
 
 if TYPE_CHECKING:
@@ -63,21 +62,31 @@ def against_base(frame: pd.DataFrame, results: Results) -> pd.DataFrame:
     """
     bases = {row["metric"]: row for _, row in frame[frame["setting"] == ""].iterrows()}
     variant = next(iter(bases.values()))["variant"]
-    told = {(r["variant"], r["metric"]): r for r in results.rows if r["seed"] is None}
+    whole = {(r["variant"], r["metric"]): r for r in results.rows if r["seed"] is None}
     rows = []
     for _, row in frame.iterrows():
-        base, found = bases[row["metric"]], told.get((row["variant"], f"{row['metric']}_minus_{variant}"))
+        base = bases[row["metric"]]
+        difference = whole.get((row["variant"], f"{row['metric']}_minus_{variant}"))
         if row["setting"] == "":
             rows.append({**row, "low": row["value"], "high": row["value"]})
-        elif found is not None and found["low"] is not None:
-            rows.append({**row, **{end: base["value"] + found[end] for end in ("low", "high")}})
+        elif difference is not None and difference["low"] is not None:
+            rows.append({**row, **{end: base["value"] + difference[end] for end in ("low", "high")}})
     return frame[:0] if len(rows) == len(bases) else frame.__class__(rows)
 
 
 def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a row of ``evaluate`` tells of its variant, read back."""
+    """Return the settings in a row of ``evaluate``: a number where it reads as one, else text."""
     pairs = (part.partition("=") for part in (row.get("settings") or "").split(", ") if part)
-    return {name: value_of(text) for name, _, text in pairs}
+    return {name: _number_or_text(text) for name, _, text in pairs}
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def ablation_figure(
@@ -93,7 +102,7 @@ def ablation_figure(
 
     Parameters
     ----------
-    results: of ``evaluate``, with variants such as ``k0=ragar:retrieval_k=0`` beside ``ragar``.
+    results: of ``evaluate``, with variants such as ``k0=ragar:k=0`` beside ``ragar``.
     path: where to, without suffix: ``.png`` and ``.svg`` are added.
     generator: whose variants.
     metrics: which; those without rows are left out.
@@ -158,10 +167,10 @@ def _draw(
             panels[-1, k].set_xlabel("" if column == OTHERS else column)
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         lines = f"of the difference to it, paired; {FULL}: dashed" if paired else "of each"
-        told = (
+        caption = (
             f"Filled: {FULL}. Mean over all seeds, {int(frame['n'].max()):,} episodes. Lines: 95% intervals "
         )
-        figure.supxlabel(f"{told}{lines}.", fontsize=8.5, color="0.35", x=0.01, ha="left")
+        figure.supxlabel(f"{caption}{lines}.", fontsize=8.5, color="0.35", x=0.01, ha="left")
     return figure
 
 

@@ -31,11 +31,11 @@ def fraction_curves(
     returned. Raises DataError where there is no such row.
     """
     frame = results.frame()
-    wanted = [f"{metric}_minus_original" for metric in metrics]
-    frame = frame[frame["seed"].isna() & frame["metric"].isin(wanted)]
+    differences = [f"{metric}_minus_original" for metric in metrics]
+    frame = frame[frame["seed"].isna() & frame["metric"].isin(differences)]
     if frame.empty:
-        raise DataError(f"a curve needs rows of {' or '.join(wanted)}, got none")
-    return save(_draw(frame, wanted, title), path)
+        raise DataError(f"a curve needs rows of {' or '.join(differences)}, got none")
+    return save(_draw(frame, differences, title), path)
 
 
 def _draw(frame: pd.DataFrame, metrics: Sequence[str], title: str) -> Figure:

@@ -53,9 +53,9 @@ def data_sheet(dataset: Dataset, path: str | Path, *, items: int, episodes: int,
 _NOTHING = -1
 
 
-def _drawn(n: int, wanted: int, rng: Rng) -> Sequence[int]:
+def _drawn(n: int, count: int, rng: Rng) -> Sequence[int]:
     """In order of the rows."""
-    draw: list[int] = np.sort(rng.numpy().permutation(n)[:wanted]).tolist()
+    draw: list[int] = np.sort(rng.numpy().permutation(n)[:count]).tolist()
     return draw
 
 
@@ -74,5 +74,5 @@ def _picture(catalog: Catalog, row: int) -> Image.Image | None:
 def _words(catalog: Catalog, row: int) -> str:
     if row == _NOTHING:
         return ""
-    told = (catalog.captions[row], catalog.titles[row], catalog.item_ids[row])
-    return next(str(text).strip() for text in told if str(text).strip())
+    texts = (catalog.captions[row], catalog.titles[row], catalog.item_ids[row])
+    return next(str(text).strip() for text in texts if str(text).strip())

@@ -86,11 +86,11 @@ def _chosen(results: Results, metrics: Sequence[str] | None) -> pd.DataFrame:
     if several := labels(results.frame()):
         raise DataError(f"a figure shows one {several[0]}, got several", remedy="Keep the rows of one")
     frame = pooled(results)
-    known = list(dict.fromkeys(frame["metric"]))
+    present = list(dict.fromkeys(frame["metric"]))
     for metric in metrics or ():
-        if metric not in known:
-            raise DataError(f"no rows of metric {metric!r}.{did_you_mean(metric, known)}")
-    order = {metric: i for i, metric in enumerate(metrics or known)}
+        if metric not in present:
+            raise DataError(f"no rows of metric {metric!r}.{did_you_mean(metric, present)}")
+    order = {metric: i for i, metric in enumerate(metrics or present)}
     frame = frame[frame["metric"].isin(list(order))]
     return frame.assign(order=frame["metric"].map(order)).sort_values("order", kind="stable")
 

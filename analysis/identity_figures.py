@@ -81,9 +81,11 @@ def _bars(axes: Axes, rows: pd.DataFrame, variants: list[str], colour: dict[str,
         value, low, high = (table[c].to_numpy(float) for c in ("value", "low", "high"))
         hatch = HATCHES[k % len(HATCHES)]
         axes.bar(x, value, 0.92 * width, color=colour[variant], hatch=hatch, edgecolor="white", label=variant)
-        known = np.isfinite(low) & np.isfinite(high)
-        ends = np.stack([value - low, high - value]).clip(min=0)[:, known]
-        axes.errorbar(x[known], value[known], yerr=ends, fmt="none", ecolor="0.15", capsize=3, linewidth=1.1)
+        finite = np.isfinite(low) & np.isfinite(high)
+        ends = np.stack([value - low, high - value]).clip(min=0)[:, finite]
+        axes.errorbar(
+            x[finite], value[finite], yerr=ends, fmt="none", ecolor="0.15", capsize=3, linewidth=1.1
+        )
         similarity = [of.get(("similarity", variant, group), np.nan) for group in groups]
         chance = [of.get(("chance", variant, group), np.nan) for group in groups]
         axes.plot(x, similarity, "D", color="white", markeredgecolor="0.15", markersize=4.5)

@@ -51,8 +51,8 @@ def page(runs: Sequence[TrackedRun], title: str) -> str:
     here = FileSystemLoader(Path(__file__).parent)
     made = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     order = {command: place for place, command in enumerate(ORDER)}
-    told = sorted(runs, key=lambda run: (order.get(run.command, len(ORDER)), run.started))
-    return made.get_template("page.html").render(title=title, runs=[_section(run) for run in told])
+    ordered = sorted(runs, key=lambda run: (order.get(run.command, len(ORDER)), run.started))
+    return made.get_template("page.html").render(title=title, runs=[_section(run) for run in ordered])
 
 
 def _section(run: TrackedRun) -> dict[str, Any]:
@@ -104,10 +104,10 @@ def _table(results: Results, metrics: Sequence[str]) -> dict[str, Any] | None:
     names, lines = [], []
     for key, rows in frame.groupby(keys, sort=False, dropna=False):
         cells = {row["metric"]: _cell(row) for row in rows.to_dict("records")}
-        told = (
+        labels = (
             "paper (leaky)" if (c, k) == ("leakage", "paper") else k for c, k in zip(keys, key, strict=True)
         )
-        names.append(" · ".join(str(k) for k in told if not _missing(k)))
+        names.append(" · ".join(str(k) for k in labels if not _missing(k)))
         lines.append([cells.get(metric, ("", "")) for metric in metrics])
     if len(metrics) <= max(WIDEST, len(lines)):
         return {"corner": " · ".join(keys), "heads": metrics, "lines": list(zip(names, lines, strict=True))}

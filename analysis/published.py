@@ -77,8 +77,8 @@ def load_published(path: str | Path = FILE) -> list[PublishedTable]:
     import yaml
 
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["tables"]
-        tables = [_table(entry, path) for entry in found]
+        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["tables"]
+        tables = [_table(entry, path) for entry in entries]
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"published tables are wanted ({type(error).__name__}: {error})", file=path
@@ -108,8 +108,8 @@ def _table(entry: Mapping[str, Any], path: str | Path) -> PublishedTable:
 def _metric(entry: Mapping[str, Any], table: str, path: str | Path) -> PublishedMetric:
     block, better = entry["block"], entry["better"]
     if block not in BLOCKS or better not in BETTER:
-        wanted = f"block is one of {', '.join(BLOCKS)}, better one of {', '.join(BETTER)}"
-        raise DataError(f"{table}: {wanted}; got {block!r} and {better!r}", file=path)
+        allowed = f"block is one of {', '.join(BLOCKS)}, better one of {', '.join(BETTER)}"
+        raise DataError(f"{table}: {allowed}; got {block!r} and {better!r}", file=path)
     return PublishedMetric(entry["name"], block, BETTER[better])
 
 

@@ -117,10 +117,10 @@ class Table2:
     def caption(self) -> str:
         """How to read it, in one sentence after another."""
         seeds = f"mean ± sd over {self.seeds} seeds" if self.seeds > 1 else "mean of one seed"
-        told = f"n test episodes; {seeds} [95% interval, people drawn again]. "
-        told += "Best method bold, second underlined"
-        told += f", controls ({', '.join(self.controls)}) not ranked" if self.controls else ""
-        return told + f". † differs from {self.baseline} (paired, Holm, p < {LEVEL})."
+        caption = f"n test episodes; {seeds} [95% interval, people drawn again]. "
+        caption += "Best method bold, second underlined"
+        caption += f", controls ({', '.join(self.controls)}) not ranked" if self.controls else ""
+        return caption + f". † differs from {self.baseline} (paired, Holm, p < {LEVEL})."
 
 
 def table2(results: Results) -> Table2:
@@ -148,8 +148,8 @@ def table2(results: Results) -> Table2:
         )
         blocks[first["block"]].append(marked(line, controls))
     seeds = len({row["seed"] for row in results.rows} - {None})
-    found = {name: tuple(lines) for name, lines in blocks.items() if lines}
-    return Table2(variants, controls, found, baseline, seeds)
+    kept = {name: tuple(lines) for name, lines in blocks.items() if lines}
+    return Table2(variants, controls, kept, baseline, seeds)
 
 
 def marked(line: Line, controls: Sequence[str]) -> Line:

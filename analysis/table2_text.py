@@ -81,11 +81,11 @@ def _printed(table: PublishedTable) -> list[list[str]]:
     ]
     digits = [max(len(f"{x:g}".partition(".")[2]) for x in column) for column in columns]
 
-    def told(value: float | None, sd: float | None, places: int) -> str:
+    def cell(value: float | None, sd: float | None, places: int) -> str:
         spread_ = "" if sd is None else f" ± {sd:.{places}f}"
         return "–" if value is None else f"{value:.{places}f}{spread_}"
 
-    return [[row.dataset, row.method, *map(told, row.values, row.sds, digits)] for row in table.rows]
+    return [[row.dataset, row.method, *map(cell, row.values, row.sds, digits)] for row in table.rows]
 
 
 def latex(table: Table2, published: Sequence[PublishedTable] = ()) -> str:
@@ -142,7 +142,7 @@ def _latex_cell(cell: Cell | None) -> str:
 
 def escaped(text: str) -> str:
     """Text that LaTeX sets as it stands."""
-    return re.sub("[" + re.escape("".join(_TEX)) + "]", lambda found: _TEX[found[0]], text)
+    return re.sub("[" + re.escape("".join(_TEX)) + "]", lambda match: _TEX[match[0]], text)
 
 
 def frame(table: Table2) -> pd.DataFrame:
@@ -159,8 +159,8 @@ def frame(table: Table2) -> pd.DataFrame:
             **{name: getattr(cell, name, None) for name in Cell.__annotations__},
             "reason": x.reason,
         }
-        for block, found in table.blocks.items()
-        for x in found
+        for block, lines in table.blocks.items()
+        for x in lines
         for variant, cell in x.cells.items()
     ]
     return pd.DataFrame(lines)
@@ -171,7 +171,7 @@ def write_tables(table: Table2, path: str | Path, *, published: Sequence[Publish
 
     Published tables stand after ours in the Markdown and the LaTeX, in none of the others.
     """
-    from analysis.table2_picture import picture
+    from analysis.table2_figure import picture
 
     text = markdown(table) + ("\n" + published_markdown(published) if published else "")
     texts = {".md": text, ".tex": latex(table, published), ".csv": frame(table).to_csv(index=False)}

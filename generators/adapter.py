@@ -52,7 +52,7 @@ def untrained(unet: Any, width: int, rng: Rng) -> dict[str, torch.Tensor]:
 def check_adapter(unet: Any, weights: Mapping[str, torch.Tensor], width: int) -> None:
     """DataError unless the weights are those of an adapter of this UNet and image vectors of ``width``."""
     d = unet.config.cross_attention_dim
-    wanted: dict[str, tuple[int, ...]] = {
+    expected: dict[str, tuple[int, ...]] = {
         "image_proj.proj.weight": (TOKENS * d, width),
         "image_proj.proj.bias": (TOKENS * d,),
         "image_proj.norm.weight": (d,),
@@ -60,12 +60,14 @@ def check_adapter(unet: Any, weights: Mapping[str, torch.Tensor], width: int) ->
     }
     for k, module in _attentions(unet).items():
         for part in ("k", "v"):
-            wanted[f"ip_adapter.{k}.to_{part}_ip.weight"] = tuple(getattr(module, f"to_{part}").weight.shape)
-    found = {name: tuple(x.shape) for name, x in weights.items()}
-    for name, shape in {**found, **wanted}.items():
-        if found.get(name) != wanted.get(name):
-            got = f"got {found[name]}" if name in found else "got none"
-            want = f"must be {shape}" if name in wanted else "is not wanted"
+            expected[f"ip_adapter.{k}.to_{part}_ip.weight"] = tuple(
+                getattr(module, f"to_{part}").weight.shape
+            )
+    shapes = {name: tuple(x.shape) for name, x in weights.items()}
+    for name, shape in {**shapes, **expected}.items():
+        if shapes.get(name) != expected.get(name):
+            got = f"got {shapes[name]}" if name in shapes else "got none"
+            want = f"must be {shape}" if name in expected else "is not wanted"
             raise DataError(
                 f"IP-Adapter: {name} {want}, {got}",
                 remedy="Was it made for another image encoder or another diffusion model?",

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     import torch
 
     from generators.sampler import Conditions, Sampler
-    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.protocols import Ranker, TrainingTracker
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.core.tracking import Tracker
 
 Self = TypeVar("Self", bound="BaseGenerator")
 
@@ -43,6 +42,7 @@ class BaseGenerator:
     roles: tuple[str, ...] = ()
     """Models of the family that its pictures depend on."""
     learns: bool = False
+    uses_ranker: bool = False
 
     def __init__(
         self, *, models: ModelFamily | str | Path = "embedded", device: str | None = None, **settings: Any
@@ -72,9 +72,10 @@ class BaseGenerator:
         episodes: Sequence[Episode],
         *,
         ranker: Ranker | None = None,
+        judge: Ranker | None = None,
         rng: Rng,
         work: Path | None = None,
-        tracker: Tracker | None = None,
+        tracker: TrainingTracker | None = None,
     ) -> Self:
         """Take the catalogue; there is nothing to learn."""
         self._catalog = catalog
@@ -99,9 +100,9 @@ class BaseGenerator:
             generator=self.name,
         )
 
-    def draw_each(self, wanted: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
+    def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
         """A picture for each, bit for bit the same whatever else is drawn: one at a time, here."""
-        shown = bar(wanted, f"{self.name}: drawing", unit="picture") if len(wanted) > 1 else wanted
+        shown = bar(requests, f"{self.name}: drawing", unit="picture") if len(requests) > 1 else requests
         return [self.draw(episode, noise) for episode, noise in shown]
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
@@ -174,11 +175,11 @@ class SamplingGenerator(BaseGenerator):
         """What draws. Raises SettingError where it is neither fitted nor loaded."""
         raise NotImplementedError
 
-    def draw_each(self, wanted: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
+    def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
         """In batches of one size."""
         sampler = self.ready()
-        conditions = {episode: self.conditions(episode) for episode, _ in wanted}
-        pairs = [(conditions[episode], noise) for episode, noise in wanted]
+        conditions = {episode: self.conditions(episode) for episode, _ in requests}
+        pairs = [(conditions[episode], noise) for episode, noise in requests]
         return sampler.draw_each(pairs, f"{self.name}: drawing")
 
 

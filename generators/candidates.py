@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generators.denoising import with_pictures
-from generators.image_prompts import PictureVectors, family_encoder
+from generators.denoising import with_images
+from generators.image_prompts import ImageVectors, family_encoder
 from generators.prompts import prompt_of
 from recsim_gen.core.errors import DataError, SettingError
-from recsim_gen.encoders.retrieval import unit
+from recsim_gen.core.vectors import unit
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +30,8 @@ def fit_of(pictures: np.ndarray, target: np.ndarray, liked: np.ndarray) -> np.nd
     x = unit(pictures)
     d_target = np.maximum(x @ unit(target[None])[0], FLOOR)
     d_style = np.maximum((x @ unit(liked).T).mean(1), FLOOR)
-    found: np.ndarray = np.log(d_target) + 2 * np.log(d_style)
-    return found
+    fit: np.ndarray = np.log(d_target) + 2 * np.log(d_style)
+    return fit
 
 
 class Choice:
@@ -51,7 +51,7 @@ class Choice:
             )
         self._family, self._device, self._catalog, self._template = family, device, catalog, template
         self._encode = family_encoder(family, device)
-        self._vectors = PictureVectors(catalog, self._encode)
+        self._vectors = ImageVectors(catalog, self._encode)
 
     def best(self, pictures: Sequence[torch.Tensor], episode: Episode) -> int:
         """The place of the best of ``pictures`` (3, H, W) in [0, 1]; the first among equals.
@@ -60,7 +60,7 @@ class Choice:
         """
         from PIL import Image
 
-        liked = with_pictures(self._catalog, episode.history)
+        liked = with_images(self._catalog, episode.history)
         if not liked:
             raise DataError(
                 f"episode {episode.id}: a history with pictures is wanted to choose by, none of its "
@@ -76,5 +76,5 @@ class Choice:
         if self._template is None:
             return self._vectors.of([row])[0].numpy()
         text = prompt_of(self._catalog, row, self._template)
-        found: np.ndarray = self._family.text_encoder(device=self._device).encode_texts([text])[0]
-        return found
+        vector: np.ndarray = self._family.text_encoder(device=self._device).encode_texts([text])[0]
+        return vector

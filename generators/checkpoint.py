@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import atomic, write_json
+from recsim_gen.core.weights import read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,8 +41,8 @@ def read_about(folder: str | Path) -> dict[str, Any]:
     """``config.json`` of any generator's checkpoint: ``generator``, ``settings``, ``data``, ``models``."""
     try:
         about = json.loads((Path(folder) / ABOUT).read_text(encoding="utf-8"))
-        wanted = {"format": int, "generator": str, "settings": dict, "data": str, "models": dict}
-        if wrong := [key for key, kind in wanted.items() if not isinstance(about[key], kind)]:
+        kinds = {"format": int, "generator": str, "settings": dict, "data": str, "models": dict}
+        if wrong := [key for key, kind in kinds.items() if not isinstance(about[key], kind)]:
             raise ValueError(f"{wrong[0]} is of the wrong kind")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -63,12 +64,5 @@ def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """What ``write_weights`` wrote; DataError where it cannot be read."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    file = folder / WEIGHTS
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"no readable weights: {error}", file=file, remedy="Train again") from error
+    """Return what ``write_weights`` wrote; DataError where it cannot be read."""
+    return read_tensors(folder / WEIGHTS)

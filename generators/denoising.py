@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generators.pictures import picture_of, to_pixels
+from generators.images import image_of, to_pixels
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Catalog, Episode
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from generators.sampler import Sampler
+    from recsim_gen.core.protocols import TrainingTracker
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.training_loop import Loss, Schedule
     from recsim_gen.models.family import ModelFamily
 
@@ -55,15 +55,15 @@ class Denoising:
         t = t.to(latents.device)
         noisy = scheduler.add_noise(latents, noise, t)
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=half):
-            found = unet(
+            predicted = unet(
                 noisy.to(unet.dtype),
                 t,
                 encoder_hidden_states=states.to(unet.dtype),
                 added_cond_kwargs=conditions or None,
             ).sample
-        return F.mse_loss(found.float(), self._wanted(latents, noise, t))
+        return F.mse_loss(predicted.float(), self._target(latents, noise, t))
 
-    def _wanted(self, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def _target(self, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         kind = self._scheduler.config.prediction_type
         if kind not in ("epsilon", "v_prediction"):
             raise SettingError(f"a diffusion model that predicts epsilon or v is wanted, got {kind!r}")
@@ -77,10 +77,10 @@ class Denoising:
         import torch
 
         vae = self.sampler.pipeline.vae
-        pixels = [to_pixels(picture_of(self.catalog, row), self.sampler.size) for row in rows]
+        pixels = [to_pixels(image_of(self.catalog, row), self.sampler.size) for row in rows]
         with torch.no_grad():
-            found = vae.encode((2 * torch.stack(pixels) - 1).to(vae.device, vae.dtype)).latent_dist
-        mean, std = found.mean.float(), found.std.float()
+            posterior = vae.encode((2 * torch.stack(pixels) - 1).to(vae.device, vae.dtype)).latent_dist
+        mean, std = posterior.mean.float(), posterior.std.float()
         noise = torch.randn(mean.shape, generator=random).to(mean)
         latents: torch.Tensor = (mean + std * noise) * vae.config.scaling_factor
         return latents
@@ -99,7 +99,7 @@ def frozen_sampler(family: ModelFamily, device: str | None) -> Sampler:
     return sampler
 
 
-def with_pictures(catalog: Catalog, items: Sequence[int]) -> list[int]:
+def with_images(catalog: Catalog, items: Sequence[int]) -> list[int]:
     """Those of the items that have a picture, in their order."""
     if catalog.images is None:
         return []
@@ -115,9 +115,8 @@ def user_items(catalog: Catalog, episodes: Sequence[Episode], least: int = 1) ->
     """
     items: dict[int, dict[int, None]] = {}
     for episode in episodes:
-        found = dict.fromkeys(with_pictures(catalog, episode.history))
-        items.setdefault(episode.user, {}).update(found)
-    kept = {user: [*found] for user, found in sorted(items.items()) if len(found) >= least}
+        items.setdefault(episode.user, {}).update(dict.fromkeys(with_images(catalog, episode.history)))
+    kept = {user: [*rows] for user, rows in sorted(items.items()) if len(rows) >= least}
     if not kept:
         raise DataError(
             f"histories with at least {least} pictures are wanted, none of {len(episodes)} episodes has one",
@@ -135,7 +134,7 @@ def train(
     data: str,
     rng: Rng,
     work: Path | None,
-    tracker: Tracker | None,
+    tracker: TrainingTracker | None,
 ) -> None:
     """`training.fit` of the parameters of ``model``; without ``work`` a killed training is lost."""
     from recsim_gen.core.training_loop import fit, forget

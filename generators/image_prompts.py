@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generators.pictures import picture_of
+from generators.images import image_of
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ Encode = Callable[["Image.Image"], np.ndarray]
 """A picture to its vector (D,)."""
 
 
-class PictureVectors:
+class ImageVectors:
     """Vectors of a catalogue's pictures.
 
     Each is encoded alone, so that its last bits do not depend on those encoded with it.
@@ -36,7 +36,7 @@ class PictureVectors:
 
         for row in rows:
             if row not in self._known:
-                self._known[row] = self._encode(picture_of(self._catalog, row))
+                self._known[row] = self._encode(image_of(self._catalog, row))
         return torch.from_numpy(np.stack([self._known[row] for row in rows]))
 
 

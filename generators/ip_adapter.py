@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from generators.adapter import check_adapter, install, installed, published, trainable, untrained
 from generators.base import SamplingGenerator, catalog_key, check_episodes
-from generators.denoising import Denoising, draw_rows, frozen_sampler, train, user_items, with_pictures
-from generators.image_prompts import PictureVectors, adapter_encoder, family_encoder
+from generators.denoising import Denoising, draw_rows, frozen_sampler, train, user_items, with_images
+from generators.image_prompts import ImageVectors, adapter_encoder, family_encoder
 from generators.prompts import check_template, prompt_of
 from generators.sampler import Conditions, Sampler
 from recsim_gen.core.errors import DataError, SettingError
@@ -25,9 +25,8 @@ from recsim_gen.core.store import fingerprint
 if TYPE_CHECKING:
     import torch
 
-    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.protocols import Ranker, TrainingTracker
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Episode
 
 
@@ -35,15 +34,15 @@ if TYPE_CHECKING:
 class IPAdapterConfig:
     """Settings."""
 
-    images: int = 5  # the latest of the history
+    images: int = 5  # the latest of the history that are shown to the adapter
     scale: float = 0.6  # of the attention to images against that to text, when drawing
-    prompt: str = "{caption}"  # of the reference
+    prompt: str = "{caption}"  # of the reference; {title} and {category} as well
     train_prompt: str = "{category}"  # what tells colours apart is left to the images
-    steps: int = 1000
-    batch_size: int = 16
+    steps: int = 1000  # of training, where the family brings no adapter
+    batch_size: int = 16  # pictures of a batch
     accumulate: int = 1  # batches of a step, which processes share
-    lr: float = 3e-4
-    weight_decay: float = 0.01
+    lr: float = 3e-4  # the highest rate of AdamW, after the warm-up
+    weight_decay: float = 0.01  # of AdamW
     drop: float = 0.1  # share of examples without text, and of examples without images: for guidance
 
     def __post_init__(self) -> None:
@@ -75,9 +74,10 @@ class IPAdapter(SamplingGenerator):
         episodes: Sequence[Episode],
         *,
         ranker: Ranker | None = None,
+        judge: Ranker | None = None,
         rng: Rng,
         work: Path | None = None,
-        tracker: Tracker | None = None,
+        tracker: TrainingTracker | None = None,
     ) -> IPAdapter:
         """Train the adapter on histories, without their references; take the one that is published."""
         self._catalog = catalog
@@ -104,7 +104,7 @@ class IPAdapter(SamplingGenerator):
         data: str,
         rng: Rng,
         work: Path | None,
-        tracker: Tracker | None,
+        tracker: TrainingTracker | None,
     ) -> None:
         import torch
 
@@ -138,7 +138,7 @@ class IPAdapter(SamplingGenerator):
 
     def conditions(self, episode: Episode) -> Conditions:
         """The reference's prompt beside the history's pictures. Raises DataError where these lack."""
-        rows = with_pictures(self.catalog, episode.history)[-self.config.images :]
+        rows = with_images(self.catalog, episode.history)[-self.config.images :]
         if not rows:
             raise DataError(
                 f"episode {episode.id}: a history with pictures is wanted, none of its "
@@ -176,6 +176,6 @@ class IPAdapter(SamplingGenerator):
         self._weights = dict(weights)
 
     @cached_property
-    def _vectors(self) -> PictureVectors:
+    def _vectors(self) -> ImageVectors:
         encoder = family_encoder if self.learns else adapter_encoder
-        return PictureVectors(self.catalog, encoder(self.family, self.device))
+        return ImageVectors(self.catalog, encoder(self.family, self.device))

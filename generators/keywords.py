@@ -1,7 +1,8 @@
 """Keywords of items and of tastes, as the family's language model answers its two prompts.
 
-Where an answer cannot be read, the title of the item, or the most frequent keywords of the items, stand
-in. Answers are greedy, and asked for in batches that do not depend on who asks: equal for all.
+Where an answer about an item cannot be read, the first words of its title stand in, of its caption where
+it has none, or its category; where one about a taste cannot, the most frequent keywords of the items.
+Answers are greedy, and asked for in batches that do not depend on who asks: equal for all.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Keywords:
 
     def __init__(self, family: ModelFamily, device: str | None, catalog: Catalog) -> None:
         self._family, self._device, self._catalog = family, device, catalog
-        self._known: dict[int, list[str]] = {}
+        self._of_items: dict[int, list[str]] = {}
         self._tastes: dict[str, list[str]] = {}
         self._categories = {str(name).strip().lower() for name in np.unique(catalog.categories)}
 
@@ -40,13 +41,17 @@ class Keywords:
         return self._family.language_model(device=self._device)
 
     def of(self, rows: Sequence[int]) -> list[list[str]]:
-        """Keywords of each item (p_k). Raises DataError for one without caption and title."""
-        chunks = dict.fromkeys(row // CHUNK for row in rows if row not in self._known)
-        for chunk in bar(chunks, "keywords of items", unit="chunk") if len(chunks) > 1 else chunks:
-            self._ask(chunk)
+        """Return keywords of each item (p_k). Raises DataError for one without caption and title."""
         for row in rows:
-            prompt_of(self._catalog, row, "{caption}")  # which tells of one that has no text
-        return [self._known[row] for row in rows]
+            prompt_of(self._catalog, row, "{caption}")  # which raises for one that has no text
+        self._ask_about(rows)
+        return [self._of_items[row] for row in rows]
+
+    def of_all(self) -> list[list[str]]:
+        """Return keywords of every item of the catalogue; one without text has its category, or none."""
+        rows = range(len(self._catalog))
+        self._ask_about(rows)
+        return [self._of_items[row] for row in rows]
 
     def taste(self, rows: Sequence[int]) -> list[str]:
         """Keywords of what somebody likes who chose these items, oldest first (p_g).
@@ -62,8 +67,8 @@ class Keywords:
     def tastes(self, histories: Sequence[Sequence[int]]) -> list[list[str]]:
         """The same of many histories, asked for together: for training, where batches are always alike."""
         prompts = [self.taste_prompt(rows) for rows in bar(histories, "prompts of tastes", unit="history")]
-        told = self._answers(prompts)
-        return [self._read_taste(answer, rows) for answer, rows in zip(told, histories, strict=True)]
+        pairs = zip(self._answers(prompts), histories, strict=True)
+        return [self._read_taste(answer, rows) for answer, rows in pairs]
 
     def taste_prompt(self, rows: Sequence[int]) -> str:
         """p_g of as many of the latest of these items as the language model can read, one at least."""
@@ -76,17 +81,31 @@ class Keywords:
                 break
         return prompt
 
-    def _ask(self, chunk: int) -> None:
-        catalog = self._catalog
-        rows = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(catalog)))
-        texts = {row: (str(catalog.titles[row]).strip(), str(catalog.captions[row]).strip()) for row in rows}
-        asked = {
-            row: (title, caption or title) for row, (title, caption) in texts.items() if title or caption
-        }
-        told = self._answers([keywords_prompt(*text) for text in asked.values()])
-        for (row, (title, caption)), answer in zip(asked.items(), told, strict=True):
-            words = (title or caption).split()[:MOST_WORDS]
-            self._known[row] = parse_keywords(answer) or [" ".join(words)]
+    def _ask_about(self, rows: Sequence[int]) -> None:
+        """Fill in the keywords of these items and of their neighbours."""
+        chunks = dict.fromkeys(row // CHUNK for row in rows if row not in self._of_items)
+        for chunk in bar(chunks, "keywords of items", unit="chunk") if len(chunks) > 1 else chunks:
+            neighbours = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self._catalog)))
+            texts = {row: self._texts(row) for row in neighbours}
+            prompts = {
+                row: keywords_prompt(title, caption or title)
+                for row, (title, caption) in texts.items()
+                if title or caption
+            }
+            answer_to = dict(zip(prompts, self._answers([*prompts.values()]), strict=True))
+            for row in neighbours:
+                self._of_items[row] = parse_keywords(answer_to.get(row, "")) or self._instead(row)
+
+    def _texts(self, row: int) -> tuple[str, str]:
+        """Title and caption, "" for none."""
+        return str(self._catalog.titles[row]).strip(), str(self._catalog.captions[row]).strip()
+
+    def _instead(self, row: int) -> list[str]:
+        """What stands in for keywords that cannot be read."""
+        title, caption = self._texts(row)
+        words = " ".join((title or caption).split()[:MOST_WORDS])
+        text = words or str(self._catalog.categories[row]).strip()
+        return [text] if text else []
 
     def _answers(self, prompts: Sequence[str]) -> Iterable[str]:
         if not prompts:
@@ -97,12 +116,12 @@ class Keywords:
         def ask() -> np.ndarray:
             starts = range(0, len(prompts), CHUNK)
             shown = bar(starts, "asking the language model", unit="batch") if len(starts) > 1 else starts
-            told = [a for s in shown for a in answers(*self.model, prompts[s : s + CHUNK], batch=CHUNK)]
-            return np.array(told, dtype=str)
+            texts = [a for s in shown for a in answers(*self.model, prompts[s : s + CHUNK], batch=CHUNK)]
+            return np.array(texts, dtype=str)
 
-        found: list[str] = cached_array("keywords", key, ask).tolist()
-        return found
+        kept: list[str] = cached_array("keywords", key, ask).tolist()
+        return kept
 
     def _read_taste(self, answer: str, rows: Sequence[int]) -> list[str]:
-        found = parse_keywords(answer) or favourites(self.of(rows), aligned=False)
-        return [word for word in found if word.lower() not in self._categories]
+        keywords = parse_keywords(answer) or favourites(self.of(rows), aligned=False)
+        return [word for word in keywords if word.lower() not in self._categories]

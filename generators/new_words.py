@@ -26,11 +26,11 @@ class Lookup(torch.nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """(B, T, d) for ``ids`` (B, T)."""
-        known: torch.Tensor = self.table(ids.clamp(max=self.first - 1))
+        looked_up: torch.Tensor = self.table(ids.clamp(max=self.first - 1))
         if self.vectors is None:
-            return known
+            return looked_up
         place = (ids - self.first).clamp(min=0)[..., None].expand(*ids.shape, self.vectors.shape[-1])
-        return torch.where((ids >= self.first)[..., None], self.vectors.gather(1, place), known)
+        return torch.where((ids >= self.first)[..., None], self.vectors.gather(1, place), looked_up)
 
 
 class NewWords:
@@ -62,10 +62,10 @@ class NewWords:
         self._lookup.vectors = vectors.to(self._table.weight)
         try:
             device = self._table.weight.device
-            found: torch.Tensor = self._pipeline.encode_prompt(list(texts), device, 1, False)[0]
+            states: torch.Tensor = self._pipeline.encode_prompt(list(texts), device, 1, False)[0]
         finally:
             self._lookup.vectors = None
-        return found
+        return states
 
 
 def write_words(folder: Path, words: Mapping[str, torch.Tensor]) -> None:
@@ -85,12 +85,12 @@ def read_words(folder: Path) -> dict[str, torch.Tensor]:
     words: dict[str, torch.Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
         try:
-            found = load_file(file)
+            content = load_file(file)
         except (OSError, SafetensorError) as error:
             raise DataError(f"no readable word: {error}", file=file, remedy="Train again") from error
-        if len(found) != 1:
-            raise DataError(f"one word is wanted, got {len(found)}", file=file, remedy="Train again")
-        words |= found
+        if len(content) != 1:
+            raise DataError(f"one word is wanted, got {len(content)}", file=file, remedy="Train again")
+        words |= content
     if not words:
         raise DataError("learned words are wanted, got none", file=folder, remedy="Train again")
     return words

@@ -6,16 +6,18 @@ If it does not move ΔR, the ranker does not see taste in pictures, and no gener
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from generators.base import BaseGenerator
 from generators.shop import drawn, known_world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import torch
 
+    from recsim_gen.core.protocols import Ranker, TrainingTracker
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Catalog, Episode
 
@@ -31,10 +33,20 @@ class Oracle(BaseGenerator):
     name = "oracle"
     config_class = OracleConfig
 
-    def fit(self, catalog: Catalog, episodes: Sequence[Episode], **more: Any) -> Oracle:
+    def fit(
+        self,
+        catalog: Catalog,
+        episodes: Sequence[Episode],
+        *,
+        ranker: Ranker | None = None,
+        judge: Ranker | None = None,
+        rng: Rng,
+        work: Path | None = None,
+        tracker: TrainingTracker | None = None,
+    ) -> Oracle:
         """Take the catalogue. Raises DataError where tastes are not known."""
         known_world(catalog)
-        return super().fit(catalog, episodes, **more)
+        return super().fit(catalog, episodes, rng=rng)
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
         """(3, 64, 64) the best look for ``episode.user``."""

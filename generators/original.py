@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from generators.base import BaseGenerator
-from generators.pictures import picture_of, to_pixels
+from generators.images import image_of, to_pixels
 
 if TYPE_CHECKING:
     import torch
@@ -30,4 +30,4 @@ class Original(BaseGenerator):
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
         """The picture of the reference. Raises DataError where it has none."""
-        return to_pixels(picture_of(self.catalog, episode.reference), self.config.size)
+        return to_pixels(image_of(self.catalog, episode.reference), self.config.size)

@@ -8,29 +8,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from generators.base import BaseGenerator
-from generators.pictures import to_pixels
+from generators.images import to_pixels
 from generators.shop import drawn, known_world, world_of
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.store import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import torch
 
+    from recsim_gen.core.protocols import Ranker, TrainingTracker
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Catalog, Episode
-    from recsim_gen.datasets.files.images import Pictures
+    from recsim_gen.datasets.files.images import ImageFiles
 
 
 @dataclass(frozen=True)
 class PlaceboConfig:
     """Settings."""
 
-    pictures: str = ""  # folder or tar of <item id>.png; needed unless the catalogue is Boutique's
+    images: str = ""  # folder or tar of <item id>.png; needed unless the catalogue is Boutique's
     size: int = 0  # pixels a side; 0: each as it is
 
 
@@ -40,24 +42,34 @@ class Placebo(BaseGenerator):
     name = "placebo"
     config_class = PlaceboConfig
 
-    def fit(self, catalog: Catalog, episodes: Sequence[Episode], **more: Any) -> Placebo:
+    def fit(
+        self,
+        catalog: Catalog,
+        episodes: Sequence[Episode],
+        *,
+        ranker: Ranker | None = None,
+        judge: Ranker | None = None,
+        rng: Rng,
+        work: Path | None = None,
+        tracker: TrainingTracker | None = None,
+    ) -> Placebo:
         """Take the catalogue. Raises SettingError where other pictures have to be brought."""
-        if world_of(catalog) is None and not self.config.pictures:
+        if world_of(catalog) is None and not self.config.images:
             raise SettingError(
-                "other real pictures of the items are wanted: set `pictures` to a folder or tar of "
+                "other real pictures of the items are wanted: set `images` to a folder or tar of "
                 "<item id>.png"
             )
-        return super().fit(catalog, episodes, **more)
+        return super().fit(catalog, episodes, rng=rng)
 
     @property
     def fingerprint(self) -> str:
         """With the content of the pictures that were brought."""
-        brought = self._brought.fingerprint if self.config.pictures else None
+        brought = self._brought.fingerprint if self.config.images else None
         return fingerprint(super().fingerprint, brought)
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
         """Another picture of the reference. Raises DataError where there is none."""
-        if self.config.pictures:
+        if self.config.images:
             return self._read(episode.reference)
         return drawn(known_world(self.catalog).attributes(episode.reference), noise)
 
@@ -65,13 +77,13 @@ class Placebo(BaseGenerator):
         if not self._brought.present[row]:
             raise DataError(
                 f"item {self.catalog.item_ids[row]!r} has no other picture",
-                file=self.config.pictures,
+                file=self.config.images,
                 remedy="Leave out the episodes that need it",
             )
         return to_pixels(self._brought.read(row), self.config.size)
 
     @cached_property
-    def _brought(self) -> Pictures:
-        from recsim_gen.datasets.files.images import open_pictures
+    def _brought(self) -> ImageFiles:
+        from recsim_gen.datasets.files.images import open_images
 
-        return open_pictures(self.config.pictures, self.catalog.item_ids)
+        return open_images(self.config.images, self.catalog.item_ids)

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     import torch
 
     from generators.soft_preference import SoftPreference
-    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.protocols import Ranker, TrainingTracker
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Episode
     from recsim_gen.models.family import ModelFamily
 
@@ -47,13 +46,13 @@ class PMGConfig:
     preference_weight: float = 0.5  # w_p, of those of keywords and soft tokens
     candidates: int = 2  # pictures of which the best is kept; 1: no choice
     target: Literal["caption", "picture"] = "caption"  # of the reference, what candidates are compared with
-    prompt: str = "{caption}"  # of the reference
+    prompt: str = "{caption}"  # of the reference; {title} and {category} as well
     train_prompt: str = "{category}"  # what tells colours apart is left to the preference
-    steps: int = 400
-    batch_size: int = 16
+    steps: int = 400  # of training
+    batch_size: int = 16  # pictures of a batch
     accumulate: int = 1  # batches of a step, which processes share
-    lr: float = 1e-3
-    weight_decay: float = 0.01
+    lr: float = 1e-3  # the highest rate of AdamW, after the warm-up
+    weight_decay: float = 0.01  # of AdamW
 
     def __post_init__(self) -> None:
         for name in ("history", "prefix", "tokens", "candidates", "steps", "batch_size", "accumulate"):
@@ -87,9 +86,10 @@ class PMG(SamplingGenerator):
         episodes: Sequence[Episode],
         *,
         ranker: Ranker | None = None,
+        judge: Ranker | None = None,
         rng: Rng,
         work: Path | None = None,
-        tracker: Tracker | None = None,
+        tracker: TrainingTracker | None = None,
     ) -> PMG:
         """Learn the soft preference from histories, without their references.
 
@@ -102,36 +102,36 @@ class PMG(SamplingGenerator):
         family = self.family.to_learn()
         keywords = Keywords(family, self.device, catalog)
         sampler = frozen_sampler(family, self.device)
-        told = [keywords_line(words) for words in keywords.tastes([half for _, half in halves])]
+        tastes = [keywords_line(words) for words in keywords.tastes([half for _, half in halves])]
         prompts = [keywords.taste_prompt(half) for _, half in halves]
         pairs = [(target, k) for k, (targets, _) in enumerate(halves) for target in targets]
         soft = self._untrained(family, sampler, rng)
-        data = fingerprint(catalog_key(catalog), pairs, told, prompts, self.config, self._models())
-        self._learn(Denoising(sampler, catalog), soft, pairs, told, prompts, data, rng, work, tracker)
+        data = fingerprint(catalog_key(catalog), pairs, tastes, prompts, self.config, self._models())
+        self._learn(Denoising(sampler, catalog), soft, pairs, tastes, prompts, data, rng, work, tracker)
         self.restore(soft.learned())
         return self
 
     def _halves(self, items: Mapping[int, Sequence[int]], rng: Rng) -> list[tuple[list[int], list[int]]]:
         """(items to draw, the latest of the other half) of every user, both ways round."""
-        found = []
+        halves = []
         for user, rows in items.items():
             mixed = rng.for_("halves", user).numpy().permutation(len(rows))
             first = {rows[k] for k in mixed[: len(rows) // 2].tolist()}
             one, other = [r for r in rows if r in first], [r for r in rows if r not in first]
-            found += [(one, other[-self.config.history :]), (other, one[-self.config.history :])]
-        return found
+            halves += [(one, other[-self.config.history :]), (other, one[-self.config.history :])]
+        return halves
 
     def _learn(
         self,
         denoising: Denoising,
         soft: SoftPreference,
         pairs: Sequence[tuple[int, int]],
-        told: Sequence[str],
+        tastes: Sequence[str],
         prompts: Sequence[str],
         data: str,
         rng: Rng,
         work: Path | None,
-        tracker: Tracker | None,
+        tracker: TrainingTracker | None,
     ) -> None:
         from recsim_gen.core.training_loop import Schedule
 
@@ -141,8 +141,8 @@ class PMG(SamplingGenerator):
             drawn = [pairs[k] for k in draw_rows(len(pairs), config.batch_size, step.numpy())]
             rows = [row for row, _ in drawn]
             texts = [prompt_of(denoising.catalog, row, config.train_prompt) for row in rows]
-            tastes, asked = [told[k] for _, k in drawn], [prompts[k] for _, k in drawn]
-            states = self._states(sampler, texts, tastes, soft(asked))
+            liked, soft_tokens = [tastes[k] for _, k in drawn], soft([prompts[k] for _, k in drawn])
+            states = self._states(sampler, texts, liked, soft_tokens)
             return {"loss": denoising.loss(rows, states, step.torch())}
 
         schedule = Schedule(
@@ -182,18 +182,18 @@ class PMG(SamplingGenerator):
             raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
         return self._sampler
 
-    def draw_each(self, wanted: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
+    def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
         """The best candidate of each: the first from the noise itself, the others from streams of it.
 
         Raises DataError where pictures to choose by lack.
         """
         n = self.config.candidates
-        chances = [(e, s) for e, noise in wanted for s in (noise, *(noise.for_(k) for k in range(1, n)))]
+        chances = [(e, s) for e, noise in requests for s in (noise, *(noise.for_(k) for k in range(1, n)))]
         drawn = super().draw_each(chances)
         if n == 1:
             return drawn
         groups = [drawn[k : k + n] for k in range(0, len(drawn), n)]
-        return [g[self._choice.best(g, e)] for g, (e, _) in zip(groups, wanted, strict=True)]
+        return [g[self._choice.best(g, e)] for g, (e, _) in zip(groups, requests, strict=True)]
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Of the soft preference; see `SoftPreference.learned`."""

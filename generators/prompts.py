@@ -17,9 +17,9 @@ def check_template(template: str, *more: str, needs: tuple[str, ...] = ()) -> No
         named = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
     except ValueError as error:
         raise SettingError(f"prompt {template!r} is no template ({error})") from error
-    known = (*FIELDS, *more)
-    for name in sorted(named - set(known)):
-        raise SettingError(f"prompt {template!r}: unknown field {name!r}.{did_you_mean(name, known)}")
+    fields = (*FIELDS, *more)
+    for name in sorted(named - set(fields)):
+        raise SettingError(f"prompt {template!r}: unknown field {name!r}.{did_you_mean(name, fields)}")
     for name in needs:
         if name not in named:
             raise SettingError(f"prompt {template!r} must hold {{{name}}}")

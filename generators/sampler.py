@@ -45,8 +45,8 @@ class Sampler:
     @property
     def device(self) -> torch.device:
         """Where it runs."""
-        found: torch.device = self.pipeline.unet.device
-        return found
+        device: torch.device = self.pipeline.unet.device
+        return device
 
     def latents(self, noise: Rng) -> torch.Tensor:
         """(c, h, w) float32 standard normal, drawn on the CPU: equal on every device."""
@@ -59,8 +59,8 @@ class Sampler:
         import torch
 
         with torch.no_grad():
-            found: torch.Tensor = self.pipeline.encode_prompt(list(texts), self.device, 1, False)[0]
-        return found
+            states: torch.Tensor = self.pipeline.encode_prompt(list(texts), self.device, 1, False)[0]
+        return states
 
     def no_words(self, length: int) -> torch.Tensor:
         """(1, length, d) states of the empty text; where it is shorter, its last state is repeated."""
@@ -70,8 +70,8 @@ class Sampler:
         last = empty[:, -1:].expand(-1, max(0, length - empty.shape[1]), -1)
         return torch.cat([empty[:, :length], last], dim=1)
 
-    def draw_each(self, wanted: Sequence[tuple[Conditions, Rng]], what: str) -> list[torch.Tensor]:
-        """A picture (3, size, size) for each of ``wanted``, bit for bit the same whatever it is drawn with.
+    def draw_each(self, requests: Sequence[tuple[Conditions, Rng]], what: str) -> list[torch.Tensor]:
+        """A picture (3, size, size) for each of ``requests``, bit for bit the same whatever it is drawn with.
 
         Rows of a batch do not know of each other, but the last bits of floating point depend on how many
         there are. So batches always have ``batch`` rows; the last of a shape is filled up with its first.
@@ -79,13 +79,13 @@ class Sampler:
         import torch
 
         by_shape: dict[tuple[int, ...], list[int]] = {}
-        for row, (conditions, _) in enumerate(wanted):
+        for row, (conditions, _) in enumerate(requests):
             by_shape.setdefault(conditions.shape, []).append(row)
         starts = range(0, max(map(len, by_shape.values()), default=0), self.batch)
         parts = [rows[i : i + self.batch] for i in starts for rows in by_shape.values() if i < len(rows)]
         pictures: dict[int, torch.Tensor] = {}
         for rows in bar(parts, what, unit="batch") if len(parts) > 1 else parts:
-            full = [wanted[row] for row in (rows + [rows[0]] * self.batch)[: self.batch]]
+            full = [requests[row] for row in (rows + [rows[0]] * self.batch)[: self.batch]]
             images = [c.image_embeds for c, _ in full if c.image_embeds is not None]
             drawn = self.draw(
                 torch.stack([conditions.states for conditions, _ in full]),
@@ -93,7 +93,7 @@ class Sampler:
                 image_embeds=torch.stack(images) if images else None,
             )
             pictures.update(zip(rows, drawn, strict=False))
-        return [pictures[row] for row in range(len(wanted))]
+        return [pictures[row] for row in range(len(requests))]
 
     def draw(
         self, states: torch.Tensor, noise: Sequence[Rng], *, image_embeds: torch.Tensor | None = None

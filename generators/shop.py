@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from generators.pictures import to_pixels
+from generators.images import to_pixels
 from recsim_gen.core.errors import DataError
 
 if TYPE_CHECKING:

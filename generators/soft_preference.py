@@ -47,14 +47,14 @@ class SoftPreference(torch.nn.Module):
         from transformers import DynamicCache
 
         model, tokenizer = self._language
-        asked = tokenizer(list(prompts), padding=True, return_tensors="pt").to(model.device)
-        words = model.get_input_embeddings()(asked["input_ids"])
+        batch = tokenizer(list(prompts), padding=True, return_tensors="pt").to(model.device)
+        words = model.get_input_embeddings()(batch["input_ids"])
         n, prefix = len(words), self.prefix.to(words)
         before = DynamicCache(config=model.config)
         for layer, (keys, values) in enumerate(prefix):
             before.update(keys.expand(n, -1, -1, -1), values.expand(n, -1, -1, -1), layer)
         embeds = torch.cat([words, self.tokens.to(words).expand(n, -1, -1)], dim=1)
-        seen = asked["attention_mask"]
+        seen = batch["attention_mask"]
         ones = seen.new_ones(n, 1)
         mask = torch.cat([ones.expand(-1, prefix.shape[3]), seen, ones.expand(-1, len(self.tokens))], dim=1)
         hidden = model.base_model(
@@ -64,8 +64,8 @@ class SoftPreference(torch.nn.Module):
             past_key_values=before,
             use_cache=True,
         ).last_hidden_state
-        found: torch.Tensor = self.out(hidden[:, -len(self.tokens) :].to(self.out.weight.dtype))
-        return found
+        states: torch.Tensor = self.out(hidden[:, -len(self.tokens) :].to(self.out.weight.dtype))
+        return states
 
     def learned(self) -> dict[str, torch.Tensor]:
         """What training changes, on the CPU: ``prefix``, ``tokens``, ``out.weight`` and ``out.bias``."""
@@ -73,11 +73,11 @@ class SoftPreference(torch.nn.Module):
 
     def take(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take what ``learned`` gave. Raises DataError where it is not as wide as the models."""
-        wanted = {name: tuple(x.shape) for name, x in self.state_dict().items()}
+        expected = {name: tuple(x.shape) for name, x in self.state_dict().items()}
         got = {name: tuple(x.shape) for name, x in weights.items()}
-        for name, shape in {**got, **wanted}.items():
-            if got.get(name) != wanted.get(name):
-                want = f"must be {shape}" if name in wanted else "is not wanted"
+        for name, shape in {**got, **expected}.items():
+            if got.get(name) != expected.get(name):
+                want = f"must be {shape}" if name in expected else "is not wanted"
                 raise DataError(
                     f"soft preference: {name} {want}, got {got.get(name, 'none')}",
                     remedy="Was it learned with another language model or text encoder?",

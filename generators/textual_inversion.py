@@ -20,7 +20,7 @@ import numpy as np
 
 from generators.base import SamplingGenerator, catalog_key, check_episodes
 from generators.denoising import Denoising, draw_rows, frozen_sampler, train, user_items
-from generators.image_prompts import PictureVectors, family_encoder
+from generators.image_prompts import ImageVectors, family_encoder
 from generators.new_words import NewWords, read_words, write_words
 from generators.prompts import check_template, prompt_of
 from generators.sampler import Conditions, Sampler
@@ -31,9 +31,8 @@ from recsim_gen.core.store import fingerprint, write_json
 if TYPE_CHECKING:
     import torch
 
-    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.protocols import Ranker, TrainingTracker
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Episode
 
 MEMBERS, WORDS = "members.json", "words"
@@ -43,16 +42,16 @@ MEMBERS, WORDS = "members.json", "words"
 class TextualInversionConfig:
     """Settings."""
 
-    per: Literal["dataset", "user", "cluster"] = "user"
+    per: Literal["dataset", "user", "cluster"] = "user"  # whose taste a word means: dataset is everybody's
     clusters: int = 20  # of users by the mean of their pictures' vectors; for per: cluster
     vectors: int = 1  # of a word; one, as in the paper's experiments
     train_prompt: str = "{category} {word}"  # what tells colours apart is left to the word
-    prompt: str = "{caption} {word}"  # of the reference
-    steps: int = 1000
-    batch_size: int = 16
+    prompt: str = "{caption} {word}"  # of the reference; {title} and {category} as well
+    steps: int = 1000  # of training
+    batch_size: int = 16  # pictures of a batch
     accumulate: int = 1  # batches of a step, which processes share
-    lr: float = 5e-3
-    weight_decay: float = 0.0  # of the new vectors
+    lr: float = 5e-3  # the highest rate of AdamW, after the warm-up
+    weight_decay: float = 0.0  # of AdamW, on the new vectors
 
     def __post_init__(self) -> None:
         for name in ("clusters", "vectors", "steps", "batch_size", "accumulate"):
@@ -85,9 +84,10 @@ class TextualInversion(SamplingGenerator):
         episodes: Sequence[Episode],
         *,
         ranker: Ranker | None = None,
+        judge: Ranker | None = None,
         rng: Rng,
         work: Path | None = None,
-        tracker: Tracker | None = None,
+        tracker: TrainingTracker | None = None,
     ) -> TextualInversion:
         """Learn the words of these users from their histories; references are not looked at."""
         import torch
@@ -96,7 +96,7 @@ class TextualInversion(SamplingGenerator):
         items = user_items(catalog, episodes)
         members = self._divide(catalog, items, rng)
         names = list(dict.fromkeys(members.values()))
-        pairs = [(names.index(members[user]), item) for user, found in items.items() for item in found]
+        pairs = [(names.index(members[user]), item) for user, rows in items.items() for item in rows]
         sampler = frozen_sampler(self.family.to_learn(), self.device)
         new = NewWords(sampler.pipeline, self.config.vectors)
         table = torch.nn.ParameterDict({"vectors": new.start(len(names), rng.for_("start"))}).to(
@@ -116,7 +116,7 @@ class TextualInversion(SamplingGenerator):
         table: torch.nn.ParameterDict,
         rng: Rng,
         work: Path | None,
-        tracker: Tracker | None,
+        tracker: TrainingTracker | None,
     ) -> None:
         from recsim_gen.core.training_loop import Schedule
 
@@ -148,7 +148,7 @@ class TextualInversion(SamplingGenerator):
             return {user: f"<user-{user}>" for user in items}
         from sklearn.cluster import KMeans
 
-        vectors = PictureVectors(catalog, family_encoder(self.family, self.device))
+        vectors = ImageVectors(catalog, family_encoder(self.family, self.device))
         x = np.stack([vectors.of(rows).numpy().mean(0) for rows in items.values()])
         means = KMeans(
             min(self.config.clusters, len(x)), n_init=10, random_state=rng.for_("k-means").integer()

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import atomic, write_json
+from recsim_gen.core.weights import read_tensors
 
 FORMAT = 1
 ABOUT, WEIGHTS = "config.json", "model.safetensors"
@@ -46,16 +46,5 @@ def other_data(folder: Path) -> DataError:
 
 
 def read_weights(folder: Path, model: Mapping[str, Tensor], device: str = "cpu") -> dict[str, Tensor]:
-    """The checkpoint's weights; DataError unless they are readable and named and shaped as ``model``."""
-    file = folder / WEIGHTS
-    try:
-        found = load_file(file, device=device)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"no readable weights: {error}", file=file, remedy="Train again") from error
-    shapes = {name: tuple(x.shape) for name, x in found.items()}
-    wanted = {name: tuple(x.shape) for name, x in model.items()}
-    if shapes != wanted:
-        name = next(iter(dict(wanted.items() ^ shapes.items())))
-        problem = f"weights {name!r} must be {wanted.get(name)}, got {shapes.get(name)}"
-        raise DataError(problem, file=file, remedy="Train again")
-    return found
+    """Return the checkpoint's weights; DataError unless they are readable, named and shaped as ``model``."""
+    return read_tensors(folder / WEIGHTS, model, device=device)

@@ -36,14 +36,14 @@ class Changed:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What each user chose before: item rows ``item[start[u]:start[u + 1]]``; out of every contest."""
+class InteractionMask:
+    """What each user chose before: item rows ``item[start[u]:start[u + 1]]``; masked from every ranking."""
 
     start: Tensor
     item: Tensor
 
     @classmethod
-    def of(cls, user: np.ndarray, item: np.ndarray, n_users: int, device: str) -> Seen:
+    def of(cls, user: np.ndarray, item: np.ndarray, n_users: int, device: str) -> InteractionMask:
         """From pairs."""
         order = np.argsort(user, kind="stable")
         start = np.concatenate([[0], np.bincount(user, minlength=n_users).cumsum()])
@@ -82,8 +82,8 @@ class Tables:
         return (self.items.shape[1] + 8) * 2.0**-24 * longest
 
 
-def contest(
-    users: Tensor, items: Tensor, tables: Tables, seen: Seen, changed: SparseRows | None
+def rank_items(
+    users: Tensor, items: Tensor, tables: Tables, seen: InteractionMask, changed: SparseRows | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Score and rank (B,) of ``items`` for ``users``, with the item rows ``changed``, then without.
 
@@ -152,7 +152,7 @@ class Counterfactuals:
     """
 
     device: str
-    _seen: Seen
+    _mask: InteractionMask
     _widths: Mapping[str, int] = MappingProxyType({})
 
     def _exact_tables(self) -> tuple[Tensor, Tensor]:
@@ -187,7 +187,7 @@ class Counterfactuals:
         for start in range(0, len(who), size):
             at = slice(start, start + size)
             changed = self._changed(what[at], {m: x[at] for m, x in given.items()}, scope) if given else None
-            parts.append(_answer(who[at], what[at], table, self._seen, changed))
+            parts.append(_answer(who[at], what[at], table, self._mask, changed))
         return _collect(scope, parts)
 
     @torch.no_grad()
@@ -201,9 +201,9 @@ class Counterfactuals:
         for b in range(len(who)):
             at = slice(b, b + 1)
             anew = self._rebuilt(what[at], {m: x[at] for m, x in given.items()}) if given else None
-            _, _, *original, touched, gap = _answer(who[at], what[at], table, self._seen, None)
+            _, _, *original, touched, gap = _answer(who[at], what[at], table, self._mask, None)
             rebuilt = table if anew is None else Tables(table.users, anew)
-            now = contest(who[at], what[at], rebuilt, self._seen, None)
+            now = rank_items(who[at], what[at], rebuilt, self._mask, None)
             parts.append((now[0], now[1], *original, touched, gap))
         return _collect("graph", parts)
 
@@ -243,10 +243,10 @@ class Counterfactuals:
 
 
 def _answer(
-    users: Tensor, items: Tensor, table: Tables, seen: Seen, changed: Changed | None
+    users: Tensor, items: Tensor, table: Tables, seen: InteractionMask, changed: Changed | None
 ) -> tuple[Tensor, ...]:
     """Score, rank, original score and rank, touched rows, gap; each (B,)."""
-    numbers = contest(users, items, table, seen, None if changed is None else changed.rows)
+    numbers = rank_items(users, items, table, seen, None if changed is None else changed.rows)
     if changed is None:
         nothing = torch.zeros_like(numbers[0])
         return *numbers, nothing.long(), torch.full_like(numbers[0], torch.nan)

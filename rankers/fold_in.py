@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rankers.propagation import UserItemNorm
+from rankers.configs import UserItemNorm
 from rankers.sparse_rows import quiet_sparse
 
 RIDGE = 0.1  # of the mean eigenvalue

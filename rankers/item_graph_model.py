@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rankers.configs import ItemGraphConfig
 from rankers.counterfactual import Changed
 from rankers.fold_in import propagate
-from rankers.item_graphs.modality_graph import ItemGraphConfig, ModalityGraph
+from rankers.item_graphs.modality_graph import ModalityGraph
 from rankers.item_graphs.substitution import Attention, ExactItems, Modality
 from rankers.propagation import GraphConv, layers, user_item_graph
 from rankers.recbole.ranker import RecBoleRanker

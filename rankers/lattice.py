@@ -11,31 +11,14 @@ every step. Per modality, the graphs are MICRO's, in O(N·k).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rankers.configs import LATTICEConfig
 from rankers.item_graph_model import ItemGraphModel, ItemGraphRanker
-from rankers.item_graphs.modality_graph import PUBLISHED_CODE, ItemGraphConfig
-
-
-@dataclass(frozen=True)
-class LATTICEConfig(ItemGraphConfig):
-    """Settings; values are those of the published code, which MICRO took over.
-
-    ``published-code`` leaves what the module's docstring says as it is.
-    """
-
-    epochs: int = 200
-
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "default": {},
-        "published-code": PUBLISHED_CODE,
-    }
 
 
 class LATTICE(ItemGraphModel):

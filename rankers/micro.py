@@ -8,38 +8,16 @@ Recommendation", TKDE 2023. `MICRO` is a RecBole model (it also runs in plain Re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rankers.configs import MICROConfig
 from rankers.contrastive import contrastive_loss
 from rankers.item_graph_model import ItemGraphModel, ItemGraphRanker
-from rankers.item_graphs.modality_graph import PUBLISHED_CODE, ItemGraphConfig
 from rankers.item_graphs.substitution import Attention
-from recsim_gen.core.errors import SettingError
-
-
-@dataclass(frozen=True)
-class MICROConfig(ItemGraphConfig):
-    """Settings; values quoted are those of the published code."""
-
-    temperature: float = 0.5
-    contrastive_weight: float = 0.03
-    contrastive_anchors: int = 64  # items a step averages over; 0 = all, as published: O(N²) a step
-    contrastive_every: int = 4  # steps between two that hold the term, as many times as heavy; published: 1
-
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "default": {},
-        "published-code": {**PUBLISHED_CODE, "contrastive_anchors": 0, "contrastive_every": 1},
-    }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.contrastive_every < 1:
-            raise SettingError(f"contrastive_every must be at least 1, got {self.contrastive_every}")
 
 
 class MICRO(ItemGraphModel):

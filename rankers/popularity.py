@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rankers.base import check_catalog, check_histories, check_users, config_from
+from rankers.base import check_catalog, check_histories, check_users
 from rankers.checkpoint import other_data, read_about, write
-from rankers.counterfactual import Counterfactuals, Seen
+from rankers.configs import PopularityConfig, config_from
+from rankers.counterfactual import Counterfactuals, InteractionMask
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.protocols import OnEpoch
 from recsim_gen.core.randomness import Rng
@@ -21,15 +21,11 @@ from recsim_gen.core.store import fingerprint
 from recsim_gen.core.types import Catalog, Interactions
 
 
-@dataclass(frozen=True)
-class PopularityConfig:
-    """Nothing to set."""
-
-
 class Popularity(Counterfactuals):
     """Score of an item = how often it was chosen in training; the same for every user."""
 
     name = "popularity"
+    config_class = PopularityConfig
 
     def __init__(self, *, device: str = "cpu", **settings: Any) -> None:
         self.config = config_from(PopularityConfig, settings)
@@ -48,7 +44,7 @@ class Popularity(Counterfactuals):
         count = np.bincount(interactions.only("train")[1], minlength=len(catalog))
         self.count = torch.from_numpy(count).float().to(self.device)
         self.n_users, self._data = interactions.n_users, self._data_fingerprint(catalog, interactions)
-        self._seen = Seen.of(*interactions.only("train", "valid"), self.n_users, self.device)
+        self._mask = InteractionMask.of(*interactions.only("train", "valid"), self.n_users, self.device)
         return self
 
     @staticmethod

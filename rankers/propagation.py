@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.nn import LGConv
 
+from rankers.configs import UserItemNorm
 from rankers.sparse_rows import quiet_sparse
-
-UserItemNorm = Literal["symmetric", "row-self-loop"]
 
 
 class Graph:

@@ -8,21 +8,19 @@ of the user alone are left out: they rank nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rankers.base import Training
+from rankers.configs import VBPRConfig
 from rankers.counterfactual import Changed
 from rankers.fold_in import regress
 from rankers.item_graphs.knn import unit
 from rankers.recbole.ranker import RecBoleRanker
 from rankers.recbole.table_model import TableModel, drawn_apart
 from rankers.sparse_rows import SparseRows
-from recsim_gen.core.errors import SettingError
 from recsim_gen.core.types import Catalog, Interactions, Scope
 
 GRID = 2.0**23  # multiples of 1/GRID up to 1 are whole in float32
@@ -31,24 +29,6 @@ GRID = 2.0**23  # multiples of 1/GRID up to 1 are whole in float32
 def on_grid(x: Tensor) -> Tensor:
     """Rounded to multiples of 1/GRID, float64."""
     return (x.double() * GRID).round() / GRID
-
-
-@dataclass(frozen=True)
-class VBPRConfig(Training):
-    """Settings. Sizes as in MMRec: 64 for each part, not 64 split among them."""
-
-    embedding_size: int = 64  # γ
-    feature_size: int = 64  # θ, of each modality
-    learning_rate: float = 2e-3  # 1e-2 is worse on Boutique's validation
-    reg_weight: float = 1e-2  # ½Σx² of the batch's rows, divided by the batch size; W and β go free
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.embedding_size < 1 or self.feature_size < 1:
-            raise SettingError(
-                "embedding_size and feature_size must be at least 1, got "
-                f"{self.embedding_size} and {self.feature_size}"
-            )
 
 
 class Look(nn.Module):

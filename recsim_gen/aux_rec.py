@@ -3,56 +3,32 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from recsim_gen.core.config import run
+from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recsim_gen.core.protocols import OnEpoch
+    from recsim_gen.core.protocols import OnEpoch, Ranker
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset
     from recsim_gen.datasets.image_sets import ImageSet
     from recsim_gen.experiments.auxiliary.training import Case, Drawn
-    from recsim_gen.experiments.contenders import Contender
+    from recsim_gen.experiments.methods import Method
     from recsim_gen.models.family import ModelFamily
 
 SHOWN = 24  # pictures on a sheet
 
 
-def main(
-    gen: tuple[str, ...] = ("none",),
-    leakage: tuple[Literal["strict", "paper"], ...] = ("strict",),
-    aggregate: Literal["mean", "latest", "vote"] = "mean",
-    fraction: tuple[float, ...] = (1.0,),
-    items: int = 0,
-    each: int = 1,
-    history: int = 5,
-    cold: int = 5,
-    placebo: Path | None = None,
-    models: str = "embedded",
-    data: str = "boutique",
-    data_settings: dict[str, Any] | None = None,
-    encoders: dict[str, str] | None = None,
-    ranker: str = "micro",
-    settings: dict[str, Any] | None = None,
-    seeds: tuple[int, ...] = (0, 1, 2),
-    published: bool = False,
-    output: Path = Path("runs/aux_rec"),
-    tracking_uri: str | None = None,
-    device: str = "cpu",
-    quiet: bool = False,
-) -> None:
-    """Train a ranker on generated pictures in place of the items' own, and on controls, and compare.
-
-    Every variant replaces the pictures of the same items, starts from the same weights, sees the same
-    negatives and is tested on the same choices: original, each generator, placebo (another real picture),
-    shuffled (pictures permuted among these items), mean_feature and noise. Pictures, generators and rankers
-    are found again by their content; several processes share the work (on CPUs torchrun -m …).
+@dataclass(frozen=True, kw_only=True)
+class Options(RankerOptions, ModelOptions, ExperimentOptions):
+    """Options of aux_rec.
 
     Parameters
     ----------
@@ -71,95 +47,103 @@ def main(
         Items to replace, drawn at random from those that have a picture and an episode; 0 is all.
     each
         Pictures of an item, for the latest of its episodes; 0 is one for each episode.
-    history
+    least_history
         Least number of items before the reference of an episode that a picture is drawn for; RAGAR
         retrieves 5 of them.
     cold
         Items with at most so many training choices are told apart as cold.
     placebo
         Folder or tar of other real pictures of the items, <item id>.png; Boutique draws its own.
-    models
-        Family of models of the generators: embedded, paper, FOLDER or FILE.yaml.
-    data
-        What to run on: NAME or NAME:PATH (boutique, movielens:DIR).
-    data_settings
-        Settings of the loader: --data-settings.sequence_length 10.
-    encoders
-        Encoder of each modality, default the data's own: --encoders.image pixels.
-    ranker
-        What is trained: NAME or NAME:RECIPE (micro, lattice, vbpr).
-    settings
-        Settings of the ranker, each with a default of its own: --settings.epochs 50.
     seeds
         Seeds of training; the first one's ranker teaches the generators that learn from one.
     published
         Add the paper's numbers in a table of their own, to read beside; they do not compare.
-    output
-        Folder for results.json, the figure and sheets of pictures.
-    tracking_uri
-        MLflow store; default MLFLOW_TRACKING_URI, else mlflow.db beside the output folder.
-    device
-        Where encoders, rankers and generators run: cpu, cuda.
-    quiet
-        Print the table and the paths only.
     """
-    config = dict(locals())
+
+    gen: tuple[str, ...] = ("none",)
+    leakage: tuple[Literal["strict", "paper"], ...] = ("strict",)
+    aggregate: Literal["mean", "latest", "vote"] = "mean"
+    fraction: tuple[float, ...] = (1.0,)
+    items: int = 0
+    each: int = 1
+    least_history: int = 5
+    cold: int = 5
+    placebo: Path | None = None
+    seeds: tuple[int, ...] = (0, 1, 2)
+    published: bool = False
+    output: Path = Path("runs/aux_rec")
+
+
+def main(options: Options) -> None:
+    """Train a ranker on generated pictures in place of the items' own, and on controls, and compare.
+
+    Every variant replaces the pictures of the same items, starts from the same weights, sees the same
+    negatives and is tested on the same choices: original, each generator, placebo (another real picture),
+    shuffled (pictures permuted among these items), mean_feature and noise. Pictures, generators and rankers
+    are found again by their content; several processes share the work (on CPUs torchrun -m …).
+    """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
 
-    generators, family = _checked(config)  # a wrong setting is told before any data is read
-    dataset, catalog, results = prepare("aux_rec", config)
+    methods, family = _checked(options)  # a wrong setting is told before any data is read
+    dataset, catalog, results = prepare("aux_rec", options)
     main_process = this_process().is_main_process
-    store: dict[str, Any] = {"output": output, "uri": tracking_uri}
-    with Tracker("aux_rec", config, **store) if main_process else nullcontext() as tracker:
+    with Tracker.of("aux_rec", options) if main_process else nullcontext() as tracker:
         if tracker is not None:
             log_data(tracker, dataset)
-        policies, pictures = _policies(generators, family, dataset, catalog, config, results, tracker)
-        values = _values(policies, dataset, catalog, config, results, tracker)
+        policies, images = _policies(methods, family, dataset, catalog, options, results, tracker)
+        values = _values(policies, dataset, catalog, options, results, tracker)
         if tracker is not None:
-            _publish(values, pictures, dataset, config, results, tracker)
+            _publish(values, images, dataset, options, results, tracker)
 
 
-def _checked(config: dict[str, Any]) -> tuple[list[Contender], ModelFamily]:
-    """The generators and their models; errors for what is unknown, out of range or told twice."""
+def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
+    """The generators and their models; errors for what is unknown, out of range or given twice."""
     from recsim_gen.artifacts.trained_rankers import make_ranker
     from recsim_gen.core.errors import SettingError
     from recsim_gen.datasets.image_sets import refuse_empty
-    from recsim_gen.experiments.auxiliary.drawing import asked_for
+    from recsim_gen.experiments.auxiliary.drawing import read_generators
     from recsim_gen.models.family import open_family
 
-    for name in ("leakage", "fraction", "seeds"):
-        if len(set(config[name])) < len(config[name]):
-            raise SettingError(f"{name}: each is wanted once, got {' '.join(map(str, config[name]))}")
-    for share in config["fraction"]:
+    several = {"leakage": options.leakage, "fraction": options.fraction, "seeds": options.seeds}
+    for name, values in several.items():
+        if len(set(values)) < len(values):
+            raise SettingError(f"{name}: each is wanted once, got {' '.join(map(str, values))}")
+    for share in options.fraction:
         if not 0 < share <= 1:
             raise SettingError(f"fraction must be above 0 and at most 1, got {share:g}")
-    for name in ("items", "each", "history", "cold"):
-        if config[name] < 0:
-            raise SettingError(f"{name} must be 0 or more, got {config[name]}")
-    make_ranker(config["ranker"], config["settings"])
-    if config["placebo"] is not None:
-        refuse_empty(config["placebo"])
-    family = open_family(config["models"])
-    return asked_for(config["gen"], family), family
+    counts = {
+        "items": options.items,
+        "each": options.each,
+        "least_history": options.least_history,
+        "cold": options.cold,
+    }
+    for name, count in counts.items():
+        if count < 0:
+            raise SettingError(f"{name} must be 0 or more, got {count}")
+    make_ranker(options.ranker)
+    if options.placebo is not None:
+        refuse_empty(options.placebo)
+    family = open_family(options.models)
+    return read_generators(options.gen, family), family
 
 
 def _policies(
-    asked: list[Contender],
+    methods: list[Method],
     family: ModelFamily,
     dataset: Dataset,
     catalog: Catalog,
-    config: dict[str, Any],
+    options: Options,
     results: Results,
     tracker: Tracker | None,
 ) -> tuple[list[Drawn], dict[str, ImageSet]]:
     """For each policy the items to replace and the features of all pictures for them; and the pictures."""
-    from recsim_gen.artifacts.trained_rankers import chosen_encoders, trained_ranker
+    from recsim_gen.artifacts.trained_rankers import trained_ranker
     from recsim_gen.core.errors import DataError
     from recsim_gen.datasets.image_sets import read_images
-    from recsim_gen.experiments.auxiliary import drawing
     from recsim_gen.experiments.auxiliary.conditions import conditions
+    from recsim_gen.experiments.auxiliary.drawing import drawn_features, drawn_images, open_generators
     from recsim_gen.experiments.auxiliary.features import PLACEBO
     from recsim_gen.judging.queries import MODALITY
 
@@ -169,33 +153,46 @@ def _policies(
             f"features of {sorted(catalog.features)}",
             remedy="Name other --data, or give --encoders.image",
         )
-    size = {name: config[name] for name in ("items", "each", "history")}
-    chosen = [conditions(dataset, policy, **size) for policy in config["leakage"]]  # before any training
-    how: dict[str, Any] = {"seed": config["seeds"][0], "device": config["device"]}
-    spec = config["ranker"], config["settings"], catalog, dataset.interactions
-    teacher = partial(trained_ranker, *spec, **how)
-    generators = drawing.opened(
-        asked, dataset, catalog, teacher=teacher, family=family, tracker=tracker, **how
+    chosen = [  # before any training
+        conditions(
+            dataset, policy, items=options.items, each=options.each, least_history=options.least_history
+        )
+        for policy in options.leakage
+    ]
+    seed, device = options.seeds[0], options.place
+
+    def teacher() -> Ranker:
+        return trained_ranker(options.ranker, catalog, dataset.interactions, seed=seed, device=device)
+
+    generators = open_generators(
+        methods,
+        dataset,
+        catalog,
+        teacher=teacher,
+        family=family,
+        seed=seed,
+        device=device,
+        tracker=tracker,
     )
     results.fingerprints.update({f"generator {name}": g.fingerprint for name, g in generators.items()})
-    encoder = chosen_encoders(dataset, config)[MODALITY]
+    encoder = catalog.encoder_of(MODALITY)
     policies: list[Drawn] = []
-    pictures: dict[str, ImageSet] = {}
+    images: dict[str, ImageSet] = {}
     for c in chosen:
-        sets = {n: drawing.drawn_images(g, dataset, c, seed=how["seed"]) for n, g in generators.items()}
-        if config["placebo"] is not None:
-            sets[PLACEBO] = read_images(config["placebo"], dataset)
-        encoded: dict[str, Any] = {"rule": config["aggregate"], "device": config["device"]}
-        policies.append((c, drawing.drawn_features(c, dataset, sets, encoder, results, **encoded)))
-        pictures |= {f"{name}_{c.leakage}": images for name, images in sets.items()}
-    return policies, pictures
+        sets = {name: drawn_images(g, dataset, c, seed=seed) for name, g in generators.items()}
+        if options.placebo is not None:
+            sets[PLACEBO] = read_images(options.placebo, dataset)
+        features = drawn_features(c, dataset, sets, encoder, results, rule=options.aggregate, device=device)
+        policies.append((c, features))
+        images |= {f"{name}_{c.leakage}": drawn for name, drawn in sets.items()}
+    return policies, images
 
 
 def _values(
     policies: list[Drawn],
     dataset: Dataset,
     catalog: Catalog,
-    config: dict[str, Any],
+    options: Options,
     results: Results,
     tracker: Tracker | None,
 ) -> pd.DataFrame:
@@ -207,9 +204,9 @@ def _values(
     from recsim_gen.experiments.auxiliary.features import ORIGINAL
 
     interactions = dataset.interactions
-    groups = training.by_popularity(interactions, config["cold"])
+    groups = training.by_popularity(interactions, options.cold)
     counts = ", ".join(f"{int((g.split == 'test').sum()):,} {n[1:]}" for n, g in groups.items() if n)
-    results.note(f"test choices: {counts}; cold items have at most {config['cold']} training choices")
+    results.note(f"test choices: {counts}; cold items have at most {options.cold} training choices")
 
     def curve(seed: int, case: Case) -> OnEpoch:
         assert tracker is not None
@@ -219,33 +216,37 @@ def _values(
         return partial(tracker.child(case.variant).log_epoch, prefix=prefix)
 
     frames = [pd.DataFrame()]
-    for seed in config["seeds"]:
-        catalogs = training.cases(catalog, policies, config["fraction"], seed)
-        how: dict[str, Any] = {"seed": seed, "device": config["device"]}
-        how["on_epoch"] = None if tracker is None else partial(curve, seed)
-        served = [c for c in catalogs if c.fraction in (0, max(config["fraction"]))]
-        served = [c for c in served if c.leakage in ("", config["leakage"][0])]  # one of each variant
-        rankers = training.retrained(config["ranker"], config["settings"], catalogs, interactions, **how)
+    for seed in options.seeds:
+        catalogs = training.cases(catalog, policies, options.fraction, seed)
+        served = [c for c in catalogs if c.fraction in (0, max(options.fraction))]
+        served = [c for c in served if c.leakage in ("", options.leakage[0])]  # one of each variant
+        rankers = training.retrained(
+            options.ranker,
+            catalogs,
+            interactions,
+            seed=seed,
+            device=options.place,
+            on_epoch=None if tracker is None else partial(curve, seed),
+        )
         for case, ranker in rankers:
             if case.variant == ORIGINAL:
                 results.fingerprints[f"ranker seed {seed}"] = ranker.fingerprint
-            if tracker is not None and seed == config["seeds"][0] and case in served:
-                run = tracker.child(case.variant)
-                log_ranker(run, ranker, catalogs[case], interactions, name=f"ranker-seed{seed}")
-            about: dict[str, Any] = {
-                "variant": case.variant,
-                "leakage": case.leakage,
-                "fraction": case.fraction,
-            }
-            frames.append(training.measured(ranker, groups).assign(seed=seed, **about))
+            if tracker is not None and seed == options.seeds[0] and case in served:
+                child = tracker.child(case.variant)
+                log_ranker(child, ranker, catalogs[case], interactions, name=f"ranker-seed{seed}")
+            frames.append(
+                training.measured(ranker, groups).assign(
+                    seed=seed, variant=case.variant, leakage=case.leakage, fraction=case.fraction
+                )
+            )
     return pd.concat(frames, ignore_index=True)
 
 
 def _publish(
     values: pd.DataFrame,
-    pictures: dict[str, ImageSet],
+    images: dict[str, ImageSet],
     dataset: Dataset,
-    config: dict[str, Any],
+    options: Options,
     results: Results,
     tracker: Tracker,
 ) -> None:
@@ -254,21 +255,19 @@ def _publish(
     from analysis.table2_text import published_markdown
     from recsim_gen.core.report import report
     from recsim_gen.core.table import table
-    from recsim_gen.datasets.episodes import people_of
     from recsim_gen.experiments.auxiliary.comparison import conclude
     from recsim_gen.experiments.auxiliary.training import METRICS
 
-    output = config["output"]
-    conclude(values, people_of(dataset), config["aggregate"], results)
+    conclude(values, dataset.people, options.aggregate, results)
     body = None
-    if config["published"]:
+    if options.published:
         body = table(results, metrics=METRICS) + "\n\n" + published_markdown(load_published(), ["auxiliary"])
-    draw = partial(_draw, results, pictures, dataset, output)
-    report(results, tracker, output, draw=draw, metrics=METRICS, body=body)
+    draw = partial(_draw, results, images, dataset, options.output)
+    report(results, tracker, options.output, draw=draw, metrics=METRICS, body=body)
     tracker.run.log_table("users", values)
 
 
-def _draw(results: Results, pictures: dict[str, ImageSet], dataset: Dataset, output: Path) -> list[Path]:
+def _draw(results: Results, images: dict[str, ImageSet], dataset: Dataset, output: Path) -> list[Path]:
     """The fraction curve, and a sheet of the first pictures of each generator and policy."""
     from analysis.auxiliary_figures import fraction_curves
     from analysis.sheets import contact_sheet
@@ -276,9 +275,9 @@ def _draw(results: Results, pictures: dict[str, ImageSet], dataset: Dataset, out
     title = f"Do other pictures make a better recommender? ({dataset.name})"
     paths = fraction_curves(results, output / "auxiliary", title=title)
     titles, ids = dataset.catalog.titles, dataset.catalog.item_ids
-    for name, images in pictures.items():
-        first = images.item[:SHOWN].tolist()
-        shown = [images.pictures.read(row) for row in range(len(first))]
+    for name, drawn in images.items():
+        first = drawn.item[:SHOWN].tolist()
+        shown = [drawn.reader.read(row) for row in range(len(first))]
         labels = [titles[item] or ids[item] for item in first]
         paths.append(contact_sheet(shown, labels, 8, output / f"pictures_{name}.png"))
     return paths

@@ -3,161 +3,152 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recsim_gen.core.config import run
+from recsim_gen.core.options import RunOptions
+from recsim_gen.core.specs import DataSpec
 
 if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.types import Dataset
 
 
-def check(
-    data: str = "boutique",
-    data_settings: dict[str, Any] | None = None,
-    sample: int | None = None,
-    output: Path = Path("runs/data_check"),
-    tracking_uri: str | None = None,
-    quiet: bool = False,
-) -> int:
-    """Say whether data can be used; count what is in it, beside what is published.
-
-    Looks for broken, missing and equal pictures, empty captions, texts of another encoding and leaks,
-    and estimates memory. Exit code 0: usable, perhaps with remarks; 1: not usable, and why in one
-    line; 2: a mistake on the command line.
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(RunOptions):
+    """Options of data check.
 
     Parameters
     ----------
     data
         What to check: NAME or NAME:PATH (boutique, movielens:DIR, unified:DIR); also the first word.
-    data_settings
-        Settings of the loader: --data-settings.split by-user.
     sample
         Pictures to decode, drawn at random; default all.
-    output
-        Folder for results.json.
-    tracking_uri
-        MLflow store; default MLFLOW_TRACKING_URI, else mlflow.db beside the output folder.
-    quiet
-        Print the table and the paths only.
     """
-    config = dict(locals())
+
+    data: DataSpec = DataSpec("boutique")
+    sample: int | None = None
+    output: Path = Path("runs/data_check")
+
+
+def check(options: CheckOptions) -> int:
+    """Say whether data can be used; count what is in it, beside what is published.
+
+    Looks for broken, missing and equal pictures, empty captions, texts of another encoding and leaks,
+    and estimates memory. Exit code 0: usable, perhaps with remarks; 1: not usable, and why in one
+    line; 2: a mistake on the command line.
+    """
     from recsim_gen.core.errors import DataError
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.checks import examine
     from recsim_gen.datasets.opening import open_data
 
-    results = Results("data_check", config)
+    results = Results("data_check", options.as_dict())
     try:
-        dataset = open_data(data, **(data_settings or {}))
-        found = examine(dataset, sample=sample)
+        dataset = open_data(options.data)
+        examined = examine(dataset, sample=options.sample)
     except DataError as error:
         results.verdict("usable", f"no: {error}")
-        results.write(output)
+        results.write(options.output)
         sys.stderr.write(f"not usable: {error}\n")
         return 1
-    results.verdict("usable", found.verdict)
-    _rows(results, "here", found.counts)
-    _compare(results, dataset.name, found.counts)
-    for note in (*dataset.notes, *found.remarks):
+    results.verdict("usable", examined.verdict)
+    _rows(results, "here", examined.counts)
+    _compare(results, dataset.name, examined.counts)
+    for note in (*dataset.notes, *examined.remarks):
         results.note(note)
-    _publish(dataset, results, config, tall=True)
-    if found.problems:
-        sys.stderr.write(f"not usable: {'; '.join(found.problems)}\n")
-    return 1 if found.problems else 0
+    _publish(dataset, results, options, tall=True)
+    if examined.problems:
+        sys.stderr.write(f"not usable: {'; '.join(examined.problems)}\n")
+    return 1 if examined.problems else 0
 
 
-def show(
-    data: str = "boutique",
-    data_settings: dict[str, Any] | None = None,
-    items: int = 30,
-    episodes: int = 5,
-    seed: int = 0,
-    output: Path = Path("runs/data_show"),
-    tracking_uri: str | None = None,
-    quiet: bool = False,
-) -> None:
-    """Draw a contact sheet: some items, and some episodes with history and reference, captions beneath.
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions(RunOptions):
+    """Options of data show.
 
     Parameters
     ----------
     data
         What to show: NAME or NAME:PATH (boutique, movielens:DIR, unified:DIR); also the first word.
-    data_settings
-        Settings of the loader: --data-settings.sequence_length 10.
     items
         Items to show.
     episodes
         Episodes to show.
     seed
         Which are drawn.
-    output
-        Folder for data.png and results.json.
-    tracking_uri
-        MLflow store; default MLFLOW_TRACKING_URI, else mlflow.db beside the output folder.
-    quiet
-        Print the table and the paths only.
     """
-    config = dict(locals())
+
+    data: DataSpec = DataSpec("boutique")
+    items: int = 30
+    episodes: int = 5
+    seed: int = 0
+    output: Path = Path("runs/data_show")
+
+
+def show(options: ShowOptions) -> None:
+    """Draw a contact sheet: some items, and some episodes with history and reference, captions beneath.
+
+    It is OUTPUT/data.png.
+    """
     from analysis.data_sheet import data_sheet
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.opening import open_data
 
+    items, episodes = options.items, options.episodes
     if min(items, episodes) < 0 or items + episodes == 0:
         raise SettingError(f"items and episodes must be 0 or more, one of them 1, got {items} and {episodes}")
-    dataset = open_data(data, **(data_settings or {}))
-    results = Results("data_show", config)
-    for what, wanted, n in (
+    dataset = open_data(options.data)
+    results = Results("data_show", options.as_dict())
+    for variant, most, n in (
         ("items", items, len(dataset.catalog)),
         ("episodes", episodes, len(dataset.episodes)),
     ):
-        results.row(variant=what, metric="shown", value=min(wanted, n), n=n)
+        results.row(variant=variant, metric="shown", value=min(most, n), n=n)
     for note in dataset.notes:
         results.note(note)
-    draw = partial(data_sheet, dataset, items=items, episodes=episodes, rng=Rng(seed).for_("show"))
-    _publish(dataset, results, config, draw=lambda: [draw(output / "data.png")])
+    rng = Rng(options.seed).for_("show")
+    draw = partial(data_sheet, dataset, items=items, episodes=episodes, rng=rng)
+    _publish(dataset, results, options, draw=lambda: [draw(options.output / "data.png")])
 
 
-def convert(
-    from_: str = "boutique",
-    data_settings: dict[str, Any] | None = None,
-    to: str = "unified",
-    output: Path = Path("runs/data_convert"),
-    tracking_uri: str | None = None,
-    quiet: bool = False,
-) -> None:
-    """Write data in another layout, whole or not at all, and read it back to count what came over.
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions(RunOptions):
+    """Options of data convert.
 
     Parameters
     ----------
     from_
         What to convert: NAME or NAME:PATH (boutique, movielens:DIR, unified:DIR); also the first word.
-    data_settings
-        Settings of the loader: --data-settings.split by-user.
     to
         Layout: unified, recbole, pmg-movieposter, pmg-pog, pmg-ser30k.
     output
         New folder to write, results.json with it; one that convert wrote is replaced.
-    tracking_uri
-        MLflow store; default MLFLOW_TRACKING_URI, else mlflow.db beside the output folder.
-    quiet
-        Print the table and the paths only.
     """
-    config = dict(locals())
-    config["from"] = config.pop("from_")
+
+    from_: DataSpec = DataSpec("boutique")
+    to: str = "unified"
+    output: Path = Path("runs/data_convert")
+
+
+def convert(options: ConvertOptions) -> None:
+    """Write data in another layout, whole or not at all, and read it back to count what came over."""
     from recsim_gen.core.registry import DATASETS, WRITERS, resolve
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.checks import counts
     from recsim_gen.datasets.opening import open_data
 
+    to, output = options.to, options.output
     write = resolve(to, WRITERS, "layout")
     _refuse_foreign(output)
-    dataset = open_data(from_, **(data_settings or {}))
-    results = Results("data_convert", config)
+    dataset = open_data(options.from_)
+    results = Results("data_convert", options.as_dict())
     _rows(results, "from", counts(dataset))
     for note in write(dataset, output) or ():  # what the layout has no place for
         results.note(note)
@@ -166,7 +157,7 @@ def convert(
         _rows(results, "to", counts(open_data(f"{to}:{output}")))
     for note in dataset.notes:
         results.note(note)
-    _publish(dataset, results, config, tall=True)
+    _publish(dataset, results, options, tall=True)
 
 
 def _rows(results: Results, variant: str, counts: dict[str, int]) -> None:
@@ -178,11 +169,11 @@ def _compare(results: Results, name: str, counts: dict[str, int]) -> None:
     """What is published about this data, as columns beside its own counts and a sentence for each."""
     from recsim_gen.datasets.published import published
 
-    for known in published(name, counts):
-        _rows(results, known.name, {k: v for k, v in known.counts.items() if k in counts})
-        differences = "; ".join(known.differences(counts))
-        remark = f" ({known.remark})" if differences and known.remark else ""
-        results.verdict(f"{known.name} [{known.source}]", (differences or "as published") + remark)
+    for edition in published(name, counts):
+        _rows(results, edition.name, {k: v for k, v in edition.counts.items() if k in counts})
+        differences = "; ".join(edition.differences(counts))
+        remark = f" ({edition.remark})" if differences and edition.remark else ""
+        results.verdict(f"{edition.name} [{edition.source}]", (differences or "as published") + remark)
 
 
 def _refuse_foreign(output: Path) -> None:
@@ -200,16 +191,22 @@ def _refuse_foreign(output: Path) -> None:
     raise SettingError(f"--output must be a new folder, {output} is there: move it, or give another")
 
 
-def _publish(dataset: Dataset, results: Results, config: dict[str, Any], **how: Any) -> None:
+def _publish(
+    dataset: Dataset,
+    results: Results,
+    options: RunOptions,
+    *,
+    draw: Callable[[], Sequence[Path]] | None = None,
+    tall: bool = False,
+) -> None:
     from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.report import report
     from recsim_gen.core.tracking import Tracker
 
     results.fingerprints["data"] = dataset.fingerprint
-    output = config["output"]
-    with Tracker(results.command, config, output=output, uri=config["tracking_uri"]) as tracker:
+    with Tracker.of(results.command, options) as tracker:
         log_data(tracker, dataset, context=results.command)
-        report(results, tracker, output, digits=0, **how)
+        report(results, tracker, options.output, draw=draw, digits=0, tall=tall)
 
 
 if __name__ == "__main__":

@@ -1,63 +1,40 @@
-"""Table 2: what generators' pictures are worth to the person and to the reference, by every metric."""
+"""Table 2: what generators' images are worth to the person and to the reference, by every metric."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from recsim_gen.core.config import run
+from recsim_gen.core.options import ExperimentOptions, ModelOptions
+from recsim_gen.core.specs import JudgeSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from analysis.published import PublishedTable
     from analysis.table2 import Table2
-    from recsim_gen.core.protocols import Generator, Ranker
+    from recsim_gen.core.protocols import Generator
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.core.types import Catalog, Dataset, Episode
-    from recsim_gen.experiments.contenders import Contender
+    from recsim_gen.core.types import Catalog, Dataset
+    from recsim_gen.experiments.methods import Method
+    from recsim_gen.experiments.scored_methods import OpenMethod
+    from recsim_gen.judging.judges import Judge
     from recsim_gen.metrics.recipes import Metric
     from recsim_gen.models.family import ModelFamily
 
 PLACEBO = "placebo"
 
 
-def main(
-    gen: tuple[str, ...] = ("original,placebo,sd,textual_inversion,ip_adapter,pmg,ragar",),
-    checkpoint: tuple[str, ...] = (),
-    images: tuple[str, ...] = (),
-    data: str = "boutique",
-    data_settings: dict[str, Any] | None = None,
-    encoders: dict[str, str] | None = None,
-    models: str = "embedded",
-    metrics: tuple[str, ...] = ("table2",),
-    weights: Path | None = None,
-    episodes: int = 300,
-    history: int = 0,
-    seeds: tuple[int, ...] = (0, 1, 2),
-    retrain: bool = True,
-    baseline: str = "sd",
-    ranker: tuple[Path, ...] = (),
-    judges: tuple[str, ...] = ("micro-seed0", "micro-seed1", "vbpr-seed0", "lattice-seed0"),
-    judge_settings: dict[str, Any] | None = None,
-    scope: Literal["graph", "item"] = "graph",
-    force: bool = False,
-    published: bool = False,
-    output: Path = Path("runs/evaluate"),
-    tracking_uri: str | None = None,
-    device: str = "cpu",
-    quiet: bool = False,
-) -> None:
-    """Train generators or find them, draw, and set them side by side by every metric: the paper's Table 2.
-
-    What was trained or drawn before is found again. The placebo, another real picture of the item, always
-    has a line where it can be had. Presets of metrics: judged (what rankers, tastes and CLIP say; quick),
-    table2, paper (the public recipes nearest to RAGAR's table). Several processes (accelerate launch -m …,
-    on CPUs torchrun -m …) train and draw a share each.
+@dataclass(frozen=True, kw_only=True)
+class Options(ModelOptions, ExperimentOptions):
+    """Options of evaluate.
 
     Parameters
     ----------
@@ -66,15 +43,7 @@ def main(
     checkpoint
         LABEL=DIR of trained generators; the others are trained here, on training choices alone.
     images
-        LABEL=DIR of pictures made elsewhere, named <user id>/<item id>.png or <item id>.png.
-    data
-        What to evaluate on: NAME or NAME:PATH (boutique, movielens:DIR).
-    data_settings
-        Settings of the loader.
-    encoders
-        Encoder of each modality that the judges see items by.
-    models
-        Family of models: embedded, paper, FOLDER or FILE.yaml.
+        LABEL=DIR of images made elsewhere, named <user id>/<item id>.png or <item id>.png.
     metrics
         Presets and metrics: judged, table2, paper, delta_r, cps[boutique-clip], verifier[DIR], …
     weights
@@ -89,210 +58,217 @@ def main(
         Train each generator with each seed; with --no-retrain once, and only draw with each.
     baseline
         The line that the others are compared with, paired by episode.
-    ranker
-        Folders that train_ranker wrote; the first gives the reward, the others are held-out judges.
     judges
-        Rankers to train here where no --ranker is given, as NAME-seedN; the first gives the reward.
-    judge_settings
-        Settings of these.
+        Rankers to train here, NAME-seedN, or folders that train_ranker wrote; the first gives the reward,
+        the others are held out.
     scope
         graph: as if the item graph were built again, exactly; item: the item's own row only.
     force
         Judge with rankers of which training found that they do not use images, too.
     published
         Add the papers' numbers in tables of their own, to read beside; they do not compare.
-    output
-        Folder for results.json, the table (Markdown, LaTeX, CSV, PNG) and pictures.csv.
-    tracking_uri
-        MLflow store; default MLFLOW_TRACKING_URI, else mlflow.db beside the output folder.
-    device
-        Where models, metrics and judges run: cpu, cuda.
-    quiet
-        Print the table and the paths only.
     """
-    config = dict(locals())
+
+    gen: tuple[str, ...] = ("original,placebo,sd,textual_inversion,ip_adapter,pmg,ragar",)
+    checkpoint: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ("table2",)
+    weights: Path | None = None
+    episodes: int = 300
+    history: int = 0
+    seeds: tuple[int, ...] = (0, 1, 2)
+    retrain: bool = True
+    baseline: str = "sd"
+    judges: tuple[JudgeSpec, ...] = (
+        JudgeSpec("micro-seed0"),
+        JudgeSpec("micro-seed1"),
+        JudgeSpec("vbpr-seed0"),
+        JudgeSpec("lattice-seed0"),
+    )
+    scope: Literal["graph", "item"] = "graph"
+    force: bool = False
+    published: bool = False
+    output: Path = Path("runs/evaluate")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The names among the options, resolved: ``metrics`` by name, ``methods``, and their models."""
+
+    metrics: tuple[str, ...]
+    methods: list[Method]
+    family: ModelFamily
+
+    @property
+    def uses_judges(self) -> bool:
+        """Whether a metric or the training of a generator needs them."""
+        from recsim_gen.metrics.delta_rank import METRICS
+
+        return bool(set(self.metrics) & set(METRICS)) or any(method.uses_ranker for method in self.methods)
+
+
+def main(options: Options) -> None:
+    """Train generators, draw, and set them side by side by every metric: the paper's Table 2.
+
+    What was trained or drawn before is loaded. The placebo, another real image of the item, always
+    has a line where it can be had. Presets of metrics: judged (what rankers, tastes and CLIP say; quick),
+    table2, paper (the public recipes nearest to RAGAR's table). Several processes (accelerate launch -m …,
+    on CPUs torchrun -m …) train and draw a share each.
+    """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.experiments.scored_contenders import draw_shares
+    from recsim_gen.experiments.scored_methods import draw_shares, score_methods
+    from recsim_gen.judging.judges import check_judges
 
-    asked, lines, family, notes = _check(config)  # what is asked for wrongly is told before any data is read
+    plan = _plan(options)  # a wrong option is told before any data is read
+    notes = check_judges(options.judges, force=options.force)
     process = this_process()
-    store: dict[str, Any] = {"output": output, "uri": tracking_uri}
-    with process.main_process_first():  # the others find what it has encoded and trained
-        dataset, catalog, results = prepare("evaluate", config)
-        rankers = _judges(asked, lines, config, catalog, dataset, results)
+    with process.main_process_first():  # the others load what it has encoded and trained
+        dataset, catalog, results = prepare("evaluate", options)
+        judges = _judges(plan, options, dataset, catalog, results)
     for note in notes:
         results.note(note)
-    lines = _with_placebo(lines, catalog, family, results)
-    test = _episodes(dataset, config, results)
-    with Tracker("evaluate", config, **store) if process.is_main_process else nullcontext() as tracker:
-        opened = _opener(rankers, dataset, catalog, family, config, tracker)
-        draw_shares(lines, opened, dataset, test, seeds=seeds, retrain=retrain)
+    plan = _with_placebo(plan, catalog, results)
+    test = _test_data(dataset, options.episodes, results)
+    with Tracker.of("evaluate", options) if process.is_main_process else nullcontext() as tracker:
+        open_method = _opener(judges, dataset, catalog, plan.family, options, tracker)
+        draw_shares(plan.methods, open_method, test, seeds=options.seeds, retrain=options.retrain)
         if tracker is None:
             return
         log_data(tracker, dataset, context="evaluation")
-        found = _metrics(asked, rankers, dataset, family, config)
-        values = _score(lines, opened, found, dataset, test, config, results)
-        _conclude(values, found, lines, baseline, results)
-        _publish(values, found, results, tracker, config)
+        metrics = _metrics(plan, judges, dataset, catalog, options)
+        values = score_methods(
+            plan.methods, open_method, metrics, test, results, seeds=options.seeds, history=options.history
+        )
+        _conclude(values, metrics, plan.methods, options.baseline, results)
+        _publish(values, metrics, results, tracker, options)
 
 
-def _check(config: dict[str, Any]) -> tuple[tuple[str, ...], list[Contender], ModelFamily, list[str]]:
-    """Metrics, lines, models, and what is known of the rankers that were brought.
-
-    Errors for what is unknown, missing or does not fit together.
-    """
+def _plan(options: Options) -> Plan:
+    """Resolve the names; errors for what is unknown, missing or does not fit together."""
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.registry import did_you_mean
     from recsim_gen.datasets.image_sets import refuse_empty
-    from recsim_gen.experiments.contenders import check_settings, contenders
-    from recsim_gen.judging.judge_metrics import seeded_name
-    from recsim_gen.judging.reward_ranker import check_rankers
+    from recsim_gen.experiments.methods import check_settings, read_methods
     from recsim_gen.metrics.presets import listed
     from recsim_gen.models.family import open_family
 
-    asked, family = listed(config["metrics"]), open_family(config["models"])
-    lines = contenders(config["gen"], config["checkpoint"], config["images"])
-    check_settings(lines, family)
-    for line in lines:
-        if line.images is not None:
-            refuse_empty(line.images)
-    labels = [PLACEBO, *(line.label for line in lines)]
-    if config["baseline"] not in labels:
-        hint = did_you_mean(config["baseline"], dict.fromkeys(labels))
-        raise SettingError(f"--baseline must be a line of the table, got {config['baseline']!r}.{hint}")
-    for name in config["judges"]:
-        seeded_name(name)
-    if len(set(config["seeds"])) < len(config["seeds"]) or config["history"] < 0:
-        got = f"{config['seeds']} and {config['history']}"
+    metrics, family = listed(options.metrics), open_family(options.models)
+    methods = read_methods(options.gen, options.checkpoint, options.images)
+    check_settings(methods, family)
+    for method in methods:
+        if method.images is not None:
+            refuse_empty(method.images)
+    labels = [PLACEBO, *(method.label for method in methods)]
+    if options.baseline not in labels:
+        hint = did_you_mean(options.baseline, dict.fromkeys(labels))
+        raise SettingError(f"--baseline must be a line of the table, got {options.baseline!r}.{hint}")
+    if len(set(options.seeds)) < len(options.seeds) or options.history < 0:
+        got = f"{options.seeds} and {options.history}"
         raise SettingError(f"each seed is wanted once, and a history of 0 or more, got {got}")
-    return asked, lines, family, check_rankers(*config["ranker"], force=config["force"])
+    plan = Plan(metrics, methods, family)
+    if plan.uses_judges and not options.judges:
+        raise SettingError("give at least one of --judges: micro-seed0, or a folder that train_ranker wrote")
+    return plan
 
 
-def _with_placebo(
-    lines: list[Contender], catalog: Catalog, family: ModelFamily, results: Results
-) -> list[Contender]:
-    """With a line of the placebo, where it can be had."""
+def _with_placebo(plan: Plan, catalog: Catalog, results: Results) -> Plan:
+    """Add a line of the placebo, where it can be had."""
     from recsim_gen.artifacts.trained_generators import make_generator
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.experiments.contenders import Contender
+    from recsim_gen.core.specs import GeneratorSpec
+    from recsim_gen.experiments.methods import Method
 
-    if any(PLACEBO in (line.label, line.generator) for line in lines):
-        return lines
+    if any(PLACEBO in (method.label, method.generator) for method in plan.methods):
+        return plan
+    placebo = GeneratorSpec(PLACEBO)
     try:
-        make_generator(PLACEBO, models=family).fit(catalog, (), rng=Rng(0))
+        make_generator(placebo, models=plan.family).fit(catalog, (), rng=Rng(0))
     except SettingError as error:
-        results.note(f"no placebo: {error} (--gen placebo:pictures=DIR)")
-        return lines
-    return [Contender(PLACEBO, PLACEBO), *lines]
+        results.note(f"no placebo: {error} (--gen placebo:images=DIR)")
+        return plan
+    return replace(plan, methods=[Method(PLACEBO, placebo), *plan.methods])
 
 
 def _judges(
-    asked: Sequence[str],
-    lines: Sequence[Contender],
-    config: dict[str, Any],
-    catalog: Catalog,
-    dataset: Dataset,
-    results: Results,
-) -> dict[str, Ranker]:
-    """{name: ranker}, the first the one of the reward; none where nobody asks for one."""
-    from recsim_gen.judging.judge_metrics import open_judges
-    from recsim_gen.metrics.delta_rank import METRICS
+    plan: Plan, options: Options, dataset: Dataset, catalog: Catalog, results: Results
+) -> list[Judge]:
+    """The first gives the reward; none where neither a metric nor a generator needs one."""
+    from recsim_gen.judging.judges import open_judges
 
-    if not (set(asked) & set(METRICS) or any(line.wants_ranker for line in lines)):
-        return {}
-    how: dict[str, Any] = {"device": config["device"], "results": results}
-    names, settings = config["judges"], config["judge_settings"]
-    return open_judges(config["ranker"], names, settings, catalog, dataset.interactions, **how)
+    if not plan.uses_judges:
+        return []
+    return open_judges(options.judges, catalog, dataset.interactions, device=options.place, results=results)
 
 
 def _metrics(
-    asked: Sequence[str],
-    rankers: Mapping[str, Ranker],
-    dataset: Dataset,
-    family: ModelFamily,
-    config: dict[str, Any],
+    plan: Plan, judges: Sequence[Judge], dataset: Dataset, catalog: Catalog, options: Options
 ) -> list[Metric]:
-    """In the order asked; a measure of judges becomes one metric a judge."""
-    from recsim_gen.artifacts.trained_rankers import chosen_encoders
+    """In the order of the plan; a measure of judges becomes one metric a judge."""
     from recsim_gen.core.errors import SettingError
-    from recsim_gen.experiments.scored_contenders import known_fields
+    from recsim_gen.experiments.scored_methods import row_fields
     from recsim_gen.judging.judge_metrics import judge_metrics
+    from recsim_gen.judging.queries import MODALITY
     from recsim_gen.metrics.delta_rank import METRICS
     from recsim_gen.metrics.resources import Resources
     from recsim_gen.metrics.scoring import open_metrics
 
-    how: dict[str, Any] = {"device": config["device"], "family": family, "dataset": dataset}
-    resources = Resources(weights=config["weights"], **how)
-    encoder = chosen_encoders(dataset, config).get("image")
-    found: list[Metric] = []
-    for name in asked:
+    resources = Resources(device=options.place, weights=options.weights, family=plan.family, dataset=dataset)
+    metrics: list[Metric] = []
+    for name in plan.metrics:
         if name not in METRICS:
-            found += open_metrics([name], resources, has=known_fields(dataset))
-        elif encoder is None:
+            metrics += open_metrics([name], resources, has=row_fields(dataset))
+        elif MODALITY not in catalog.features:
             raise SettingError(f"{name}: judges see items by an image encoder: give --encoders.image")
         else:
-            seen = resources.encoder(encoder)
-            found += judge_metrics([name], rankers, seen, len(dataset.catalog), scope=config["scope"])
-    return found
+            encoder = resources.encoder(catalog.encoder_of(MODALITY))
+            metrics += judge_metrics([name], judges, encoder, len(catalog), scope=options.scope)
+    return metrics
 
 
 def _opener(
-    rankers: Mapping[str, Ranker],
+    judges: Sequence[Judge],
     dataset: Dataset,
     catalog: Catalog,
     family: ModelFamily,
-    config: dict[str, Any],
+    options: Options,
     tracker: Tracker | None,
-) -> Callable[[Contender, int], Generator]:
-    """A contender's generator for a seed, trained with it or with the first one."""
-    from recsim_gen.core.processes import this_process
+) -> OpenMethod:
+    """A method's generator for a seed, trained with it or with the first one."""
     from recsim_gen.datasets.episodes import training_episodes
 
-    training, device = training_episodes(dataset), config["device"]
-    how: dict[str, Any] = {
-        "ranker": next(iter(rankers.values()), None),
-        "models": family,
-        "device": str(this_process().device) if device == "cuda" else device,  # each process its own GPU
-        "tracker": tracker,
-    }
+    training = training_episodes(dataset)
 
-    def opened(line: Contender, seed: int) -> Generator:
-        return line.open(catalog, training, seed=seed if config["retrain"] else config["seeds"][0], **how)
+    def open_method(method: Method, seed: int) -> Generator:
+        return method.open(
+            catalog,
+            training,
+            ranker=judges[0].ranker if judges else None,
+            seed=seed if options.retrain else options.seeds[0],
+            models=family,
+            device=options.place,
+            tracker=tracker,
+        )
 
-    return opened
+    return open_method
 
 
-def _episodes(dataset: Dataset, config: dict[str, Any], results: Results) -> tuple[Episode, ...]:
+def _test_data(dataset: Dataset, episodes: int, results: Results) -> Dataset:
+    """The data set with the episodes of the evaluation alone."""
     from recsim_gen.artifacts.trained_generators import chosen_episodes
 
-    episodes, lacking = chosen_episodes(dataset, config["episodes"])
+    chosen, lacking = chosen_episodes(dataset, episodes)
     if lacking:
         results.note(f"{lacking:,} episodes whose reference has no picture are left out")
-    return episodes
-
-
-def _score(
-    lines: Sequence[Contender],
-    opened: Callable[[Contender, int], Generator],
-    metrics: Sequence[Metric],
-    dataset: Dataset,
-    episodes: Sequence[Episode],
-    config: dict[str, Any],
-    results: Results,
-) -> pd.DataFrame:
-    from recsim_gen.experiments.scored_contenders import score_contenders
-
-    how: dict[str, Any] = {"seeds": config["seeds"], "history": config["history"]}
-    return score_contenders(lines, opened, metrics, dataset, episodes, results, **how)
+    return replace(dataset, episodes=chosen)
 
 
 def _conclude(
     values: pd.DataFrame,
     metrics: Sequence[Metric],
-    lines: Sequence[Contender],
+    methods: Sequence[Method],
     baseline: str,
     results: Results,
 ) -> None:
@@ -303,18 +279,23 @@ def _conclude(
     from recsim_gen.metrics.scoring import Unavailable
 
     lacking = [metric for metric in metrics if isinstance(metric, Unavailable)]
-    there = {metric.name: about(metric) for metric in metrics if metric not in lacking}
-    of = {
-        line.label: {"generator": line.generator, "settings": line.told, "role": line.role} for line in lines
+    available = {metric.name: about(metric) for metric in metrics if metric not in lacking}
+    of_method: dict[str, dict[str, Any]] = {
+        method.label: {
+            "generator": method.generator,
+            "settings": method.settings_text,
+            "role": method.role,
+        }
+        for method in methods
     }
-    summary.add_rows(values, there, of, results, Rng(0))
+    summary.add_rows(values, available, of_method, results, Rng(0))
     for metric in lacking:
-        for label, told in of.items():
-            more = {**about(metric), **told, "reason": str(metric)}
+        for label, columns in of_method.items():
+            more = {**about(metric), **columns, "reason": str(metric)}
             results.row(variant=label, metric=metric.name, value=None, n=0, **more)
     better = {metric.name: metric.higher_is_better for metric in metrics}
-    found = summary.compared(values, list(there), baseline, Rng(0))
-    summary.add_comparisons(found, baseline, better, of, results)
+    comparisons = summary.compared(values, list(available), baseline, Rng(0))
+    summary.add_comparisons(comparisons, baseline, better, of_method, results)
 
 
 def _publish(
@@ -322,9 +303,9 @@ def _publish(
     metrics: Sequence[Metric],
     results: Results,
     tracker: Tracker,
-    config: dict[str, Any],
+    options: Options,
 ) -> None:
-    """What `report` does with Table 2 in the table's place, and the numbers of every picture."""
+    """What `report` does with Table 2 in the table's place, and the numbers of every image."""
     from analysis.published import load_published
     from analysis.table2 import table2
     from analysis.table2_text import markdown, published_markdown
@@ -333,13 +314,13 @@ def _publish(
     from recsim_gen.core.store import atomic, write_json
     from recsim_gen.metrics.recipes import stamp
 
-    output: Path = config["output"]
+    output = options.output
     results.write(output)  # before a tracker or a figure: those may fail
     write_json(output / "recipes.json", plain([stamp(metric) for metric in metrics]))
     with atomic(output / "pictures.csv") as temporary:
         values.to_csv(temporary, index=False)
     table = table2(results)
-    beside = load_published() if config["published"] else []
+    beside = load_published() if options.published else []
     body = markdown(table) + ("\n" + published_markdown(beside) if beside else "")
     draw = partial(_draw, table, beside, results, output)
     report(results, tracker, output, draw=draw, body=body)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from recsim_gen.core.config import run
+from recsim_gen.core.options import RunOptions
+from recsim_gen.core.specs import DataSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,24 +21,9 @@ INTRO = "How well do these images fit a person's taste? You help to find out."
 PROMPT = "Which of these would this person like best? Put them in order"
 
 
-def export(
-    images: Path | None = None,
-    data: str | None = None,
-    data_settings: dict[str, Any] | None = None,
-    questions: int = 20,
-    history: int = 5,
-    side: int = 320,
-    title: str = "Which image fits?",
-    intro: str = INTRO,
-    prompt: str = PROMPT,
-    seed: int = 0,
-    output: Path = Path("study.html"),
-    quiet: bool = False,
-) -> None:
-    """Write one HTML page that raters open in any browser, offline, and its key, which they do not get.
-
-    Each question shows what a person chose before and, below, an image of each method in random
-    order and without its name. Raters sort them by dragging or by keys and hand in a JSON file.
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Options of human_study export.
 
     Parameters
     ----------
@@ -44,8 +32,6 @@ def export(
         name; also the first word. Use <user id>/<item id> for a question, as generate and judge do.
     data
         Take histories from test episodes of NAME or NAME:PATH instead of the folder history.
-    data_settings
-        Settings of the loader: --data-settings.seed 1.
     questions
         At most so many, drawn at random; a question takes a rater about 20 seconds.
     history
@@ -65,6 +51,26 @@ def export(
     quiet
         Print the paths only.
     """
+
+    images: Path | None = None
+    data: DataSpec | None = None
+    questions: int = 20
+    history: int = 5
+    side: int = 320
+    title: str = "Which image fits?"
+    intro: str = INTRO
+    prompt: str = PROMPT
+    seed: int = 0
+    output: Path = Path("study.html")
+    quiet: bool = False
+
+
+def export(options: ExportOptions) -> None:
+    """Write one HTML page that raters open in any browser, offline, and its key, which they do not get.
+
+    Each question shows what a person chose before and, below, an image of each method in random
+    order and without its name. Raters sort them by dragging or by keys and hand in a JSON file.
+    """
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.progress import say
     from recsim_gen.core.randomness import Rng
@@ -72,24 +78,35 @@ def export(
     from recsim_gen.datasets.opening import open_data
     from recsim_gen.metrics.human_study.page import make_study, read_questions
 
-    if images is None:
+    if options.images is None:
         raise SettingError("give --images: a folder of <method>/<question>.png and history/<question>/")
-    for name, value, least in (("questions", questions, 1), ("history", history, 1), ("side", side, 32)):
+    for name, value, least in (
+        ("questions", options.questions, 1),
+        ("history", options.history, 1),
+        ("side", options.side, 32),
+    ):
         if value < least:
             raise SettingError(f"--{name} must be {least} or more, got {value}")
-    dataset = None if data is None else open_data(data, **(data_settings or {}))
-    found, notes = read_questions(images, history=history, dataset=dataset)
-    rng = Rng(seed).for_("human study")
-    drawn = sorted(rng.for_("questions").numpy().permutation(len(found))[:questions].tolist())
-    how: dict[str, Any] = {"title": title, "intro": intro, "prompt": prompt, "side": side, "rng": rng}
-    study = make_study([found[k] for k in drawn], **how)
-    key = key_of(output)
+    dataset = None if options.data is None else open_data(options.data)
+    questions, notes = read_questions(options.images, history=options.history, dataset=dataset)
+    rng = Rng(options.seed).for_("human study")
+    order = rng.for_("questions").numpy().permutation(len(questions))
+    drawn = sorted(order[: options.questions].tolist())
+    study = make_study(
+        [questions[k] for k in drawn],
+        title=options.title,
+        intro=options.intro,
+        prompt=options.prompt,
+        side=options.side,
+        rng=rng,
+    )
+    output, key = options.output, key_of(options.output)
     write_json(key, study.key)
     with atomic(output) as temporary:
         temporary.write_text(study.page, encoding="utf-8")
     for note in notes:
         say(f"Note: {note}")
-    say(f"{len(drawn):,} of {len(found):,} questions, {output.stat().st_size / 2**20:.1f} MiB")
+    say(f"{len(drawn):,} of {len(questions):,} questions, {output.stat().st_size / 2**20:.1f} MiB")
     sys.stdout.write(f"page  {output}\nkey   {key} (raters must not see it)\n")
 
 
@@ -98,21 +115,9 @@ def key_of(page: Path) -> Path:
     return page.with_name(f"{page.stem}.key.json")
 
 
-def score(
-    answers: tuple[Path, ...] = (),
-    key: Path = Path("study.key.json"),
-    metrics: Path | None = None,
-    unit: Literal["rater", "question"] = "rater",
-    seed: int = 0,
-    output: Path = Path("runs/human_study"),
-    tracking_uri: str | None = None,
-    quiet: bool = False,
-) -> None:
-    """Read raters' files: mean ranks, tests, how far raters agree, and which metrics agree with them.
-
-    Friedman's test asks whether the methods differ at all, Wilcoxon's with Holm's correction which
-    pairs do, Kendall's W how far raters give one order. A rater's answers are averaged first: they are
-    not independent.
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(RunOptions):
+    """Options of human_study score.
 
     Parameters
     ----------
@@ -129,12 +134,23 @@ def score(
         Draws of the intervals.
     output
         Folder for results.json, the figure and per_image.csv.
-    tracking_uri
-        MLflow store; default MLFLOW_TRACKING_URI, else mlflow.db beside the output folder.
-    quiet
-        Print the table and the paths only.
     """
-    config = dict(locals())
+
+    answers: tuple[Path, ...] = ()
+    key: Path = Path("study.key.json")
+    metrics: Path | None = None
+    unit: Literal["rater", "question"] = "rater"
+    seed: int = 0
+    output: Path = Path("runs/human_study")
+
+
+def score(options: ScoreOptions) -> None:
+    """Read raters' files: mean ranks, tests, how far raters agree, and which metrics agree with them.
+
+    Friedman's test asks whether the methods differ at all, Wilcoxon's with Holm's correction which
+    pairs do, Kendall's W how far raters give one order. A rater's answers are averaged first: they are
+    not independent.
+    """
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.results import Results
@@ -142,23 +158,23 @@ def score(
     from recsim_gen.metrics.human_study import scores
     from recsim_gen.metrics.human_study.answers import read_answers, read_key
 
-    if not answers:
+    if not options.answers:
         raise SettingError("give the files that raters downloaded: score answers/*.json --key study.key.json")
-    known = read_key(key)
-    table = read_answers(answers, known)
-    measured = None if metrics is None else scores.read_metrics(metrics)
-    results = Results("human_study", config, {"study": known.study})
-    results.fingerprints["answers"] = fingerprint(table.to_dict("list"))
-    rng = Rng(seed)
-    ranks = scores.preferences(table, unit, results, rng)
+    key, unit = read_key(options.key), options.unit
+    answers = read_answers(options.answers, key)
+    measured = None if options.metrics is None else scores.read_metrics(options.metrics)
+    results = Results("human_study", options.as_dict(), {"study": key.study})
+    results.fingerprints["answers"] = fingerprint(answers.to_dict("list"))
+    rng = Rng(options.seed)
+    ranks = scores.preferences(answers, unit, results, rng)
     scores.friedman(ranks, unit, results)
     scores.pairs(ranks, unit, results, rng)
-    scores.raters_agree(table, results, rng)
-    scores.position_bias(table, results, rng)
+    scores.raters_agree(answers, results, rng)
+    scores.position_bias(answers, results, rng)
     if measured is not None:
-        scores.metrics_agree(table, measured, results, rng)
-    _note_missing(table, len(known.codes), results)
-    _publish(table, results, config)
+        scores.metrics_agree(answers, measured, results, rng)
+    _note_missing(answers, len(key.codes), results)
+    _publish(answers, results, options)
 
 
 def _note_missing(answers: pd.DataFrame, questions: int, results: Results) -> None:
@@ -167,7 +183,7 @@ def _note_missing(answers: pd.DataFrame, questions: int, results: Results) -> No
     results.note(f"{raters:,} raters, {given:,} of {raters * questions:,} answers given")
 
 
-def _publish(answers: pd.DataFrame, results: Results, config: dict[str, Any]) -> None:
+def _publish(answers: pd.DataFrame, results: Results, options: ScoreOptions) -> None:
     """What `report` does, and people's ranks of every image as CSV and to MLflow."""
     from analysis.figures import grouped_bars
     from recsim_gen.core.report import report
@@ -175,7 +191,7 @@ def _publish(answers: pd.DataFrame, results: Results, config: dict[str, Any]) ->
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.metrics.human_study.scores import per_image
 
-    output, images = config["output"], per_image(answers)
+    output, images = options.output, per_image(answers)
     draw = partial(
         grouped_bars,
         results,
@@ -187,7 +203,7 @@ def _publish(answers: pd.DataFrame, results: Results, config: dict[str, Any]) ->
     results.write(output)  # before a tracker is made: that may fail
     with atomic(output / "per_image.csv") as temporary:
         images.to_csv(temporary, index=False)
-    with Tracker("human_study", config, output=output, uri=config["tracking_uri"]) as tracker:
+    with Tracker.of("human_study", options) as tracker:
         tracker.run.log_dataset("answers", answers, results.fingerprints["answers"])
         report(results, tracker, output, draw=draw, metrics=["mean_rank", "first"], digits=2)
         tracker.run.log_table("per_image", images)

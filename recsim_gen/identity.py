@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recsim_gen.core.config import run
+from recsim_gen.core.options import DeviceOptions, RunOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,29 +18,9 @@ if TYPE_CHECKING:
     from recsim_gen.metrics.identity.queries import Queries
 
 
-def main(
-    gallery: Path | None = None,
-    queries: tuple[str, ...] = (),
-    encoder: tuple[str, ...] = ("efficientnet-lite0",),
-    groups: tuple[str, ...] = (),
-    identities: int | None = None,
-    images: int | None = None,
-    held_out: int = 10,
-    ablate_images: tuple[int, ...] = (),
-    ablate_identities: tuple[int, ...] = (),
-    draws: int = 5,
-    seed: int = 0,
-    output: Path = Path("runs/identity"),
-    tracking_uri: str | None = None,
-    device: str = "cpu",
-    quiet: bool = False,
-) -> None:
-    """Finer-Personalization Rank: mean average precision of images as queries to a gallery of identities.
-
-    Each group of identities is a gallery of its own. Beside every number stand chance, which depends
-    on the gallery's size alone, and "real": real pictures as queries, the most that the encoder can
-    find. The published galleries: --groups wren tern sparrow --identities 5 --images 10 (CUB),
-    --identities 15 --images 10 (Cars), --identities 10 --images 15 (re-identification).
+@dataclass(frozen=True, kw_only=True)
+class Options(DeviceOptions, RunOptions):
+    """Options of identity.
 
     Parameters
     ----------
@@ -69,68 +51,84 @@ def main(
         Which pictures are drawn.
     output
         Folder for results.json, the figure, retrieved.png and per_image.csv.
-    tracking_uri
-        MLflow store; default MLFLOW_TRACKING_URI, else mlflow.db beside the output folder.
-    device
-        Where encoders run: cpu, cuda.
-    quiet
-        Print the table and the paths only.
     """
-    config = dict(locals())
-    selected, sources, results = _open(config)
-    per_image, draw = _measure(selected, sources, config, results)
-    _publish(per_image, draw, results, config)
+
+    gallery: Path | None = None
+    queries: tuple[str, ...] = ()
+    encoder: tuple[str, ...] = ("efficientnet-lite0",)
+    groups: tuple[str, ...] = ()
+    identities: int | None = None
+    images: int | None = None
+    held_out: int = 10
+    ablate_images: tuple[int, ...] = ()
+    ablate_identities: tuple[int, ...] = ()
+    draws: int = 5
+    seed: int = 0
+    output: Path = Path("runs/identity")
 
 
-def _open(config: dict[str, Any]) -> tuple[Gallery, list[Queries], Results]:
-    """The gallery asked for, the queries of its identities, and results with what is to be noted."""
+def main(options: Options) -> None:
+    """Finer-Personalization Rank: mean average precision of images as queries to a gallery of identities.
+
+    Each group of identities is a gallery of its own. Beside every number stand chance, which depends
+    on the gallery's size alone, and "real": real pictures as queries, the most that the encoder can
+    find. The published galleries: --groups wren tern sparrow --identities 5 --images 10 (CUB),
+    --identities 15 --images 10 (Cars), --identities 10 --images 15 (re-identification).
+    """
+    _check(options)
+    device = options.place  # one that is not there is told before any picture is read
+    gallery, sources, results = _open(options)
+    per_image, draw = _measure(gallery, sources, device, options, results)
+    _publish(per_image, draw, results, options)
+
+
+def _check(options: Options) -> None:
+    """Raise SettingError where no gallery is given, or a number is too small."""
     from recsim_gen.core.errors import SettingError
+
+    if options.gallery is None:
+        raise SettingError("give --gallery: a folder of <identity>/<picture>, a tar, a CSV, or CUB")
+    checks: dict[str, tuple[int, Sequence[int | None]]] = {
+        "--identities": (2, [options.identities]),
+        "--images": (1, [options.images]),
+        "--held-out": (0, [options.held_out]),
+        "--draws": (1, [options.draws]),
+        "--ablate-images": (1, options.ablate_images),
+        "--ablate-identities": (2, options.ablate_identities),
+    }
+    for option, (least, values) in checks.items():
+        if wrong := [value for value in values if value is not None and value < least]:
+            raise SettingError(f"{option} must be {least} or more, got {wrong[0]}")
+
+
+def _open(options: Options) -> tuple[Gallery, list[Queries], Results]:
+    """The gallery as chosen, the queries of its identities, and results with what is to be noted."""
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.gallery import load
     from recsim_gen.metrics.identity.matching import refuse_one_identity
     from recsim_gen.metrics.identity.queries import notes_on, read_queries, refuse_doubles
 
-    if config["gallery"] is None:
-        raise SettingError("give --gallery: a folder of <identity>/<picture>, a tar, a CSV, or CUB")
-    _check_numbers(config)
-    whole = load(config["gallery"])
-    sources = [read_queries(source, whole) for source in config["queries"]]
+    assert options.gallery is not None  # see _check
+    whole = load(options.gallery)
+    sources = [read_queries(source, whole) for source in options.queries]
     refuse_doubles(sources)
-    most = None if config["images"] is None else config["images"] + config["held_out"]
-    how: dict[str, Any] = {"identities": config["identities"], "images": most, "rng": Rng(config["seed"])}
-    selected = whole.only(config["groups"], **how)
-    refuse_one_identity(selected.identity, selected.group)
-    results = Results("identity", config, {"data": selected.fingerprint})
-    for note in selected.notes:
+    most = None if options.images is None else options.images + options.held_out
+    gallery = whole.only(options.groups, identities=options.identities, images=most, rng=Rng(options.seed))
+    refuse_one_identity(gallery.identity, gallery.group)
+    results = Results("identity", options.as_dict(), {"data": gallery.fingerprint})
+    for note in gallery.notes:
         results.note(note)
-    kept = [source.of(selected) for source in sources]
-    for name, before, after in zip(config["queries"], sources, kept, strict=True):
-        results.fingerprints[f"queries {name}"] = after.pictures.fingerprint
-        for note in notes_on(before, after, selected):
+    kept = [source.of(gallery) for source in sources]
+    for name, before, after in zip(options.queries, sources, kept, strict=True):
+        results.fingerprints[f"queries {name}"] = after.reader.fingerprint
+        for note in notes_on(before, after, gallery):
             results.note(f"{name}: {note}")
-    return selected, kept, results
-
-
-def _check_numbers(config: dict[str, Any]) -> None:
-    from recsim_gen.core.errors import SettingError
-
-    least = {
-        "identities": 2,
-        "images": 1,
-        "held_out": 0,
-        "draws": 1,
-        "ablate_images": 1,
-        "ablate_identities": 2,
-    }
-    for name, low in least.items():
-        given = config[name] if isinstance(config[name], tuple) else (config[name],)
-        if wrong := [value for value in given if value is not None and value < low]:
-            raise SettingError(f"--{name.replace('_', '-')} must be {low} or more, got {wrong[0]}")
+    return gallery, kept, results
 
 
 def _measure(
-    gallery: Gallery, sources: list[Queries], config: dict[str, Any], results: Results
+    gallery: Gallery, sources: list[Queries], device: str, options: Options, results: Results
 ) -> tuple[pd.DataFrame, Callable[[], list[Path]]]:
     """A row per image and encoder, and what draws the figures."""
     import pandas as pd
@@ -141,28 +139,28 @@ def _measure(
     from recsim_gen.metrics.identity import evaluation
     from recsim_gen.metrics.identity.queries import hold_out
 
-    rng, output = Rng(config["seed"]), config["output"]
-    split = hold_out(gallery, config["images"], rng)
+    rng, output = Rng(options.seed), options.output
+    split = hold_out(gallery, options.images, rng)
     results.note(split.note)
-    smaller = evaluation.Smaller(config["ablate_images"], config["ablate_identities"], config["draws"])
-    tables, looked = [], []
-    for spec in config["encoder"]:
-        asked, found = evaluation.as_points(gallery, sources, split, spec, device=config["device"])
-        looked.append((asked, found))
-        tables.append(evaluation.measure(asked, found, results, encoder=spec, smaller=smaller, rng=rng))
-        evaluation.judge_methods(results, spec)
-    evaluation.measure_noise([*asked.values()][-1], found, results, rng=rng)
+    smaller = evaluation.Smaller(options.ablate_images, options.ablate_identities, options.draws)
+    tables, encoded = [], []
+    for encoder in options.encoder:
+        queries, shown = evaluation.encode_images(gallery, sources, split, encoder, device=device)
+        encoded.append((queries, shown))
+        tables.append(evaluation.measure(queries, shown, results, encoder=encoder, smaller=smaller, rng=rng))
+        evaluation.judge_methods(results, encoder)
+    evaluation.measure_noise([*queries.values()][-1], shown, results, rng=rng)
 
     def draw() -> list[Path]:
         title = "Whose is it? Average precision of images as queries to real pictures"
         figures = identity_figure(results, output / "identity", title=title)
-        return [*figures, retrieved_sheet(*looked[0], output / "retrieved.png")]
+        return [*figures, retrieved_sheet(*encoded[0], output / "retrieved.png")]
 
     return pd.concat(tables, ignore_index=True), draw
 
 
 def _publish(
-    per_image: pd.DataFrame, draw: Callable[[], list[Path]], results: Results, config: dict[str, Any]
+    per_image: pd.DataFrame, draw: Callable[[], list[Path]], results: Results, options: Options
 ) -> None:
     """What `report` does, and the numbers of every image as CSV and to MLflow."""
     from recsim_gen.core.report import report
@@ -170,11 +168,11 @@ def _publish(
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.metrics.identity.matching import METRICS
 
-    output = config["output"]
+    output = options.output
     results.write(output)  # before a tracker is made: that may fail
     with atomic(output / "per_image.csv") as temporary:
         per_image.to_csv(temporary, index=False)
-    with Tracker("identity", config, output=output, uri=config["tracking_uri"]) as tracker:
+    with Tracker.of("identity", options) as tracker:
         about = per_image[["file", "identity", "group"]].drop_duplicates()
         tracker.run.log_dataset("gallery", about, results.fingerprints["data"])
         report(results, tracker, output, draw=draw, metrics=METRICS)

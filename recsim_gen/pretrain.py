@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from recsim_gen.core.config import run
+from recsim_gen.core.options import DataOptions, RunOptions
 
 if TYPE_CHECKING:
+    from recsim_gen.core.randomness import Rng
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.pretraining.source import PretrainingSource
@@ -25,34 +29,27 @@ FOLDERS = {"unet": "diffusion"}
 """Where a part lies below the output, where that is not its name."""
 
 
-def main(
-    data: str = "boutique",
-    data_settings: dict[str, Any] | None = None,
-    part: tuple[Literal["verifier", "clip", "llm", "vae", "unet"], ...] = (
-        "verifier",
-        "clip",
-        "llm",
-        "vae",
-        "unet",
-    ),
-    renders: int = 24_000,
-    minutes: float | None = None,
-    seeds: tuple[int, ...] = (0,),
-    output: Path = Path("runs/pretrain"),
-    tracking_uri: str | None = None,
-    quiet: bool = False,
-) -> None:
-    """Train CLIP, language model, autoencoder, diffusion UNet and verifier for a catalogue.
+class Pretrain(Protocol):
+    """What trains a part."""
 
-    Each part is a folder below OUTPUT that the ordinary from_pretrained calls read. A part that is
-    there is not trained again; a run that was killed goes on where it was, to the same weights.
+    def __call__(
+        self,
+        source: PretrainingSource,
+        output: Path,
+        *,
+        rng: Rng,
+        minutes: float | None = None,
+        tracker: Tracker | None = None,
+    ) -> Mapping[str, Any]:
+        """Train on ``source`` and write the part below ``output``; return what was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(DataOptions, RunOptions):
+    """Options of pretrain.
 
     Parameters
     ----------
-    data
-        What to train on: NAME or NAME:PATH (boutique, movielens:DIR).
-    data_settings
-        Settings of the loader: --data-settings.seed 1.
     part
         Parts to train; unet needs clip and vae. A verifier needs a catalogue with known attributes.
     renders
@@ -63,12 +60,27 @@ def main(
         The seed of renders, weights and batches; one.
     output
         Folder of the family.
-    tracking_uri
-        MLflow store; default MLFLOW_TRACKING_URI, else mlflow.db beside the output folder.
-    quiet
-        Print the table and the paths only.
     """
-    config = dict(locals())
+
+    part: tuple[Literal["verifier", "clip", "llm", "vae", "unet"], ...] = (
+        "verifier",
+        "clip",
+        "llm",
+        "vae",
+        "unet",
+    )
+    renders: int = 24_000
+    minutes: float | None = None
+    seeds: tuple[int, ...] = (0,)
+    output: Path = Path("runs/pretrain")
+
+
+def main(options: Options) -> None:
+    """Train CLIP, language model, autoencoder, diffusion UNet and verifier for a catalogue.
+
+    Each part is a folder below OUTPUT that the ordinary from_pretrained calls read. A part that is
+    there is not trained again; a run that was killed goes on where it was, to the same weights.
+    """
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.report import report
@@ -77,22 +89,25 @@ def main(
     from recsim_gen.datasets.opening import open_data
     from recsim_gen.pretraining.source import open_source
 
+    seeds, renders, minutes = options.seeds, options.renders, options.minutes
     if len(seeds) != 1:
         raise SettingError(f"a family has one seed, got {seeds}: give one, and another --output for another")
     if renders < 1 or (minutes is not None and minutes <= 0):
         raise SettingError(f"--renders and --minutes must be above 0, got {renders} and {minutes}")
-    dataset = open_data(data, **(data_settings or {}))
+    dataset = open_data(options.data)
     source = open_source(dataset, renders=renders, rng=Rng(seeds[0]).for_("pretraining", "source"))
-    results = Results("pretrain", config, {"data": dataset.fingerprint, "source": source.fingerprint})
-    with Tracker("pretrain", config, output=output, uri=tracking_uri) as tracker:
-        for name in PARTS:
-            if name in part:
-                _train(name, source, config, results, tracker)
-        report(results, tracker, output, metrics=["steps", "seconds", "loss"] if results.rows else None)
+    fingerprints = {"data": dataset.fingerprint, "source": source.fingerprint}
+    results = Results("pretrain", options.as_dict(), fingerprints)
+    with Tracker.of("pretrain", options) as tracker:
+        for part in PARTS:
+            if part in options.part:
+                _train(part, source, options, results, tracker)
+        metrics = ["steps", "seconds", "loss"] if results.rows else None
+        report(results, tracker, options.output, metrics=metrics)
 
 
 def _train(
-    name: str, source: PretrainingSource, config: dict[str, Any], results: Results, tracker: Tracker
+    part: str, source: PretrainingSource, options: Options, results: Results, tracker: Tracker
 ) -> None:
     """One part, unless it is there already; its numbers go into the results."""
     from recsim_gen.core import provenance
@@ -102,28 +117,28 @@ def _train(
     from recsim_gen.core.store import write_json
     from recsim_gen.core.training_loop import forget
 
-    if name == "verifier" and source.attributes is None:
+    if part == "verifier" and source.attributes is None:
         results.note(f"no verifier: it learns to read attributes, and {source.dataset.name} names none")
         return
-    output, seed = config["output"], config["seeds"][0]
-    path = output / FOLDERS.get(name, name) / "training.json"
-    asked = {"data": source.fingerprint, "seed": seed, "minutes": config["minutes"]}
-    measured = _finished(path, asked)
+    output, seed = options.output, options.seeds[0]
+    path = output / FOLDERS.get(part, part) / "training.json"
+    trained_on = {"data": source.fingerprint, "seed": seed, "minutes": options.minutes}
+    measured = _finished(path, trained_on)
     if measured is None:
-        rng = Rng(seed).for_("pretraining", name)
-        train = resolve(name, PARTS, "part")
-        measured = train(source, output, rng=rng, minutes=config["minutes"], tracker=tracker)
+        rng = Rng(seed).for_("pretraining", part)
+        train: Pretrain = resolve(part, PARTS, "part")
+        measured = train(source, output, rng=rng, minutes=options.minutes, tracker=tracker)
         made_by = {"git_commit": provenance.git_commit(), "versions": provenance.versions()}
-        write_json(path, {"part": name, **asked, **made_by, "measured": measured})
-        forget(output, name)
+        write_json(path, {"part": part, **trained_on, **made_by, "measured": measured})
+        forget(output, part)
     else:
-        say(f"{name}: found in {path.parent}")
+        say(f"{part}: found in {path.parent}")
     for metric, value in measured.items():
         if isinstance(value, (int, float)):
-            results.row(variant=name, metric=metric, value=value, seed=seed)
+            results.row(variant=part, metric=metric, value=value, seed=seed)
 
 
-def _finished(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
+def _finished(path: Path, trained_on: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What was measured when the part in this folder was trained, None where it was not.
 
     Raises SettingError where it was trained on other data, or otherwise.
@@ -135,13 +150,14 @@ def _finished(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     kept = json.loads(path.read_text(encoding="utf-8"))
-    other = {key: kept.get(key) for key, value in asked.items() if kept.get(key) != value}
+    other = {key: kept.get(key) for key, value in trained_on.items() if kept.get(key) != value}
+    now = {key: trained_on[key] for key in other}
     if other:
         raise SettingError(
-            f"{path.parent} holds a part trained with {other}, wanted { ({k: asked[k] for k in other}) }: "
+            f"{path.parent} holds a part trained with {other}, wanted {now}: "
             "name another --output, or delete that folder"
         )
-    measured: dict[str, Any] = kept["measured"]
+    measured: Mapping[str, Any] = kept["measured"]
     return measured
 
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from recsim_gen.core.config import run
+from recsim_gen.core.options import RunOptions
 
 
-def main(
-    runs: tuple[str, ...] = (),
-    title: str = "recsim-gen: what was found",
-    output: Path = Path("runs/report.html"),
-    tracking_uri: str | None = None,
-    quiet: bool = False,
-) -> None:
-    """Write a self-contained HTML page: tables, verdicts, figures, sheets, settings, versions.
-
-    For a paper's appendix or a colleague: one file that opens offline, prints, and reads on a phone.
+@dataclass(frozen=True, kw_only=True)
+class Options(RunOptions):
+    """Options of report.
 
     Parameters
     ----------
@@ -33,6 +28,17 @@ def main(
     quiet
         Print the path only.
     """
+
+    runs: tuple[str, ...] = ()
+    title: str = "recsim-gen: what was found"
+    output: Path = Path("runs/report.html")
+
+
+def main(options: Options) -> None:
+    """Write a self-contained HTML page: tables, verdicts, figures, sheets, settings, versions.
+
+    For a paper's appendix or a colleague: one file that opens offline, prints, and reads on a phone.
+    """
     import tempfile
 
     from analysis.page import page
@@ -42,13 +48,15 @@ def main(
     from recsim_gen.core.tracking import open_client
     from recsim_gen.core.tracking_names import default_uri
 
-    client = open_client(tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(output))
-    ids = runs or latest_runs(client)
+    output = options.output
+    uri = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(output)
+    client = open_client(uri)
+    ids = options.runs or latest_runs(client)
     with tempfile.TemporaryDirectory() as folder:
-        found = [read_run(client, run_id, folder) for run_id in bar(ids, "runs")]
+        runs = [read_run(client, run_id, folder) for run_id in bar(ids, "runs")]
     with atomic(output) as temporary:
-        temporary.write_text(page(found, title), encoding="utf-8")
-    say(f"{', '.join(one.command for one in found)}: {output.stat().st_size / 2**20:.1f} MiB")
+        temporary.write_text(page(runs, options.title), encoding="utf-8")
+    say(f"{', '.join(one.command for one in runs)}: {output.stat().st_size / 2**20:.1f} MiB")
     sys.stdout.write(f"page  {output}\n")
 
 

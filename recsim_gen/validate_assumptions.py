@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from recsim_gen.core.config import run
+from recsim_gen.core.options import ExperimentOptions, RankerOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,41 +22,12 @@ if TYPE_CHECKING:
 NAMES = {"exp_ret": "exp-ret", "ret_wrong": "ret-wrong"}
 
 
-def main(
-    data: str = "boutique",
-    data_settings: dict[str, Any] | None = None,
-    encoders: dict[str, str] | None = None,
-    ranker: str = "micro",
-    settings: dict[str, Any] | None = None,
-    k: int = 5,
-    draws: int = 3,
-    protocol: Literal["fold-in", "retrain"] = "fold-in",
-    seeds: tuple[int, ...] = (0, 1, 2),
-    output: Path = Path("runs/validate_assumptions"),
-    tracking_uri: str | None = None,
-    device: str = "cpu",
-    quiet: bool = False,
-) -> None:
-    """Compare Ret, Exp-Ret and Random sub-histories, with controls, and say which assumption holds.
-
-    Trains the ranker on the train split, then ranks each test episode's reference from k items of
-    its history: the k most similar to the reference (ret), the next k (exp_ret), k at random
-    (random); controls: the last k (recent), all (full), retrieved for another reference
-    (ret_wrong).
+@dataclass(frozen=True, kw_only=True)
+class Options(RankerOptions, ExperimentOptions):
+    """Options of validate_assumptions.
 
     Parameters
     ----------
-    data
-        What to run on: NAME or NAME:PATH (boutique, ml-100k, movielens:DIR).
-    data_settings
-        Settings of the loader: --data-settings.sequence_length 10.
-    encoders
-        Encoder of each modality, default the data's own: --encoders.text minilm; none leaves it
-        out: --encoders.image none.
-    ranker
-        The judge: NAME or NAME:RECIPE (micro, micro:published-code, lightgcn, bpr, popularity).
-    settings
-        Settings of the ranker, each with a default of its own: --settings.epochs 50.
     k
         Items of a sub-history ("fixed to 5", Sec. 5.1).
     draws
@@ -63,30 +37,37 @@ def main(
         variant, trained on the sub-histories.
     seeds
         Seeds of training; episodes and controls are the same for all.
-    output
-        Folder for results.json and the figure.
-    tracking_uri
-        MLflow store; default MLFLOW_TRACKING_URI, else mlflow.db beside the output folder.
-    device
-        Where the ranker runs: cpu, cuda.
-    quiet
-        Print the table and the paths only.
     """
-    config = dict(locals())
+
+    k: int = 5
+    draws: int = 3
+    protocol: Literal["fold-in", "retrain"] = "fold-in"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    output: Path = Path("runs/validate_assumptions")
+
+
+def main(options: Options) -> None:
+    """Compare Ret, Exp-Ret and Random sub-histories, with controls, and say which assumption holds.
+
+    Trains the ranker on the train split, then ranks each test episode's reference from k items of
+    its history: the k most similar to the reference (ret), the next k (exp_ret), k at random
+    (random); controls: the last k (recent), all (full), retrieved for another reference
+    (ret_wrong).
+    """
     from recsim_gen.artifacts.trained_rankers import log_data, make_ranker, prepare
     from recsim_gen.core.tracking import Tracker
 
-    make_ranker(ranker, settings)  # a wrong setting is told before any data is read
-    dataset, catalog, results = prepare("validate_assumptions", config)
-    with Tracker("validate_assumptions", config, output=output, uri=tracking_uri) as tracker:
+    make_ranker(options.ranker)  # a wrong setting is told before any data is read
+    dataset, catalog, results = prepare("validate_assumptions", options)
+    with Tracker.of("validate_assumptions", options) as tracker:
         log_data(tracker, dataset)
-        values, episodes = _values(dataset, catalog, config, results, tracker)
+        values, episodes = _values(dataset, catalog, options, results, tracker)
         _conclude(values, episodes, results)
-        _publish(values, dataset, results, tracker, output)
+        _publish(values, dataset, results, tracker, options.output)
 
 
 def _values(
-    dataset: Dataset, catalog: Catalog, config: dict[str, Any], results: Results, tracker: Tracker
+    dataset: Dataset, catalog: Catalog, options: Options, results: Results, tracker: Tracker
 ) -> tuple[pd.DataFrame, tuple[Episode, ...]]:
     """Recall and NDCG of every variant, seed and episode; and the episodes they are of."""
     import pandas as pd
@@ -97,22 +78,25 @@ def _values(
     from recsim_gen.core.randomness import Rng
     from recsim_gen.experiments import assumptions
 
-    def train(name: str, run: Run, chosen: Interactions, on_epoch: Any = None) -> dict[int, Ranker]:
-        how = {"seeds": config["seeds"], "device": config["device"], "on_epoch": on_epoch}
-        rankers = trained_rankers(config["ranker"], config["settings"], catalog, chosen, **how)
+    def train(
+        name: str, run: Run, chosen: Interactions, on_epoch: Callable[[int], OnEpoch] | None = None
+    ) -> dict[int, Ranker]:
+        rankers = trained_rankers(
+            options.ranker, catalog, chosen, seeds=options.seeds, device=options.place, on_epoch=on_epoch
+        )
         for seed, ranker in rankers.items():
             results.fingerprints[f"{name} seed {seed}"] = ranker.fingerprint
             log_ranker(run, ranker, catalog, chosen, name=f"ranker-seed{seed}")
         return rankers
 
-    retrain = config["protocol"] == "retrain"
-    episodes, whole = _episodes(dataset, config, results)
+    retrain = options.protocol == "retrain"
+    episodes, whole = _episodes(dataset, options, results)
     if "text" not in catalog.features:
         got = sorted(catalog.features)
         raise SettingError(f"retrieval compares texts: --encoders.text must be given, got encoders of {got}")
-    draws = 1 if retrain else config["draws"]
+    draws = 1 if retrain else options.draws
     text = catalog.features["text"]
-    histories = assumptions.sub_histories(episodes, text, config["k"], Rng(0), draws=draws)
+    histories = assumptions.sub_histories(episodes, text, options.k, Rng(0), draws=draws)
     tables = []
     if not retrain:
 
@@ -129,18 +113,18 @@ def _values(
 
 
 def _episodes(
-    dataset: Dataset, config: dict[str, Any], results: Results
+    dataset: Dataset, options: Options, results: Results
 ) -> tuple[tuple[Episode, ...], list[Episode]]:
     """Episodes long enough to choose from; the same with all that a user chose, to be masked."""
     from recsim_gen.experiments import assumptions
 
     candidates: tuple[Episode, ...] = dataset.episodes
-    if config["protocol"] == "retrain":  # the valid item stops the training: no sub-history may hold it
+    if options.protocol == "retrain":  # the valid item stops the training: no sub-history may hold it
         candidates = assumptions.without_valid(candidates, dataset.interactions)
-    episodes = assumptions.usable(candidates, config["k"])
+    episodes = assumptions.usable(candidates, options.k)
     left, all_ = len(candidates) - len(episodes), len(candidates)
     if left:
-        results.note(f"{left} of {all_} episodes left out: history shorter than 2k = {2 * config['k']}")
+        results.note(f"{left} of {all_} episodes left out: history shorter than 2k = {2 * options.k}")
     kept = {e.id for e in episodes}
     return episodes, [e for e in dataset.episodes if e.id in kept]
 
@@ -160,10 +144,16 @@ def _conclude(values: pd.DataFrame, episodes: tuple[Episode, ...], results: Resu
             )
         comparisons = assumptions.compare(part, person, Rng(0))
         for c in comparisons:
-            name, e = f"{c.metric}_minus_{c.worse}", c.estimate
-            interval = {"low": e.low, "high": e.high}
+            e = c.estimate
             results.row(
-                variant=c.better, metric=name, seed=seed, value=e.value, n=e.n, p_holm=c.p_holm, **interval
+                variant=c.better,
+                metric=f"{c.metric}_minus_{c.worse}",
+                seed=seed,
+                value=e.value,
+                low=e.low,
+                high=e.high,
+                n=e.n,
+                p_holm=c.p_holm,
             )
         for assumption in assumptions.ASSUMPTIONS:
             words[assumption].append(assumptions.verdict(assumption, comparisons))
@@ -181,8 +171,15 @@ def _publish(
     from recsim_gen.experiments.assumptions import METRICS
 
     title = f"Which part of a history foretells the reference? ({dataset.name})"
-    texts: dict[str, Any] = {"title": title, "ylabel": "per episode", "names": NAMES}
-    draw = partial(grouped_bars, results, output / "assumptions", metrics=[*METRICS], **texts)
+    draw = partial(
+        grouped_bars,
+        results,
+        output / "assumptions",
+        title=title,
+        ylabel="per episode",
+        metrics=[*METRICS],
+        names=NAMES,
+    )
     report(results, tracker, output, draw=draw, metrics=[*METRICS])
     tracker.run.log_table("episodes", values)
 

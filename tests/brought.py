@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from recsim_gen.core.store import fingerprint
 from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.opening import open_data
+from recsim_gen.encoders.pixels import Pixels
 
 SHOP = {"n_items": 90, "n_users": 25}
 QUICK = {"epochs": 2, "embedding_size": 8, "train_batch_size": 128}
@@ -20,6 +22,18 @@ QUICK = {"epochs": 2, "embedding_size": 8, "train_batch_size": 128}
 def shop() -> Dataset:
     """Boutique with few items and users."""
     return open_data("boutique", **SHOP)
+
+
+class Backwards(Pixels):
+    """``brought:Backwards``: the features of `Pixels` in reverse order, an encoder of the same width."""
+
+    def __init__(self, *, device: str = "cpu") -> None:
+        super().__init__(device=device)
+        self.fingerprint = fingerprint("backwards", self.fingerprint)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """(B, 384) float32."""
+        return np.ascontiguousarray(super().encode_images(images)[:, ::-1])
 
 
 def picture(seed: int, kind: str = "PNG") -> bytes:

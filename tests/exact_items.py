@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from rankers.configs import MICROConfig
 from rankers.item_graphs.modality_graph import ModalityGraph
 from rankers.item_graphs.substitution import Attention, ExactItems, Modality
-from rankers.micro import MICROConfig
 
 
 def attention(d: int, generator: torch.Generator) -> Attention:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generators.ragar.keywords import item_keywords, key_line, top_keywords
+from generators.keywords import Keywords
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import fingerprint
 from recsim_gen.encoders.features import in_shards, item_texts
 from recsim_gen.encoders.retrieval import preference, retrieve, weights
-from recsim_gen.models.prompts import taste_prompt
+from recsim_gen.models.prompts import keywords_line, taste_prompt
 
 if TYPE_CHECKING:
     from generators.ragar.config import RAGARConfig
@@ -25,7 +27,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Known:
+class Inputs:
     """Of B episodes: ``prompts`` p_g for the language model, ``keys`` the texts of E_key.
 
     ``preference`` (B, d_vis): P_ret (Eq. 5), or None where nothing is retrieved.
@@ -51,9 +53,9 @@ class Evidence:
     @cached_property
     def keywords(self) -> list[list[str]]:
         """w_i of every item (Eq. 6)."""
-        found = item_keywords(self.catalog, self.family, self.device)
+        keywords = Keywords(self.family, self.device, self.catalog).of_all()
         self.family.release("language_model")  # what learns is a copy: of 7 B, two are too many
-        return found
+        return keywords
 
     @cached_property
     def text(self) -> np.ndarray:
@@ -85,7 +87,7 @@ class Evidence:
         every[rows_with] = x
         return every
 
-    def of(self, episodes: Sequence[Episode]) -> Known:
+    def of(self, episodes: Sequence[Episode]) -> Inputs:
         """Raises DataError for a history shorter than k, and for a reference without text."""
         config = self.config
         for episode in episodes:
@@ -94,17 +96,17 @@ class Evidence:
         if config.k:
             retrieved = retrieve(latest, self.text)
             chosen = [rows.tolist() for rows in retrieved.between(0, config.k)]
-            s = weights(retrieved.similarity, config.k, how=config.weights)
+            s = weights(retrieved.similarity, config.k, rule=config.weights)
             ret = preference(self.visual, retrieved.items, s).astype(np.float32)
         else:
             chosen, ret = [list(e.history) for e in latest], None
         keys = [self._key(e.reference, rows) for e, rows in zip(latest, chosen, strict=True)]
-        return Known([self._prompt(rows, key) for rows, key in zip(chosen, keys, strict=True)], keys, ret)
+        return Inputs([self._prompt(rows, key) for rows, key in zip(chosen, keys, strict=True)], keys, ret)
 
-    def of_items(self, rows: Sequence[int], others: Sequence[Sequence[int]]) -> Known:
+    def of_items(self, rows: Sequence[int], others: Sequence[Sequence[int]]) -> Inputs:
         """Prompts that end with the items' own keywords, after those of ``others``: what GILL trains on."""
         keys = [self.line(row) for row in rows]
-        return Known([self._prompt(h, key) for h, key in zip(others, keys, strict=True)], keys, None)
+        return Inputs([self._prompt(h, key) for h, key in zip(others, keys, strict=True)], keys, None)
 
     def line(self, row: int) -> str:
         """An item as category and keywords."""
@@ -145,3 +147,28 @@ class Evidence:
                 "has neither caption nor title",
                 remedy="Caption the pictures (python -m recsim_gen.caption)",
             )
+
+
+def top_keywords(lists: Sequence[Sequence[str]], n: int, *, without: Collection[str] = ()) -> list[str]:
+    """w′: the ``n`` most frequent keywords of several items, those of low frequency left out.
+
+    Among equally frequent ones the first to appear; letters' case does not matter. They are told in the
+    order of their mean places in the lists, which means something where lists are ordered: of two colours
+    the first is the main one. ``without``: words in lower case that do not count, such as names of
+    categories: they tell what things are, not what is liked of them.
+    """
+    places: dict[str, list[int]] = defaultdict(list)
+    first: dict[str, str] = {}
+    for words in lists:
+        for place, word in enumerate(word for word in words if word.lower() not in without):
+            places[word.lower()].append(place)
+            first.setdefault(word.lower(), word)
+    frequent = sorted(places, key=lambda word: -len(places[word]))[:n]
+    return [first[word] for word in sorted(frequent, key=lambda word: fmean(places[word]))]
+
+
+def key_line(category: str, keywords: Sequence[str]) -> str:
+    """The text that E_key encodes: what the thing is, then what is liked of things like it."""
+    first = [category.strip()] if category.strip() else []
+    named = {word.lower() for word in first}
+    return keywords_line([*first, *(word for word in keywords if word.lower() not in named)])

@@ -39,8 +39,8 @@ class Fusion(nn.Module):
         ``key`` (B, T, d); ``mask`` (B, T) is True at its words and False where it was padded: padding
         is not attended to.
         """
-        found = self.attention(joined, key, key, key_padding_mask=~mask, need_weights=False)[0]
-        moved: Tensor = spread(key, joined.shape[1] - 1) + self.leave(joined + found)
+        attended = self.attention(joined, key, key, key_padding_mask=~mask, need_weights=False)[0]
+        moved: Tensor = spread(key, joined.shape[1] - 1) + self.leave(joined + attended)
         return moved
 
 

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     from generators.ragar.network import Network
     from generators.ragar.training import Training
-    from recsim_gen.core.protocols import Ranker
-    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.core.protocols import Ranker, TrainingTracker
     from recsim_gen.core.types import Catalog, Episode
 
 
@@ -47,8 +46,6 @@ class RAGAR(SamplingGenerator):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.uses_ranker = self.config.rewarded
-        self.judge: Ranker | None = None
-        """A ranker that gives no reward: where its own falls, the training stops."""
         self._weights: dict[str, torch.Tensor] = {}
         self._network: Network | None = None
 
@@ -58,12 +55,12 @@ class RAGAR(SamplingGenerator):
         episodes: Sequence[Episode],
         *,
         ranker: Ranker | None = None,
+        judge: Ranker | None = None,
         rng: Rng,
         work: Path | None = None,
-        tracker: Tracker | None = None,
-        judge: Ranker | None = None,
+        tracker: TrainingTracker | None = None,
     ) -> RAGAR:
-        """Train on these episodes; ``ranker`` gives the reward, ``judge`` (or the attribute) watches.
+        """Train on these episodes; ``ranker`` gives the reward, ``judge`` watches.
 
         ``catalog.features["image"]`` must be what `encoder` makes of its pictures. Episodes whose history
         is shorter than k are left out. Raises SettingError without a ranker, DataError for other
@@ -71,9 +68,9 @@ class RAGAR(SamplingGenerator):
         """
         from generators.ragar.training import train
 
-        config, judge = self.config, judge or self.judge
+        config = self.config
         if config.rewarded and ranker is None:
-            raise SettingError("ragar learns from what a ranker says of its pictures: give one (--ranker)")
+            raise SettingError("ragar learns from what a ranker says of its pictures: give one (--judges)")
         check_episodes(episodes, catalog)
         usable = _long_enough(episodes, max(1, config.k))
         training = self._training(catalog, ranker, rng)
@@ -82,8 +79,7 @@ class RAGAR(SamplingGenerator):
         data = fingerprint(catalog_key(catalog), tuple(usable), asdict(config), self._models(), judges)
         start = fingerprint(__version__, catalog_key(catalog), self._models(), config.of_warm_start, rng)
         with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
-            kept: dict[str, Any] = {"work": Path(folder), "data": data, "start": start}
-            train(training, usable, **kept, judge=judge, tracker=tracker)
+            train(training, usable, work=Path(folder), data=data, start=start, judge=judge, tracker=tracker)
         self._network = training.network.eval()
         self._weights = {n: x.detach().cpu().clone() for n, x in training.network.trainable().items()}
         return self
@@ -130,10 +126,10 @@ class RAGAR(SamplingGenerator):
 
         network, sampler = self._network, self.ready()
         assert network is not None
-        known = self._evidence.of([episode])
+        inputs = self._evidence.of([episode])
         with torch.no_grad():
-            key, mask = key_states(sampler, known.keys)
-            learned = network(known.prompts, key, mask).learned
+            key, mask = key_states(sampler, inputs.keys)
+            learned = network(inputs.prompts, key, mask).learned
             states = with_key(learned.float(), key).to(sampler.pipeline.unet.dtype)
         return Conditions(states[0])
 

@@ -72,10 +72,10 @@ class ImageTokens(nn.Module):
     @torch.no_grad()
     def _start(table: Tensor, old: int, rng: Rng) -> None:
         """New rows begin at the mean of the others, a little apart from each other."""
-        known = table[:old].float()
+        words = table[:old].float()
         shape = (len(table) - old, table.shape[1])
         apart = torch.randn(shape, generator=rng.for_("tokens").torch()).to(table.device)
-        table[old:] = (known.mean(0) + 0.1 * known.std(0) * apart).to(table.dtype)
+        table[old:] = (words.mean(0) + 0.1 * words.std(0) * apart).to(table.dtype)
 
     def forward(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """E_txt (B, h), the mean of the prompt's last states, and E_img (B, L, h), both float32.
@@ -85,16 +85,16 @@ class ImageTokens(nn.Module):
         """
         ids, mask = self._batch(prompts)
         places = (mask.cumsum(1) - 1).clamp_min(0)  # as without padding
-        found = self.model(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False)
-        hidden = found.last_hidden_state.float()
+        output = self.model(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False)
+        hidden = output.last_hidden_state.float()
         rows = self.model.get_input_embeddings()(ids[:, -self.tokens :]).float()
         text = masked_mean(hidden[:, : -self.tokens], mask[:, : -self.tokens])
         return text, hidden[:, -self.tokens :] + rows
 
     def _batch(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids and mask (B, S + L), prompts padded on the left, the image tokens at the end."""
-        told = [ids[-self._longest :] for ids in self._tokenizer(list(prompts))["input_ids"]]
-        padded = self._tokenizer.pad({"input_ids": told}, return_tensors="pt", padding_side="left")
+        cut = [ids[-self._longest :] for ids in self._tokenizer(list(prompts))["input_ids"]]
+        padded = self._tokenizer.pad({"input_ids": cut}, return_tensors="pt", padding_side="left")
         ids, mask = (padded[name].to(self._new.device) for name in ("input_ids", "attention_mask"))
         new = self._new.expand(len(ids), -1)
         return torch.cat([ids, new], 1), torch.cat([mask, torch.ones_like(new)], 1)

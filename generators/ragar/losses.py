@@ -17,22 +17,26 @@ if TYPE_CHECKING:
 RIDGE = 1.0  # penalty, of standardised vectors
 
 
-def calibrator_loss(states: Tensor, wanted: Tensor) -> Tensor:
+def calibrator_loss(states: Tensor, target: Tensor) -> Tensor:
     """L_cal ≥ 0 (Eq. 10): ‖mean-pool(P_gen) − W·P_ret‖²/d, a mean over the batch.
 
-    ``states`` P_gen (B, T, d); ``wanted`` W·P_ret (B, d), P_ret itself without a gradient.
+    ``states`` P_gen (B, T, d); ``target`` W·P_ret (B, d), P_ret itself without a gradient.
     """
-    return _apart(states, wanted)
+    return _apart(states, target)
 
 
-def semantic_loss(mapped: Tensor, wanted: Tensor) -> Tensor:
+def semantic_loss(mapped: Tensor, target: Tensor) -> Tensor:
     """L_sem ≥ 0 (Eq. 16): as Eq. 10, of the mapper's states (B, Q, d) and the reference's text (B, d)."""
-    return _apart(mapped, wanted.detach())
+    return _apart(mapped, target.detach())
 
 
 def total(parts: Mapping[str, Tensor], config: RAGARConfig) -> Tensor:
     """α·L_cal + β·L_rank + γ·L_sem (Eq. 17) of those of the parts that are there."""
-    weight = {"calibrator": config.calibrator, "rank": config.rank, "semantic": config.semantic}
+    weight = {
+        "calibrator": config.calibrator_weight,
+        "rank": config.rank_weight,
+        "semantic": config.semantic_weight,
+    }
     return torch.stack([weight[name] * loss for name, loss in parts.items()]).sum()
 
 
@@ -52,8 +56,8 @@ def ridge(visual: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return w.astype(np.float32), (line.intercept_ - w @ scaler.mean_).astype(np.float32)
 
 
-def _apart(states: Tensor, wanted: Tensor) -> Tensor:
-    if states.ndim != 3 or states.shape[::2] != wanted.shape:
-        shapes = f"{tuple(states.shape)} and {tuple(wanted.shape)}"
+def _apart(states: Tensor, target: Tensor) -> Tensor:
+    if states.ndim != 3 or states.shape[::2] != target.shape:
+        shapes = f"{tuple(states.shape)} and {tuple(target.shape)}"
         raise DataError(f"states must be (B, T, d) and what they are compared with (B, d), got {shapes}")
-    return (states.mean(1) - wanted).square().mean()
+    return (states.mean(1) - target).square().mean()

@@ -44,6 +44,6 @@ class ModalMapper(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, queries, width_out) of E_img (B, L, width_in)."""
-        found = self.transformer(self.enter(image), self.queries.expand(len(image), -1, -1))
-        states: Tensor = self.leave(found)
+        decoded = self.transformer(self.enter(image), self.queries.expand(len(image), -1, -1))
+        states: Tensor = self.leave(decoded)
         return states

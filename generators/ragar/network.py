@@ -89,12 +89,12 @@ class Network(nn.Module):
     @torch.no_grad()
     def restore(self, weights: Mapping[str, Tensor]) -> None:
         """Take what was learned. Raises DataError where names or shapes are others."""
-        wanted = {name: tuple(x.shape) for name, x in self.trainable().items()}
+        expected = {name: tuple(x.shape) for name, x in self.trainable().items()}
         got = {name: tuple(x.shape) for name, x in weights.items()}
-        if wanted != got:
-            name = min(dict(wanted.items() ^ got.items()))
+        if expected != got:
+            name = min(dict(expected.items() ^ got.items()))
             raise DataError(
-                f"weights {name!r} must be {wanted.get(name)}, got {got.get(name)}",
+                f"weights {name!r} must be {expected.get(name)}, got {got.get(name)}",
                 remedy="Were they learned with other models or settings? Train again",
             )
         for name, parameter in self.trainable().items():

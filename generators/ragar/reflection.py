@@ -84,15 +84,15 @@ class Reflection:
         noise = torch.cat([torch.zeros(len(mean), 1, *shape[1:]), torch.stack(drawn)], dim=1).to(mean)
         return mean[:, None] + self.config.sigma * noise
 
-    def loss(self, found: Reflected, mean: Tensor, key: Tensor) -> Tensor:
+    def loss(self, reflected: Reflected, mean: Tensor, key: Tensor) -> Tensor:
         """L_rank (Eq. 15); only here ``mean`` carries a gradient."""
         config = self.config
         whole = torch.cat([mean, key], 1) if config.reading == "literal" else mean
         return policy_loss(
-            found.action,
+            reflected.action,
             whole,
             config.sigma,
-            found.reward.to(mean),
+            reflected.reward.to(mean),
             reading=config.reading,
             standardise=config.standardise and config.reading == "corrected",
         )
@@ -102,9 +102,9 @@ class Reflection:
         b, t = pixels.shape[:2]
         features = self.encoder.encode_images(pictures(pixels.flatten(0, 1)))
         users, items = (np.repeat([getattr(e, name) for e in episodes], t) for name in ("user", "reference"))
-        found = ranker.substitute(users, items, {"image": features}, scope=self.config.scope)
-        score = torch.from_numpy(np.asarray(found.score, dtype=np.float64)).reshape(b, t)
-        original = torch.from_numpy(np.asarray(found.original_score, dtype=np.float64)).reshape(b, t)[:, 0]
+        answer = ranker.substitute(users, items, {"image": features}, scope=self.config.scope)
+        score = torch.from_numpy(np.asarray(answer.score, dtype=np.float64)).reshape(b, t)
+        original = torch.from_numpy(np.asarray(answer.original_score, dtype=np.float64)).reshape(b, t)[:, 0]
         return score, original
 
 
@@ -135,12 +135,12 @@ def check_encoder(catalog: Catalog, encoder: Any, spec: str) -> None:
     if not hasattr(encoder, "encode_images"):
         raise SettingError(f"encoder: one of images is wanted, got {spec!r}")
     row = int(catalog.images.present.argmax())
-    known = catalog.features["image"][row]
+    own = catalog.features["image"][row]
     again = np.asarray(encoder.encode_images([catalog.images.read(row)]))[0]
-    alike = again.shape == known.shape and np.linalg.norm(again - known) <= SAME * np.linalg.norm(known)
+    alike = again.shape == own.shape and np.linalg.norm(again - own) <= SAME * np.linalg.norm(own)
     if not alike:
         raise DataError(
             f"the encoder {spec!r} does not give the picture of item {catalog.item_ids[row]!r} the feature "
-            f"that the ranker knows ({len(again)} numbers made, {len(known)} known)",
+            f"that the ranker knows ({len(again)} numbers made, {len(own)} known)",
             remedy="Set `encoder` to the one that made the ranker's image features",
         )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generators.pictures import picture_of
+from generators.images import image_of
 from generators.ragar.reflection import pictures
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def sheet(catalog: Catalog, episodes: Sequence[Episode], pixels: Tensor, step: i
     whole = Image.new("RGB", (3 * size[0], size[1] * min(ROWS, len(episodes))), "white")
     for row, episode in enumerate(episodes[:ROWS]):
         generated, key = pictures(pixels[row])
-        own = picture_of(catalog, episode.reference).resize(size)
+        own = image_of(catalog, episode.reference).resize(size)
         for column, picture in enumerate((own, key, generated)):
             whole.paste(picture, (column * size[0], row * size[1]))
     with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from generators.denoising import draw_rows
-from generators.ragar.evidence import Evidence, Known
+from generators.ragar.evidence import Evidence, Inputs
 from generators.ragar.fusion import spread
 from generators.ragar.losses import calibrator_loss, ridge, semantic_loss, total
 from generators.ragar.network import Network, States
@@ -29,9 +29,8 @@ from recsim_gen.core.training_loop import Schedule, fit, forget
 if TYPE_CHECKING:
     from generators.ragar.config import RAGARConfig
     from generators.sampler import Sampler
-    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.protocols import Ranker, TrainingTracker
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Episode
 
 WARM_START, PART = "ragar-warm-start", "ragar"
@@ -58,33 +57,34 @@ class Training:
         random, n = step.numpy(), len(self.evidence.catalog)
         rows = draw_rows(n, self.config.batch_size, random)
         others = [draw_rows(n, int(random.integers(1, DISTRACTING + 1)), random) for _ in rows]
-        found, _ = self.states(self.evidence.of_items(rows, others))
-        return {"loss": F.mse_loss(found.joined, spread(self.text_states(rows), found.joined.shape[1] - 1))}
+        joined = self.states(self.evidence.of_items(rows, others))[0].joined
+        return {"loss": F.mse_loss(joined, spread(self.text_states(rows), joined.shape[1] - 1))}
 
     def joint(self, episodes: Sequence[Episode], step: Rng) -> dict[str, Tensor]:
         """The losses of these episodes (Eq. 17), and what the ranker says of their pictures."""
-        config, told = self.config, {}
-        known = self.evidence.of(episodes)
-        found, key = self.states(known)
+        config = self.config
+        inputs = self.evidence.of(episodes)
+        states, key = self.states(inputs)
         parts: dict[str, Tensor] = {}
-        if config.k and config.calibrator:
-            wanted = self.visual_as_text(known)
-            parts["calibrator"] = calibrator_loss(torch.cat([found.learned, key], 1), wanted)
-        if config.semantic:
+        measured: dict[str, Tensor] = {}
+        if config.k and config.calibrator_weight:
+            p_gen = torch.cat([states.learned, key], 1)
+            parts["calibrator"] = calibrator_loss(p_gen, self.visual_as_text(inputs))
+        if config.semantic_weight:
             text = self.text_states([e.reference for e in episodes]).mean(1)
-            parts["semantic"] = semantic_loss(found.joined[:, 1:], text)
+            parts["semantic"] = semantic_loss(states.joined[:, 1:], text)
         if self.reflection is not None:
-            reflected = self.reflection(episodes, found.learned, key, step)
-            parts["rank"] = self.reflection.loss(reflected, found.learned, key)
-            told = {"reward": reflected.reward[:, 0].mean(), "gain": reflected.gain.mean()}
+            reflected = self.reflection(episodes, states.learned, key, step)
+            parts["rank"] = self.reflection.loss(reflected, states.learned, key)
+            measured = {"reward": reflected.reward[:, 0].mean(), "gain": reflected.gain.mean()}
         if not parts:
-            parts["semantic"] = 0 * found.learned.sum()
-        return {"loss": total(parts, config), **parts, **told}
+            parts["semantic"] = 0 * states.learned.sum()
+        return {"loss": total(parts, config), **parts, **measured}
 
-    def states(self, known: Known) -> tuple[States, Tensor]:
+    def states(self, inputs: Inputs) -> tuple[States, Tensor]:
         """What the network says, and E_key (B, T, d), in float32."""
-        key, mask = self.key(known.keys)
-        return self.network(known.prompts, key, mask), key
+        key, mask = self.key(inputs.keys)
+        return self.network(inputs.prompts, key, mask), key
 
     def key(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """E_key (B, T, d) float32 of texts, and where they have words (B, T)."""
@@ -94,10 +94,10 @@ class Training:
         """(B, T, d) states of the items' texts."""
         return self.sampler.states([self.evidence.spoken(row) for row in rows]).float()
 
-    def visual_as_text(self, known: Known) -> Tensor:
+    def visual_as_text(self, inputs: Inputs) -> Tensor:
         """W·P_ret (B, d) (Eq. 10)."""
-        assert known.preference is not None
-        preference = torch.from_numpy(known.preference).to(self.sampler.device)
+        assert inputs.preference is not None
+        preference = torch.from_numpy(inputs.preference).to(self.sampler.device)
         if self.network.visual is not None:
             mapped: Tensor = self.network.visual(preference)
             return mapped
@@ -131,7 +131,7 @@ def train(
     data: str,
     start: str,
     judge: Ranker | None,
-    tracker: Tracker | None,
+    tracker: TrainingTracker | None,
 ) -> str | None:
     """Both stages, resumed from ``work`` where they were killed; why it stopped early, or None.
 
@@ -163,9 +163,18 @@ def train(
         log_every=10,
         accumulate=config.accumulate,
     )
-    how: dict[str, Any] = {"output": work, "data": data, "rng": rng.for_("joint"), "tracker": tracker}
     if config.steps:
-        fit(PART, learned, joint, schedule, watch=watch if training.reflection else None, **how)
+        fit(
+            PART,
+            learned,
+            joint,
+            schedule,
+            output=work,
+            data=data,
+            rng=rng.for_("joint"),
+            tracker=tracker,
+            watch=watch if training.reflection else None,
+        )
     if watch.stopped:
         network.restore(watch.best())
     for part in (WARM_START, PART):
@@ -190,9 +199,16 @@ def _warmed(training: Training, learned: nn.Module, work: Path, key: str) -> Non
         weight_decay=0.0,
         accumulate=config.accumulate,
     )
-    how: dict[str, Any] = {"output": work, "data": key, "rng": training.rng.for_("warm")}
-    fit(WARM_START, learned, training.warm_start, schedule, **how)
-    if team.leads:
+    fit(
+        WARM_START,
+        learned,
+        training.warm_start,
+        schedule,
+        output=work,
+        data=key,
+        rng=training.rng.for_("warm"),
+    )
+    if team.is_main_process:
         with atomic(file) as temporary:
             save_file({n: x.detach().cpu().contiguous() for n, x in network.trainable().items()}, temporary)
 
@@ -206,7 +222,7 @@ class Evaluation:
         episodes: Sequence[Episode],
         judge: Ranker | None,
         folder: Path,
-        tracker: Tracker | None,
+        tracker: TrainingTracker | None,
     ) -> None:
         self.training, self.judge, self.folder, self.tracker = training, judge, folder, tracker
         random = training.rng.for_("evaluation").numpy()
@@ -221,13 +237,13 @@ class Evaluation:
         per dimension.
         """
         training, rng = self.training, self.training.rng.for_("evaluation")
-        found, key = training.states(training.evidence.of(self.episodes))
+        states, key = training.states(training.evidence.of(self.episodes))
         assert training.reflection is not None
-        seen = training.reflection(self.episodes, found.learned, key, rng, noises=0)
+        seen = training.reflection(self.episodes, states.learned, key, rng, noises=0)
         numbers = {
             "evaluated_reward": float(seen.reward.mean()),
             "evaluated_gain": float(seen.gain.mean()),
-            "distance": self._distance(found.learned),
+            "distance": self._distance(states.learned),
         }
         if self.judge is not None:
             score, original = training.reflection.scores(self.judge, self.episodes, seen.pixels)

@@ -50,14 +50,14 @@ class Watch:
             return True
         if not self._file(step).exists():
             self._look(step)
-        found = self.found(step)
-        self.stopped = over_optimised([numbers for _, numbers in found], self.patience)
+        evaluations = self.evaluations(step)
+        self.stopped = over_optimised([numbers for _, numbers in evaluations], self.patience)
         if self.stopped:
-            best = self._best(found)
+            best = self._best(evaluations)
             say(f"ragar: stopped after {step} steps, {self.stopped}; the weights of step {best} are kept")
         return self.stopped is None
 
-    def found(self, step: int) -> list[tuple[int, dict[str, float]]]:
+    def evaluations(self, step: int) -> list[tuple[int, dict[str, float]]]:
         """(step, numbers) of the evaluations up to this step."""
         files = sorted(self.folder.glob("*.json"))
         return [(int(f.stem), json.loads(f.read_text())) for f in files if int(f.stem) <= step]
@@ -72,7 +72,7 @@ class Watch:
         from safetensors.torch import save_file
 
         numbers = dict(self.evaluate(step))
-        before = [x["judge_reward"] for _, x in self.found(step) if "judge_reward" in x]
+        before = [x["judge_reward"] for _, x in self.evaluations(step) if "judge_reward" in x]
         if "judge_reward" in numbers and numbers["judge_reward"] > max(before, default=-np.inf):
             with atomic(self.folder / BEST) as temporary:  # first: the numbers say that it is there
                 save_file({n: x.detach().cpu().contiguous() for n, x in self.weights().items()}, temporary)
@@ -82,17 +82,17 @@ class Watch:
         return self.folder / f"{step:08d}.json"
 
     @staticmethod
-    def _best(found: list[tuple[int, dict[str, float]]]) -> int:
-        return max(found, key=lambda each: each[1]["judge_reward"])[0]
+    def _best(evaluations: list[tuple[int, dict[str, float]]]) -> int:
+        return max(evaluations, key=lambda each: each[1]["judge_reward"])[0]
 
 
-def over_optimised(found: list[dict[str, float]], patience: int) -> str | None:
-    """Why to stop, in words, or None; ``found`` by step, the rule as in `Watch`."""
-    if len(found) < 2 * patience or "judge_reward" not in found[0]:
+def over_optimised(evaluations: list[dict[str, float]], patience: int) -> str | None:
+    """Why to stop, in words, or None; ``evaluations`` by step, the rule as in `Watch`."""
+    if len(evaluations) < 2 * patience or "judge_reward" not in evaluations[0]:
         return None
     means = {}
     for name in ("reward", "judge_reward"):
-        values = [numbers[name] for numbers in found]
+        values = [numbers[name] for numbers in evaluations]
         means[name] = np.mean(values[-2 * patience : -patience]), np.mean(values[-patience:])
     (reward, reward_now), (judge, judge_now) = means["reward"], means["judge_reward"]
     if reward_now > reward and judge_now < judge:

@@ -14,7 +14,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from rankers.item_graphs.item_graph import Norm, inverse
+from rankers.configs import Norm
+from rankers.item_graphs.item_graph import inverse
 from rankers.item_graphs.knn import MARGIN, Neighbours, candidate_cosines, pair_cosine, select
 from rankers.sparse_rows import at_least, expand, products, true_at
 

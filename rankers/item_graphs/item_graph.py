@@ -7,14 +7,11 @@ item without weight has no edges (1/0 → 0).
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from rankers.configs import Norm
 from rankers.item_graphs.knn import Neighbours
-
-Norm = Literal["symmetric", "row"]
 
 
 def edge_weights(neighbours: Neighbours, *, norm: Norm, clamp: bool) -> Tensor:

@@ -6,59 +6,14 @@ taken over by MICRO.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Literal
-
 import torch
 from torch import Tensor, nn
 
-from rankers.base import Training
-from rankers.item_graphs.item_graph import Norm, edge_weights
+from rankers.configs import ItemGraphConfig
+from rankers.item_graphs.item_graph import edge_weights
 from rankers.item_graphs.knn import Neighbours, cached_nearest, nearest, unit
 from rankers.item_graphs.learned_edges import edge_products, messages
-from rankers.propagation import Graph, GraphConv, UserItemNorm
-from recsim_gen.core.errors import SettingError
-
-PUBLISHED_CODE: Mapping[str, Any] = MappingProxyType(
-    {
-        "user_item_norm": "row-self-loop",
-        "raw_features": "trainable",
-        "negative_cosine": "keep",
-        "sampling": "user",
-        "rebuild_every": 1,
-        "stopping_step": 10,
-        "learning_rate": 5e-4,
-        "train_batch_size": 1024,
-    }
-)
-"""What the published code of LATTICE and of MICRO does otherwise."""
-
-
-@dataclass(frozen=True)
-class ItemGraphConfig(Training):
-    """Settings of a model with an item graph; values quoted are those of the published code."""
-
-    embedding_size: int = 64
-    n_layers: int = 2  # user–item convolutions, mean over layers
-    n_item_layers: int = 1
-    knn_k: int = 10  # the item itself included
-    frozen_weight: float = 0.9  # λ, of the graph from raw features
-    rebuild_every: int = 5  # epochs between rebuilds of the learned graphs; published: 1
-    reg_weight: float = 1e-5  # ½Σx² of the batch's final embeddings, divided by the batch size
-    user_item_norm: UserItemNorm = "symmetric"
-    item_norm: Norm = "symmetric"
-    raw_features: Literal["frozen", "trainable"] = "frozen"
-    negative_cosine: Literal["clamp", "keep"] = "clamp"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("knn_k", "n_item_layers", "rebuild_every"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.frozen_weight <= 1:
-            raise SettingError(f"frozen_weight must be in [0, 1], got {self.frozen_weight}")
+from rankers.propagation import Graph, GraphConv
 
 
 class ModalityGraph(nn.Module):

@@ -30,7 +30,7 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from recbole.trainer import Trainer
 
-from rankers.base import batch_size
+from rankers.configs import batch_size
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.protocols import OnEpoch

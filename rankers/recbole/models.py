@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,26 +10,9 @@ from recbole.model.general_recommender import BPR as RecBoleBPR
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 from torch import Tensor
 
-from rankers.base import Training
+from rankers.configs import BPRConfig, LightGCNConfig
 from rankers.fold_in import history_matrix, propagate
 from rankers.recbole.ranker import RecBoleRanker
-
-
-@dataclass(frozen=True)
-class BPRConfig(Training):
-    """Matrix factorisation (Rendle et al., UAI 2009)."""
-
-    embedding_size: int = 64
-
-
-@dataclass(frozen=True)
-class LightGCNConfig(Training):
-    """LightGCN (He et al., SIGIR 2020)."""
-
-    embedding_size: int = 64
-    n_layers: int = 2
-    reg_weight: float = 1e-5
-    require_pow: bool = True
 
 
 class BPR(RecBoleRanker):

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rankers.base import Training, check_catalog, check_histories, check_users, config_from
+from rankers.base import check_catalog, check_histories, check_users
 from rankers.checkpoint import other_data, read_about, read_weights, write
-from rankers.counterfactual import Counterfactuals, Seen
+from rankers.configs import Training, config_from
+from rankers.counterfactual import Counterfactuals, InteractionMask
 from rankers.recbole.bridge import QuietTrainer, session
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.protocols import OnEpoch
@@ -78,7 +79,7 @@ class RecBoleRanker(Counterfactuals):
             np.bincount(interactions.only("train")[1], minlength=len(catalog))
         )
         self._n_users, self._n_items = interactions.n_users, len(catalog)
-        self._seen = Seen.of(*interactions.only("train", "valid"), self._n_users, self.device)
+        self._mask = InteractionMask.of(*interactions.only("train", "valid"), self._n_users, self.device)
         self._widths = {m: x.shape[1] for m, x in catalog.features.items()} if self.needs_features else {}
 
     def _data_fingerprint(self, catalog: Catalog, interactions: Interactions) -> str:

@@ -13,7 +13,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
-from rankers.base import Training
+from rankers.configs import Training
 from rankers.recbole.bridge import item_features
 from recsim_gen.core.errors import DataError
 

@@ -1,16 +1,15 @@
-"""Generated pictures as files: where each lies, what it says of itself, and which are still to be drawn.
+"""Generated images as files: where each lies, what it says of itself, and which are still to be drawn.
 
-``<folder>/seed<k>/<user id>/<item id>.png``, ids escaped as in URLs, so that ``judge --images
-<folder>/seed0`` reads one picture of each episode. Each file is written whole and holds, as text of the
-PNG, what it was made from; equal settings give equal bytes.
+``<folder>/seed<k>/<user id>/<item id>.png``, ids escaped as in URLs, and beside the users' folders a
+manifest that lists them (see `recsim_gen.datasets.manifests`): ``judge --images <folder>/seed0`` reads one
+image of each episode. Each file is written whole and holds, as text of the PNG, what it was made from;
+equal settings give equal bytes.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -21,6 +20,7 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import atomic, cache_dir, fingerprint
+from recsim_gen.datasets.manifests import FILE, Manifest, Provenance, read_manifest
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,30 +28,16 @@ if TYPE_CHECKING:
     from recsim_gen.core.protocols import Generator
     from recsim_gen.core.types import Dataset, Episode
 
+Todo = Mapping["Episode", Mapping[Path, Provenance]]
+"""Of each episode, the files to write, and what goes into each."""
+
 AT_ONCE = 32  # episodes between two writes: what a kill can cost
 _OTHERWISE = "Give another --output, or delete the pictures"
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """What a picture was made from; every field stands in its file under its name.
-
-    ``fingerprint`` is the generator's (settings, models, catalogue, weights), ``seed`` the picture's
-    number for its episode, ``stream`` the seed of the run.
-    """
-
-    generator: str
-    fingerprint: str
-    episode: str
-    user: str
-    item: str
-    seed: str
-    stream: str
-
-    @property
-    def path(self) -> Path:
-        """Where it lies in its folder."""
-        return Path(f"seed{self.seed}") / _escaped(self.user) / f"{_escaped(self.item)}.png"
+def place_of(made: Provenance) -> Path:
+    """Where an image lies in the folder of its run."""
+    return Path(f"seed{made.seed}") / _escaped(made.user) / f"{_escaped(made.item)}.png"
 
 
 def _escaped(name: str) -> str:
@@ -61,111 +47,107 @@ def _escaped(name: str) -> str:
 def provenances(
     dataset: Dataset, episodes: Sequence[Episode], generator: Generator, *, n: int, stream: int
 ) -> dict[Provenance, Episode]:
-    """Every picture that is wanted, by episode, then by seed.
+    """Every image that is to be drawn, by episode, then by seed.
 
     Raises DataError where two would have one name: a user with a reference twice.
     """
     weights = generator.fingerprint
     users, items = dataset.interactions.user_ids, dataset.catalog.item_ids
-    wanted = {}
+    planned = {}
     paths: dict[Path, str] = {}
     for e in episodes:
+        ids = e.id, str(users[e.user]), str(items[e.reference])
         for seed in range(n):
-            who = e.id, str(users[e.user]), str(items[e.reference])
-            made = Provenance(generator.name, weights, *who, str(seed), str(stream))
-            if made.path in paths:
+            made = Provenance(generator.name, weights, *ids, seed, stream)
+            path = place_of(made)
+            if path in paths:
                 raise DataError(
-                    f"episodes {paths[made.path]} and {e.id} have one user and one reference",
+                    f"episodes {paths[path]} and {e.id} have one user and one reference",
                     remedy="Leave one of them out",
                 )
-            paths[made.path] = e.id
-            wanted[made] = e
-    return wanted
+            paths[path] = e.id
+            planned[made] = e
+    return planned
 
 
-def missing(folder: Path, wanted: Mapping[Provenance, Episode]) -> dict[Episode, list[Provenance]]:
-    """Those of the wanted that are not in ``folder``, by episode.
+def missing(folder: Path, planned: Mapping[Provenance, Episode]) -> Todo:
+    """Return those of the planned that are not in ``folder``, by episode.
 
     Raises DataError where it holds a picture that was made otherwise.
     """
-    by_path = {folder / made.path: made for made in wanted}
-    run = {(p.generator, p.fingerprint, p.stream) for p in wanted}
+    by_path = {folder / place_of(made): made for made in planned}
+    run = {(p.generator, p.fingerprint, p.stream) for p in planned}
     there = set()
     for path in sorted(folder.rglob("*.png")):
-        found = read_provenance(path)
-        alike = found is not None and (found.generator, found.fingerprint, found.stream) in run
-        if found is None or not alike or by_path.get(path, found) != found:
-            other = "another program" if found is None else f"{found.generator} with other settings or data"
+        made = read_provenance(path)
+        alike = made is not None and (made.generator, made.fingerprint, made.stream) in run
+        if made is None or not alike or by_path.get(path, made) != made:
+            other = "another program" if made is None else f"{made.generator} with other settings or data"
             raise DataError(f"the picture was made by {other}", file=path, remedy=_OTHERWISE)
         there.add(path)
-    todo: dict[Episode, list[Provenance]] = {}
+    todo: dict[Episode, dict[Path, Provenance]] = {}
     for path, made in by_path.items():
         if path not in there:
-            todo.setdefault(wanted[made], []).append(made)
+            todo.setdefault(planned[made], {})[path] = made
     return todo
 
 
-def draw(
-    folder: Path, generator: Generator, todo: Mapping[Episode, Sequence[Provenance]], *, rng: Rng
-) -> int:
-    """Draw and write these pictures; how many. Killed, it goes on with what `missing` then gives."""
+def draw(generator: Generator, todo: Todo, *, rng: Rng) -> int:
+    """Draw and write these images; return how many. Killed, it goes on with those that are not there."""
     drawn = 0
     episodes = list(todo)
     with bar(what=f"{generator.name}: drawing", total=len(episodes), unit="episode") as shown:
         for start in range(0, len(episodes), AT_ONCE):
             chunk = episodes[start : start + AT_ONCE]
-            n = 1 + max(int(made.seed) for episode in chunk for made in todo[episode])
+            n = 1 + max(made.seed for episode in chunk for made in todo[episode].values())
             pixels = generator.generate(chunk, n=n, rng=rng).pixels
             for k, episode in enumerate(chunk):
-                for made in todo[episode]:
-                    write_picture(folder, pixels[k * n + int(made.seed)].numpy(), made)
+                for path, made in todo[episode].items():
+                    write_image(path, pixels[k * n + made.seed].numpy(), made)
                     drawn += 1
             shown.update(len(chunk))
     return drawn
 
 
-def pictures_for(
-    generator: Generator, dataset: Dataset, episodes: Sequence[Episode], *, n: int = 1, seed: int
-) -> Path:
-    """The folder of ``n`` pictures of each of these episodes, and of no others; drawn once for all commands.
+def list_in_manifests(folder: Path) -> None:
+    """Write the manifest of each seed's folder in ``folder``: of all images that are there."""
+    for seed in sorted(folder.glob("seed*")):
+        made = {path: read_provenance(path) for path in sorted(seed.rglob("*.png"))}
+        images = {p.relative_to(seed).as_posix(): m for p, m in made.items() if m is not None}
+        Manifest(seed / FILE, images).write()
 
-    A folder of ``<user id>/<item id>.png`` for ``n=1``; else one that holds such folders, ``seed0`` and
-    on. Pictures are kept under what they depend on (generator, episode, ``seed`` of the noise), so that
-    other episodes or a larger ``n`` cost only those that are new. Killed, it goes on where it was.
-    Raises DataError where two episodes have one user and one reference.
+
+def images_for(generator: Generator, dataset: Dataset, episodes: Sequence[Episode], *, seed: int) -> Manifest:
+    """Return the list of one image for each of these episodes; they are drawn once for all commands.
+
+    Images are kept under what they depend on (generator, episode, ``seed`` of the noise), so that other
+    episodes cost only those that are new. Killed, it goes on where it was. The list has the order of
+    `place_of`. Raises DataError where two episodes have one user and one reference.
     """
-    wanted = provenances(dataset, episodes, generator, n=n, stream=seed)
-    root = cache_dir() / "pictures" / fingerprint(generator.name, generator.fingerprint, seed)
-    folder = root / fingerprint(tuple(episodes))
-    kept = {made: root / "all" / f"{fingerprint(made, e)}.png" for made, e in wanted.items()}
-    for made, known in kept.items():
-        _share(known, folder / made.path)
-    draw(folder, generator, missing(folder, wanted), rng=Rng(seed))
-    for made, known in kept.items():
-        _share(folder / made.path, known)
-    return folder / "seed0" if n == 1 else folder
+    planned = provenances(dataset, episodes, generator, n=1, stream=seed)
+    folder = cache_dir() / "drawn" / fingerprint(generator.name, generator.fingerprint, seed)
+    files = {made: f"{fingerprint(made, planned[made])}.png" for made in sorted(planned, key=place_of)}
+    todo: dict[Episode, dict[Path, Provenance]] = {}
+    for made, episode in planned.items():
+        path = folder / files[made]
+        if read_provenance(path) != made:
+            todo.setdefault(episode, {})[path] = made
+    draw(generator, todo, rng=Rng(seed))
+    manifest = Manifest(
+        folder / f"{fingerprint(tuple(episodes))}.json", {file: made for made, file in files.items()}
+    )
+    manifest.write()
+    return manifest
 
 
-def _share(source: Path, target: Path) -> None:
-    """Let ``target`` be the same file, where there is one at ``source`` and none there; a copy elsewhere."""
-    if target.exists() or not source.exists():
-        return
-    with atomic(target) as temporary:
-        try:
-            os.link(source, temporary)
-        except OSError:  # a file system without links
-            shutil.copyfile(source, temporary)
-
-
-def write_picture(folder: Path, pixels: np.ndarray, made: Provenance) -> Path:
-    """Write ``pixels`` (3, H, W) in [0, 1] as a PNG of 8 bits with its provenance; give its path."""
+def write_image(path: Path, pixels: np.ndarray, made: Provenance) -> Path:
+    """Write ``pixels`` (3, H, W) in [0, 1] as a PNG of 8 bits with its provenance; return its path."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     about = PngInfo()
     for name, value in asdict(made).items():
-        about.add_itxt(name, value)
-    path = folder / made.path
+        about.add_itxt(name, str(value))
     levels = np.rint(pixels.transpose(1, 2, 0) * 255).astype(np.uint8)
     with atomic(path) as temporary:
         Image.fromarray(levels).save(temporary, format="PNG", pnginfo=about)
@@ -173,12 +155,21 @@ def write_picture(folder: Path, pixels: np.ndarray, made: Provenance) -> Path:
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """What a picture says of itself; None where another program wrote it."""
+    """Return what an image says of itself; None where another program wrote it, or there is none."""
     from PIL import Image
 
     try:
         with Image.open(path, formats=("PNG",)) as image:
-            return Provenance(**{name: str(image.info[name]) for name in Provenance.__annotations__})
+            text = {field.name: str(image.info[field.name]) for field in fields(Provenance)}
+        return Provenance(
+            text["generator"],
+            text["fingerprint"],
+            text["episode"],
+            text["user"],
+            text["item"],
+            int(text["seed"]),
+            int(text["stream"]),
+        )
     except (OSError, SyntaxError, ValueError, KeyError):
         return None
 
@@ -189,14 +180,16 @@ def sweep(folder: Path) -> None:
         path.unlink()
 
 
-def first_pictures(folder: Path, count: int) -> list[tuple[Image.Image, Provenance]]:
-    """The first pictures of seed 0 in a folder, with what they say of themselves."""
+def first_images(folder: Path, count: int) -> list[tuple[Image.Image, Provenance]]:
+    """The first images of seed 0 in a folder that was drawn, and what they were made from."""
     from PIL import Image
 
-    found = []
-    for path in sorted((folder / "seed0").rglob("*.png"))[:count]:
-        made = read_provenance(path)
-        if made is not None:
-            with Image.open(path) as image:
-                found.append((image.convert("RGB"), made))
-    return found
+    shown: list[tuple[Image.Image, Provenance]] = []
+    path = folder / "seed0" / FILE
+    if not path.is_file():  # there was no episode to draw for
+        return shown
+    manifest = read_manifest(path)
+    for file, made in list(manifest.images.items())[:count]:
+        with Image.open(manifest.folder / file) as image:
+            shown.append((image.convert("RGB"), made))
+    return shown

@@ -106,12 +106,12 @@ class ServedRanker:
         users = model_input["user"].astype(str).tolist()
         for user in users:
             if user not in self.row_of:
-                raise DataError(f"unknown user {user!r}", remedy=self._known(user))
+                raise DataError(f"unknown user {user!r}", remedy=self._suggestion(user))
         lists = self.top[[self.row_of[user] for user in users], :k]
         items = [self.item_ids[rows[rows >= 0]].tolist() for rows in lists]
         return pd.DataFrame({"user": users, "items": items})
 
-    def _known(self, user: str) -> str:
+    def _suggestion(self, user: str) -> str:
         """What could have been meant by a user whom nobody knows."""
         near = difflib.get_close_matches(user, self.row_of, n=1)
         some = ", ".join(list(self.row_of)[:3])

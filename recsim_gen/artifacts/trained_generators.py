@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,11 +18,11 @@ from recsim_gen.core.processes import Team
 from recsim_gen.core.progress import say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, did_you_mean, resolve
+from recsim_gen.core.specs import GeneratorSpec
 from recsim_gen.core.store import atomic, cache_dir, fingerprint
 
 if TYPE_CHECKING:
-    from recsim_gen.core.protocols import Generator, Ranker
-    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.core.protocols import Generator, Ranker, TrainingTracker
     from recsim_gen.core.types import Catalog, Dataset, Episode
     from recsim_gen.models.family import ModelFamily
 
@@ -30,15 +30,21 @@ TRAINING = 1  # raise it when the same settings train otherwise: what was kept b
 
 
 def make_generator(
-    name: str,
-    settings: Mapping[str, Any] | None = None,
+    spec: GeneratorSpec | str,
     *,
     models: ModelFamily | str | Path = "embedded",
     device: str | None = None,
 ) -> Generator:
-    """An unfitted generator. Raises SettingError for an unknown name or setting."""
-    made: Generator = resolve(name, GENERATORS, "generator")(models=models, device=device, **(settings or {}))
+    """Return an unfitted generator. Raises SettingError for an unknown name or setting."""
+    spec = as_spec(spec)
+    generator_class = resolve(spec.name, GENERATORS, spec.what)
+    made: Generator = generator_class(models=models, device=device, **spec.settings)
     return made
+
+
+def as_spec(spec: GeneratorSpec | str) -> GeneratorSpec:
+    """The spec, or that of a name with default settings."""
+    return spec if isinstance(spec, GeneratorSpec) else GeneratorSpec(spec)
 
 
 def generator_name(folder: str | Path) -> str:
@@ -61,33 +67,34 @@ def generator_name(folder: str | Path) -> str:
 
 
 def ready_generator(
-    name: str | None,
+    spec: GeneratorSpec | None,
     checkpoint: str | Path | None,
     catalog: Catalog,
     *,
-    settings: Mapping[str, Any] | None = None,
     models: ModelFamily | str | Path = "embedded",
     device: str | None = None,
 ) -> Generator:
-    """One that can draw: loaded from ``checkpoint``, or made by ``name`` where it learns nothing.
+    """Return one that can draw: loaded from ``checkpoint``, or made of ``spec`` where it learns nothing.
 
     Raises SettingError where it has to be trained first and no checkpoint is given, DataError for a
     checkpoint of another generator, catalogue or models.
     """
-    check_choice(name, checkpoint, settings)
+    check_choice(spec, checkpoint)
     if checkpoint is not None:
-        generator_class = resolve(name or generator_name(checkpoint), GENERATORS, "generator")
+        name = generator_name(checkpoint) if spec is None else spec.name
+        generator_class = resolve(name, GENERATORS, GeneratorSpec.what)
         loaded: Generator = generator_class.load(checkpoint, catalog, models=models, device=device)
         return loaded
-    made = make_generator(str(name), settings, models=models, device=device)
+    assert spec is not None
+    made = make_generator(spec, models=models, device=device)
     if made.learns:
-        raise SettingError(f"{name} has to be trained first: give --checkpoint, the folder it was saved to")
+        raise SettingError(f"{spec} has to be trained first: give --checkpoint, the folder it was saved to")
     made.fit(catalog, (), rng=Rng(0))
     return made
 
 
 def trained_generator(
-    name: str,
+    spec: GeneratorSpec | str,
     catalog: Catalog,
     episodes: Sequence[Episode],
     *,
@@ -95,44 +102,48 @@ def trained_generator(
     judge: Ranker | None = None,
     seed: int = 0,
     models: ModelFamily | str | Path = "embedded",
-    settings: Mapping[str, Any] | None = None,
     device: str | None = None,
-    tracker: Tracker | None = None,
+    tracker: TrainingTracker | None = None,
 ) -> Generator:
-    """One fitted on these episodes with this seed; loaded if it was trained before on the same everything.
+    """Return one fitted on these episodes with this seed; loaded if it was trained on the same before.
 
     ``episodes`` are `training_episodes`: nothing that pictures are judged on belongs among them. A
     generator that ``uses_ranker`` learns from ``ranker``, watched by ``judge`` if there is one; others do
     not see them. A setting ``encoder`` that is not given is what made the catalogue's features of
     pictures. A killed training goes on where it was. Inside `training_together` all processes train it,
-    and that of the first is kept. Raises SettingError where a ranker is wanted and none is given.
+    and that of the first is kept. Raises SettingError where a ranker is needed and none is given.
     """
-    made = make_generator(name, settings, models=models, device=device)
-    spec = catalog.encoders.get("image")
-    if spec and "encoder" not in (settings or {}) and hasattr(made.config, "encoder"):
-        made = make_generator(name, {**(settings or {}), "encoder": spec}, models=models, device=device)
-    how: dict[str, Any] = {"ranker": ranker, "judge": judge} if _uses_ranker(made) else {}
-    if how and ranker is None:
-        raise SettingError(f"{name} learns from what a ranker says of its pictures: give one (--ranker)")
-    how = {key: given for key, given in how.items() if given is not None}
+    spec = _with_encoder(as_spec(spec), catalog)
+    made = make_generator(spec, models=models, device=device)
+    if not made.uses_ranker:
+        ranker = judge = None
+    elif ranker is None:
+        raise SettingError(f"{spec} learns from what a ranker says of its pictures: give one (--judges)")
     if not made.learns:
-        made.fit(catalog, (), rng=Rng(seed), **how)
+        made.fit(catalog, (), ranker=ranker, judge=judge, rng=Rng(seed))
         return made
-    folder = kept_generator(made, catalog, episodes, seed=seed, **how)
+    folder = kept_generator(made, catalog, episodes, ranker=ranker, judge=judge, seed=seed)
     team = Team()
     if team.agreed((folder / "config.json").exists):
-        say(f"{name}, seed {seed}: found in {folder}")
+        say(f"{spec}, seed {seed}: found in {folder}")
         loaded: Generator = type(made).load(folder, catalog, models=models, device=device)
         return loaded
     work, record = folder.parent / f"{folder.name}.work", Recorder(tracker)
-    listening = cast("Tracker", record)
-    made.fit(catalog, episodes, rng=Rng(seed), work=work, tracker=listening, **how)
-    if team.leads:
+    made.fit(catalog, episodes, ranker=ranker, judge=judge, rng=Rng(seed), work=work, tracker=record)
+    if team.is_main_process:
         with atomic(folder) as temporary:
             made.save(temporary)
             record.write(temporary)
         shutil.rmtree(work, ignore_errors=True)
     return made
+
+
+def _with_encoder(spec: GeneratorSpec, catalog: Catalog) -> GeneratorSpec:
+    """The spec with the catalogue's image encoder as its setting ``encoder``, if it has one and lacks it."""
+    encoder = catalog.encoders.get("image")
+    if not encoder or "encoder" in spec.settings or "encoder" not in {s.name for s in spec.known()}:
+        return spec
+    return replace(spec, settings={**spec.settings, "encoder": encoder})
 
 
 def kept_generator(
@@ -148,29 +159,24 @@ def kept_generator(
 
     Features of the catalogue and, for a generator that does not use them, rankers make no difference.
     """
-    roles, family = getattr(made, "roles", ()), getattr(made, "family", None)
-    models = family.fingerprint(*roles) if family is not None and roles else None
+    models = made.family.fingerprint(*made.roles) if made.roles else None
     data = replace(catalog, features={}).fingerprint, tuple(episodes)
-    rankers = (ranker, judge) if _uses_ranker(made) else ()
+    rankers = (ranker, judge) if made.uses_ranker else ()
     judges = [None if r is None else r.fingerprint for r in rankers]
     key = fingerprint(__version__, TRAINING, made.name, asdict(made.config), models, data, judges, seed)
     return cache_dir() / "generators" / key
 
 
-def _uses_ranker(made: Generator) -> bool:
-    return bool(getattr(made, "uses_ranker", False))
-
-
-def check_choice(name: str | None, checkpoint: str | Path | None, settings: Mapping[str, Any] | None) -> None:
-    """SettingError unless name, checkpoint and settings can stand together; reads no data."""
+def check_choice(spec: GeneratorSpec | None, checkpoint: str | Path | None) -> None:
+    """Raise SettingError unless generator, settings and checkpoint can stand together; read no data."""
     if checkpoint is None:
-        if name is None:
+        if spec is None:
             raise SettingError(f"give --gen or --checkpoint. Generators: {', '.join(GENERATORS)}")
-        resolve(name, GENERATORS, "generator")
+        resolve(spec.name, GENERATORS, spec.what)
     else:
         generator_name(checkpoint)
-        if settings:
-            raise SettingError("a checkpoint has its own settings: leave out --settings or --checkpoint")
+        if spec is not None and spec.settings:
+            raise SettingError("a checkpoint has its own settings: leave out --gen-settings or --checkpoint")
 
 
 def chosen_episodes(dataset: Dataset, count: int = 0) -> tuple[tuple[Episode, ...], int]:

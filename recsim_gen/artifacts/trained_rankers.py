@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from recsim_gen import __version__
 from recsim_gen.core.progress import is_quiet, on_line, quietly, say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import RANKERS, resolve
+from recsim_gen.core.specs import RankerSpec
 from recsim_gen.core.store import cache_dir, fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from recsim_gen.core.options import ExperimentOptions
     from recsim_gen.core.protocols import OnEpoch, Ranker
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
@@ -30,25 +31,25 @@ WORTH_A_PROCESS = 50_000
 """Interactions from which seeds are trained side by side: below, a process starts longer than it saves."""
 
 
-def prepare(command: str, config: Mapping[str, Any]) -> tuple[Dataset, Catalog, Results]:
-    """Open ``data``, encode it, and start the results with what was counted on the way."""
+def prepare(command: str, options: ExperimentOptions) -> tuple[Dataset, Catalog, Results]:
+    """Open the data, encode it, and start the results with what was counted on the way."""
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.opening import open_data
-    from recsim_gen.encoders.features import encode, without_picture
+    from recsim_gen.encoders.features import encode, without_image
 
-    dataset = open_data(config["data"], **(config["data_settings"] or {}))
-    catalog = encode(dataset, chosen_encoders(dataset, config), device=config["device"])
+    dataset = open_data(options.data)
+    catalog = encode(dataset, chosen_encoders(dataset, options.encoders), device=options.place)
     fingerprints = {"data": dataset.fingerprint, "features": catalog.fingerprint}
-    results = Results(command, config, fingerprints)
-    for note in (*dataset.notes, without_picture(catalog)):
+    results = Results(command, options.as_dict(), fingerprints)
+    for note in (*dataset.notes, without_image(catalog)):
         if note:
             results.note(note)
     return dataset, catalog, results
 
 
-def chosen_encoders(dataset: Dataset, config: Mapping[str, Any]) -> dict[str, str]:
-    """The data set's encoders, with those of the command line over them; ``none`` leaves a modality out."""
-    chosen = {**dataset.encoders, **(config["encoders"] or {})}
+def chosen_encoders(dataset: Dataset, encoders: Mapping[str, str] | None) -> dict[str, str]:
+    """The data set's encoders, with ``encoders`` over them; ``none`` leaves a modality out."""
+    chosen = {**dataset.encoders, **(encoders or {})}
     return {modality: spec for modality, spec in chosen.items() if spec != "none"}
 
 
@@ -63,34 +64,17 @@ def log_data(tracker: Tracker, dataset: Dataset, context: str = "training") -> N
     tracker.run.log_dataset(dataset.name, frame, dataset.fingerprint, context=context)
 
 
-def make_ranker(spec: str, settings: Mapping[str, Any] | None = None, *, device: str = "cpu") -> Ranker:
-    """An untrained ranker from ``NAME`` or ``NAME:RECIPE`` (``micro:published-code``) and settings.
-
-    A ranker that has nothing to set (popularity) ignores them, so that one command line serves a
-    list of rankers. Raises SettingError for an unknown name, recipe or setting.
-    """
-    name, _, recipe = spec.partition(":")
-    if recipe and (name not in RANKERS) and _importable(name):  # module:Class of the reader's own
-        name, recipe = spec, ""
-    ranker_class = resolve(name, RANKERS, "ranker")
-    bare = ranker_class(device=device)
-    given = {**({"recipe": recipe} if recipe else {}), **(settings or {})}
-    if not fields(bare.config):
-        return ranker_class(device=device, recipe=recipe) if recipe else bare
-    return ranker_class(device=device, **given)
-
-
-def _importable(module: str) -> bool:
-    """Whether a module of this name can be found, without importing it (a package's parents are)."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+def make_ranker(spec: RankerSpec | str, *, device: str = "cpu") -> Ranker:
+    """An untrained ranker. Raises SettingError for an unknown name, recipe or setting."""
+    spec = spec if isinstance(spec, RankerSpec) else RankerSpec(spec)
+    name, recipe = spec.parts
+    ranker_class: Callable[..., Ranker] = resolve(name, RANKERS, spec.what)
+    settings = {"recipe": recipe, **spec.settings} if recipe else spec.settings
+    return ranker_class(device=device, **settings)
 
 
 def trained_ranker(
-    spec: str,
-    settings: Mapping[str, Any] | None,
+    spec: RankerSpec | str,
     catalog: Catalog,
     interactions: Interactions,
     *,
@@ -99,7 +83,7 @@ def trained_ranker(
     on_epoch: OnEpoch | None = None,
 ) -> Ranker:
     """The ranker trained with this seed; loaded if it was trained before on the same everything."""
-    ranker = make_ranker(spec, settings, device=device)
+    ranker = make_ranker(spec, device=device)
     folder = _kept_in(ranker, catalog, interactions, seed)
     if (folder / "config.json").exists():
         say(f"{spec}, seed {seed}: found in {folder}")
@@ -116,8 +100,7 @@ def _kept_in(ranker: Ranker, catalog: Catalog, interactions: Interactions, seed:
 
 
 def trained_rankers(
-    spec: str,
-    settings: Mapping[str, Any] | None,
+    spec: RankerSpec | str,
     catalog: Catalog,
     interactions: Interactions,
     *,
@@ -133,17 +116,17 @@ def trained_rankers(
     """
     jobs = [(catalog, seed) for seed in seeds]
     of_job = None if on_epoch is None else lambda job: on_epoch(seeds[job])
-    train_missing(spec, settings, jobs, interactions, device=device, on_epoch=of_job)
-    out = {}
-    for seed in seeds:
-        how: dict[str, Any] = {"seed": seed, "device": device, "on_epoch": on_epoch and on_epoch(seed)}
-        out[seed] = trained_ranker(spec, settings, catalog, interactions, **how)
-    return out
+    train_missing(spec, jobs, interactions, device=device, on_epoch=of_job)
+    return {
+        seed: trained_ranker(
+            spec, catalog, interactions, seed=seed, device=device, on_epoch=on_epoch and on_epoch(seed)
+        )
+        for seed in seeds
+    }
 
 
 def train_missing(
-    spec: str,
-    settings: Mapping[str, Any] | None,
+    spec: RankerSpec | str,
     jobs: Sequence[Job],
     interactions: Interactions,
     *,
@@ -157,17 +140,16 @@ def train_missing(
     """
     from joblib import cpu_count
 
-    bare = make_ranker(spec, settings, device=device)
+    bare = make_ranker(spec, device=device)
     kept = [(_kept_in(bare, c, interactions, s) / "config.json").exists() for c, s in jobs]
     missing = {number: job for number, job in enumerate(jobs) if not kept[number]}
     at_once = min(len(missing), cpu_count() + 1)  # they stop at different epochs: no core is to wait
     if device == "cpu" and min(at_once, cpu_count()) > 1 and len(interactions) >= WORTH_A_PROCESS:
-        _train_apart(spec, settings, missing, interactions, at_once, on_epoch)
+        _train_apart(spec, missing, interactions, at_once, on_epoch)
 
 
 def _train_apart(
-    spec: str,
-    settings: Mapping[str, Any] | None,
+    spec: RankerSpec | str,
     jobs: Mapping[int, Job],
     interactions: Interactions,
     at_once: int,
@@ -181,7 +163,6 @@ def _train_apart(
             line % at_once,
             is_quiet(),
             spec,
-            settings,
             number,
             (replace(catalog, images=None), seed),
             interactions,
@@ -198,8 +179,7 @@ def _train_apart(
 def _keep(
     line: int,
     quiet: bool,
-    spec: str,
-    settings: Mapping[str, Any] | None,
+    spec: RankerSpec | str,
     number: int,
     job: Job,
     interactions: Interactions,
@@ -213,5 +193,5 @@ def _keep(
 
     with quietly(quiet), on_line(line), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of libraries, to their developers
-        trained_ranker(spec, settings, catalog, interactions, seed=seed, on_epoch=note)
+        trained_ranker(spec, catalog, interactions, seed=seed, on_epoch=note)
     return number, epochs

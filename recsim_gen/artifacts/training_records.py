@@ -7,20 +7,20 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recsim_gen.core.store import write_json
 
 if TYPE_CHECKING:
-    from recsim_gen.core.tracking import Run, Tracker
+    from recsim_gen.core.protocols import TrainingRun, TrainingTracker
 
 FILE = "training.json"
 
 
 class Recorder:
-    """Stands where a tracker does: keeps the last numbers that a training tells, and passes all on."""
+    """A `TrainingTracker` that keeps the last numbers of a training, and passes all on to another one."""
 
-    def __init__(self, tracker: Tracker | None) -> None:
+    def __init__(self, tracker: TrainingTracker | None) -> None:
         self._tracker, self._last = tracker, dict[str, float]()
         self._start = time.monotonic()
 
@@ -37,7 +37,7 @@ class Recorder:
 class _Child:
     """A run of the tracker, or of none."""
 
-    def __init__(self, run: Run | None, last: dict[str, float]) -> None:
+    def __init__(self, run: TrainingRun | None, last: dict[str, float]) -> None:
         self._run, self._last = run, last
 
     def log_epoch(self, epoch: int, numbers: Mapping[str, float], prefix: str = "") -> None:
@@ -45,17 +45,18 @@ class _Child:
         if self._run is not None:
             self._run.log_epoch(epoch, numbers, prefix)
 
-    def __getattr__(self, name: str) -> Any:
-        return (lambda *_, **__: None) if self._run is None else getattr(self._run, name)
+    def log_file(self, path: str | Path, folder: str | None = None) -> None:
+        if self._run is not None:
+            self._run.log_file(path, folder)
 
 
 def read_record(folder: Path) -> dict[str, float]:
     """What `Recorder.write` wrote there; {} where it did not."""
     try:
-        found: dict[str, float] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        record: dict[str, float] = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found
+    return record
 
 
 def peak_memory() -> float:

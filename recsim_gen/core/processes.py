@@ -61,12 +61,12 @@ def check_batches(accumulate: int, processes: int) -> None:
     if processes > accumulate:
         raise SettingError(
             f"{processes} processes share the batches of a step: accumulate must be {processes} or more, got "
-            f"{accumulate}. Give --settings.accumulate {processes}"
+            f"{accumulate}. Give --gen-settings.accumulate {processes}"
         )
 
 
 class Team:
-    """The processes that share a training: ``index`` of ``count``, of which the first leads."""
+    """The processes that share a training: ``index`` of ``count``, of which the first is the main one."""
 
     def __init__(self) -> None:
         state = this_process() if _together.get() else None
@@ -74,7 +74,7 @@ class Team:
         self.count: int = state.num_processes if state else 1
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this is the first process: it decides, tells and writes."""
         return self.index == 0
 
@@ -84,7 +84,7 @@ class Team:
             return ask()
         from accelerate.utils import broadcast_object_list
 
-        (answer,) = broadcast_object_list([ask() if self.leads else None])
+        (answer,) = broadcast_object_list([ask() if self.is_main_process else None])
         return cast(T, answer)
 
     def add(self, tensors: Sequence[torch.Tensor]) -> None:
@@ -97,3 +97,26 @@ class Team:
         total = reduce(torch.cat([x.flatten() for x in tensors]).to(this_process().device), "sum")
         for x, part in zip(tensors, total.split([x.numel() for x in tensors]), strict=True):
             x.copy_(part.view_as(x))
+
+
+def device_of(asked: str) -> str:
+    """The device that an option names: ``cpu``, ``cuda:N``; ``cuda`` and ``auto`` are this process's own GPU.
+
+    ``auto`` is the CPU where there is no GPU. Raises SettingError for a GPU that is not there, and for
+    what torch knows no device of.
+    """
+    import torch
+
+    if asked == "cpu":
+        return asked
+    there = torch.cuda.is_available()
+    if asked == "auto":
+        return str(this_process().device) if there else "cpu"
+    try:
+        device = torch.device(asked)
+    except RuntimeError as error:
+        raise SettingError(f"--device must be auto, cpu, cuda or cuda:N, got {asked!r}") from error
+    if device.type == "cuda" and not (there and (device.index or 0) < torch.cuda.device_count()):
+        count = torch.cuda.device_count() if there else 0
+        raise SettingError(f"--device {asked}: torch finds {count} such devices here. Give --device cpu")
+    return str(this_process().device) if asked == "cuda" else asked

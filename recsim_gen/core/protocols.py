@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
+from numpy.typing import NDArray
 
 from recsim_gen.core.randomness import Rng
-from recsim_gen.core.types import Catalog, Counterfactual, Episode, ImageBatch, Interactions, Scope
+from recsim_gen.core.types import Appraisal, Catalog, Counterfactual, Episode, ImageBatch, Interactions, Scope
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
-
-    from recsim_gen.core.tracking import Tracker
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 """Called after each epoch with its number and its numbers (loss, validation metrics)."""
@@ -37,23 +35,23 @@ class Ranker(Protocol):
     ) -> Any:
         """Learn from the train split; stop early by the valid split; never read the test split."""
 
-    def score(self, users: np.ndarray) -> torch.Tensor:
+    def score(self, users: NDArray[Any]) -> torch.Tensor:
         """(B, n) scores of all items for known users (rows), float32."""
 
-    def fold_in(self, histories: Sequence[np.ndarray]) -> torch.Tensor:
+    def fold_in(self, histories: Sequence[NDArray[Any]]) -> torch.Tensor:
         """(B, n) scores for new users who chose these items (rows), float32."""
 
     def substitute(
         self,
-        users: np.ndarray,
-        items: np.ndarray,
-        features: Mapping[str, np.ndarray],
+        users: NDArray[Any],
+        items: NDArray[Any],
+        features: Mapping[str, NDArray[Any]],
         scope: Scope = "graph",
     ) -> Counterfactual:
         """What it would say if item i looked like x: each (user, item, features) alone."""
 
     def rebuild(
-        self, users: np.ndarray, items: np.ndarray, features: Mapping[str, np.ndarray]
+        self, users: NDArray[Any], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
     ) -> Counterfactual:
         """The same by building everything again: the slow reference."""
 
@@ -67,6 +65,19 @@ class Ranker(Protocol):
         """Read what ``save`` wrote; raises DataError if it was trained on other data."""
 
 
+@runtime_checkable
+class ContentJudge(Protocol):
+    """A ranker that judges pictures it never saw by their content, and says how sure it is."""
+
+    def appraise(
+        self, histories: Sequence[NDArray[Any]], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
+    ) -> Appraisal:
+        """What B people with these histories of item rows think of ``items`` (B,) with these features.
+
+        A modality that is left out of ``features`` {modality: (B, d)} keeps the item's own.
+        """
+
+
 class Family(Protocol):
     """The models that generators are made of, by role, as far as they are handed on: `ModelFamily` is one."""
 
@@ -77,18 +88,43 @@ class Family(Protocol):
         """Hash of how it draws and of the content of these roles' files."""
 
 
+class TrainingRun(Protocol):
+    """Where one part of a training writes its curves: a `Run` is one."""
+
+    def log_epoch(self, epoch: int, numbers: Mapping[str, float], prefix: str = "") -> None:
+        """Write numbers of an epoch or step."""
+
+    def log_file(self, path: str | Path, folder: str | None = None) -> None:
+        """Keep a file, such as a sheet of samples."""
+
+
+class TrainingTracker(Protocol):
+    """What a training needs of a tracker: `Tracker` and `Recorder` are such."""
+
+    def child(self, variant: str) -> TrainingRun:
+        """Return the run of this part; the same one each time."""
+
+
 @runtime_checkable
 class Generator(Protocol):
     """Draws pictures of the reference items for the people of episodes.
 
     Made as ``Class(models=…, device=None, **settings)``: ``models`` is a `Family` or what
-    ``open_family`` takes. How it draws is its own affair: nothing here knows of texts or latents.
-    ``learns``: it has weights to find, so that it draws only once fitted on episodes or loaded.
+    ``open_family`` takes.
+
+    - ``config_class``: dataclass of its settings; ``config``: its own.
+    - ``family``, ``roles``: its models, and those of them that its pictures depend on.
+    - ``learns``: it has weights to find, so that it draws only once fitted on episodes or loaded.
+    - ``uses_ranker``: it learns from a ranker's scores of its pictures; a class says what its defaults do.
     """
 
     name: str
+    config_class: type[Any]
     config: Any
+    family: Family
+    roles: tuple[str, ...]
     learns: bool
+    uses_ranker: bool
 
     @property
     def fingerprint(self) -> str:
@@ -100,14 +136,17 @@ class Generator(Protocol):
         episodes: Sequence[Episode],
         *,
         ranker: Ranker | None = None,
+        judge: Ranker | None = None,
         rng: Rng,
         work: Path | None = None,
-        tracker: Tracker | None = None,
+        tracker: TrainingTracker | None = None,
     ) -> Any:
         """Take the catalogue and, where it ``learns``, learn from the episodes; returns itself.
 
-        ``work`` is a folder in which a killed training finds how far it was; ``tracker`` gets its
-        losses, as the child run ``name``. Episodes that pictures are judged on do not belong here.
+        ``ranker`` gives the reward where it ``uses_ranker``, and ``judge`` gives none: where its score
+        falls, training stops. ``work`` is a folder in which a killed training finds how far it was;
+        ``tracker`` gets its losses, as the child run ``name``. Episodes that pictures are judged on do not
+        belong here.
         """
 
     def generate(self, episodes: Sequence[Episode], *, n: int = 1, rng: Rng) -> ImageBatch:
@@ -138,7 +177,7 @@ class TextEncoder(Protocol):
 
     fingerprint: str
 
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[Any]:
         """(B, d) float32, not normalised."""
 
 
@@ -148,5 +187,5 @@ class ImageEncoder(Protocol):
 
     fingerprint: str
 
-    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[Any]:
         """(B, d) float32, not normalised; RGB pictures of any size."""

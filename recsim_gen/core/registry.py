@@ -22,7 +22,19 @@ RANKERS = {
     "bpr": "rankers.recbole.models:BPR",
     "lightgcn": "rankers.recbole.models:LightGCN",
     "popularity": "rankers.popularity:Popularity",
+    "taste": "rankers.taste:TasteRanker",
 }
+
+RANKER_CONFIGS = {
+    "micro": "rankers.configs:MICROConfig",
+    "lattice": "rankers.configs:LATTICEConfig",
+    "vbpr": "rankers.configs:VBPRConfig",
+    "bpr": "rankers.configs:BPRConfig",
+    "lightgcn": "rankers.configs:LightGCNConfig",
+    "popularity": "rankers.configs:PopularityConfig",
+    "taste": "rankers.configs:TasteConfig",
+}
+"""Settings of those whose class takes seconds to import; of others its ``config_class`` is asked."""
 
 DATASETS = {
     "boutique": "recsim_gen.datasets.boutique.world:load",
@@ -37,6 +49,9 @@ DATASETS = {
     "pmg-pog": "recsim_gen.datasets.pmg_bench.pog:load",
     "pmg-ser30k": "recsim_gen.datasets.pmg_bench.ser30k:load",
 }
+
+PREPARED = "recsim_gen.datasets.opening:prepared"
+"""What can be set of all data, whatever its loader."""
 
 WRITERS = {
     "unified": "recsim_gen.datasets.unified.writer:write_unified",
@@ -69,7 +84,7 @@ METRICS = {
     "aesthetic_v2": "recsim_gen.metrics.aesthetic:AestheticV2",
     "hpsv2": "recsim_gen.metrics.preference:HPSv20",
     "hpsv2.1": "recsim_gen.metrics.preference:HPSv21",
-    "verifier": "recsim_gen.metrics.taste_verifier:Verifier",
+    "verifier": "recsim_gen.metrics.taste_verifier.metric:Verifier",
     "diversity": "recsim_gen.metrics.diversity:Diversity",
     "oracle_utility": "recsim_gen.metrics.oracle:OracleUtility",
     "category_kept": "recsim_gen.metrics.looks:CategoryKept",
@@ -89,12 +104,16 @@ GENERATORS = {
 }
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``' Did you mean X?'`` when something near exists, else nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``' Did you mean X?'`` when something near exists, then what exists."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{hint} Known: {', '.join(known)}."
+    return f"{nearest(name, known)} Known: {', '.join(known)}."
 
 
 def resolve(name: str, table: Mapping[str, str], what: str) -> Any:

@@ -19,12 +19,13 @@ import numpy as np
 
 from recsim_gen.core import provenance
 from recsim_gen.core.errors import DataError
-from recsim_gen.core.store import write_json
+from recsim_gen.core.store import atomic, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FILE = "results.json"
+OPTIONS = "config.yaml"
 KEYS = (
     "command",
     "config",
@@ -112,9 +113,13 @@ class Results:
         return {key: plain(seconds if key == "seconds" else getattr(self, key)) for key in KEYS}
 
     def write(self, folder: str | Path) -> Path:
-        """Write ``results.json`` into ``folder``, whole or not at all; give its path."""
+        """Write ``results.json`` into ``folder``, and its options as ``config.yaml``, whole or not at all.
+
+        Gives the path of the results.
+        """
         path = Path(folder) / FILE
         write_json(path, self.document())
+        write_options(Path(folder) / OPTIONS, self.command, self.config)
         return path
 
     def frame(self) -> pd.DataFrame:
@@ -124,6 +129,16 @@ class Results:
         frame = pd.DataFrame(self.rows)
         more = [c for c in frame.columns if c not in ROW_KEYS]
         return frame.reindex(columns=[*ROW_KEYS, *more])
+
+
+def write_options(path: str | Path, command: str, options: Mapping[str, Any]) -> None:
+    """A command's options as the file that ``--config`` takes to run it again."""
+    import yaml
+
+    head = f"# Options of {command}: run it again with --config {Path(path).name}\n"
+    with atomic(path) as temporary:
+        text = yaml.safe_dump(plain(options), sort_keys=False, allow_unicode=True)
+        temporary.write_text(head + text, encoding="utf-8")
 
 
 def load(path: str | Path) -> Results:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
@@ -29,7 +31,7 @@ class Estimate:
 
 
 def bootstrap(
-    values: np.ndarray, clusters: np.ndarray, rng: Rng, *, resamples: int = RESAMPLES, level: float = 0.95
+    values: NDArray[Any], clusters: NDArray[Any], rng: Rng, *, resamples: int = RESAMPLES, level: float = 0.95
 ) -> Estimate:
     """`bootstrap_columns` of a single column ``values`` (B,)."""
     values = np.asarray(values, dtype=float)
@@ -39,7 +41,7 @@ def bootstrap(
 
 
 def bootstrap_columns(
-    values: np.ndarray, clusters: np.ndarray, rng: Rng, *, resamples: int = RESAMPLES, level: float = 0.95
+    values: NDArray[Any], clusters: NDArray[Any], rng: Rng, *, resamples: int = RESAMPLES, level: float = 0.95
 ) -> list[Estimate]:
     """Mean of each column of ``values`` (B, m), with an interval from drawing whole ``clusters`` (B,) again.
 
@@ -69,7 +71,7 @@ def bootstrap_columns(
     ]
 
 
-def _resampled_means(total: np.ndarray, size: np.ndarray, rng: Rng, resamples: int) -> np.ndarray:
+def _resampled_means(total: NDArray[Any], size: NDArray[Any], rng: Rng, resamples: int) -> NDArray[Any]:
     """(resamples, m) ratio of summed totals to summed sizes, drawn in blocks of bounded memory."""
     generator = rng.for_("bootstrap").numpy()
     clusters = len(size)
@@ -83,7 +85,7 @@ def _resampled_means(total: np.ndarray, size: np.ndarray, rng: Rng, resamples: i
     return means
 
 
-def holm(p: Sequence[float]) -> np.ndarray:
+def holm(p: Sequence[float]) -> NDArray[Any]:
     """Holm's step-down adjustment of p-values (NaN stays NaN and does not count)."""
     from statsmodels.stats.multitest import multipletests
 

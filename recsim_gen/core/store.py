@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
 from recsim_gen.core.errors import DataError
 
@@ -104,7 +105,7 @@ def write_json(path: str | Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def cached_array(kind: str, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+def cached_array(kind: str, key: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     """The array named ``key`` among those of ``kind``; made and kept if it is not there.
 
     Raises DataError (file, remedy) where the kept file is not what was written.
@@ -112,12 +113,13 @@ def cached_array(kind: str, key: str, make: Callable[[], np.ndarray]) -> np.ndar
     path = cache_dir() / kind / f"{key}.npy"
     if path.exists():
         try:
-            return np.load(path, allow_pickle=False)
+            kept: NDArray[Any] = np.load(path, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             remedy = "Delete it; it is made again when it is next asked for"
             raise DataError(
                 f"want a kept array, got a broken file ({error})", file=path, remedy=remedy
             ) from error
+        return kept
     value = make()
     with atomic(path) as temporary, temporary.open("wb") as f:
         np.save(f, value, allow_pickle=False)

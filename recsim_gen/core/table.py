@@ -127,7 +127,7 @@ def table(
         lines = [list(line) for line in zip(*lines, strict=True)][:-1]
         lines[0][0] = "metric"
     align = ["left", *["right"] * (len(lines[0]) - 1)] if tall else None
-    return tabulate(lines, headers="firstrow", tablefmt="github", disable_numparse=True, colalign=align)
+    return str(tabulate(lines, headers="firstrow", tablefmt="github", disable_numparse=True, colalign=align))
 
 
 def print_table(

@@ -3,7 +3,7 @@
 The only module that imports mlflow. A tracker that fails never costs a result: the first error
 becomes a warning, and the rest of the run is not tracked::
 
-    with Tracker("train_ranker", config, output=output, uri=tracking_uri) as tracker:
+    with Tracker.of("train_ranker", options) as tracker:
         ranker.fit(..., on_epoch=tracker.child("micro").log_epoch)
         ...
         report(results, tracker, output)  # core.report: results.json first, then tracker.publish
@@ -44,7 +44,9 @@ from recsim_gen.core.tracking_names import (
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
+    from mlflow import MlflowClient as MlflowClient  # noqa: PLC0414 - `tracked` takes the type from here
+
+    from recsim_gen.core.options import RunOptions
 
 __all__ = ["Run", "Tracker", "TrackingWarning", "open_client", "ui_command"]
 
@@ -87,7 +89,8 @@ class _Store:
         """Made at first use: to open a database is the first thing that can fail."""
         if path := sqlite_file(self.uri):
             path.parent.mkdir(parents=True, exist_ok=True)
-        return self._mlflow.MlflowClient(tracking_uri=self.uri)
+        client: MlflowClient = self._mlflow.MlflowClient(tracking_uri=self.uri)
+        return client
 
     def fail(self, error: Exception) -> None:
         """Stop tracking, with one warning that says what went wrong and what to do."""
@@ -268,6 +271,11 @@ class Tracker:
         self._experiment = ""
         self._monitor: Any = None
         self._children: dict[str, Run] = {}
+
+    @classmethod
+    def of(cls, command: str, options: RunOptions) -> Tracker:
+        """The runs of a command with these options."""
+        return cls(command, options.as_dict(), output=options.output, uri=options.tracking_uri)
 
     def __enter__(self) -> Tracker:
         self._start()

@@ -23,7 +23,7 @@ from recsim_gen.core.store import atomic, fingerprint
 if TYPE_CHECKING:
     import torch
 
-    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.core.protocols import TrainingTracker
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
@@ -69,7 +69,7 @@ def fit(
     data: str,
     rng: Rng,
     minutes: float | None = None,
-    tracker: Tracker | None = None,
+    tracker: TrainingTracker | None = None,
     watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train ``model`` in place; give ``steps``, ``seconds``, the last means of the losses, ``schedule``.
@@ -115,7 +115,7 @@ def fit(
             shown.update()
             if state.step % schedule.log_every == 0:
                 shown.set_postfix({k: f"{v:.4g}" for k, v in state.means.items()}, refresh=False)
-                if tracker is not None and team.leads:
+                if tracker is not None and team.is_main_process:
                     tracker.child(part).log_epoch(state.step, state.means)
             if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 state.save(path)
@@ -129,7 +129,7 @@ def fit(
 
 def forget(output: Path, part: str) -> None:
     """Remove the checkpoints of a part that is finished."""
-    if not Team().leads:
+    if not Team().is_main_process:
         return
     folder = output / ".checkpoints"
     for path in folder.glob(f"{part}-*.pt"):
@@ -144,7 +144,7 @@ def _checkpoint(output: Path, part: str, key: str) -> Path:
 
 def _tell(part: str, state: _State) -> None:
     """A line a minute where no bar is shown."""
-    if not sys.stderr.isatty() and state.team.leads:
+    if not sys.stderr.isatty() and state.team.is_main_process:
         numbers = ", ".join(f"{k} {v:.4g}" for k, v in state.means.items())
         say(f"{part}: step {state.step}, {state.seconds:.0f} s, {numbers}")
 
@@ -205,10 +205,10 @@ class _State:
         self.means = {name: old[name] + (value - old[name]) / horizon for name, value in losses.items()}
 
     def save(self, path: Path) -> None:
-        """Everything, whole or not at all; by the process that leads."""
+        """Everything, whole or not at all; by the main process."""
         import torch
 
-        if not self.team.leads:
+        if not self.team.is_main_process:
             return
         state = {
             "model": self.model.state_dict(),

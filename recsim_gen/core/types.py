@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import fingerprint
@@ -27,7 +28,7 @@ class ImageReader(Protocol):
     """Lazy access to one picture per catalogue row."""
 
     @property
-    def present(self) -> np.ndarray:
+    def present(self) -> NDArray[Any]:
         """(n,) bool: rows that have a picture."""
 
     def read(self, row: int) -> Image.Image:
@@ -38,7 +39,7 @@ class ImageReader(Protocol):
         """Hash that changes when any picture changes."""
 
 
-def _strings(name: str, values: Sequence[str] | np.ndarray, n: int | None = None) -> np.ndarray:
+def _strings(name: str, values: Sequence[str] | NDArray[Any], n: int | None = None) -> NDArray[Any]:
     array = np.asarray(values, dtype=str)
     if array.ndim != 1 or (n is not None and len(array) != n):
         raise DataError(f"{name} must have shape ({'n' if n is None else n},), got {array.shape}")
@@ -54,12 +55,12 @@ class Catalog:
     {modality: what made its features, as of --encoders}, where that is known.
     """
 
-    item_ids: np.ndarray
-    titles: np.ndarray
-    captions: np.ndarray
-    categories: np.ndarray
+    item_ids: NDArray[Any]
+    titles: NDArray[Any]
+    captions: NDArray[Any]
+    categories: NDArray[Any]
     images: ImageReader | None = None
-    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    features: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     encoders: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,18 +89,53 @@ class Catalog:
         """Row of each item id."""
         return {item: row for row, item in enumerate(self.item_ids.tolist())}
 
-    def with_features(self, modality: str, rows: np.ndarray | None, x: np.ndarray) -> Catalog:
-        """A catalogue whose ``modality`` has ``x`` (len(rows), d) at ``rows`` (None: all rows).
+    def encoder_of(self, modality: str) -> str:
+        """Return what made the features of ``modality``, as of --encoders.
 
-        Raises DataError when the width is not the one the catalogue has.
+        Raises DataError where there are no such features, or where the catalogue does not say.
+        """
+        if modality not in self.features:
+            raise DataError(f"{modality} features are wanted, got features of {sorted(self.features)}")
+        if modality not in self.encoders:
+            raise DataError(
+                f"the catalogue does not say which encoder made its {modality} features, and others must be "
+                "made by the same",
+                remedy=f"Say it: catalog.with_features({modality!r}, None, x, encoder=NAME)",
+            )
+        return self.encoders[modality]
+
+    def check_encoder(self, modality: str, encoder: str) -> None:
+        """Raise DataError unless ``encoder`` (as of --encoders) made the features of ``modality``.
+
+        Features of two encoders may be equally wide, and mean nothing to each other.
+        """
+        own = self.encoder_of(modality)
+        if encoder != own:
+            raise DataError(
+                f"{modality} features must be made by {own!r}, as the catalogue's, got some of {encoder!r}",
+                remedy=f"Make them by {own!r}, or encode the catalogue by {encoder!r} and train on that",
+            )
+
+    def with_features(
+        self, modality: str, rows: NDArray[Any] | None, x: NDArray[Any], *, encoder: str | None = None
+    ) -> Catalog:
+        """Return a catalogue whose ``modality`` has ``x`` (len(rows), d) at ``rows`` (None: all rows).
+
+        ``encoder`` is what made ``x``, as of --encoders. With all rows replaced the catalogue says so, or,
+        where it is not given, no longer says what made them. Raises DataError when the width is not the
+        one the catalogue has, and when some rows are of another encoder than the others.
         """
         encoders = dict(self.encoders)
         if rows is None:
             new = np.array(x, dtype=np.float32)
             encoders.pop(modality, None)
+            if encoder is not None:
+                encoders[modality] = encoder
         else:
             if modality not in self.features:
                 raise DataError(f"no features {modality!r} to replace rows of; have {sorted(self.features)}")
+            if encoder is not None:
+                self.check_encoder(modality, encoder)
             new = self.features[modality].copy()
             if np.shape(x) != (len(rows), new.shape[1]):
                 raise DataError(
@@ -110,7 +146,7 @@ class Catalog:
         return replace(self, features={**self.features, modality: new}, encoders=encoders)
 
 
-def _features(modality: str, x: Any, n: int) -> np.ndarray:
+def _features(modality: str, x: Any, n: int) -> NDArray[Any]:
     array = np.ascontiguousarray(x, dtype=np.float32)
     if array.ndim != 2 or len(array) != n or array.shape[1] == 0:
         raise DataError(f"features[{modality!r}] must be ({n}, d), got {array.shape}")
@@ -130,12 +166,12 @@ class Interactions:
     ``weight`` (m,) float64; ``split`` (m,) one of train, valid, test. A pair stands once.
     """
 
-    user: np.ndarray
-    item: np.ndarray
-    time: np.ndarray
-    weight: np.ndarray
-    split: np.ndarray
-    user_ids: np.ndarray
+    user: NDArray[Any]
+    item: NDArray[Any]
+    time: NDArray[Any]
+    weight: NDArray[Any]
+    split: NDArray[Any]
+    user_ids: NDArray[Any]
     n_items: int
 
     def __post_init__(self) -> None:
@@ -178,12 +214,12 @@ class Interactions:
         columns = [self.user, self.item, self.time, self.weight, self.split]
         return fingerprint(columns, self.user_ids, self.n_items)
 
-    def only(self, *splits: str) -> tuple[np.ndarray, np.ndarray]:
+    def only(self, *splits: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """(user, item) rows of these splits."""
         keep = np.isin(self.split, splits)
         return self.user[keep], self.item[keep]
 
-    def with_split(self, split: np.ndarray) -> Interactions:
+    def with_split(self, split: NDArray[Any]) -> Interactions:
         """The same interactions, split otherwise."""
         return replace(self, split=split)
 
@@ -214,7 +250,8 @@ class Dataset:
     """What a loader gives: items, choices, test episodes, and what was counted on the way.
 
     ``encoders`` names the default encoder of each modality; ``notes`` are sentences for reports
-    ("225 films without poster: mean feature").
+    ("225 films without poster: mean feature"). ``people`` (n_users,) str: the person behind each user,
+    several users' where a sequence was cut; none given: each user is a person of their own.
     """
 
     name: str
@@ -223,6 +260,20 @@ class Dataset:
     episodes: tuple[Episode, ...]
     encoders: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    people: NDArray[Any] = field(default_factory=lambda: np.zeros(0, dtype=str))
+
+    def __post_init__(self) -> None:
+        given = self.people if len(self.people) else self.interactions.user_ids
+        people = _strings("people, one a user,", given, self.interactions.n_users)
+        object.__setattr__(self, "people", people)
+        person = people.tolist()
+        for e in self.episodes:
+            if person[e.user] != e.source_user:
+                raise DataError(
+                    f"episode {e.id}: source_user must be who is behind its user, {person[e.user]!r}, "
+                    f"got {e.source_user!r}",
+                    remedy="Give people, the person behind each user",
+                )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -240,9 +291,9 @@ class ImageBatch:
     """
 
     pixels: torch.Tensor
-    episode: np.ndarray
-    item: np.ndarray
-    seed: np.ndarray
+    episode: NDArray[Any]
+    item: NDArray[Any]
+    seed: NDArray[Any]
     generator: str
 
     def __post_init__(self) -> None:
@@ -257,6 +308,13 @@ class ImageBatch:
             raise DataError(f"pixels must be in [0, 1], got [{low:.3g}, {high:.3g}]")
 
 
+class Appraisal(NamedTuple):
+    """What people would think of B things: ``mean`` and standard deviation ``sd`` (B,), in units of score."""
+
+    mean: NDArray[Any]
+    sd: NDArray[Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Counterfactual:
     """What a ranker says of items if they looked otherwise, each judged alone; arrays (B,).
@@ -268,9 +326,12 @@ class Counterfactual:
     """
 
     scope: str
-    score: np.ndarray
-    rank: np.ndarray
-    original_score: np.ndarray
-    original_rank: np.ndarray
-    touched: np.ndarray
-    gap: np.ndarray
+    score: NDArray[Any]
+    rank: NDArray[Any]
+    original_score: NDArray[Any]
+    original_rank: NDArray[Any]
+    touched: NDArray[Any]
+    gap: NDArray[Any]
+
+
+Reading = Literal["corrected", "literal"]

@@ -17,8 +17,8 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog, Dataset, ImageReader
-from recsim_gen.datasets.episodes import people_of
-from recsim_gen.datasets.leaks import duplicates, find_leaks
+from recsim_gen.datasets.leaks import STORED, duplicates, find_leaks
+from recsim_gen.datasets.unified.styles import StyledDataset
 
 WIDTHS = {"efficientnet-lite0": 1280, "minilm": 384, "pixels": 384, "words": 512}
 """Dimensions of the encoders that datasets have by default; any other counts as the widest of them."""
@@ -92,7 +92,7 @@ def _texts(catalog: Catalog) -> Examined:
 def _leaks(dataset: Dataset) -> Examined:
     leaks = find_leaks(dataset)
     found = {
-        "targets in their own history": getattr(dataset, "leaks", 0),
+        "targets in their own history": dataset.leaks if isinstance(dataset, StyledDataset) else 0,
         "test choices known to the person": leaks.known,
         "episodes that show the reference": leaks.same_picture,
         "people in test and elsewhere": leaks.shared_people,
@@ -105,20 +105,21 @@ def counts(dataset: Dataset) -> dict[str, int]:
     catalog, chosen = dataset.catalog, dataset.interactions
     found = {
         "choices": len(chosen),
-        "people": len(np.unique(people_of(dataset))),
+        "people": len(np.unique(dataset.people)),
         "users": chosen.n_users,
         "episodes": len(dataset.episodes),
         "items": len(catalog),
         "items chosen": len(np.unique(chosen.item)),
         "categories": len(np.unique(catalog.categories)),
     }
-    if catalog.images is not None:
-        lacking = ~catalog.images.present
+    images = catalog.images
+    if images is not None:
+        lacking = ~images.present
         found |= {
             "pictures": int((~lacking).sum()),
             "items without picture": int(lacking.sum()),
             "choices of items without picture": int(lacking[chosen.item].sum()),
-            "pictures of unknown items": int(getattr(catalog.images, "unmatched", 0)),
+            "pictures of unknown items": images.unmatched if isinstance(images, STORED) else 0,
         }
     return found
 

@@ -47,7 +47,7 @@ def described(own: Sequence[str], otherwise: np.ndarray, *, longest: int = LONGE
     return Described(np.where(told, cut, otherwise), int(told.sum()), tuple(notes))
 
 
-def missing_pictures(present: np.ndarray, what: str = "items") -> tuple[str, ...]:
+def missing_images(present: np.ndarray, what: str = "items") -> tuple[str, ...]:
     """A note that counts the rows without picture, if there are any. ``present`` (n,) bool."""
     missing = int((~present).sum())
     return (f"{missing:,} {what} without picture: mean image feature, flagged as absent",) if missing else ()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from recsim_gen.core.errors import DataError, SettingError
@@ -60,7 +58,7 @@ def training_episodes(dataset: Dataset, *, least: int = 2, longest: int = 20) ->
 
     if not 1 <= least <= longest:
         raise SettingError(f"least must be 1 or more, longest no smaller: got {least} and {longest}")
-    chosen, people = dataset.interactions, people_of(dataset).tolist()
+    chosen, people = dataset.interactions, dataset.people.tolist()
     rows, bounds = _by_user(chosen, "train")
     users, items = chosen.user[rows].tolist(), chosen.item[rows].tolist()
     place = (np.arange(len(rows)) - bounds[chosen.user[rows]]).tolist()
@@ -86,18 +84,3 @@ def _by_user(interactions: Interactions, *splits: str) -> tuple[np.ndarray, np.n
     order = np.lexsort((interactions.time[rows], interactions.user[rows]))
     counts = np.bincount(interactions.user[rows], minlength=interactions.n_users)
     return rows[order], np.concatenate([[0], np.cumsum(counts)])
-
-
-_PART = re.compile(r"(?<=.)/(\d+|tail|train|valid\d+)$")
-
-
-def people_of(dataset: Dataset) -> np.ndarray:
-    """(n_users,) str: the source user of each user.
-
-    Episodes name it. A user without one belongs to ``person`` if it is called ``"<person>/<k>"``,
-    ``"<person>/tail"``, ``"<person>/train"`` or ``"<person>/valid<k>"``, as by the loaders of this
-    library; any other user is a person of their own.
-    """
-    told = {episode.user: episode.source_user for episode in dataset.episodes}
-    names = enumerate(dataset.interactions.user_ids.tolist())
-    return np.array([told.get(user) or _PART.sub("", name) for user, name in names], dtype=str)

@@ -14,16 +14,16 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Catalog
-from recsim_gen.datasets.described import Described, captions_beside, described, missing_pictures
-from recsim_gen.datasets.files.images import Pictures, open_pictures
+from recsim_gen.datasets.described import Described, captions_beside, described, missing_images
+from recsim_gen.datasets.files.images import ImageFiles, open_images
 from recsim_gen.datasets.files.paths import first_existing
 from recsim_gen.datasets.files.tables import Table, natural_places, read_table
 from recsim_gen.datasets.files.text_lines import lines_if
-from recsim_gen.datasets.sequences import Choices, cut
+from recsim_gen.datasets.sequences import Choices, Tail, cut
 from recsim_gen.datasets.unified.styles import StyledDataset, read_styles
 
 RATINGS, SCORES = "FLICKR-AES_image_labeled_by_each_worker.csv", "FLICKR-AES_image_score.txt"
-PICTURES = ("40K.tar", "40K", "images.tar", "images")
+IMAGES = ("40K.tar", "40K", "images.tar", "images")
 CAPTIONS = ("FLICKR_captions.json",)
 PHOTOGRAPH = "photograph"
 
@@ -31,17 +31,17 @@ PHOTOGRAPH = "photograph"
 def load(
     path: str | Path,
     *,
-    min_score: int = 3,  # the benchmark keeps scores above 2
-    sequence_length: int = 20,
-    tail: str = "train",
-    images: str | None = None,
+    min_score: int = 3,  # a rating below it is no choice; the benchmark keeps scores above 2
+    sequence_length: int = 20,  # choices; a person is cut into as many sequences as their choices fill
+    tail: Tail = "train",  # choices left over: a shorter user to learn from (train), or left out (drop)
+    images: str | None = None,  # folder or tar of <photograph>.jpg; null: the data's own
 ) -> StyledDataset:
     """Photographs, choices and sequences from a FLICKR-AES folder.
 
     Every photograph of the score file or of the ratings is an item, by its file name without
     suffix. Ratings of ``min_score`` and more are choices, with the rating as weight, cut into
     sequences (see ``sequences.cut``); of a photograph that a worker rated twice the later rating
-    counts. ``images`` is a folder or tar; None takes the first of ``PICTURES``. Captions and styles
+    counts. ``images`` is a folder or tar; None takes the first of ``IMAGES``. Captions and styles
     are read where they lie beside. Raises DataError for a missing file or a bad row.
     """
     folder = Path(path)
@@ -56,25 +56,26 @@ def load(
     ids, item = _items(ratings, aesthetic)
     choices, notes = _choices(ratings, item, score, min_score)
     sequences = cut(choices, len(ids), length=sequence_length, tail=tail)
-    place = first_existing(folder, PICTURES) if images is None else Path(images).expanduser()
-    pictures = None if place is None else open_pictures(place, ids)
+    place = first_existing(folder, IMAGES) if images is None else Path(images).expanduser()
+    reader = None if place is None else open_images(place, ids)
     found = captions_beside(folder, CAPTIONS)
     words = described([found.get(i, "") for i in ids.tolist()], np.char.add(f"{PHOTOGRAPH} ", ids))
-    encoders = ({} if pictures is None else {"image": "efficientnet-lite0"}) | (
+    encoders = ({} if reader is None else {"image": "efficientnet-lite0"}) | (
         {"text": "minilm"} if words.told else {}
     )
     return StyledDataset(
         name="flickr-aes",
-        catalog=_catalog(ids, words, pictures),
+        catalog=_catalog(ids, words, reader),
         interactions=sequences.interactions,
         episodes=sequences.episodes,
+        people=sequences.people,
         encoders=encoders or {"text": "minilm"},
         notes=(
             f"{len(ratings):,} ratings by {len(choices.people):,} workers of {len(np.unique(item)):,} "
             f"photographs; {len(aesthetic):,} photographs with a score of all",
             *notes,
             *sequences.notes,
-            *(() if pictures is None else missing_pictures(pictures.present, "photographs")),
+            *(() if reader is None else missing_images(reader.present, "photographs")),
             *words.notes,
         ),
         styles=read_styles(folder),
@@ -132,11 +133,11 @@ def _choices(
     return choices, tuple(notes)
 
 
-def _catalog(ids: np.ndarray, words: Described, pictures: Pictures | None) -> Catalog:
+def _catalog(ids: np.ndarray, words: Described, reader: ImageFiles | None) -> Catalog:
     return Catalog(
         item_ids=ids,
         titles=ids,
         captions=words.captions,
         categories=np.full(len(ids), PHOTOGRAPH),
-        images=pictures,
+        images=reader,
     )

@@ -21,8 +21,8 @@ from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Catalog, Dataset, Interactions
 from recsim_gen.datasets.episodes import test_episodes
-from recsim_gen.datasets.files.images import Pictures
-from recsim_gen.datasets.gallery_layouts import Pictured, read_layout
+from recsim_gen.datasets.files.images import ImageFiles
+from recsim_gen.datasets.gallery_layouts import LabelledImages, read_layout
 from recsim_gen.datasets.splits import leave_last_out
 
 
@@ -83,11 +83,11 @@ class Gallery(Dataset):
         return self._rows(np.flatnonzero(keep))
 
     def _rows(self, rows: np.ndarray) -> Gallery:
-        pictures = self.catalog.images
-        if not isinstance(pictures, Pictures):  # made from ``_gallery``, it always is
+        reader = self.catalog.images
+        if not isinstance(reader, ImageFiles):  # made from ``_gallery``, it always is
             raise DataError("a gallery of picture files is wanted")
-        members = tuple(pictures.member(row) for row in rows.tolist())
-        picked = Pictured(members, self.identity[rows], self.group[rows], ())
+        members = tuple(reader.member(row) for row in rows.tolist())
+        picked = LabelledImages(members, self.identity[rows], self.group[rows], ())
         note = f"{len(rows):,} of {len(self.catalog):,} pictures taken"
         return _gallery(self.name, picked, (*self.notes, note))
 
@@ -100,30 +100,30 @@ def load(path: str | Path) -> Gallery:
     that a list names and that do not exist are left out and counted. Raises DataError for a bad row, a
     path out of the folder, one picture twice, and where nothing is found.
     """
-    pictured = _one_group_each(read_layout(Path(path)))
-    groups, identities = np.unique(pictured.group), np.unique(pictured.identity)
+    labelled = _one_group_each(read_layout(Path(path)))
+    groups, identities = np.unique(labelled.group), np.unique(labelled.identity)
     counted = (
-        f"{len(pictured.members):,} pictures of {len(identities):,} identities in {len(groups):,} groups"
+        f"{len(labelled.members):,} pictures of {len(identities):,} identities in {len(groups):,} groups"
     )
-    return _gallery("gallery", pictured, (counted, *pictured.notes))
+    return _gallery("gallery", labelled, (counted, *labelled.notes))
 
 
-def _one_group_each(pictured: Pictured) -> Pictured:
+def _one_group_each(labelled: LabelledImages) -> LabelledImages:
     """Identities of equal name in different groups told apart: ``"left (cats)"``, ``"left (dogs)"``."""
-    pairs = np.unique(np.stack([pictured.identity, pictured.group]), axis=1)
+    pairs = np.unique(np.stack([labelled.identity, labelled.group]), axis=1)
     names, counts = np.unique(pairs[0], return_counts=True)
-    shared = np.isin(pictured.identity, names[counts > 1])
+    shared = np.isin(labelled.identity, names[counts > 1])
     if not shared.any():
-        return pictured
-    apart = [f"{i} ({g})" for i, g in zip(pictured.identity.tolist(), pictured.group.tolist(), strict=True)]
-    return replace(pictured, identity=np.where(shared, apart, pictured.identity))
+        return labelled
+    apart = [f"{i} ({g})" for i, g in zip(labelled.identity.tolist(), labelled.group.tolist(), strict=True)]
+    return replace(labelled, identity=np.where(shared, apart, labelled.identity))
 
 
-def _gallery(name: str, pictured: Pictured, notes: tuple[str, ...]) -> Gallery:
-    order = np.argsort(np.array([member.stem for member in pictured.members], dtype=str), kind="stable")
-    members = [pictured.members[k] for k in order.tolist()]
+def _gallery(name: str, labelled: LabelledImages, notes: tuple[str, ...]) -> Gallery:
+    order = np.argsort(np.array([member.stem for member in labelled.members], dtype=str), kind="stable")
+    members = [labelled.members[k] for k in order.tolist()]
     ids = np.array([member.stem for member in members], dtype=str)
-    identity, group = pictured.identity[order], pictured.group[order]
+    identity, group = labelled.identity[order], labelled.group[order]
     names, user = np.unique(identity, return_inverse=True)
     place = np.arange(len(ids))
     interactions = Interactions(
@@ -136,7 +136,7 @@ def _gallery(name: str, pictured: Pictured, notes: tuple[str, ...]) -> Gallery:
             titles=ids,
             captions=np.char.add("a picture of ", np.char.replace(identity, "_", " ")),
             categories=identity,
-            images=Pictures(members, ids),
+            images=ImageFiles(members, ids),
         ),
         interactions=interactions,
         episodes=test_episodes(interactions, names),

@@ -25,7 +25,7 @@ _AS_PUBLISHED = "Fetch the file as published, or correct that line"
 
 
 @dataclass(frozen=True, eq=False)
-class Pictured:
+class LabelledImages:
     """Pictures, whose ``stem`` is a unique name; ``identity`` and ``group`` (n,) str; what was left out."""
 
     members: tuple[Member, ...]
@@ -34,7 +34,7 @@ class Pictured:
     notes: tuple[str, ...]
 
 
-def read_layout(path: Path) -> Pictured:
+def read_layout(path: Path) -> LabelledImages:
     """The pictures of a gallery, whichever layout it has. Raises DataError where there are none."""
     if all((path / name).is_file() for name in _CUB):
         return _from_cub(path)
@@ -53,7 +53,7 @@ def table_of(path: Path) -> Path | None:
     return tables[0] if tables else None
 
 
-def _from_folders(path: Path) -> Pictured:
+def _from_folders(path: Path) -> LabelledImages:
     """``[<group>/]<identity>/<picture>``; folders around all of it are no group."""
     listed = list_members(path)
     found = [member for member in listed if member.folders]
@@ -66,7 +66,7 @@ def _from_folders(path: Path) -> Pictured:
     identity = [folders[-1] for folders in inner]
     group = [folders[-2] if len(folders) > 1 else EVERYBODY for folders in inner]
     loose = len(listed) - len(found)
-    return _pictured(
+    return _labelled(
         path, members, identity, group, [f"{loose:,} pictures in no folder left out"] if loose else []
     )
 
@@ -81,7 +81,7 @@ def _common(folders: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(shared)
 
 
-def _from_csv(path: Path) -> Pictured:
+def _from_csv(path: Path) -> LabelledImages:
     header = column_names(path)
     file, identity = column_of(path, header, FILE), column_of(path, header, IDENTITY)
     group = next((name for name in GROUP if name in header), None)
@@ -100,7 +100,7 @@ def _from_csv(path: Path) -> Pictured:
         members.append(member)
         names.append(name)
         groups.append(rest[0] if rest else EVERYBODY)
-    return _pictured(path, members, names, groups, _missing(missing))
+    return _labelled(path, members, names, groups, _missing(missing))
 
 
 def column_of(path: Path, header: Sequence[str], known: Sequence[str]) -> str:
@@ -116,12 +116,12 @@ def column_of(path: Path, header: Sequence[str], known: Sequence[str]) -> str:
     )
 
 
-def _from_cub(path: Path) -> Pictured:
+def _from_cub(path: Path) -> LabelledImages:
     """CUB: numbers tie pictures to species; the group is the last word of a species (wren, tern …)."""
-    pictures, labels, classes = (_numbered(path / name) for name in _CUB)
+    files, labels, classes = (_numbered(path / name) for name in _CUB)
     inside = InsidePaths(path / "images")
     members, identity, missing = [], [], 0
-    for number, (row, place) in pictures.items():
+    for number, (row, place) in files.items():
         _, label = labels.get(number, (0, ""))
         _, species = classes.get(label, (0, ""))
         if not species:
@@ -135,7 +135,7 @@ def _from_cub(path: Path) -> Pictured:
         members.append(member)
         identity.append(species.partition(".")[2] or species)
     group = [name.replace("-", "_").rpartition("_")[2].lower() for name in identity]
-    return _pictured(path, members, identity, group, _missing(missing))
+    return _labelled(path, members, identity, group, _missing(missing))
 
 
 def _numbered(file: Path) -> dict[str, tuple[int, str]]:
@@ -158,13 +158,15 @@ def _missing(count: int) -> list[str]:
     return [f"{count:,} pictures that are listed do not exist: left out"] if count else []
 
 
-def _pictured(
+def _labelled(
     path: Path, members: list[Member], identity: list[str], group: list[str], notes: list[str]
-) -> Pictured:
+) -> LabelledImages:
     if not members:
         raise DataError(
             "pictures in folders named by identity, a CSV, or the lists of CUB are wanted, got none",
             file=path,
             remedy="Put each identity's pictures into a folder of its own",
         )
-    return Pictured(tuple(members), np.array(identity, dtype=str), np.array(group, dtype=str), tuple(notes))
+    return LabelledImages(
+        tuple(members), np.array(identity, dtype=str), np.array(group, dtype=str), tuple(notes)
+    )

@@ -8,6 +8,8 @@ In a folder or a tar (plain or ``.tar.gz``):
 Any suffix of `recsim_gen.datasets.files.images` will do. A user id that holds a slash (``12/3``) is nested
 folders (``12/3/<item id>.png``) or written with ``%2F`` (``12%2F3/…``); item ids may be escaped alike.
 One folder around all that is in a tar is left out, with a note, unless it is a user.
+
+Of images that were generated here a manifest says whose they are, and no name is read: see `manifests`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Dataset
-from recsim_gen.datasets.files.images import SUFFIXES, Member, Pictures, list_members
+from recsim_gen.datasets.files.images import SUFFIXES, ImageFiles, Member, list_members
+from recsim_gen.datasets.manifests import FILE, Manifest, read_manifest
 
 ANY = -1
 _NAMES = "Name images <item id>.png or <user id>/<item id>.png, with the ids of --data"
@@ -31,18 +34,18 @@ _NAMES = "Name images <item id>.png or <user id>/<item id>.png, with the ids of 
 class ImageSet:
     """k images: ``user`` (k,) rows or ``ANY``, ``item`` (k,) catalogue rows, and their files.
 
-    ``pictures`` reads them. Raises DataError for two images of the same user and item.
+    ``reader`` reads them. Raises DataError for two images of the same user and item.
     """
 
     user: np.ndarray
     item: np.ndarray
     members: tuple[Member, ...]
     notes: tuple[str, ...] = ()
-    pictures: Pictures = field(init=False)
+    reader: ImageFiles = field(init=False)
 
     def __post_init__(self) -> None:
-        pictures = Pictures(self.members, np.array([m.stem for m in self.members]))
-        object.__setattr__(self, "pictures", pictures)
+        reader = ImageFiles(self.members, np.array([m.stem for m in self.members]))
+        object.__setattr__(self, "reader", reader)
 
     def only(self, rows: np.ndarray) -> ImageSet:
         """The images at ``rows`` alone."""
@@ -98,12 +101,18 @@ class ImageSet:
         return np.where(of_user >= 0, of_user, of_item)
 
 
-def read_images(path: str | Path, dataset: Dataset) -> ImageSet:
-    """The images in a folder or tar; names are checked, no image is decoded yet.
+def read_images(path: str | Path | Manifest, dataset: Dataset) -> ImageSet:
+    """The images in a folder or tar, or of a manifest; no image is decoded yet.
 
-    Raises DataError for a place without images, an unknown item or user, and two images of the same.
+    Whose they are is told by the manifest in the folder, else by their names. Raises DataError for a place
+    without images, an unknown item or user, two images of the same, and an image that the manifest of its
+    folder does not list.
     """
+    if isinstance(path, Manifest):
+        return _listed(path, _members_of(path), dataset)
     members = refuse_empty(path)
+    if (Path(path) / FILE).is_file():
+        return _listed(read_manifest(Path(path) / FILE), members, dataset)
     users = {u: row for row, u in enumerate(dataset.interactions.user_ids.tolist())}
     items = dataset.catalog.row_of
     members, notes = (members, ()) if Path(path).is_dir() else _without_wrapper(members, users)
@@ -115,6 +124,35 @@ def read_images(path: str | Path, dataset: Dataset) -> ImageSet:
         for m, u, i in zip(members, user, item, strict=True)
     ]
     return ImageSet(np.array(user), np.array(item), tuple(named), notes)
+
+
+def _members_of(manifest: Manifest) -> list[Member]:
+    """Those of the listed files that are there."""
+    paths = [manifest.folder / file for file in manifest.images]
+    return [Member(p, str(p), p.stem, 0, p.stat().st_size) for p in paths if p.is_file()]
+
+
+def _listed(manifest: Manifest, members: Sequence[Member], dataset: Dataset) -> ImageSet:
+    """``members`` as the manifest lists them, in its order; how many of the listed are not there is noted."""
+    made_of = {manifest.folder / file: made for file, made in manifest.images.items()}
+    for member in members:
+        if member.file not in made_of:
+            raise DataError(
+                f"one of the {len(made_of):,} images that {manifest.path.name} lists is wanted, got another",
+                file=member.name,
+                remedy=f"Run generate again, or delete {manifest.path.name}: names then say whose images are",
+            )
+    there = {member.file: member for member in members}
+    if not there:
+        raise DataError("images are wanted, none of those listed is there", file=manifest.path, remedy=_NAMES)
+    listed = [(there[path], made) for path, made in made_of.items() if path in there]
+    users = {u: row for row, u in enumerate(dataset.interactions.user_ids.tolist())}
+    user = [_row(made.user, users, "user", member) for member, made in listed]
+    item = [_row(made.item, dataset.catalog.row_of, "item", member) for member, made in listed]
+    named = tuple(replace(member, stem=f"{made.user}/{made.item}") for member, made in listed)
+    gone = len(made_of) - len(listed)
+    notes = (f"{gone:,} of {len(made_of):,} images that were generated are not there",) if gone else ()
+    return ImageSet(np.array(user), np.array(item), named, notes)
 
 
 def refuse_empty(path: str | Path) -> list[Member]:

@@ -12,8 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsim_gen.core.types import Dataset, ImageReader
-from recsim_gen.datasets.episodes import people_of
+from recsim_gen.datasets.files.images import ImageFiles
+from recsim_gen.datasets.pmg_bench.pickled_images import PickledImages
 from recsim_gen.datasets.splits import TEST
+
+STORED = (ImageFiles, PickledImages)
+"""Readers of images that somebody brought, whose bytes can be compared."""
 
 
 def holds_target(record: np.ndarray, item: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -51,7 +55,7 @@ class Leaks:
 
 def find_leaks(dataset: Dataset) -> Leaks:
     """Count the answers that a dataset gives away. Reads every picture once (kept by content)."""
-    chosen, people = dataset.interactions, people_of(dataset)
+    chosen, people = dataset.interactions, dataset.people
     test = chosen.split == TEST
     _, person = np.unique(people[chosen.user], return_inverse=True)
     pair = person * chosen.n_items + chosen.item
@@ -70,11 +74,10 @@ def looks(images: ImageReader | None, n: int) -> np.ndarray:
 
     Pictures that are made by code have no bytes of a file: none is taken for another.
     """
-    digests = getattr(images, "digests", None)
     own = -1 - np.arange(n)
-    if images is None or digests is None or not images.present.any():
+    if not isinstance(images, STORED) or not images.present.any():
         return own
-    own[images.present] = np.unique(digests, axis=0, return_inverse=True)[1].reshape(-1)
+    own[images.present] = np.unique(images.digests, axis=0, return_inverse=True)[1].reshape(-1)
     return own
 
 

@@ -16,14 +16,19 @@ from recsim_gen.core.errors import DataError, MissingDependency
 from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.datasets.files.tables import Table, natural_places, read_table
 from recsim_gen.datasets.films import captions, first_genres
-from recsim_gen.datasets.sequences import Choices, cut
+from recsim_gen.datasets.sequences import Choices, Tail, cut
 
 USER, ITEM, RATING, TIME = "user_id:token", "item_id:token", "rating:float", "timestamp:float"
 TITLE, YEAR, GENRES = "movie_title:token_seq", "release_year:token", "class:token_seq"
 UNKNOWN = "unknown"
 
 
-def load(path: str | Path | None = None, *, sequence_length: int = 20, tail: str = "train") -> Dataset:
+def load(
+    path: str | Path | None = None,
+    *,
+    sequence_length: int = 20,  # choices; a person is cut into as many sequences as their choices fill
+    tail: Tail = "train",  # choices left over: a shorter user to learn from (train), or left out (drop)
+) -> Dataset:
     """100,000 ratings by 943 people of 1,682 films; titles, years and genres as text.
 
     ``path`` is a folder with the two files; None takes RecBole's own. ``sequence_length`` and
@@ -49,6 +54,7 @@ def load(path: str | Path | None = None, *, sequence_length: int = 20, tail: str
         catalog=_catalog(films, ids),
         interactions=sequences.interactions,
         episodes=sequences.episodes,
+        people=sequences.people,
         encoders={"text": "minilm"},
         notes=(counted, *sequences.notes),
     )

@@ -12,10 +12,10 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Catalog, Dataset
-from recsim_gen.datasets.files.images import Pictures, open_pictures
+from recsim_gen.datasets.files.images import ImageFiles, open_images
 from recsim_gen.datasets.files.tables import Table, natural_places, read_table
 from recsim_gen.datasets.films import captions, first_genres
-from recsim_gen.datasets.sequences import Choices, cut
+from recsim_gen.datasets.sequences import Choices, Tail, cut
 
 POSTERS = ("posters_128.tar", "posters.tar", "posters")
 NO_GENRES = "(no genres listed)"
@@ -24,10 +24,10 @@ NO_GENRES = "(no genres listed)"
 def load(
     path: str | Path,
     *,
-    sequence_length: int = 20,  # "sequences of 20 items"
-    tail: str = "train",
-    min_rating: float = 0.0,
-    posters: str | None = None,
+    sequence_length: int = 20,  # "sequences of 20 items"; as many a person as their choices fill
+    tail: Tail = "train",  # choices left over: a shorter user to learn from (train), or left out (drop)
+    min_rating: float = 0.0,  # a rating below it is no choice
+    posters: str | None = None,  # folder or tar of <movieId>.jpg, none: without; null: the data's own
 ) -> Dataset:
     """Films, ratings and sequences from a MovieLens folder.
 
@@ -46,23 +46,22 @@ def load(
     ratings = read_table(folder / "ratings.csv", ids=["userId", "movieId"], numbers=["rating", "timestamp"])
     ratings.refuse_duplicates("userId", "movieId")
     ids = films.keys("movieId")
-    pictures = _pictures(folder, posters, ids)
+    reader = _images(folder, posters, ids)
     choices, notes = _choices(ratings, ids, films.file.name, min_rating)
     sequences = cut(choices, len(ids), length=sequence_length, tail=tail)
-    picture_notes = () if pictures is None else _picture_notes(pictures, choices.item)
+    image_notes = () if reader is None else _image_notes(reader, choices.item)
     return Dataset(
         name="movielens",
-        catalog=_catalog(films, ids, pictures),
+        catalog=_catalog(films, ids, reader),
         interactions=sequences.interactions,
         episodes=sequences.episodes,
-        encoders={"text": "minilm"}
-        if pictures is None
-        else {"image": "efficientnet-lite0", "text": "minilm"},
-        notes=(*notes, *sequences.notes, *picture_notes),
+        people=sequences.people,
+        encoders={"text": "minilm"} if reader is None else {"image": "efficientnet-lite0", "text": "minilm"},
+        notes=(*notes, *sequences.notes, *image_notes),
     )
 
 
-def _catalog(films: Table, ids: np.ndarray, pictures: Pictures | None) -> Catalog:
+def _catalog(films: Table, ids: np.ndarray, reader: ImageFiles | None) -> Catalog:
     titles, genres = films.texts("title"), films.texts("genres")
     genres = np.char.replace(np.where(genres == NO_GENRES, "", genres), "|", ", ")
     return Catalog(
@@ -70,7 +69,7 @@ def _catalog(films: Table, ids: np.ndarray, pictures: Pictures | None) -> Catalo
         titles=titles,
         captions=captions(titles, genres),
         categories=first_genres(genres),
-        images=pictures,
+        images=reader,
     )
 
 
@@ -93,23 +92,23 @@ def _choices(
     return Choices(person, people, item, time, rating, tie=natural_places(ids)[item]), tuple(notes)
 
 
-def _pictures(folder: Path, posters: str | None, ids: np.ndarray) -> Pictures | None:
+def _images(folder: Path, posters: str | None, ids: np.ndarray) -> ImageFiles | None:
     if posters == "none":
         return None
     if posters is not None:
-        return open_pictures(Path(posters).expanduser(), ids)
+        return open_images(Path(posters).expanduser(), ids)
     found = [folder / name for name in POSTERS if (folder / name).exists()]
-    return open_pictures(found[0], ids) if found else None
+    return open_images(found[0], ids) if found else None
 
 
-def _picture_notes(pictures: Pictures, item: np.ndarray) -> tuple[str, ...]:
-    missing = ~pictures.present
+def _image_notes(reader: ImageFiles, item: np.ndarray) -> tuple[str, ...]:
+    missing = ~reader.present
     notes = []
     if missing.any():
         notes.append(
             f"{missing.sum():,} films without poster ({missing[item].sum():,} ratings): "
             "mean image feature, flagged as absent"
         )
-    if pictures.unmatched:
-        notes.append(f"{pictures.unmatched:,} posters not used: movies.csv lists no such film")
+    if reader.unmatched:
+        notes.append(f"{reader.unmatched:,} posters not used: movies.csv lists no such film")
     return tuple(notes)

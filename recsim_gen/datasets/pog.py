@@ -19,9 +19,9 @@ import numpy as np
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog, Interactions
-from recsim_gen.datasets.described import captions_beside, described, missing_pictures
+from recsim_gen.datasets.described import captions_beside, described, missing_images
 from recsim_gen.datasets.episodes import test_episodes
-from recsim_gen.datasets.files.images import open_pictures
+from recsim_gen.datasets.files.images import open_images
 from recsim_gen.datasets.files.paths import first_existing
 from recsim_gen.datasets.files.tables import natural_places
 from recsim_gen.datasets.pog_lines import Clicks, read_clicks, read_items, read_outfits
@@ -31,7 +31,7 @@ from recsim_gen.datasets.unified.styles import StyledDataset, read_styles
 Reference = Literal["last", "outfit"]
 """What is asked for: the last item that was clicked, or an item of the outfit that was chosen."""
 
-PICTURES = ("images.tar", "images", "images_sampled")
+IMAGES = ("images.tar", "images", "images_sampled")
 CAPTIONS = ("captions_sampled.json", "POG_captions_sampled.json", "captions.json")
 _FEWEST = 3
 
@@ -47,11 +47,11 @@ class Sequence:
 def load(
     path: str | Path,
     *,
-    n_users: int | None = 1000,  # "#Users 1000" (Table 1)
-    sequence_length: int = 20,  # with 1000 users about the table's "#Items 19242"
-    reference: Reference = "last",
-    seed: int = 0,
-    images: str | None = None,
+    n_users: int | None = 1000,  # users drawn at random, null: all; "#Users 1000" (Table 1)
+    sequence_length: int = 20,  # last items of a user; with 1000 users about the table's "#Items 19242"
+    reference: Reference = "last",  # the last item that was clicked, or one of the outfit that was chosen
+    seed: int = 0,  # of the draws of users and of items of outfits
+    images: str | None = None,  # folder or tar of <item>.jpg; null: the data's own
 ) -> StyledDataset:
     """Items, choices and one episode a user from a POG folder.
 
@@ -59,7 +59,7 @@ def load(
     different items are three or more. The last of them is test and the one before it valid; with
     ``reference="outfit"`` a random item of the chosen outfit, not among them, is test. Of an item
     clicked twice the last click counts; items that ``item_data.txt`` does not list are left out and
-    counted. ``images`` is a folder or tar; None takes the first of ``PICTURES``. Raises DataError for
+    counted. ``images`` is a folder or tar; None takes the first of ``IMAGES``. Raises DataError for
     a missing file or a bad line.
     """
     if reference not in get_args(Reference):
@@ -81,8 +81,8 @@ def load(
     sequences, notes = _sequences(clicks, set(items), outfits, rng.for_("outfit"))
     ids = np.array(list(items), dtype=str)
     ids = ids[np.argsort(natural_places(ids))]
-    place = first_existing(folder, PICTURES) if images is None else Path(images).expanduser()
-    pictures = None if place is None else open_pictures(place, ids)
+    place = first_existing(folder, IMAGES) if images is None else Path(images).expanduser()
+    reader = None if place is None else open_images(place, ids)
     titles = np.array([items[item].title or f"item {item}" for item in ids.tolist()], dtype=str)
     found = captions_beside(folder, CAPTIONS)
     words = described([found.get(item, "") for item in ids.tolist()], titles)
@@ -94,17 +94,15 @@ def load(
             titles=titles,
             captions=words.captions,
             categories=np.array([f"category {items[item].category}" for item in ids.tolist()], dtype=str),
-            images=pictures,
+            images=reader,
         ),
         interactions=interactions,
         episodes=test_episodes(interactions, interactions.user_ids),
-        encoders={"text": "minilm"}
-        if pictures is None
-        else {"image": "efficientnet-lite0", "text": "minilm"},
+        encoders={"text": "minilm"} if reader is None else {"image": "efficientnet-lite0", "text": "minilm"},
         notes=(
             *clicks.notes,
             *notes,
-            *(() if pictures is None else missing_pictures(pictures.present)),
+            *(() if reader is None else missing_images(reader.present)),
             *words.notes,
         ),
         styles=read_styles(folder),

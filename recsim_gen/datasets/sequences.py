@@ -8,6 +8,7 @@ is kept as a shorter user that is only learned from.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from recsim_gen.core.types import Episode, Interactions
 from recsim_gen.datasets.episodes import test_episodes
 from recsim_gen.datasets.splits import TRAIN, leave_last_out
 
-TAILS = ("train", "drop")
+Tail = Literal["train", "drop"]
+"""What becomes of choices that fill no sequence: a shorter user to learn from, or left out and counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ def whole(choices: Choices, n_items: int) -> Sequences:
     return Sequences(interactions, episodes, notes, choices.people)
 
 
-def cut(choices: Choices, n_items: int, *, length: int = 20, tail: str = "train") -> Sequences:
+def cut(choices: Choices, n_items: int, *, length: int = 20, tail: Tail = "train") -> Sequences:
     """Cut each person's choices, oldest first, into sequences of ``length`` (3 or more).
 
     The k-th sequence of a person is the user ``"<person>/<k>"`` (k from 0): its last item is
@@ -78,8 +80,8 @@ def cut(choices: Choices, n_items: int, *, length: int = 20, tail: str = "train"
     """
     if length < 3:
         raise SettingError(f"sequence_length must be 3 or more (train, valid, test), got {length}")
-    if tail not in TAILS:
-        raise SettingError(f"tail must be one of {', '.join(TAILS)}, got {tail!r}")
+    if tail not in get_args(Tail):
+        raise SettingError(f"tail must be one of {', '.join(get_args(Tail))}, got {tail!r}")
     order = np.lexsort((choices.tie, choices.time, choices.person))
     person = choices.person[order]
     counts = np.bincount(person, minlength=len(choices.people))
@@ -105,7 +107,7 @@ def cut(choices: Choices, n_items: int, *, length: int = 20, tail: str = "train"
     return Sequences(interactions, test_episodes(interactions, source_users), notes, source_users)
 
 
-def _notes(counts: np.ndarray, length: int, tail: str) -> tuple[str, ...]:
+def _notes(counts: np.ndarray, length: int, tail: Tail) -> tuple[str, ...]:
     full, rest = counts // length, counts % length
     if not full.any():
         raise DataError(

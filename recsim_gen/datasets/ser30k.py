@@ -17,8 +17,8 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog, Dataset
-from recsim_gen.datasets.described import captions_beside, described, missing_pictures
-from recsim_gen.datasets.files.images import Pictures, list_members
+from recsim_gen.datasets.described import captions_beside, described, missing_images
+from recsim_gen.datasets.files.images import ImageFiles, list_members
 from recsim_gen.datasets.files.json_files import Fields, read_json
 from recsim_gen.datasets.files.paths import first_existing
 from recsim_gen.datasets.themes import HISTORY_LENGTH, N_USERS, Reference, theme_episodes
@@ -32,13 +32,13 @@ class Layout:
     """Where annotations, pictures and captions lie: of each, the first that the folder has."""
 
     annotations: tuple[str, ...]
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     captions: tuple[str, ...]
 
 
 LAYOUT = Layout(
     annotations=("Annotations/image-level", "Annotations"),
-    pictures=("Images.tar", "Images"),
+    images=("Images.tar", "Images"),
     captions=("ser30k_captions.json", "Annotations/ser30k_captions.json"),
 )
 
@@ -69,11 +69,11 @@ class Sticker:
 def load(
     path: str | Path,
     *,
-    n_users: int = N_USERS,
-    history_length: int = HISTORY_LENGTH,
-    reference: Reference = "another",
-    seed: int = 0,
-    images: str | None = None,
+    n_users: int = N_USERS,  # simulated users; "#Users … 2230" (Table 1)
+    history_length: int = HISTORY_LENGTH,  # stickers in a history, at most
+    reference: Reference = "another",  # its topic: another than those of the history (the paper), or own
+    seed: int = 0,  # of the simulated users
+    images: str | None = None,  # folder or tar of topics; null: the data's own
 ) -> Dataset:
     """Stickers, and simulated users who like two topics each, from a SER30K folder.
 
@@ -109,8 +109,8 @@ def read(
     stickers = sorted(_stickers(folder, layout), key=lambda sticker: sticker.item_id)
     ids = np.array([sticker.item_id for sticker in stickers], dtype=str)
     topics = np.array([sticker.topic for sticker in stickers], dtype=str)
-    place = first_existing(folder, layout.pictures) if images is None else Path(images).expanduser()
-    pictures = None if place is None else _pictures(place, ids)
+    place = first_existing(folder, layout.images) if images is None else Path(images).expanduser()
+    reader = None if place is None else _images(place, ids)
     found = captions_beside(folder, layout.captions)
     simple = np.array([sticker.caption for sticker in stickers], dtype=str)
     words = described([found.get(item, "") for item in ids.tolist()], simple)
@@ -123,16 +123,14 @@ def read(
     )
     return Dataset(
         name=name,
-        catalog=Catalog(ids, ids, words.captions, topics, pictures),
+        catalog=Catalog(ids, ids, words.captions, topics, reader),
         interactions=interactions,
         episodes=episodes,
-        encoders={"text": "minilm"}
-        if pictures is None
-        else {"image": "efficientnet-lite0", "text": "minilm"},
+        encoders={"text": "minilm"} if reader is None else {"image": "efficientnet-lite0", "text": "minilm"},
         notes=(
             f"{len(ids):,} stickers of {len(np.unique(topics)):,} topics; {n_users:,} simulated users of two "
             f"topics each, up to {history_length} stickers, reference from {_FROM[reference]}, seed {seed}",
-            *_picture_notes(pictures),
+            *_image_notes(reader),
             *words.notes,
         ),
     )
@@ -193,20 +191,20 @@ def _sticker(entry: Fields, emotions: dict[int, str]) -> Sticker:
     return Sticker(topic, name, emotion, entry.text("text"))
 
 
-def _pictures(place: Path, ids: np.ndarray) -> Pictures:
+def _images(place: Path, ids: np.ndarray) -> ImageFiles:
     """Pictures by topic and file name: file names repeat from topic to topic."""
     members = [
         replace(member, stem=f"{member.folders[-1]}/{member.stem}{Path(member.name).suffix}")
         for member in list_members(place)
         if member.folders
     ]
-    return Pictures(members, ids)
+    return ImageFiles(members, ids)
 
 
-def _picture_notes(pictures: Pictures | None) -> tuple[str, ...]:
-    if pictures is None:
+def _image_notes(reader: ImageFiles | None) -> tuple[str, ...]:
+    if reader is None:
         return ()
-    unused = pictures.unmatched
-    return missing_pictures(pictures.present, "stickers") + (
+    unused = reader.unmatched
+    return missing_images(reader.present, "stickers") + (
         (f"{unused:,} pictures not used: no annotation names them",) if unused else ()
     )

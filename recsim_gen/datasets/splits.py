@@ -15,7 +15,7 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Dataset
-from recsim_gen.datasets.episodes import people_of, test_episodes
+from recsim_gen.datasets.episodes import test_episodes
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 _FEWEST = 3  # one row each to learn from, to select on, and to test on
@@ -131,7 +131,7 @@ def resplit(dataset: Dataset, rule: SplitRule, rng: Rng, *, valid: float = 0.1, 
     of all rows, or of the people. Test rows of users who have no other row give no episode; a note
     counts them. Raises SettingError for an unknown rule.
     """
-    chosen, people = dataset.interactions, people_of(dataset)
+    chosen, people = dataset.interactions, dataset.people
     shares = {"valid": valid, "test": test}
     if rule == "leave-last-out":
         split = leave_last_out(chosen.user, chosen.time)

@@ -7,7 +7,6 @@ import re
 import numpy as np
 
 from recsim_gen.core.types import Dataset
-from recsim_gen.datasets.episodes import people_of
 
 
 def plain_ids(ids: np.ndarray, pattern: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -27,7 +26,7 @@ def by_person(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]
     import pandas as pd
 
     chosen = dataset.interactions
-    who = people_of(dataset)[chosen.user]
+    who = dataset.people[chosen.user]
     order = np.lexsort((chosen.time, chosen.user, pd.factorize(who)[0]))
     again = pd.DataFrame({"who": who[order], "item": chosen.item[order]}).duplicated(keep="last").to_numpy()
     note = f"{again.sum():,} choices left out: the same person chose the item later"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -64,7 +63,7 @@ def encode(
     batch_size: items encoded at once; the result does not depend on it.
     device: where encoders with weights run.
 
-    An item without picture gets the mean feature of those that have one; ``without_picture``
+    An item without picture gets the mean feature of those that have one; ``without_image``
     says which, in a sentence. Features are kept in shards named by encoder and content: a run
     that was killed goes on where it was, and nothing is encoded twice.
 
@@ -80,12 +79,12 @@ def encode(
             raise SettingError(f"modality {modality!r} wants an encoder of {modality}s, got {spec!r}")
         make = _texts if modality == "text" else _images
         title = f"{modality} features ({spec})"
-        catalog = catalog.with_features(modality, None, make(catalog, encoder, batch_size, title))
-        catalog = replace(catalog, encoders={**catalog.encoders, modality: spec})
+        x = make(catalog, encoder, batch_size, title)
+        catalog = catalog.with_features(modality, None, x, encoder=spec)
     return catalog
 
 
-def without_picture(catalog: Catalog) -> str | None:
+def without_image(catalog: Catalog) -> str | None:
     """A sentence on the items whose image feature is the mean of the others'; None: there are none.
 
     Their rows are ``np.flatnonzero(~catalog.images.present)``.
@@ -115,13 +114,13 @@ def item_texts(catalog: Catalog) -> np.ndarray:
 def _texts(catalog: Catalog, encoder: Any, batch_size: int, title: str) -> np.ndarray:
     texts = item_texts(catalog)
 
-    def encode_rows(rows: np.ndarray) -> np.ndarray:
+    def encode_reader(rows: np.ndarray) -> np.ndarray:
         return encoder.encode_texts(texts[rows].tolist())
 
     def name(rows: np.ndarray) -> str:
         return fingerprint(encoder.fingerprint, "text", texts[rows].tolist())
 
-    return in_shards(np.arange(len(catalog)), encode_rows, name, batch_size, title)
+    return in_shards(np.arange(len(catalog)), encode_reader, name, batch_size, title)
 
 
 def _images(catalog: Catalog, encoder: Any, batch_size: int, title: str) -> np.ndarray:
@@ -138,9 +137,7 @@ def _images(catalog: Catalog, encoder: Any, batch_size: int, title: str) -> np.n
     return features
 
 
-def encode_pictures(
-    images: ImageReader, spec: str, *, batch_size: int = 64, device: str = "cpu"
-) -> np.ndarray:
+def encode_reader(images: ImageReader, spec: str, *, batch_size: int = 64, device: str = "cpu") -> np.ndarray:
     """(k, d) float32 features of the rows of ``images`` that have a picture, by the encoder ``spec``.
 
     As ``encode`` makes those of a catalogue, and kept like them. Raises DataError for a picture that
@@ -154,18 +151,18 @@ def encode_pictures(
 
 
 def _pictures(images: ImageReader, rows: np.ndarray, encoder: Any, batch_size: int, title: str) -> np.ndarray:
-    def encode_rows(part: np.ndarray) -> np.ndarray:
+    def encode_reader(part: np.ndarray) -> np.ndarray:
         return encoder.encode_images([images.read(row) for row in part.tolist()])
 
     def name(part: np.ndarray) -> str:
         return fingerprint(encoder.fingerprint, "image", images.fingerprint, part)
 
-    return in_shards(rows, encode_rows, name, batch_size, title)
+    return in_shards(rows, encode_reader, name, batch_size, title)
 
 
 def in_shards(
     rows: np.ndarray,
-    encode_rows: Callable[[np.ndarray], np.ndarray],
+    encode_reader: Callable[[np.ndarray], np.ndarray],
     name: Callable[[np.ndarray], str],
     batch_size: int,
     title: str,
@@ -179,7 +176,7 @@ def in_shards(
         batches = []
         for start in range(0, len(shard), batch_size):
             batch = shard[start : start + batch_size]
-            batches.append(_checked(encode_rows(batch), len(batch)))
+            batches.append(_checked(encode_reader(batch), len(batch)))
             shown.update(done + start + len(batch) - shown.n)
         return np.concatenate(batches)
 

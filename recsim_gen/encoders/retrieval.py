@@ -14,6 +14,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Episode
+from recsim_gen.core.vectors import unit
 
 SIMILARITIES_HELD = 1 << 24
 
@@ -33,12 +34,6 @@ class Retrieved:
     def between(self, start: int, stop: int) -> list[np.ndarray]:
         """Rows at places (start, stop] of each history: (0, k] is Ret, (k, 2k] is Exp-Ret."""
         return [row[start : min(stop, n)] for row, n in zip(self.items, self.length, strict=True)]
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    """Rows of ``x`` (n, d) scaled to length 1; a zero row stays zero (cosine 0 with everything)."""
-    norm = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
 
 
 def retrieve(
@@ -66,7 +61,7 @@ def retrieve(
 
 
 def weights(
-    similarity: np.ndarray, k: int, *, how: Literal["clamp", "softmax"] = "clamp", temperature: float = 0.1
+    similarity: np.ndarray, k: int, *, rule: Literal["clamp", "softmax"] = "clamp", temperature: float = 0.1
 ) -> np.ndarray:
     """s′ (B, k) ≥ 0 of the k most similar, each row sums to 1 (Eq. 5, "normalized similarity scores").
 
@@ -81,7 +76,7 @@ def weights(
         raise DataError(
             "every history must have an item, got an empty one", row=int((~present.any(1)).argmax())
         )
-    if how == "softmax":
+    if rule == "softmax":
         raw = np.exp((s - s.max(1, keepdims=True)) / temperature)
     else:
         raw = np.where(present, np.maximum(s, 0), 0)

@@ -180,8 +180,8 @@ def estimates(values: pd.DataFrame, person: Mapping[str, str], rng: Rng) -> dict
     wide = values.groupby(["episode", "variant"], sort=False)[[*METRICS]].mean().unstack("variant")
     columns = [(variant, metric) for variant in VARIANTS for metric in METRICS]
     data = np.stack([wide[metric][variant].to_numpy() for variant, metric in columns], axis=1)
-    found = bootstrap_columns(data, wide.index.map(person).to_numpy(), rng)
-    return dict(zip(columns, found, strict=True))
+    means = bootstrap_columns(data, wide.index.map(person).to_numpy(), rng)
+    return dict(zip(columns, means, strict=True))
 
 
 def compare(values: pd.DataFrame, person: Mapping[str, str], rng: Rng) -> list[Comparison]:
@@ -193,9 +193,9 @@ def compare(values: pd.DataFrame, person: Mapping[str, str], rng: Rng) -> list[C
     wide = values.groupby(["episode", "variant"], sort=False)[[*METRICS]].mean().unstack("variant")
     columns = [(better, worse, metric) for metric in METRICS for better, worse in pairs]
     data = np.stack([(wide[m][better] - wide[m][worse]).to_numpy() for better, worse, m in columns], axis=1)
-    found = bootstrap_columns(data, wide.index.map(person).to_numpy(), rng)
-    adjusted = holm([estimate.p for estimate in found])
-    return [Comparison(*c, e, float(p)) for c, e, p in zip(columns, found, adjusted, strict=True)]
+    differences = bootstrap_columns(data, wide.index.map(person).to_numpy(), rng)
+    adjusted = holm([estimate.p for estimate in differences])
+    return [Comparison(*c, e, float(p)) for c, e, p in zip(columns, differences, adjusted, strict=True)]
 
 
 def verdict(assumption: str, comparisons: Sequence[Comparison], level: float = 0.05) -> str:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recsim_gen.core.types import Catalog, Dataset, Episode, Scope
+from recsim_gen.datasets.image_sets import read_images
 from recsim_gen.encoders.features import item_texts
 from recsim_gen.encoders.retrieval import retrieve
 from recsim_gen.judging.queries import ask, triples_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
     from recsim_gen.core.protocols import Ranker
+    from recsim_gen.datasets.manifests import Manifest
     from recsim_gen.models.family import ModelFamily
 
 
@@ -28,9 +30,9 @@ def retrieved_items(
     By the family's text encoder; ties go to the later item.
     """
     rows = sorted({row for e in episodes for row in (e.reference, *e.history)})
-    found = family.text_encoder(device=device).encode_texts(item_texts(catalog)[rows].tolist())
-    vectors = np.zeros((len(catalog), found.shape[1]), dtype=found.dtype)
-    vectors[rows] = found
+    encoded = family.text_encoder(device=device).encode_texts(item_texts(catalog)[rows].tolist())
+    vectors = np.zeros((len(catalog), encoded.shape[1]), dtype=encoded.dtype)
+    vectors[rows] = encoded
     return [set(near.tolist()) for near in retrieve(episodes, vectors).between(0, k)]
 
 
@@ -43,18 +45,17 @@ def shown_history(episode: Episode, retrieved: set[int], longest: int = 10) -> l
 
 
 def scores(
-    folder: Path,
+    images: Manifest,
     dataset: Dataset,
     catalog: Catalog,
     episodes: Sequence[Episode],
     ranker: Ranker,
     *,
-    encoder: str,
     family: ModelFamily,
     scope: Scope = "graph",
     device: str = "cpu",
 ) -> pd.DataFrame:
-    """What is said of each episode's picture in ``folder`` (as `pictures_for` gives it), by episode id.
+    """What is said of each episode's picture in ``images`` (as `images_for` gives it), by episode id.
 
     Columns ``original_rank`` and ``rank`` under the ranker, of n items; on Boutique ``original_utility``
     and ``utility`` of the looks as the family's verifier reads them, in units of the oracle, and ``reads``,
@@ -62,21 +63,21 @@ def scores(
     """
     import pandas as pd
 
-    asked = triples_of(folder, dataset, encoder, device=device)
-    c = ask(ranker, asked, scope=scope, what="ranks")
-    pairs = zip(asked.users.tolist(), asked.items.tolist(), strict=True)
+    triples = triples_of(read_images(images, dataset), dataset, catalog, device=device)
+    c = ask(ranker, triples, scope=scope, what="ranks")
+    pairs = zip(triples.users.tolist(), triples.items.tolist(), strict=True)
     place = {pair: k for k, pair in enumerate(pairs)}
     at = [place[e.user, e.reference] for e in episodes]
     table = pd.DataFrame({"original_rank": c.original_rank[at], "rank": c.rank[at]})
-    for name, values in _known(folder, dataset, episodes, family, device).items():
+    for name, values in _truth(images, dataset, episodes, family, device).items():
         table[name] = values
     return table.set_index(pd.Index([e.id for e in episodes], name="episode"))
 
 
-def _known(
-    folder: Path, dataset: Dataset, episodes: Sequence[Episode], family: ModelFamily, device: str
-) -> dict[str, Any]:
-    """Where the truth is known: utilities and categories; {} elsewhere."""
+def _truth(
+    images: Manifest, dataset: Dataset, episodes: Sequence[Episode], family: ModelFamily, device: str
+) -> dict[str, np.ndarray]:
+    """Utilities and categories by Boutique's own rules; {} for other data."""
     from recsim_gen.datasets.boutique.world import Boutique
 
     if not isinstance(dataset, Boutique) or not family.models.verifier:
@@ -85,9 +86,8 @@ def _known(
     from recsim_gen.metrics.looks import LookReader
     from recsim_gen.metrics.resources import Resources
 
-    pictures = pictures_in(folder, dataset, episodes)
     reader = LookReader(Resources(device=device, family=family))
-    codes = reader.encode_images(pictures).astype(np.int64)
+    codes = reader.encode_images(images_in(images, dataset, episodes)).astype(np.int64)
     users, own = np.array([e.user for e in episodes]), dataset.world.codes[[e.reference for e in episodes]]
     return {
         "original_utility": dataset.utility(users, own),
@@ -96,10 +96,8 @@ def _known(
     }
 
 
-def pictures_in(folder: Path, dataset: Dataset, episodes: Sequence[Episode]) -> list[Any]:
-    """The picture of each episode in ``folder``, as RGB."""
-    from recsim_gen.datasets.image_sets import read_images
-
-    found = read_images(folder, dataset)
-    users, items = (np.array([getattr(e, name) for e in episodes]) for name in ("user", "reference"))
-    return [found.pictures.read(int(row)) for row in found.find(users, items)]
+def images_in(images: Manifest, dataset: Dataset, episodes: Sequence[Episode]) -> list[Image.Image]:
+    """The picture of each episode in ``images``, as RGB."""
+    image_set = read_images(images, dataset)
+    users, items = np.array([e.user for e in episodes]), np.array([e.reference for e in episodes])
+    return [image_set.reader.read(int(row)) for row in image_set.find(users, items)]

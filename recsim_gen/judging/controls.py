@@ -15,12 +15,12 @@ def noise_features(x: np.ndarray, present: np.ndarray, rng: Rng) -> np.ndarray:
     length of a random row of it. One per item whichever items are asked about, so that results do not
     depend on which these are. Raises DataError where ``present`` (n,) has no item.
     """
-    known = _present(x, present, 1)
+    rows = _present(x, present, 1)
     draw = rng.for_("noise").numpy()
-    noise = draw.standard_normal(x.shape, dtype=np.float32) * known.std(0) + known.mean(0)
-    wanted = np.linalg.norm(known, axis=1)[draw.integers(len(known), size=len(x))]
-    length = np.linalg.norm(noise, axis=1)
-    scale = np.divide(wanted, length, out=np.zeros_like(wanted), where=length > 0)
+    noise = draw.standard_normal(x.shape, dtype=np.float32) * rows.std(0) + rows.mean(0)
+    length = np.linalg.norm(rows, axis=1)[draw.integers(len(rows), size=len(x))]
+    own = np.linalg.norm(noise, axis=1)
+    scale = np.divide(length, own, out=np.zeros_like(length), where=own > 0)
     return (noise * scale[:, None]).astype(np.float32)
 
 

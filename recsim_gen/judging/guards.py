@@ -136,7 +136,7 @@ def held_out(values: Mapping[str, np.ndarray], blind: Mapping[str, bool]) -> Gua
     ]
     signs = {np.sign(mean[judge]) for judge in see}
     verdict = "fails" if moved else "missing" if len(see) < 2 else "agree" if len(signs) == 1 else "disagree"
-    hint = "; give another --ranker (seed, encoder or model)" if verdict == "missing" else ""
+    hint = "; give another of --judges (seed, encoder or model)" if verdict == "missing" else ""
     return Guard("held-out judges", verdict, numbers, "mean ΔR of images: " + ", ".join(parts) + hint)
 
 

@@ -27,7 +27,7 @@ DRAWN = ("oracle", "opposite", "placebo", "random")
 
 
 @dataclass(frozen=True, eq=False)
-class KnownPictures:
+class KnownImages:
     """Pictures of one kind: ``users``, ``items`` (B,) rows, ``features`` (B, d), ``utility`` (B,) change."""
 
     users: np.ndarray
@@ -45,9 +45,9 @@ def boutique_of(dataset: Dataset) -> Boutique:
     return dataset
 
 
-def draw_pictures(
+def draw_images(
     dataset: Boutique, kind: str, encoder: ImageEncoder, rng: Rng, *, draws: int = 1, batch_size: int = 256
-) -> KnownPictures:
+) -> KnownImages:
     """Pictures of ``kind`` (one of `DRAWN`) for every test episode, ``draws`` each, encoded."""
     from recsim_gen.datasets.boutique.attributes import codes_of
     from recsim_gen.datasets.boutique.drawing import render
@@ -66,7 +66,7 @@ def draw_pictures(
     items = np.array([e.reference for e, _ in episodes])
     before = dataset.utility(users, dataset.world.codes[items])
     change = dataset.utility(users, codes_of(looks)) - before
-    return KnownPictures(users, items, np.concatenate(features), change)
+    return KnownImages(users, items, np.concatenate(features), change)
 
 
 def _look(dataset: Boutique, kind: str, episode: Episode, rng: Rng) -> Attributes:

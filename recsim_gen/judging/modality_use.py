@@ -1,24 +1,19 @@
 """Does a ranker look at pictures at all? Permute them among the items, train again, compare.
 
 A ranker that learns as well from wrong pictures as from right ones says nothing of a picture: its
-score must not be a reward. The verdict lies beside the checkpoint and is asked for by whoever uses it.
+score must not be a reward. The verdict lies beside the checkpoint (`verdicts`), for whoever uses it.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
-from recsim_gen.core.results import plain
 from recsim_gen.core.statistics import holm
-from recsim_gen.core.store import write_json
 from recsim_gen.judging.guards import Guard
 
 if TYPE_CHECKING:
@@ -26,7 +21,6 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog, Interactions
 
 NAME = "modality use"
-FILE = "guards.json"
 LEVEL = 0.05
 SCORES_HELD = 1 << 24
 
@@ -54,22 +48,22 @@ def modality_use(
         )
     if modality not in catalog.features:
         raise SettingError(f"no features {modality!r} to permute, got {sorted(catalog.features)}")
-    found = np.array(
+    measured = np.array(
         [
             [_measured(train(c, seed), interactions) for c in (catalog, permuted(catalog, modality, seed))]
             for seed in seeds
         ]
     )  # (S, 2, 2): seed, own or permuted, loss and NDCG
-    loss, ndcg = found[:, 1, 0] - found[:, 0, 0], found[:, 0, 1] - found[:, 1, 1]
+    loss, ndcg = measured[:, 1, 0] - measured[:, 0, 0], measured[:, 0, 1] - measured[:, 1, 1]
     p = holm([_paired_p(loss), _paired_p(ndcg)])
-    return _guard(modality, found, loss, ndcg, p)
+    return _guard(modality, measured, loss, ndcg, p)
 
 
-def _guard(modality: str, found: np.ndarray, loss: np.ndarray, ndcg: np.ndarray, p: np.ndarray) -> Guard:
+def _guard(modality: str, measured: np.ndarray, loss: np.ndarray, ndcg: np.ndarray, p: np.ndarray) -> Guard:
     uses = bool((p < LEVEL).any())
-    own, wrong = found.mean(0)
+    own, wrong = measured.mean(0)
     numbers = {
-        "seeds": len(found),
+        "seeds": len(measured),
         "valid_loss": float(own[0]),
         "valid_loss_permuted": float(wrong[0]),
         "valid_loss_sd_of_difference": float(loss.std(ddof=1)),
@@ -82,7 +76,7 @@ def _guard(modality: str, found: np.ndarray, loss: np.ndarray, ndcg: np.ndarray,
     text = (
         f"with the {modality} features permuted among items, validation loss goes from {own[0]:.4f} to "
         f"{wrong[0]:.4f} (p {p[0]:.2g}), NDCG@20 from {own[1]:.4f} to {wrong[1]:.4f} (p {p[1]:.2g}; "
-        f"paired over {len(found)} seeds, Holm)"
+        f"paired over {len(measured)} seeds, Holm)"
     )
     verdict = "uses" if uses else "does not use"
     return Guard(NAME, verdict, numbers, f"the ranker {verdict} the {modality}: {text}")
@@ -138,43 +132,3 @@ def _paired_p(worse: np.ndarray) -> float:
     if np.ptp(worse) == 0:
         return 0.0 if worse[0] > 0 else 1.0
     return float(ttest_1samp(worse, 0, alternative="greater").pvalue)
-
-
-def store(folder: str | Path, guard: Guard) -> Path:
-    """Write the guard beside a checkpoint's ``config.json``, with the fingerprint of the ranker there."""
-    path = Path(folder) / FILE
-    ranker = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["fingerprint"]
-    write_json(path, plain({"ranker": ranker, "guards": {guard.name: dataclasses.asdict(guard)}}))
-    return path
-
-
-def stored(folder: str | Path) -> Guard | None:
-    """The stored verdict on this very ranker; None: there is none, or it is of other weights."""
-    path = Path(folder) / FILE
-    if not path.is_file():
-        return None
-    try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-        given = about["guards"].get(NAME) if about["ranker"] == config["fingerprint"] else None
-        return None if given is None else Guard(**given)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        remedy = "Delete it, or train with --for-reward again"
-        raise DataError(f"no readable guards: {error!r}", file=path, remedy=remedy) from error
-
-
-def gate(guard: Guard | None, name: str, *, force: bool = False) -> str | None:
-    """Let a ranker be a judge, or raise SettingError where it ``does not use`` images.
-
-    ``force`` lets it pass. Returns what the reader of its numbers must know: that there is no verdict,
-    or that the gate was forced; None where all is well.
-    """
-    if guard is None:
-        return f"{name}: whether it looks at images was not tested (train_ranker --for-reward)"
-    if guard.verdict == "uses":
-        return None
-    if not force:
-        raise SettingError(
-            f"{name} must not judge images: {guard.sentence}. Train another, or insist with --force"
-        )
-    return f"{name}: judges by force, although {guard.sentence}"

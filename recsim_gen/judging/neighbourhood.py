@@ -15,7 +15,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import cached_array, fingerprint
-from recsim_gen.encoders.retrieval import unit
+from recsim_gen.core.vectors import unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,13 +43,13 @@ class Neighbourhood:
         O(p²·d) time, O(block·p) memory. ``k`` others: 9 is MICRO's 10 with the item itself. Raises
         DataError for fewer than 3 items.
         """
-        known = unit(x[present])
-        if len(known) < 3:
-            raise DataError(f"a neighbourhood needs at least 3 items with a picture, got {len(known)}")
-        k = max(1, min(k, len(known) - 2))
+        rows = unit(x[present])
+        if len(rows) < 3:
+            raise DataError(f"a neighbourhood needs at least 3 items with a picture, got {len(rows)}")
+        k = max(1, min(k, len(rows) - 2))
         place = np.where(present, np.cumsum(present) - 1, -1)
-        packed = cached_array("neighbourhoods", fingerprint("others", known, k), partial(_others, known, k))
-        return cls(known, place, packed[0], packed[1].astype(np.int64))
+        packed = cached_array("neighbourhoods", fingerprint("others", rows, k), partial(_others, rows, k))
+        return cls(rows, place, packed[0], packed[1].astype(np.int64))
 
     @property
     def k(self) -> int:
@@ -111,13 +111,13 @@ class Neighbourhood:
         return order, np.concatenate([[0], np.cumsum(self.in_degree)])
 
 
-def _others(known: np.ndarray, k: int) -> np.ndarray:
+def _others(x: np.ndarray, k: int) -> np.ndarray:
     """(2, p, k + 1): cosine and row of the nearest others of each row, itself left out."""
     import torch
 
-    rows = torch.from_numpy(known)
-    size = max(1, COSINES_HELD // len(known))
-    parts = [_nearest(rows, slice(s, min(s + size, len(known))), k + 1) for s in range(0, len(known), size)]
+    rows = torch.from_numpy(x)
+    size = max(1, COSINES_HELD // len(x))
+    parts = [_nearest(rows, slice(s, min(s + size, len(x))), k + 1) for s in range(0, len(x), size)]
     return np.concatenate(parts, axis=1)
 
 

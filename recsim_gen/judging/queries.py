@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,18 +27,23 @@ class Triples:
 
     ``users``, ``items`` (B,) rows; ``which`` (B,) rows of ``features`` (k, d) float32, made by the
     catalogue's image encoder, so that a picture shown to many users is encoded and held once.
+    ``encoder`` is what made them, as of --encoders; None for features that no encoder made.
     """
 
     users: np.ndarray
     items: np.ndarray
     which: np.ndarray
     features: np.ndarray
+    encoder: str | None = None
 
     def __len__(self) -> int:
         return len(self.users)
 
     def check(self, dataset: Dataset, catalog: Catalog) -> None:
-        """DataError unless all rows exist and the features are finite and as wide as the catalogue's."""
+        """Raise DataError unless all rows exist and the features are finite and of the catalogue's kind.
+
+        That is, made by the encoder that made the catalogue's, and as wide.
+        """
         sizes = {"users": dataset.interactions.n_users, "items": len(catalog), "which": len(self.features)}
         for name, size in sizes.items():
             rows = getattr(self, name)
@@ -46,6 +51,8 @@ class Triples:
                 raise DataError(f"{name} must be (B,) with B > 0 as users are, got {rows.shape}")
             if rows.min() < 0 or rows.max() >= size:
                 raise DataError(f"{name} must be rows in [0, {size}), got {rows.min()}…{rows.max()}")
+        if self.encoder is not None:
+            catalog.check_encoder(MODALITY, self.encoder)
         width = catalog.features[MODALITY].shape[1]
         if self.features.ndim != 2 or self.features.shape[1] != width:
             raise DataError(
@@ -60,31 +67,32 @@ class Triples:
 def triples_of(
     images: str | Path | ImageSet,
     dataset: Dataset,
-    encoder: str,
+    catalog: Catalog,
     *,
     users: Sequence[str] | None = None,
     device: str = "cpu",
 ) -> Triples:
-    """The triples of a folder or tar of images: see `image_sets`, ``encoder`` as in `encoders.features`.
+    """Return the triples of a folder or tar of images (see `image_sets`), encoded as ``catalog`` was.
 
     Features are kept by content: the same images are encoded once. Raises DataError as `read_images`
-    does and for an image that cannot be decoded.
+    does, for an image that cannot be decoded, and where the catalogue does not say what encoded it.
     """
-    found = images if isinstance(images, ImageSet) else read_images(images, dataset)
-    who, what, which = found.pairs(dataset, users)
-    features, which = encoded(found, which, encoder, device)
-    return Triples(who, what, which, features)
+    encoder = catalog.encoder_of(MODALITY)
+    image_set = images if isinstance(images, ImageSet) else read_images(images, dataset)
+    users_of, items, image = image_set.pairs(dataset, users)
+    features, which = encoded(image_set, image, encoder, device)
+    return Triples(users_of, items, which, features, encoder)
 
 
 def encoded(
     images: ImageSet, which: np.ndarray, encoder: str, device: str = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features (k, d) float32 of the images at ``which`` (B,), each encoded once, and which of them (B,)."""
-    from recsim_gen.encoders.features import encode_pictures
+    from recsim_gen.encoders.features import encode_reader
 
     used, place = np.unique(which, return_inverse=True)
-    pictures = images.only(used).pictures
-    return encode_pictures(pictures, encoder, device=device), place
+    pictures = images.only(used).reader
+    return encode_reader(pictures, encoder, device=device), place
 
 
 def ask(
@@ -102,7 +110,17 @@ def ask(
 
 
 def joined(parts: Sequence[Counterfactual]) -> Counterfactual:
-    """Counterfactuals of one scope, end to end."""
-    names = ("score", "rank", "original_score", "original_rank", "touched", "gap")
-    columns: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
-    return Counterfactual(parts[0].scope, **columns)
+    """Return counterfactuals of one scope, end to end."""
+
+    def column(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return Counterfactual(
+        parts[0].scope,
+        score=column("score"),
+        rank=column("rank"),
+        original_score=column("original_score"),
+        original_rank=column("original_rank"),
+        touched=column("touched"),
+        gap=column("gap"),
+    )

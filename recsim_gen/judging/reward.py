@@ -10,15 +10,15 @@ B users or episodes, T generated images of each, C images they are compared with
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.registry import did_you_mean
+from recsim_gen.core.types import Reading
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Reading = Literal["corrected", "literal"]
 SMALLEST_SD = 1e-8  # rewards that vary less are equal
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,44 +15,40 @@ from recsim_gen.judging.variants import Variant
 from recsim_gen.metrics.delta_rank import METRICS, per_sample, summarise
 
 if TYPE_CHECKING:
-    from recsim_gen.core.protocols import Ranker
     from recsim_gen.core.results import Results
     from recsim_gen.core.types import Dataset
+    from recsim_gen.judging.judges import Judge
 
 NUMBERS = (*METRICS, "original_rank", "rank", "delta_score", "touched", "gap")
 
 
-def label_of(name: str) -> tuple[str, int | None]:
-    """``micro-seed1`` is seed 1 of the judge ``micro``; a name without seed is a judge by itself."""
-    found = re.fullmatch(r"(.+)-seed(\d+)", name)
-    return (found[1], int(found[2])) if found else (name, None)
-
-
 def collect(
-    rankers: Mapping[str, Ranker],
-    asked: Triples,
+    judges: Sequence[Judge],
+    triples: Triples,
     variants: Mapping[str, list[Variant]],
     scope: Scope,
     dataset: Dataset,
 ) -> pd.DataFrame:
-    """One row per ranker, variant and triple, averaged over the variant's draws.
+    """Return one row per judge, variant and triple, averaged over the variant's draws.
 
-    Columns ``judge``, ``seed``, ``name``, ``variant``, ``triple`` (position), ``user`` and ``item``
-    (ids), ``person`` (source user) and ``NUMBERS``.
+    Columns ``judge`` (its name), ``seed``, ``label``, ``variant``, ``triple`` (position), ``user`` and
+    ``item`` (ids), ``person`` (source user) and ``NUMBERS``.
     """
     person = {e.user: e.source_user for e in dataset.episodes}
     ids = dataset.interactions.user_ids
-    people = np.array([person.get(u, ids[u]) for u in asked.users.tolist()])
+    people = np.array([person.get(u, ids[u]) for u in triples.users.tolist()])
     frames = []
-    for name, ranker in rankers.items():
-        label, seed = label_of(name)
+    for judge in judges:
         for variant, draws in variants.items():
-            tables = [per_sample(ask(ranker, t, scope=scope, what=f"{name}: {variant}")) for _, t in draws]
+            what = f"{judge.label}: {variant}"
+            tables = [per_sample(ask(judge.ranker, t, scope=scope, what=what)) for _, t in draws]
             at = draws[0][0]
             mean = np.mean([t[[*NUMBERS]].to_numpy(float) for t in tables], axis=0)
-            head = {"judge": label, "seed": seed, "name": name, "variant": variant, "triple": at}
-            who = {"user": ids[asked.users[at]], "item": dataset.catalog.item_ids[asked.items[at]]}
-            frame = pd.DataFrame({**head, **who, "person": people[at]})
+            of_judge = {"judge": judge.name, "seed": judge.seed, "label": judge.label}
+            of_triple = {"user": ids[triples.users[at]], "item": dataset.catalog.item_ids[triples.items[at]]}
+            frame = pd.DataFrame(
+                {**of_judge, "variant": variant, "triple": at, **of_triple, "person": people[at]}
+            )
             frames.append(frame.join(pd.DataFrame(mean, columns=[*NUMBERS])))
     return pd.concat(frames, ignore_index=True)
 
@@ -66,14 +61,25 @@ def over_seeds(samples: pd.DataFrame) -> pd.DataFrame:
 
 def add_rows(samples: pd.DataFrame, scope: Scope, results: Results) -> None:
     """Means with intervals per judge and variant: of each seed, and of all (``seed`` null)."""
-    several = samples[samples["seed"].notna()]
-    for (name, variant), part in several.groupby(["name", "variant"], sort=False):
-        label, seed = label_of(str(name))
-        _add(part, results, seed=seed, judge=label, variant=variant, scope=scope)
-    for (judge, variant), part in over_seeds(samples).groupby(["judge", "variant"], sort=False):
-        _add(part, results, seed=None, judge=judge, variant=variant, scope=scope)
+    of_seeds = samples[samples["seed"].notna()]
+    for _, part in of_seeds.groupby(["judge", "seed", "variant"], sort=False):
+        _add(part, scope, results, seed=int(part["seed"].iloc[0]))
+    for _, part in over_seeds(samples).groupby(["judge", "variant"], sort=False):
+        _add(part, scope, results)
 
 
-def _add(part: pd.DataFrame, results: Results, **keys: Any) -> None:
+def _add(part: pd.DataFrame, scope: Scope, results: Results, *, seed: int | None = None) -> None:
+    """Rows of one judge and variant."""
+    judge, variant = (str(part[name].iloc[0]) for name in ("judge", "variant"))
     for metric, e in summarise(part, part["person"].to_numpy(), Rng(0)).items():
-        results.row(metric=metric, value=e.value, low=e.low, high=e.high, n=e.n, **keys)
+        results.row(
+            variant=variant,
+            metric=metric,
+            seed=seed,
+            value=e.value,
+            low=e.low,
+            high=e.high,
+            n=e.n,
+            judge=judge,
+            scope=scope,
+        )

@@ -15,19 +15,19 @@ from recsim_gen.judging.controls import noise_features, shuffled_rows
 from recsim_gen.judging.queries import MODALITY, Triples, encoded
 
 Variant = tuple[np.ndarray, Triples]
-"""Positions (b,) among the triples asked, and the same questions with other pictures."""
+"""Positions (b,) among the triples, and the same questions with other pictures."""
 
 
 def variants_of(
-    asked: Triples, catalog: Catalog, seeds: Sequence[int], placebo: Variant | None = None
+    triples: Triples, catalog: Catalog, seeds: Sequence[int], placebo: Variant | None = None
 ) -> dict[str, list[Variant]]:
-    """For each variant its draws: ``images``, ``placebo`` if given, ``noise``, ``shuffled``, ``own``."""
-    x, everyone, present = catalog.features[MODALITY], np.arange(len(asked)), has_picture(catalog)
-    own = replace(asked, which=asked.items, features=x)
+    """Return draws of each variant: ``images``, ``placebo`` if given, ``noise``, ``shuffled``, ``own``."""
+    x, everyone, present = catalog.features[MODALITY], np.arange(len(triples)), has_image(catalog)
+    own = replace(triples, which=triples.items, features=x)
     noise = [noise_features(x, present, Rng(seed)) for seed in seeds]
-    shuffled = [shuffled_rows(present, Rng(seed))[asked.items] for seed in seeds]
+    shuffled = [shuffled_rows(present, Rng(seed))[triples.items] for seed in seeds]
     return {
-        "images": [(everyone, asked)],
+        "images": [(everyone, triples)],
         **({} if placebo is None else {"placebo": [placebo]}),
         "noise": [(everyone, replace(own, features=z)) for z in noise],
         "shuffled": [(everyone, replace(own, which=rows)) for rows in shuffled],
@@ -35,21 +35,21 @@ def variants_of(
     }
 
 
-def placebo_of(asked: Triples, placebo: ImageSet, encoder: str, device: str = "cpu") -> Variant:
-    """The triples whose item has a picture in ``placebo``, with it.
+def placebo_of(triples: Triples, placebo: ImageSet, encoder: str, device: str = "cpu") -> Variant:
+    """Return the triples whose item has a picture in ``placebo``, with it.
 
     A picture for the very user comes before one of the item. Raises DataError where none has any.
     """
-    image = placebo.find(asked.users, asked.items)
+    image = placebo.find(triples.users, triples.items)
     at = np.flatnonzero(image >= 0)
     if not len(at):
         raise DataError(
             "the placebo has a picture of none of the items asked about", remedy="Give others, or none"
         )
     features, which = encoded(placebo, image[at], encoder, device)
-    return at, Triples(asked.users[at], asked.items[at], which, features)
+    return at, Triples(triples.users[at], triples.items[at], which, features, encoder)
 
 
-def has_picture(catalog: Catalog) -> np.ndarray:
+def has_image(catalog: Catalog) -> np.ndarray:
     """(n,) bool: items whose image feature is of a picture; all, where only features are known."""
     return np.ones(len(catalog), dtype=bool) if catalog.images is None else catalog.images.present

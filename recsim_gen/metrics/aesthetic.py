@@ -18,7 +18,8 @@ import numpy as np
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.store import fingerprint
-from recsim_gen.metrics.clip_scores import VIT_B_32, VIT_L_14, unit
+from recsim_gen.core.vectors import unit
+from recsim_gen.metrics.clip_scores import VIT_B_32, VIT_L_14
 from recsim_gen.metrics.recipes import OURS, PMG_BENCH, Recipe, Spec, chosen
 from recsim_gen.metrics.resources import Resources, read_weights
 
@@ -52,7 +53,7 @@ class Head:
             raise DataError(
                 f"features must be (B, {len(self.weight)}), got {features.shape}: made by another backbone?"
             )
-        return unit(features) @ self.weight + self.bias
+        return unit(features, np.float64) @ self.weight + self.bias
 
 
 def read_head(path: str | Path) -> Head:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recsim_gen.core.errors import SettingError
+from recsim_gen.core.vectors import unit
 from recsim_gen.metrics.recipes import OURS, PIGEON, PMG_BENCH, X100, Recipe, Spec, chosen
 
 if TYPE_CHECKING:
@@ -48,19 +49,12 @@ RECIPES = {
 }
 
 
-def unit(x: np.ndarray) -> np.ndarray:
-    """``x`` (…, d) as float64 of length 1; a zero stays zero (cosine 0 with everything)."""
-    x = np.asarray(x, dtype=np.float64)
-    norm = np.linalg.norm(x, axis=-1, keepdims=True)
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
-
-
 def mean_cosine(x: np.ndarray, others: np.ndarray, present: np.ndarray) -> np.ndarray:
     """(B,) mean over the present of cos(x_b, others_bh); NaN where none is.
 
     ``x`` (B, d), ``others`` (B, H, d), ``present`` (B, H) bool.
     """
-    cosine = np.einsum("bd,bhd->bh", unit(x), unit(others))
+    cosine = np.einsum("bd,bhd->bh", unit(x, np.float64), unit(others, np.float64))
     count = present.sum(1)
     total = np.where(present, cosine, 0).sum(1)
     return np.divide(total, count, out=np.full(len(x), np.nan), where=count > 0)
@@ -76,23 +70,23 @@ class _ClipScore:
     recipes: tuple[str, ...] = tuple(RECIPES)
 
     def __init__(self, spec: Spec, resources: Resources) -> None:
-        how = chosen({name: RECIPES[name] for name in self.recipes}, spec)
-        backbone = spec.backbone or how.backbone
+        recipe = chosen({name: RECIPES[name] for name in self.recipes}, spec)
+        backbone = spec.backbone or recipe.backbone
         self._encoder = resources.encoder(backbone)
-        wanted = ["encode_images"] + ["encode_texts"] * self.reads_texts
-        if not all(hasattr(self._encoder, name) for name in wanted):
+        methods = ["encode_images"] + ["encode_texts"] * self.reads_texts
+        if not all(hasattr(self._encoder, name) for name in methods):
             kind = "pictures and texts" if self.reads_texts else "pictures"
             raise SettingError(f"{spec}: an encoder of {kind} is wanted, got {backbone!r}")
         self.name = str(spec)
-        self.unit = "cosine" if how.scale == 1 else f"cosine x {how.scale:g}"
-        self.range = (-how.scale, how.scale)
-        self._scale = how.scale
+        self.unit = "cosine" if recipe.scale == 1 else f"cosine x {recipe.scale:g}"
+        self.range = (-recipe.scale, recipe.scale)
+        self._scale = recipe.scale
         self.recipe = Recipe(
             spec.recipe,
             backbone=backbone,
             weights=self._encoder.fingerprint,
             resize="as the backbone prepares pictures",
-            scale=how.scale,
+            scale=recipe.scale,
             prompt=self.prompt(spec.recipe),
         )
 

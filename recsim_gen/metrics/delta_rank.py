@@ -68,8 +68,8 @@ def summarise(
 ) -> dict[str, Estimate]:
     """Mean of each of ``METRICS`` with its 95% interval, ``people`` (B,) drawn again as a whole."""
     columns = np.stack([np.asarray(values[metric], dtype=float) for metric in METRICS], axis=1)
-    found = bootstrap_columns(columns, people, rng, resamples=resamples)
-    return dict(zip(METRICS, found, strict=True))
+    estimates = bootstrap_columns(columns, people, rng, resamples=resamples)
+    return dict(zip(METRICS, estimates, strict=True))
 
 
 def _ranks(original: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recsim_gen.core.errors import DataError
-from recsim_gen.metrics.clip_scores import unit
+from recsim_gen.core.vectors import unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ def cmmd(x: np.ndarray, y: np.ndarray) -> float:
     Published numbers are of CLIP ViT-L/14 at 336 pixels. 0 for equal sets.
     """
     _check(x, y, 1)
-    x, y = unit(x), unit(y)
+    x, y = unit(x, np.float64), unit(y, np.float64)
     return float(SCALE * (_kernel_mean(x, x) + _kernel_mean(y, y) - 2 * _kernel_mean(x, y)))
 
 
@@ -74,12 +74,12 @@ def set_distances(rows: Rows, encoder: ImageEncoder, name: str) -> pd.DataFrame:
     target = rows.get("target")
     real = rows.store.images(encoder, np.unique(target[target >= 0]))
     variant = np.asarray(rows.labels.get("variant", np.full(len(rows), "")))
-    found = []
+    distances = []
     for one in dict.fromkeys(variant.tolist()):
         x = rows.store.images(encoder, rows.image[variant == one])
         numbers = {"cmmd": cmmd(x, real), "frechet": frechet(x, real)}
-        found += [
+        distances += [
             {"variant": one, "metric": f"{metric}[{name}]", "value": value, "n": len(x), "n_real": len(real)}
             for metric, value in numbers.items()
         ]
-    return pd.DataFrame(found)
+    return pd.DataFrame(distances)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsim_gen.metrics.clip_scores import VIT_L_14, unit
+from recsim_gen.core.vectors import unit
+from recsim_gen.metrics.clip_scores import VIT_L_14
 from recsim_gen.metrics.recipes import OURS, Recipe, Spec, chosen
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def between_users(x: np.ndarray, method: np.ndarray, item: np.ndarray, user: np.
 
     By sums, so that B pictures of one item cost O(B·d) and not O(B²·d).
     """
-    x = unit(x)
+    x = unit(x, np.float64)
     everyone, n = _group_sums(x, np.stack([method, item], 1))
     own, n_own = _group_sums(x, np.stack([method, item, user], 1))
     others = np.einsum("bd,bd->b", x, everyone - own)

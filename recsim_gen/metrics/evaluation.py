@@ -63,7 +63,7 @@ def evaluate(
         refuse_nan(scores)
         scores[torch.from_numpy(mask_of(rows, *seen, interactions.n_items)).to(scores.device)] = -torch.inf
         top = torch.topk(scores, min(max(ks), interactions.n_items), dim=1).indices.cpu().numpy()
-        wanted = mask_of(rows, user, item, interactions.n_items)
-        numbers = per_user(np.take_along_axis(wanted, top, 1), wanted.sum(1), ks)
+        relevant = mask_of(rows, user, item, interactions.n_items)
+        numbers = per_user(np.take_along_axis(relevant, top, 1), relevant.sum(1), ks)
         frames.append(pd.DataFrame({"user": rows, **numbers}))
     return pd.concat(frames, ignore_index=True)

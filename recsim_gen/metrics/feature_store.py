@@ -44,16 +44,18 @@ class FeatureStore:
             return fingerprint(encoder.fingerprint, "picture", digests[rows])
 
         table = self._table(encoder.fingerprint, "image")
-        wanted = np.unique(numbers)
+        distinct = np.unique(numbers)
         # A shard has pictures of one source: another generator's do not rename those of the data.
-        for source in np.unique(part[wanted]):
-            self._fill(table, wanted[part[wanted] == source], encode, name, "image features")
+        for source in np.unique(part[distinct]):
+            self._fill(table, distinct[part[distinct] == source], encode, name, "image features")
         return table.x[numbers]
 
     def texts(self, encoder: TextEncoder, texts: Sequence[str] | np.ndarray) -> np.ndarray:
         """(B, d) float32 features of ``texts`` (B,), not normalised."""
         unique, place = np.unique(np.asarray(texts, dtype=str), return_inverse=True)
-        known = [self._texts.setdefault(text, len(self._texts)) for text in unique.tolist()]
+        numbers = np.array(
+            [self._texts.setdefault(text, len(self._texts)) for text in unique.tolist()], dtype=np.int64
+        )
         words = {number: text for text, number in self._texts.items()}
 
         def encode(rows: np.ndarray) -> np.ndarray:
@@ -63,10 +65,12 @@ class FeatureStore:
             return fingerprint(encoder.fingerprint, "text", [words[row] for row in rows.tolist()])
 
         table = self._table(encoder.fingerprint, "text")
-        self._fill(table, np.array(known, dtype=np.int64), encode, name, "text features")
-        return table.x[np.array(known, dtype=np.int64)[place.ravel()]]
+        self._fill(table, numbers, encode, name, "text features")
+        return table.x[numbers[place.ravel()]]
 
-    def pixels(self, numbers: np.ndarray, size: tuple[int, int], how: Filter = "bicubic") -> torch.Tensor:
+    def pixels(
+        self, numbers: np.ndarray, size: tuple[int, int], resample: Filter = "bicubic"
+    ) -> torch.Tensor:
         """(B, 3, H, W) float32 in [0, 1] at ``size`` (H, W); a picture of that size stays as it is.
 
         Others are brought to it by Pillow's filter, which averages where it makes smaller.
@@ -80,7 +84,7 @@ class FeatureStore:
         for i, number in enumerate(numbers.tolist()):
             image = self.album.read(number)
             if image.size != (wide, high):
-                image = image.resize((wide, high), filters[how])
+                image = image.resize((wide, high), filters[resample])
             pixels[i] = np.asarray(image)
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
@@ -101,23 +105,23 @@ class FeatureStore:
 
 
 class _Table:
-    """Rows that are known, in an array that grows."""
+    """Features of the rows that were put, in an array that grows."""
 
     def __init__(self) -> None:
         self.x = np.empty((0, 0), dtype=np.float32)
-        self.known = np.zeros(0, dtype=bool)
+        self.filled = np.zeros(0, dtype=bool)
 
     def has(self, rows: np.ndarray) -> np.ndarray:
-        found = np.zeros(len(rows), dtype=bool)
-        inside = rows < len(self.known)
-        found[inside] = self.known[rows[inside]]
-        return found
+        has = np.zeros(len(rows), dtype=bool)
+        inside = rows < len(self.filled)
+        has[inside] = self.filled[rows[inside]]
+        return has
 
     def put(self, rows: np.ndarray, x: np.ndarray) -> None:
-        length = max(len(self.known), int(rows.max()) + 1)
+        length = max(len(self.filled), int(rows.max()) + 1)
         grown = np.zeros((length, x.shape[1]), dtype=np.float32)
-        known = np.zeros(length, dtype=bool)
-        if len(self.known):
-            grown[: len(self.known)], known[: len(self.known)] = self.x, self.known
-        grown[rows], known[rows] = x, True
-        self.x, self.known = grown, known
+        filled = np.zeros(length, dtype=bool)
+        if len(self.filled):
+            grown[: len(self.filled)], filled[: len(self.filled)] = self.x, self.filled
+        grown[rows], filled[rows] = x, True
+        self.x, self.filled = grown, filled

@@ -67,8 +67,8 @@ class Perceptual:
     def __init__(self, backbone: str, resources: Resources) -> None:
         net = backbone.removeprefix(RANDOM)
         if net not in TRUNKS:
-            known = [*TRUNKS, *(RANDOM + name for name in TRUNKS)]
-            raise SettingError(f"unknown backbone {backbone!r} of lpips.{did_you_mean(backbone, known)}")
+            names = [*TRUNKS, *(RANDOM + name for name in TRUNKS)]
+            raise SettingError(f"unknown backbone {backbone!r} of lpips.{did_you_mean(backbone, names)}")
         state = None if backbone.startswith(RANDOM) else read_weights(_trunk_file(net, resources))
         self.model = _network(net).to(resources.device)
         if state is not None:
@@ -157,11 +157,11 @@ class LPIPS:
     higher_is_better: bool | None = False
 
     def __init__(self, spec: Spec, resources: Resources) -> None:
-        how = chosen(RECIPES, spec)
-        backbone = spec.backbone or how.backbone
+        recipe = chosen(RECIPES, spec)
+        backbone = spec.backbone or recipe.backbone
         self.name, self.needs = str(spec), (self.against,)
         self.range = (0.0, np.inf)
-        self._how = how
+        self._scale, self._resize = recipe.scale, recipe.resize
         self._perceptual = Perceptual(backbone, resources)
         random = (
             "random weights: a distance of LPIPS's shape, not LPIPS" if backbone.startswith(RANDOM) else ""
@@ -170,15 +170,15 @@ class LPIPS:
             spec.recipe,
             backbone=f"{backbone}, lpips v0.1",
             weights=self._perceptual.fingerprint,
-            resize=str(how.resize),
+            resize=str(recipe.resize),
             input_range="[-1, 1]",
-            scale=how.scale,
+            scale=recipe.scale,
             note=random,
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
         """(B,) ≥ 0."""
-        return self._how.scale * against(rows, self.against, self._perceptual, self._how.resize)
+        return self._scale * against(rows, self.against, self._perceptual, self._resize)
 
 
 class LPIPSHistory(LPIPS):

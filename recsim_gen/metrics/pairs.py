@@ -41,11 +41,11 @@ class Resize:
     """
 
     side: int | None = None
-    how: Filter = "bicubic"
+    resample: Filter = "bicubic"
 
     def __str__(self) -> str:
         size = "to the real picture's size" if self.side is None else f"to {self.side} x {self.side}"
-        return f"{size}, {self.how}"
+        return f"{size}, {self.resample}"
 
     def sizes(self, real: np.ndarray) -> np.ndarray:
         """(P, 2) height and width of each pair, from those of the real pictures (P, 2)."""
@@ -80,7 +80,7 @@ def compared(rows: Rows, pairs: np.ndarray, comparison: Comparison[Prepared], re
             high, wide = sizes[block[0]].tolist()
             numbers, at = np.unique(pairs[block], return_inverse=True)
             left, right = torch.from_numpy(at.reshape(-1, 2)).T
-            prepared = comparison.prepare(store.pixels(numbers, (high, wide), resize.how))
+            prepared = comparison.prepare(store.pixels(numbers, (high, wide), resize.resample))
             value[block] = comparison.compare(prepared, left, right).double().cpu().numpy()
     return value
 

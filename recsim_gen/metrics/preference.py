@@ -86,8 +86,8 @@ class HPSv20:
     def __call__(self, rows: Rows) -> np.ndarray:
         """(B,) in [−1, 1]."""
         shown = rows.store.images(self._encoder, rows.image)
-        asked = rows.store.texts(self._encoder, rows.get("prompt"))
-        return mean_cosine(shown, asked[:, None], np.ones((len(rows), 1), dtype=bool))
+        prompts = rows.store.texts(self._encoder, rows.get("prompt"))
+        return mean_cosine(shown, prompts[:, None], np.ones((len(rows), 1), dtype=bool))
 
 
 class HPSv21(HPSv20):

@@ -70,16 +70,16 @@ def listed(names: Sequence[str]) -> tuple[str, ...]:
 
     Raises SettingError for a name that is neither preset nor metric, and where none is given.
     """
-    asked = [word.strip() for name in names for word in name.split(",") if word.strip()]
-    if not asked:
+    words = [word.strip() for name in names for word in name.split(",") if word.strip()]
+    if not words:
         raise SettingError(f"give a metric or a preset.{did_you_mean('', [*PRESETS, *JUDGED, *METRICS])}")
-    found: dict[str, None] = {}
-    for name in asked:
+    metrics: dict[str, None] = {}
+    for name in words:
         for metric in PRESETS.get(name, (name,)):
             if metric not in JUDGED:
                 _check(metric)
-            found[metric] = None
-    return tuple(found)
+            metrics[metric] = None
+    return tuple(metrics)
 
 
 def _check(metric: str) -> None:

@@ -69,9 +69,11 @@ def per_user(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> dict[
     ideal = np.concatenate([[0.0], np.cumsum(discount)])
     out: dict[str, np.ndarray] = {}
     for k in ks:
-        found = hits[:, :k].sum(1)
+        retrieved = hits[:, :k].sum(1)
         gain = (hits[:, :k] * discount[:k]).sum(1)
-        out[f"recall@{k}"] = found / relevant
+        out[f"recall@{k}"] = retrieved / relevant
         out[f"ndcg@{k}"] = gain / ideal[np.minimum(relevant, k)]
-        out[f"ndcg_retrieved@{k}"] = np.divide(gain, ideal[found], out=np.zeros(len(gain)), where=found > 0)
+        out[f"ndcg_retrieved@{k}"] = np.divide(
+            gain, ideal[retrieved], out=np.zeros(len(gain)), where=retrieved > 0
+        )
     return out

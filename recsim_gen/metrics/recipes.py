@@ -77,10 +77,10 @@ def read_spec(text: str) -> Spec:
 
     Raises SettingError where it is no such text, or names no metric.
     """
-    found = _SPEC.fullmatch(text)
-    if found is None:
+    parts = _SPEC.fullmatch(text)
+    if parts is None:
         raise SettingError(f"a metric is NAME, NAME[BACKBONE] or NAME[BACKBONE]:RECIPE, got {text!r}")
-    name, backbone, recipe = found["name"], found["backbone"], found["recipe"]
+    name, backbone, recipe = parts["name"], parts["backbone"], parts["recipe"]
     if name not in METRICS:
         if recipe and recipe not in RECIPES and backbone is None:
             return Spec(text)

@@ -46,13 +46,13 @@ class Resources:
         from recsim_gen.encoders.features import make_encoder
 
         if backbone not in self._kept:
-            given = self.encoders.get(backbone, backbone)
-            if not isinstance(given, str):
-                self._kept[backbone] = given
-            elif given == BOUTIQUE_CLIP:
+            encoder = self.encoders.get(backbone, backbone)
+            if not isinstance(encoder, str):
+                self._kept[backbone] = encoder
+            elif encoder == BOUTIQUE_CLIP:
                 self._kept[backbone] = self.models.image_encoder(device=self.device)
             else:
-                self._kept[backbone] = make_encoder(given, self.device)
+                self._kept[backbone] = make_encoder(encoder, self.device)
         return self._kept[backbone]
 
     @cached_property

@@ -102,13 +102,13 @@ def rows_of(
     DataError for an unknown episode, an item that is not its reference, and missing keywords.
     """
     store = store or FeatureStore(Album())
-    known = {episode.id: episode for episode in dataset.episodes}
+    by_id = {episode.id: episode for episode in dataset.episodes}
     image = np.concatenate([store.album.add_batch(batch) for batch in batches])
     names = np.concatenate([np.asarray(batch.episode) for batch in batches]).tolist()
     for name in names:
-        if name not in known:
+        if name not in by_id:
             raise DataError(f"unknown episode {name!r} of {dataset.name}", remedy="Draw for this data")
-    episodes = [known[name] for name in names]
+    episodes = [by_id[name] for name in names]
     item = np.concatenate([np.asarray(batch.item) for batch in batches])
     wrong = np.flatnonzero(item != [e.reference for e in episodes])
     if len(wrong):
@@ -153,7 +153,7 @@ def rows_of_files(
             ids = dataset.interactions.user_ids[u], dataset.catalog.item_ids[i]
             raise DataError(f"user {ids[0]!r} has no test episode whose reference is {ids[1]!r}")
         episodes.append(of[u, i])
-    image = store.album.add_reader(images.pictures, picture)
+    image = store.album.add_reader(images.reader, picture)
     labels = {"variant": np.full(len(image), variant), "seed": np.zeros(len(image), dtype=np.int64)}
     return _beside(dataset, store, image, episodes, history, labels, {})
 

@@ -47,8 +47,8 @@ def open_metric(spec: str | Spec, resources: Resources | None = None) -> Metric:
     Raises SettingError for an unknown name, recipe or backbone; MissingDependency, which says what it
     needs, where a package or weights are not to be had.
     """
-    asked = read_spec(spec) if isinstance(spec, str) else spec
-    metric: Metric = resolve(asked.name, METRICS, "metric")(asked, resources or Resources())
+    spec = read_spec(spec) if isinstance(spec, str) else spec
+    metric: Metric = resolve(spec.name, METRICS, "metric")(spec, resources or Resources())
     return metric
 
 
@@ -61,13 +61,13 @@ def open_metrics(
     Raises SettingError for what is asked for wrongly.
     """
     resources = resources or Resources()
-    found: list[Metric] = []
-    for asked in map(read_spec, dict.fromkeys(specs)):
+    metrics: list[Metric] = []
+    for spec in map(read_spec, dict.fromkeys(specs)):
         try:
-            metric = open_metric(asked, resources)
+            metric = open_metric(spec, resources)
         except MissingDependency as error:
             reason = str(error)
-            metric = Unavailable(str(asked), reason if reason.startswith("needs ") else f"needs {reason}")
+            metric = Unavailable(str(spec), reason if reason.startswith("needs ") else f"needs {reason}")
         lacking = [name for name in metric.needs if name not in has]
         if lacking:
             metric = Unavailable(
@@ -75,8 +75,8 @@ def open_metrics(
             )
         if isinstance(metric, Unavailable):
             say(f"{metric.name} {metric}")
-        found.append(metric)
-    return found
+        metrics.append(metric)
+    return metrics
 
 
 def score_images(rows: Rows, metrics: Sequence[Metric]) -> pd.DataFrame:
@@ -92,13 +92,13 @@ def score_images(rows: Rows, metrics: Sequence[Metric]) -> pd.DataFrame:
 
 def _checked(metric: Metric, value: np.ndarray, n: int) -> np.ndarray:
     value = np.asarray(value, dtype=np.float64)
-    known = value[~np.isnan(value)]
-    if value.shape != (n,) or not np.isfinite(known).all():
+    numbers = value[~np.isnan(value)]
+    if value.shape != (n,) or not np.isfinite(numbers).all():
         raise DataError(f"{metric.name} must give ({n},) finite numbers or NaN, got {value.shape}")
     low, high = metric.range
     slack = 1e-6 * max(1.0, *(abs(x) for x in metric.range if np.isfinite(x)), 0.0)
-    if len(known) and (known.min() < low - slack or known.max() > high + slack):
+    if len(numbers) and (numbers.min() < low - slack or numbers.max() > high + slack):
         raise DataError(
-            f"{metric.name} must be in [{low:g}, {high:g}], got {known.min():g} to {known.max():g}"
+            f"{metric.name} must be in [{low:g}, {high:g}], got {numbers.min():g} to {numbers.max():g}"
         )
     return value

@@ -159,22 +159,24 @@ class SSIM:
     higher_is_better: bool | None = True
 
     def __init__(self, spec: Spec, resources: Resources) -> None:
-        how = chosen(RECIPES, spec)
+        recipe = chosen(RECIPES, spec)
         self.name, self.needs = str(spec), (self.against,)
-        self.range = (-how.scale, how.scale)
-        self._how = how
-        self._structure = Structure(how.data_range, how.peak, how.border, resources.device)
+        self.range = (-recipe.scale, recipe.scale)
+        self._scale, self._resize = recipe.scale, recipe.resize
+        self._structure = Structure(recipe.data_range, recipe.peak, recipe.border, resources.device)
         self.recipe = Recipe(
             spec.recipe,
-            resize=str(how.resize),
-            input_range=f"[0, {how.peak:g}], data_range {how.data_range:g}",
-            scale=how.scale,
-            note="; ".join(filter(None, [f"Gaussian window 11, sigma 1.5, border: {how.border}", how.note])),
+            resize=str(recipe.resize),
+            input_range=f"[0, {recipe.peak:g}], data_range {recipe.data_range:g}",
+            scale=recipe.scale,
+            note="; ".join(
+                filter(None, [f"Gaussian window 11, sigma 1.5, border: {recipe.border}", recipe.note])
+            ),
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
         """(B,) in ``range``."""
-        return self._how.scale * against(rows, self.against, self._structure, self._how.resize)
+        return self._scale * against(rows, self.against, self._structure, self._resize)
 
 
 class SSIMHistory(SSIM):

@@ -38,17 +38,17 @@ def estimates(values: pd.DataFrame, metrics: Sequence[str], rng: Rng) -> dict[st
 
     ``values`` has ``person`` and the metrics, a row per episode. A metric without any number has none.
     """
-    known = values[[*metrics]].notna()
+    present = values[[*metrics]].notna()
     alike: dict[bytes, list[str]] = {}
     for metric in metrics:  # columns with the same rows share their draws
-        alike.setdefault(known[metric].to_numpy().tobytes(), []).append(metric)
-    found: dict[str, Estimate] = {}
+        alike.setdefault(present[metric].to_numpy().tobytes(), []).append(metric)
+    by_metric: dict[str, Estimate] = {}
     for names in alike.values():
-        part = values[known[names[0]]]
+        part = values[present[names[0]]]
         if len(part):
             drawn = bootstrap_columns(part[names].to_numpy(float), part["person"].to_numpy(), rng)
-            found.update(zip(names, drawn, strict=True))
-    return found
+            by_metric.update(zip(names, drawn, strict=True))
+    return by_metric
 
 
 def over_seeds(values: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -91,17 +91,17 @@ def compared(values: pd.DataFrame, metrics: Sequence[str], baseline: str, rng: R
 
     wide = over_seeds(values, metrics).set_index(["variant", "episode"])
     theirs = wide.loc[baseline]
-    found: list[tuple[str, dict[str, Estimate]]] = []
+    by_variant: list[tuple[str, dict[str, Estimate]]] = []
     for variant in [v for v in dict.fromkeys(values["variant"]) if v != baseline]:
         ours = wide.loc[variant]
         shared = ours.index.intersection(theirs.index)
         if len(shared):
             difference = ours.loc[shared, [*metrics]] - theirs.loc[shared, [*metrics]]
             paired = pd.concat([difference, ours.loc[shared, "person"]], axis=1)
-            found.append((variant, estimates(paired, metrics, rng)))
+            by_variant.append((variant, estimates(paired, metrics, rng)))
     comparisons = []
     for metric in metrics:
-        column = [(variant, e[metric]) for variant, e in found if metric in e]
+        column = [(variant, e[metric]) for variant, e in by_variant if metric in e]
         adjusted = holm([e.p for _, e in column]) if column else ()
         comparisons += [
             Comparison(v, metric, e, float(p)) for (v, e), p in zip(column, adjusted, strict=True)
@@ -122,10 +122,12 @@ def add_comparisons(
         _add(results, c.variant, f"{c.metric}_minus_{baseline}", None, c.estimate, more)
     for variant in dict.fromkeys(c.variant for c in comparisons):
         mine = [c for c in comparisons if c.variant == variant]
-        told = {"better": [c for c in mine if _decided(c, better) > 0]}
-        told["worse"] = [c for c in mine if _decided(c, better) < 0]
-        words = [f"{how} in {', '.join(c.metric for c in cs)}" for how, cs in told.items() if cs]
-        rest = len(mine) - sum(map(len, told.values()))
+        decided = {
+            "better": [c for c in mine if _decided(c, better) > 0],
+            "worse": [c for c in mine if _decided(c, better) < 0],
+        }
+        words = [f"{sign} in {', '.join(c.metric for c in cs)}" for sign, cs in decided.items() if cs]
+        rest = len(mine) - sum(map(len, decided.values()))
         words += [f"undecided in {rest} of {len(mine)}"] if rest else []
         results.verdict(f"{variant} against {baseline}", f"{'; '.join(words)} (paired, Holm, p < {LEVEL})")
 

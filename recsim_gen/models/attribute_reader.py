@@ -16,6 +16,7 @@ from torch import nn
 
 from recsim_gen.core.errors import DataError, MissingDependency
 from recsim_gen.core.store import atomic, write_json
+from recsim_gen.core.weights import read_tensors
 from recsim_gen.datasets.boutique.attributes import CATEGORIES, COLOURS, PATTERNS
 from recsim_gen.datasets.boutique.world import Boutique
 
@@ -101,9 +102,6 @@ class ImageVerifier(nn.Module):
         Raises MissingDependency where the folder has no verifier, DataError where it has one of other
         attributes or a broken one.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         config, weights = Path(folder) / "config.json", Path(folder) / "model.safetensors"
         if not (config.is_file() and weights.is_file()):
             raise MissingDependency(
@@ -118,12 +116,9 @@ class ImageVerifier(nn.Module):
         if read != json.loads(json.dumps(ATTRIBUTES)):
             raise DataError(f"want a verifier of {ATTRIBUTES}, got one of {read}", file=config, remedy=remedy)
         verifier = cls()
-        try:
-            verifier.load_state_dict(load_file(weights))
-        except (SafetensorError, RuntimeError) as error:
-            raise DataError(
-                f"want a verifier's weights, got others ({error})", file=weights, remedy=remedy
-            ) from error
+        problem = "want a verifier's weights, got others"
+        tensors = read_tensors(weights, verifier.state_dict(), problem=problem, remedy=remedy)
+        verifier.load_state_dict(tensors)
         return verifier.eval()
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from recsim_gen.models.captioners import Captioner
 
 
-def caption_pictures(
+def caption_images(
     images: ImageReader,
     captioner: Captioner,
     prompt: str,
@@ -62,11 +62,11 @@ def history_styles(episodes: Sequence[Episode], styles: dict[int, str]) -> dict[
 
     ``styles`` is row to style caption; items without one say nothing.
     """
-    told = {}
+    joined = {}
     for episode in episodes:
         lines = dict.fromkeys(styles[row] for row in episode.history if styles.get(row))
-        told[episode.id] = "; ".join(lines)
-    return told
+        joined[episode.id] = "; ".join(lines)
+    return joined
 
 
 class _Kept:

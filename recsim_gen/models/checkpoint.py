@@ -67,12 +67,12 @@ class Checkpoint:
             return path
         from huggingface_hub import snapshot_download
 
-        wanted = [*_FETCHED.get(self.role, _TRANSFORMERS)]
+        patterns = [*_FETCHED.get(self.role, _TRANSFORMERS)]
         try:
-            found = snapshot_download(self.name, allow_patterns=wanted, local_files_only=hub_is_offline())
+            folder = snapshot_download(self.name, allow_patterns=patterns, local_files_only=hub_is_offline())
         except (OSError, ValueError) as error:
             raise self.missing(first_line(error)) from error
-        return Path(found)
+        return Path(folder)
 
     def load(self, make: Callable[[Path], T]) -> T:
         """``make(folder)``, without bars for files that are here; what it cannot read is ``missing``."""

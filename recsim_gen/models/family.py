@@ -138,8 +138,8 @@ class ModelFamily:
     def fingerprint(self, *roles: str) -> str:
         """Hash of how it draws and of the content of these roles' files, wherever they are."""
         other = ("name", "models", "licences", "gradient_checkpointing")
-        how = {k: v for k, v in asdict(self).items() if k not in other}
-        return fingerprint(how, {role: self.checkpoint(role).fingerprint for role in roles})
+        drawing = {k: v for k, v in asdict(self).items() if k not in other}
+        return fingerprint(drawing, {role: self.checkpoint(role).fingerprint for role in roles})
 
     def with_models(self, **names: str) -> ModelFamily:
         """The same family with other models in some roles."""
@@ -154,9 +154,9 @@ class ModelFamily:
 
     def checkpoint(self, role: str) -> Checkpoint:
         """Where the model of a role is. Raises SettingError where the family has none."""
-        known = [f.name for f in fields(Models)]
-        if role not in known:
-            raise SettingError(f"unknown role {role!r}.{did_you_mean(role, known)}")
+        roles = [f.name for f in fields(Models)]
+        if role not in roles:
+            raise SettingError(f"unknown role {role!r}.{did_you_mean(role, roles)}")
         name = getattr(self.models, role)
         if not name:
             raise SettingError(
@@ -207,11 +207,11 @@ def open_family(spec: str | Path = "embedded") -> ModelFamily:
 
 def _from_folder(folder: Path) -> ModelFamily:
     """Every sub-folder of ``LAYOUT`` that is there."""
-    found = {role: str((folder / sub).resolve()) for role, sub in LAYOUT.items() if (folder / sub).is_dir()}
-    if not found:
-        wanted = ", ".join(dict.fromkeys(LAYOUT.values()))
-        raise SettingError(f"models {str(folder)!r}: wanted {FILE} or any of the folders {wanted}, got none")
-    return ModelFamily(str(folder), Models(**found))
+    models = {role: str((folder / sub).resolve()) for role, sub in LAYOUT.items() if (folder / sub).is_dir()}
+    if not models:
+        folders = ", ".join(dict.fromkeys(LAYOUT.values()))
+        raise SettingError(f"models {str(folder)!r}: wanted {FILE} or any of the folders {folders}, got none")
+    return ModelFamily(str(folder), Models(**models))
 
 
 def _from_file(file: Path, name: str) -> ModelFamily:

@@ -44,17 +44,17 @@ def answers(
     """The likeliest answer of a causal language model to each prompt, without sampling."""
     import torch
 
-    found: list[str] = []
+    texts: list[str] = []
     for start in range(0, len(prompts), batch):
-        asked = tokenizer(list(prompts[start : start + batch]), padding=True, return_tensors="pt")
-        asked = asked.to(model.device)
+        inputs = tokenizer(list(prompts[start : start + batch]), padding=True, return_tensors="pt")
+        inputs = inputs.to(model.device)
         with torch.inference_mode():
             tokens = model.generate(
-                input_ids=asked["input_ids"],
-                attention_mask=asked["attention_mask"],
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
                 max_new_tokens=longest,
                 do_sample=False,
             )
-        told = tokens[:, asked["input_ids"].shape[1] :]
-        found += [text.strip() for text in tokenizer.batch_decode(told, skip_special_tokens=True)]
-    return found
+        answered = tokens[:, inputs["input_ids"].shape[1] :]
+        texts += [text.strip() for text in tokenizer.batch_decode(answered, skip_special_tokens=True)]
+    return texts

@@ -75,10 +75,10 @@ def favourites(keywords_by_item: Sequence[Sequence[str]], *, aligned: bool) -> l
     """
     if not aligned:
         return _by_frequency(_flat(keywords_by_item))[:TASTE_KEYWORDS]
-    told: list[str] = []
+    chosen: list[str] = []
     for column in zip(*keywords_by_item, strict=True):
-        told += _by_frequency([word for word in column if word not in told])[:1]
-    return told
+        chosen += _by_frequency([word for word in column if word not in chosen])[:1]
+    return chosen
 
 
 def _flat(keywords_by_item: Sequence[Sequence[str]]) -> list[str]:

@@ -56,7 +56,7 @@ def pretrain(
     forms = wordings(source)
     tokenizer = clip_tokenizer([text for form in forms for text in dict.fromkeys(form.texts)])
     processor = image_processor(source, rng.for_("pixels"))
-    model = new_clip(tokenizer, source.pictures.shape[1], rng.for_("weights"))
+    model = new_clip(tokenizer, source.images.shape[1], rng.for_("weights"))
 
     def loss(step: Rng) -> dict[str, torch.Tensor]:
         random = step.numpy()
@@ -113,7 +113,7 @@ def image_processor(source: PretrainingSource, rng: Rng) -> CLIPImageProcessor:
     """A CLIPImageProcessor of the source's size, with mean and deviation of its own pixels."""
     from transformers import CLIPImageProcessor
 
-    size = source.pictures.shape[1]
+    size = source.images.shape[1]
     pixels = source.pixels(source.draw(MEASURED, rng.numpy()))
     mean, sd = pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).tolist()
     return CLIPImageProcessor(

@@ -151,8 +151,8 @@ def denoising_loss(
 
     t = timesteps(len(latents), scheduler.config.num_train_timesteps, generator)
     noisy = scheduler.add_noise(latents, noise, t)
-    wanted = scheduler.get_velocity(latents, noise, t)
-    return F.mse_loss(unet(noisy, t, encoder_hidden_states=states).sample, wanted)
+    velocity = scheduler.get_velocity(latents, noise, t)
+    return F.mse_loss(unet(noisy, t, encoder_hidden_states=states).sample, velocity)
 
 
 def timesteps(count: int, steps: int, generator: torch.Generator) -> torch.Tensor:

@@ -17,7 +17,7 @@ from recsim_gen.core.store import atomic
 from recsim_gen.core.training_loop import Schedule, fit, seeded
 from recsim_gen.models.language import answers
 from recsim_gen.models.prompts import parse_keywords
-from recsim_gen.pretraining.lessons import LONGEST_HISTORY, Lessons
+from recsim_gen.pretraining.instruction_data import LONGEST_HISTORY, InstructionData
 from recsim_gen.pretraining.saving import save_at_half
 from recsim_gen.pretraining.tokens import llama_tokenizer
 
@@ -50,17 +50,17 @@ def pretrain(
     Loss: cross-entropy of the answers' tokens, plus half of that of the prompts'. Gives the losses and
     what ``measure`` measures.
     """
-    lessons = Lessons(source, source.rows("train"))
-    tokenizer = llama_tokenizer(_texts(lessons, rng.for_("texts")))
+    data = InstructionData(source, source.rows("train"))
+    tokenizer = llama_tokenizer(_texts(data, rng.for_("texts")))
     model = new_llama(tokenizer, rng.for_("weights"))
 
     def loss(step: Rng) -> dict[str, torch.Tensor]:
         random = step.numpy()
-        items = [lessons.item(row) for row in source.draw(BATCH, random)]
+        items = [data.item(row) for row in source.draw(BATCH, random)]
         length = 1 + int(LONGEST_HISTORY * random.random() ** 2)  # one for the batch: no padding
-        tastes = [lessons.taste(lessons.history(length, random)) for _ in range(BATCH)]
-        keywords, item_prompts = lesson_loss(model, tokenizer, items)
-        taste, taste_prompts = lesson_loss(model, tokenizer, tastes)
+        tastes = [data.taste(data.history(length, random)) for _ in range(BATCH)]
+        keywords, item_prompts = instruction_loss(model, tokenizer, items)
+        taste, taste_prompts = instruction_loss(model, tokenizer, tastes)
         read = PROMPTS * (item_prompts + taste_prompts)
         return {"loss": keywords + taste + read, "keywords": keywords, "taste": taste, "prompts": read}
 
@@ -101,29 +101,29 @@ def new_llama(tokenizer: PreTrainedTokenizerBase, rng: Rng) -> LlamaForCausalLM:
         return LlamaForCausalLM(config)
 
 
-def lesson_loss(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, lessons: Sequence[tuple[str, str]]
+def instruction_loss(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy of the tokens of the right answers, each with the end token, and of the prompts'."""
+    """Cross-entropy of the answers' tokens, each with the end token, and of the prompts', of ``pairs``."""
     import torch
     import torch.nn.functional as F
 
-    prompts = tokenizer([prompt for prompt, _ in lessons])["input_ids"]
-    answers = tokenizer([" " + answer for _, answer in lessons], add_special_tokens=False)["input_ids"]
-    pairs = [(p, [*a, tokenizer.eos_token_id]) for p, a in zip(prompts, answers, strict=True)]
-    width = max(len(p) + len(a) for p, a in pairs)
-    ids = torch.full((len(pairs), width), tokenizer.pad_token_id)
+    prompts = tokenizer([prompt for prompt, _ in pairs])["input_ids"]
+    answers = tokenizer([" " + answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
+    tokens = [(p, [*a, tokenizer.eos_token_id]) for p, a in zip(prompts, answers, strict=True)]
+    width = max(len(p) + len(a) for p, a in tokens)
+    ids = torch.full((len(tokens), width), tokenizer.pad_token_id)
     mask = torch.zeros_like(ids)
     answered = torch.zeros_like(ids, dtype=torch.bool)
-    for row, (prompt, answer) in enumerate(pairs):  # on the left, as in generation
+    for row, (prompt, answer) in enumerate(tokens):  # on the left, as in generation
         start = width - len(prompt) - len(answer)
         ids[row, start:] = torch.tensor([*prompt, *answer])
         mask[row, start:] = 1
         answered[row, -len(answer) :] = True
     logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
     each = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-    asked = mask[:, :-1].bool() & ~answered[:, 1:]  # no token is told from what pads
-    return each[answered[:, 1:]].mean(), each[asked].mean()
+    prompted = mask[:, :-1].bool() & ~answered[:, 1:]  # no token is told from what pads
+    return each[answered[:, 1:]].mean(), each[prompted].mean()
 
 
 def measure(
@@ -139,28 +139,28 @@ def measure(
     that ``parse_keywords`` refuses. ``taste_recall``: share of what p_g asks for that is answered
     rightly, on 200 histories of up to 20 items of the split; among equally frequent values any is right.
     """
-    lessons = Lessons(source, source.rows(split))
-    rows = lessons.rows[:MEASURED].tolist()
-    told = answers(model, tokenizer, [lessons.item(row)[0] for row in rows])
+    data = InstructionData(source, source.rows(split))
+    rows = data.rows[:MEASURED].tolist()
+    described = answers(model, tokenizer, [data.item(row)[0] for row in rows])
     random = Rng(0).for_("taste", split).numpy()
     lengths = random.integers(1, LONGEST_HISTORY + 1, size=TASTES).tolist()
-    histories = [lessons.history(length, random) for length in lengths]
-    liked = answers(model, tokenizer, [lessons.taste(history)[0] for history in histories])
+    histories = [data.history(length, random) for length in lengths]
+    liked = answers(model, tokenizer, [data.taste(history)[0] for history in histories])
     return {
-        "attribute_recall": round(attribute_recall(told, [lessons.keywords[row] for row in rows]), 4),
-        "malformed": round(malformed([*told, *liked]), 4),
-        "taste_recall": round(taste_recall(liked, [lessons.liked(history) for history in histories]), 4),
+        "attribute_recall": round(attribute_recall(described, [data.keywords[row] for row in rows]), 4),
+        "malformed": round(malformed([*described, *liked]), 4),
+        "taste_recall": round(taste_recall(liked, [data.liked(history) for history in histories]), 4),
     }
 
 
-def attribute_recall(answers: Sequence[str], wanted: Sequence[Sequence[str]]) -> float:
-    """Share of the ``wanted`` keywords, over all items, that stand among those of the answer."""
-    right = total = 0
-    for answer, keywords in zip(answers, wanted, strict=True):
+def attribute_recall(answers: Sequence[str], right: Sequence[Sequence[str]]) -> float:
+    """Share of the ``right`` keywords, over all items, that stand among those of the answer."""
+    named = total = 0
+    for answer, keywords in zip(answers, right, strict=True):
         got = _lower(answer)
-        right += sum(word.lower() in got for word in keywords)
+        named += sum(word.lower() in got for word in keywords)
         total += len(keywords)
-    return right / total
+    return named / total
 
 
 def malformed(answers: Sequence[str]) -> float:
@@ -168,22 +168,22 @@ def malformed(answers: Sequence[str]) -> float:
     return float(np.mean([parse_keywords(answer) is None for answer in answers]))
 
 
-def taste_recall(answers: Sequence[str], wanted: Sequence[Sequence[set[str]]]) -> float:
-    """Share of the ``wanted`` sets, over all histories, of which the answer names a keyword."""
-    right = [
+def taste_recall(answers: Sequence[str], right: Sequence[Sequence[set[str]]]) -> float:
+    """Share of the ``right`` sets, over all histories, of which the answer names a keyword."""
+    named = [
         not {word.lower() for word in one}.isdisjoint(_lower(answer))
-        for answer, sets in zip(answers, wanted, strict=True)
+        for answer, sets in zip(answers, right, strict=True)
         for one in sets
     ]
-    return float(np.mean(right))
+    return float(np.mean(named))
 
 
 def _lower(answer: str) -> set[str]:
     return {word.lower() for word in parse_keywords(answer) or []}
 
 
-def _texts(lessons: Lessons, rng: Rng) -> list[str]:
+def _texts(data: InstructionData, rng: Rng) -> list[str]:
     """What the tokenizer learns its words from: every item once, and some histories."""
     random = rng.numpy()
-    items = [" ".join(lessons.item(row)) for row in lessons.rows.tolist()]
-    return items + [" ".join(lessons.taste(lessons.history(3, random))) for _ in range(100)]
+    items = [" ".join(data.item(row)) for row in data.rows.tolist()]
+    return items + [" ".join(data.taste(data.history(3, random))) for _ in range(100)]

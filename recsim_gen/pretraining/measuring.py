@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,45 +36,53 @@ CEILINGS = {("clip", "median_rank"): 1.0, ("llm", "malformed"): 0.01, ("generate
 """The most that it may have."""
 
 
-def drawn(
-    family: ModelFamily, prompts: Sequence[str], *, rng: Rng, steps: int | None, guidance: float | None
-) -> np.ndarray:
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are sampled: steps, and the scale of classifier-free guidance (1 is none)."""
+
+    steps: int
+    guidance: float
+
+    @classmethod
+    def of(cls, family: ModelFamily, steps: int | None = None, guidance: float | None = None) -> Sampling:
+        """The family's own unless others are given."""
+        return cls(
+            family.steps if steps is None else steps, family.guidance if guidance is None else guidance
+        )
+
+
+def drawn(family: ModelFamily, prompts: Sequence[str], sampling: Sampling, *, rng: Rng) -> np.ndarray:
     """(n, s, s, 3) uint8 pictures for these prompts, from the cache where they were drawn before.
 
     Picture i begins with the noise of ``rng.for_(i)``, whatever stands beside it in a batch.
     """
-    settings = sampling(family, steps, guidance)
-    key = fingerprint(family.fingerprint("diffusion"), settings, rng)
+    key = fingerprint(family.fingerprint("diffusion"), sampling, rng)
     parts = []
     for start in bar(range(0, len(prompts), BATCH), "drawing", unit="batch"):
         texts = list(prompts[start : start + BATCH])
         name = fingerprint(key, start, texts)
-        parts.append(cached_array("measured", name, partial(_draw, family, texts, start, rng, settings)))
+        parts.append(cached_array("measured", name, partial(_draw, family, texts, start, rng, sampling)))
     return np.concatenate(parts)
 
 
-def sampling(family: ModelFamily, steps: int | None, guidance: float | None) -> dict[str, Any]:
-    """Arguments of the pipeline: the family's own steps and guidance unless others are given."""
-    return {
-        "num_inference_steps": family.steps if steps is None else steps,
-        "guidance_scale": family.guidance if guidance is None else guidance,
-    }
-
-
-def _draw(
-    family: ModelFamily, texts: list[str], start: int, rng: Rng, settings: dict[str, Any]
-) -> np.ndarray:
+def _draw(family: ModelFamily, texts: list[str], start: int, rng: Rng, sampling: Sampling) -> np.ndarray:
     generators = [rng.for_(start + i).torch() for i in range(len(texts))]
     pipeline: Any = family.diffusion()
-    images = pipeline(texts, generator=generators, output_type="np", **settings).images
+    images = pipeline(
+        texts,
+        generator=generators,
+        output_type="np",
+        num_inference_steps=sampling.steps,
+        guidance_scale=sampling.guidance,
+    ).images
     return np.rint(255 * images).astype(np.uint8)
 
 
-def seconds_for_32(family: ModelFamily, prompt: str, **settings: Any) -> float:
+def seconds_for_32(family: ModelFamily, prompt: str, sampling: Sampling) -> float:
     """Wall time of one batch of 32 pictures, the second of two."""
     for _ in range(2):
         start = time.perf_counter()
-        _draw(family, [prompt] * BATCH, 0, Rng(0), sampling(family, **settings))
+        _draw(family, [prompt] * BATCH, 0, Rng(0), sampling)
     return time.perf_counter() - start
 
 
@@ -112,14 +121,14 @@ def text_to_image_ranks(family: ModelFamily, source: PretrainingSource, rows: np
     from recsim_gen.metrics.ranking import ranks
 
     text = family.text_encoder().encode_texts([source.captions[row] for row in rows])
-    images = [Image.fromarray(np.array(source.pictures[row])) for row in rows]
+    images = [Image.fromarray(np.array(source.images[row])) for row in rows]
     parts = [family.image_encoder().encode_images(images[i : i + 250]) for i in range(0, len(images), 250)]
     words, shown = (torch.nn.functional.normalize(torch.from_numpy(x)) for x in (text, np.concatenate(parts)))
     scores = words @ shown.T
     return ranks(scores, torch.arange(len(rows)), torch.zeros_like(scores, dtype=torch.bool)).numpy()
 
 
-def add_rows(results: Results, variant: str, values: dict[str, np.ndarray], clusters: np.ndarray) -> None:
+def add_rows(results: Results, variant: str, values: Mapping[str, np.ndarray], clusters: np.ndarray) -> None:
     """A row for the mean of each column of ``values`` (n,), with a bootstrap interval over ``clusters``."""
     from recsim_gen.core.statistics import bootstrap_columns
 
@@ -130,10 +139,10 @@ def add_rows(results: Results, variant: str, values: dict[str, np.ndarray], clus
 
 def judge_by_bars(results: Results) -> None:
     """A verdict for each number that has a bar."""
-    found = {(row["variant"], row["metric"]): row["value"] for row in results.rows}
+    values = {(row["variant"], row["metric"]): row["value"] for row in results.rows}
     for bars, word in ((BARS, "at least"), (CEILINGS, "at most")):
         for key, limit in bars.items():
-            if key in found:
-                reached = found[key] >= limit if bars is BARS else found[key] <= limit
+            if key in values:
+                reached = values[key] >= limit if bars is BARS else values[key] <= limit
                 text = "holds" if reached else "does not hold"
-                results.verdict(" ".join(key), f"{text}: {found[key]:.4g}, wanted {word} {limit:g}")
+                results.verdict(" ".join(key), f"{text}: {values[key]:.4g}, wanted {word} {limit:g}")

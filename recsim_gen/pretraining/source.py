@@ -15,7 +15,7 @@ from recsim_gen.core.store import cached_array, fingerprint
 from recsim_gen.core.types import SPLITS, Dataset
 from recsim_gen.datasets.boutique.attributes import CATEGORIES, Attributes, all_codes
 from recsim_gen.datasets.boutique.canvas import SIZE
-from recsim_gen.datasets.boutique.pictures import Pictures
+from recsim_gen.datasets.boutique.images import RenderedImages
 from recsim_gen.datasets.boutique.world import Boutique
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class PretrainingSource:
     """
 
     dataset: Dataset
-    pictures: np.ndarray
+    images: np.ndarray
     captions: list[str]
     titles: list[str]
     categories: list[str]
@@ -52,7 +52,7 @@ class PretrainingSource:
     rng: Rng
 
     def __post_init__(self) -> None:
-        n = len(self.pictures)
+        n = len(self.images)
         for name in ("captions", "titles", "categories", "split"):
             if len(getattr(self, name)) != n:
                 raise DataError(f"{name} must have {n} rows, one per picture, got {len(getattr(self, name))}")
@@ -64,7 +64,7 @@ class PretrainingSource:
             raise DataError("a source must have a picture to train on, got none", remedy="Add items")
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     @property
     def heldout(self) -> np.ndarray:
@@ -79,7 +79,7 @@ class PretrainingSource:
         """(B, 3, s, s) float32 RGB in [0, 1] of these rows."""
         import torch
 
-        chosen = torch.from_numpy(np.ascontiguousarray(self.pictures[rows]))
+        chosen = torch.from_numpy(np.ascontiguousarray(self.images[rows]))
         return chosen.permute(0, 3, 1, 2).float() / 255
 
     def draw(self, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -95,7 +95,7 @@ class PretrainingSource:
     def fingerprint(self) -> str:
         """Hash of pictures, words and split."""
         words = [np.array(x) for x in (self.captions, self.titles, self.categories)]
-        return fingerprint(np.asarray(self.pictures), words, self.attributes, self.split)
+        return fingerprint(np.asarray(self.images), words, self.attributes, self.split)
 
     def other_renders(
         self, name: str, renders: int = RENDERS, *, every_look: bool = False
@@ -152,7 +152,7 @@ def _renders(dataset: Boutique, renders: int, rng: Rng, *, every_look: bool) -> 
     names = np.array([f"render{i:06d}" for i in range(len(codes))])
     return PretrainingSource(
         dataset=dataset,
-        pictures=Pictures(codes, names, rng.for_("pictures")).pixels,
+        images=RenderedImages(codes, names, rng.for_("pictures")).pixels,
         captions=[look.caption(int(t)) for look, t in zip(looks, templates, strict=True)],
         titles=[look.title for look in looks],
         categories=[look.category for look in looks],
@@ -181,7 +181,7 @@ def _items(dataset: Dataset, size: int, rng: Rng) -> PretrainingSource:
     )
     return PretrainingSource(
         dataset=dataset,
-        pictures=cached_array("pretraining", fingerprint(images.fingerprint, rows, size), fit_all),
+        images=cached_array("pretraining", fingerprint(images.fingerprint, rows, size), fit_all),
         captions=catalog.captions[rows].tolist(),
         titles=catalog.titles[rows].tolist(),
         categories=catalog.categories[rows].tolist(),

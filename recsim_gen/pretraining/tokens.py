@@ -38,8 +38,8 @@ def clip_tokenizer(texts: Sequence[str], *, vocabulary: int = VOCABULARY) -> CLI
     vocab = {word: code for code, word in enumerate(dict.fromkeys([*words, start, end]))}
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges)
     longest = max((len(codes) for codes in tokenizer([*texts] or [""])["input_ids"]), default=0)
-    wanted = -(-(longest * 3 // 2) // 8) * 8
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=min(max(wanted, SHORTEST), LONGEST))
+    room = -(-(longest * 3 // 2) // 8) * 8
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=min(max(room, SHORTEST), LONGEST))
 
 
 def llama_tokenizer(

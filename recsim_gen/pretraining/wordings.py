@@ -70,8 +70,8 @@ def _content_words(category: str, text: str) -> list[str]:
     words = re.findall(r"\w+(?:[-'’]\w+)*", text.lower())
     content = [word for word in words if word not in ENGLISH_STOP_WORDS and len(word) > 1]
     first = [category.strip()] if category.strip() else []
-    known = {word.lower() for word in first}
-    rest = [word for word in dict.fromkeys(content) if word not in known]
+    taken = {word.lower() for word in first}
+    rest = [word for word in dict.fromkeys(content) if word not in taken]
     return [*first, *rest][:MOST_KEYWORDS]
 
 

@@ -37,7 +37,7 @@ from recsim_gen.encoders.features import encode, make_encoder
 from recsim_gen.encoders.retrieval import retrieve
 from recsim_gen.models.family import open_family
 
-PICTURES, SIGMAS = 12, (0.25, 0.5, 1.0, 2.0)
+IMAGES, SIGMAS = 12, (0.25, 0.5, 1.0, 2.0)
 
 
 def most_frequent(looks: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -84,12 +84,12 @@ class Reward:
         dataset = open_data("boutique")
         self.catalog = encode(dataset)
         self.world, self.verifier = known_world(self.catalog), self.family.verifier()
-        self.ranker = trained_ranker("micro", None, self.catalog, dataset.interactions, seed=0)
+        self.ranker = trained_ranker("micro", self.catalog, dataset.interactions, seed=0)
         every = [e for e in training_episodes(dataset) if len(e.history) >= self.config.k]
         self.episodes = [every[row] for row in self.rng.numpy().permutation(len(every))[:n].tolist()]
         self.user = np.array([e.user for e in self.episodes])
         self.sampler = Sampler(self.family)
-        encoder = make_encoder(self.config.encoder, "cpu")
+        encoder = make_encoder(self.catalog.encoder_of("image"), "cpu")
         self.reflection = Reflection(self.sampler, self.catalog, self.ranker, encoder, self.config)
         self.sampler.steps = self.config.reward_steps
 
@@ -105,11 +105,11 @@ class Reward:
         known = Evidence(self.catalog, self.family, self.config, None).of(self.episodes)
         key = self.sampler.states(known.keys).float()
         mean, stream = spread(key, key.shape[1]), self.rng.for_(str(sigma)).torch()
-        noise = torch.randn(len(key), PICTURES, *mean.shape[1:], generator=stream)
+        noise = torch.randn(len(key), IMAGES, *mean.shape[1:], generator=stream)
         noise[:, 0] = 0
         states = with_key(mean[:, None] + sigma * noise, key)
-        latents = [self.rng.for_("latents", e.id) for e in self.episodes for _ in range(PICTURES)]
-        return self.sampler.draw(states.flatten(0, 1), latents).unflatten(0, (len(key), PICTURES))
+        latents = [self.rng.for_("latents", e.id) for e in self.episodes for _ in range(IMAGES)]
+        return self.sampler.draw(states.flatten(0, 1), latents).unflatten(0, (len(key), IMAGES))
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """A row per size of noise and choice."""

@@ -27,6 +27,7 @@ from recsim_gen.artifacts.trained_generators import make_generator
 from recsim_gen.artifacts.training_records import peak_memory
 from recsim_gen.core import training_loop as training
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.specs import GeneratorSpec
 from recsim_gen.datasets.boutique import world as boutique
 from recsim_gen.datasets.episodes import training_episodes
 from recsim_gen.models.family import ModelFamily, open_family
@@ -125,7 +126,8 @@ def measured(folder: Path, llm: str, gen: str, arrangement: str, size: int, step
 
     training._State.advance = timed  # type: ignore[method-assign]
     settings = {**SETTINGS[gen], "steps": steps, "batch_size": 1}
-    made = make_generator(gen, settings, models=family(folder, llm, arrangement, size))
+    spec = GeneratorSpec(gen, settings)
+    made = make_generator(spec, models=family(folder, llm, arrangement, size))
     made.fit(shop.catalog, training_episodes(shop, least=5), rng=Rng(0))
     about = {"generator": gen, "frozen models": arrangement, "learned (M)": _millions(made)}
     return {**about, "s a step": float(np.median(taken[1:] or taken)), "peak GiB": peak_memory()}

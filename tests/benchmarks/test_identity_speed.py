@@ -9,7 +9,7 @@ import pytest
 
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.results import Results
-from recsim_gen.metrics.identity.evaluation import Asked, Smaller, measure, measure_noise
+from recsim_gen.metrics.identity.evaluation import EncodedImages, Smaller, measure, measure_noise
 from recsim_gen.metrics.identity.matching import Labelled
 
 IDENTITIES, EACH, WIDTH = 200, 10, 768
@@ -22,12 +22,15 @@ def test_two_thousand_pictures_are_matched_within_a_minute():
     name = np.repeat(np.char.add("i", np.arange(IDENTITIES).astype(str)), EACH)
     rows = np.arange(len(name))
 
-    def asked(own: np.ndarray | None = None) -> Asked:
+    def images(own: np.ndarray | None = None) -> EncodedImages:
         points = Labelled(rng.standard_normal((len(name), WIDTH)), name, np.full(len(name), "all"))
-        return Asked(points, rows.astype(str), None, rows, own)  # type: ignore[arg-type]
+        return EncodedImages(points, rows.astype(str), None, rows, own)  # type: ignore[arg-type]
 
-    gallery, results = asked(), Results("identity", {})
-    methods = {"generated": asked(), "real": Asked(gallery.points, gallery.files, gallery.reader, rows, rows)}
+    gallery, results = images(), Results("identity", {})
+    methods = {
+        "generated": images(),
+        "real": EncodedImages(gallery.points, gallery.files, gallery.reader, rows, rows),
+    }
     smaller = Smaller(images=(1, 5), identities=(10, 100), draws=2)
     start, cpu = time.perf_counter(), time.process_time()
     measure(methods, gallery, results, encoder="given", smaller=smaller, rng=Rng(0))

@@ -24,7 +24,7 @@ from recsim_gen.metrics.feature_store import FeatureStore
 from recsim_gen.metrics.rows import Rows
 from recsim_gen.metrics.scoring import open_metric
 
-PICTURES, HISTORY, BATCH = 8, 5, 8
+IMAGES, HISTORY, BATCH = 8, 5, 8
 SIDES = (64, 128)
 
 
@@ -40,17 +40,17 @@ def cpu_milliseconds(work: Callable[[], object], repeat: int = 2) -> float:
 
 def rows_of_side(side: int) -> Rows:
     store = FeatureStore(Album())
-    image = store.album.add_images(random_pictures(PICTURES, (side, side)))
-    real = store.album.add_images(random_pictures(PICTURES + HISTORY, (side, side), seed=1))
-    user = np.arange(PICTURES) // 2  # two pictures for each user
+    image = store.album.add_images(random_pictures(IMAGES, (side, side)))
+    real = store.album.add_images(random_pictures(IMAGES + HISTORY, (side, side), seed=1))
+    user = np.arange(IMAGES) // 2  # two pictures for each user
     history = real[user[:, None] + np.arange(HISTORY)]
-    return Rows(store, image, target=real[:PICTURES], history=history)
+    return Rows(store, image, target=real[:IMAGES], history=history)
 
 
 def measured(name: str, against: str, side: int, theirs: Callable[..., torch.Tensor]) -> dict[str, object]:
     """Decoding is in none of the times but ours."""
     rows = rows_of_side(side)
-    other = rows.get(against).reshape(PICTURES, -1)
+    other = rows.get(against).reshape(IMAGES, -1)
     left, right = np.repeat(rows.image, other.shape[1]), other.ravel()
     x, y = (rows.store.pixels(numbers, (side, side)) for numbers in (left, right))
     metric = open_metric(name if against == "target" else re.sub(r"^\w+", r"\g<0>_history", name))
@@ -58,7 +58,7 @@ def measured(name: str, against: str, side: int, theirs: Callable[..., torch.Ten
     def called(size: int) -> np.ndarray:
         with torch.no_grad():
             parts = [theirs(a, b).flatten() for a, b in zip(x.split(size), y.split(size), strict=True)]
-        return torch.cat(parts).reshape(PICTURES, -1).mean(1).numpy()
+        return torch.cat(parts).reshape(IMAGES, -1).mean(1).numpy()
 
     assert metric(rows) == pytest.approx(called(BATCH), abs=5e-5)  # torchmetrics rounds in float32
     work = {

@@ -16,7 +16,7 @@ import pytest
 import torch
 from exact_items import random_items
 
-from rankers.counterfactual import Seen, Tables, batch_size, contest
+from rankers.counterfactual import InteractionMask, Tables, batch_size, rank_items
 
 SIZES = (2_000, 10_000, 20_000)
 WIDTHS = (384, 1280)
@@ -45,7 +45,7 @@ def measured(n: int, d: int) -> dict[str, float]:
     model = random_items({"image": pictures(n), "text": torch.randn(n, 64, generator=draw)}, d=ITEM_WIDTH)
     table = Tables(torch.randn(USERS, ITEM_WIDTH, generator=draw, dtype=torch.float64), model.table)
     chosen = torch.randint(0, n, (USERS * 20,), generator=draw).numpy()
-    seen = Seen.of(np.repeat(np.arange(USERS), 20), chosen, USERS, "cpu")
+    seen = InteractionMask.of(np.repeat(np.arange(USERS), 20), chosen, USERS, "cpu")
     users = torch.randint(0, USERS, (TRIPLES,), generator=draw)
     items = torch.randint(0, n, (TRIPLES,), generator=draw)
     new = pictures(TRIPLES)
@@ -56,12 +56,12 @@ def measured(n: int, d: int) -> dict[str, float]:
         ranks = []
         for at in parts:
             changed = model.changed(items[at], {"image": new[at]}, own_row_only=own_row_only)
-            ranks.append(contest(users[at], items[at], table, seen, changed.rows)[1])
+            ranks.append(rank_items(users[at], items[at], table, seen, changed.rows)[1])
         return torch.cat(ranks)
 
     def rebuild() -> torch.Tensor:
         anew = model.rebuilt(items[:1], {"image": new[:1]}).table
-        return contest(users[:1], items[:1], Tables(table.users, anew), seen, None)[1]
+        return rank_items(users[:1], items[:1], Tables(table.users, anew), seen, None)[1]
 
     assert substitute(False)[0] == rebuild()[0]
     catalogue = model.modalities["image"].states[1].fast

@@ -12,8 +12,8 @@ BOUTIQUE = [
     "--data=boutique",
     "--data-settings.n_items=120",
     "--data-settings.n_users=60",
-    "--settings.epochs=3",
-    "--settings.embedding_size=16",
+    "--ranker-settings.epochs=3",
+    "--ranker-settings.embedding_size=16",
 ]
 
 

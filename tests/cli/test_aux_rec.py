@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,12 +140,12 @@ def test_killed_at_any_stage_it_ends_with_the_same_results(models, done, there, 
             assert run(main, argv) == 130
         assert not (there / "out").exists()
 
-    killed_after(generated, "write_picture", 3)
-    killed_after(generated, "write_picture", 5)
+    killed_after(generated, "write_image", 3)
+    killed_after(generated, "write_image", 5)
     killed_after(auxiliary_training, "trained_ranker", 4)
 
     drawn = []
-    monkeypatch.setattr(generated, "write_picture", lambda *a: drawn.append(a))
+    monkeypatch.setattr(generated, "write_image", lambda *a: drawn.append(a))
     assert run(main, argv) == 0
     assert not drawn
     assert same(there / "out", done[1] / "out")
@@ -176,18 +177,18 @@ def test_a_planted_leak_is_refused(there, models, monkeypatch, capsys):
         )
         assert run(main, argv) == 2
     assert "leakage strict: pictures must be made from training pairs alone" in capsys.readouterr().err
-    draw = auxiliary_drawing.pictures_for
+    draw = auxiliary_drawing.images_for
 
-    def planted(generator, dataset, episodes, **how):
-        folder = draw(generator, dataset, episodes, **how)
-        first, asked = episodes[0], dataset.episodes[0]
+    def planted(generator, dataset, episodes, *, seed):
+        manifest = draw(generator, dataset, episodes, seed=seed)
+        file, made = next(iter(manifest.images.items()))
+        test = dataset.episodes[0]
         ids, users = dataset.catalog.item_ids, dataset.interactions.user_ids
-        source = folder / users[first.user] / f"{ids[first.reference]}.png"
-        (folder / users[asked.user]).mkdir(exist_ok=True)
-        shutil.copy(source, folder / users[asked.user] / f"{ids[asked.reference]}.png")
-        return folder
+        leak = replace(made, episode=test.id, user=str(users[test.user]), item=str(ids[test.reference]))
+        shutil.copy(manifest.folder / file, manifest.folder / "planted.png")
+        return replace(manifest, images={**manifest.images, "planted.png": leak})
 
-    monkeypatch.setattr(auxiliary_drawing, "pictures_for", planted)
+    monkeypatch.setattr(auxiliary_drawing, "images_for", planted)
     assert run(main, argv) == 2
     assert "of the test split" in capsys.readouterr().err
     assert not (there / "out").exists()
@@ -221,7 +222,7 @@ def test_without_generators_and_with_a_placebo_that_was_brought(there, capsys):
     ("argv", "message"),
     [
         (["--gen=orcle"], "unknown generator 'orcle'. Did you mean 'oracle'?"),
-        (["--gen=sd:promt=x"], "unknown setting 'promt' of StableDiffusionConfig. Did you mean 'prompt'?"),
+        (["--gen=sd:promt=x"], "unknown setting 'promt' of generator sd. Did you mean 'prompt'?"),
         (["--gen=noise=oracle"], "'noise' is the name of a control"),
         (["--fraction", "0"], "fraction must be above 0 and at most 1, got 0"),
         (["--fraction", "0.5", "1.5"], "fraction must be above 0 and at most 1, got 1.5"),
@@ -233,7 +234,9 @@ def test_without_generators_and_with_a_placebo_that_was_brought(there, capsys):
         (["--items=-1"], "items must be 0 or more, got -1"),
         (["--items=1"], "at least 2 items with a picture and a training episode"),
         (["--placebo=nowhere"], "nowhere"),
-        (["--settings.epohcs=3"], "unknown setting 'epohcs' of MICROConfig. Did you mean 'epochs'?"),
+        (["--settings.epohcs=3"], "unknown setting 'epohcs' of ranker micro. Did you mean 'epochs'?"),
+        (["--least-history=-1"], "least_history must be 0 or more, got -1"),
+        (["--history=3"], "unknown option --history"),
         (["--ranker=mcro"], "unknown ranker 'mcro'. Did you mean 'micro'?"),
         (["--data=botique"], "unknown data 'botique'. Did you mean 'boutique'?"),
         (["--encoders.image=none"], "data with pictures and an encoder of them is wanted"),

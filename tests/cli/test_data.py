@@ -59,6 +59,12 @@ def test_convert_writes_the_layout_and_reads_it_back(written, monkeypatch):
         assert np.array_equal(original.catalog.images.read(row), read.catalog.images.read(again))
 
 
+def test_its_options_as_written_convert_again(shop):
+    argv = ["convert", "--config", "shop/config.yaml", "--output", "again", "--quiet"]
+    assert run(ACTIONS, argv) == 0
+    assert (shop.parent / "again" / "test.json").read_text() == (shop / "test.json").read_text()
+
+
 def test_convert_replaces_what_it_wrote_and_nothing_else(shop, apart, capsys):
     argv = ["convert", "boutique", *SMALL, "--to", "recbole", "--quiet", "--output"]
     (apart / "notes").mkdir()

@@ -67,12 +67,13 @@ def test_each_picture_is_where_judge_looks_and_says_what_it_is(done, monkeypatch
             assert (made.generator, made.episode, made.seed, made.stream) == (
                 "sd",
                 episode.id,
-                str(seed),
-                "0",
+                seed,
+                0,
             )
             assert made.fingerprint == found.fingerprints["generator"]
     assert {row["metric"]: row["value"] for row in found.rows}["drawn"] == 10
-    assert {p.name for p in (here / "out").iterdir()} == {"images", "pictures.png", "results.json"}
+    names = {p.name for p in (here / "out").iterdir()}
+    assert names == {"config.yaml", "images", "pictures.png", "results.json"}
     assert "Traceback" not in process.stderr
 
 
@@ -102,7 +103,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_files(done, models, apart, mon
 
     monkeypatch.setenv("RECSIM_CACHE", str(done[2]))
     shutil.copy(done[1] / "mlflow.db", apart)
-    write, written = generated.write_picture, []
+    write, written = generated.write_image, []
 
     def killed(*args):
         if len(written) == 3:
@@ -111,11 +112,11 @@ def test_killed_it_goes_on_and_ends_with_the_same_files(done, models, apart, mon
         return written[-1]
 
     argv = [f"--models={models}", "--output=out", "--device=cpu", "--quiet"]
-    monkeypatch.setattr(generated, "write_picture", killed)
+    monkeypatch.setattr(generated, "write_image", killed)
     assert run(main, [*DRAW, *argv]) == 130
     assert len(files(apart / "out" / "images")) == 3
     (apart / "out" / "images" / "seed0" / ".half.png.0.part").write_bytes(b"half")
-    monkeypatch.setattr(generated, "write_picture", write)
+    monkeypatch.setattr(generated, "write_image", write)
     assert run(main, [*DRAW, *argv]) == 0
     assert files(apart / "out" / "images") == files(done[1] / "out" / "images")
     assert {r["metric"]: r["value"] for r in results.load(apart / "out").rows}["drawn"] == 7
@@ -169,12 +170,12 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_files(done, model
         (["--gen=ip_adapter"], "ip_adapter has to be trained first: give --checkpoint"),
         (
             ["--gen=sd", "--settings.promt=x"],
-            "unknown setting 'promt' of StableDiffusionConfig. Did you mean",
+            "unknown setting 'promt' of generator sd. Did you mean 'prompt'",
         ),
         (["--gen=sd", "--each=0"], "each must be 1 or more"),
         (["--checkpoint=nowhere"], "nowhere: a trained generator is wanted, got no readable config.json"),
         (["--gen=oracle", "--data=ml-100k"], "tastes must be known"),
-        (["--gen=placebo", "--data=ml-100k"], "set `pictures` to a folder or tar of <item id>.png"),
+        (["--gen=placebo", "--data=ml-100k"], "set `images` to a folder or tar of <item id>.png"),
         (["--gen=sd", "--models=embeded"], "Did you mean 'embedded'?"),
     ],
     ids=lambda x: " ".join(x) if isinstance(x, list) else "",

@@ -60,3 +60,11 @@ def test_a_mistyped_option_is_told_and_starts_nothing(command, tmp_path):
     assert done.returncode == 2
     assert "c.yaml: unknown key 'outptu'. Did you mean 'output'?" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["c.yaml"]
+
+
+def test_the_settings_of_a_ranker_are_listed_within_two_seconds(tmp_path):
+    done, seconds = call("validate_assumptions", "--ranker.help", "micro", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "  knn_k (a whole number; default: 10)\n" in done.stdout
+    assert seconds < 2
+    assert list(tmp_path.iterdir()) == []

@@ -68,6 +68,7 @@ def test_identity_prints_and_keeps_everything(here, capsys):
     assert mean == pytest.approx(value["bad", "overall", "map"])
     assert {p.name for p in (here / "out").iterdir()} == {
         "results.json",
+        "config.yaml",
         "per_image.csv",
         "identity.png",
         "identity.svg",

@@ -53,7 +53,7 @@ def test_training_for_reward_keeps_its_verdict(trained):
 
 
 def test_a_ranker_that_does_not_look_is_refused_unless_forced(trained, capsys):
-    call = ["--ranker", "trained/bpr-seed0", "--images", "images", "--output", "out/refused"]
+    call = ["--judges", "trained/bpr-seed0", "--images", "images", "--output", "out/refused"]
     assert judged(*call) == 2
     error = capsys.readouterr().err
     assert "bpr-seed0 must not judge images: the ranker does not use the image" in error
@@ -65,23 +65,16 @@ def test_a_ranker_that_does_not_look_is_refused_unless_forced(trained, capsys):
 
 
 def test_judge_prints_and_keeps_everything(trained, capsys):
-    judges = [
-        "--ranker",
-        "trained/micro-seed0",
-        "--ranker",
-        "trained/micro-seed1",
-        "--ranker",
-        "trained/bpr-seed0",
-    ]
+    judges = ["--judges", "trained/micro-seed0", "trained/micro-seed1", "trained/bpr-seed0"]
     call = [*judges, "--images", "images", "--placebo", "placebo", "--verify", "2", "--force"]
     assert judged(*call, "--output", "out/judge") == 0
     out = capsys.readouterr().out
     for variant in ("images", "placebo", "noise", "shuffled", "own"):
-        for ranker in ("micro", "bpr"):
-            (line,) = [x for x in out.splitlines() if x.startswith(f"| {variant} ") and f" {ranker} " in x]
+        for name in ("micro", "bpr"):
+            (line,) = [x for x in out.splitlines() if x.startswith(f"| {variant} ") and f" {name} " in x]
             cells = [c.strip() for c in line.strip("|").split("|")]
             assert len(cells) == 6  # variant, judge, ΔR, ΔMRR, improved, n
-            if ranker == "bpr" or variant == "own":
+            if name == "bpr" or variant == "own":
                 assert cells[2] == cells[3] == cells[4] == "0.000 [0.000, 0.000]"
             else:
                 assert cells[2] != "0.000 [0.000, 0.000]"
@@ -99,12 +92,12 @@ def test_judge_prints_and_keeps_everything(trained, capsys):
     assert {"data", "features", "images", "placebo", "ranker micro-seed1"} <= set(found.fingerprints)
     assert {row["scope"] for row in found.rows if row["metric"] == "delta_r"} == {"graph"}
     names = {p.name for p in (trained / "out/judge").iterdir()}
-    assert names == {"results.json", "delta_r.png", "delta_r.svg"}
+    assert names == {"config.yaml", "results.json", "delta_r.png", "delta_r.svg"}
     assert ET.parse(trained / "out/judge/delta_r.svg").getroot().tag.endswith("svg")
 
 
 def test_item_scope_is_named_in_every_row(trained):
-    call = ["--ranker", "trained/micro-seed0", "--images", "images", "--scope", "item", "--force", "--quiet"]
+    call = ["--judges", "trained/micro-seed0", "--images", "images", "--scope", "item", "--force", "--quiet"]
     assert judged(*call, "--output", "out/item") == 0
     found = results_of.load(trained / "out/item")
     assert {row["scope"] for row in found.rows if row["metric"] == "delta_r"} == {"item"}
@@ -117,7 +110,7 @@ def test_an_untested_ranker_judges_with_a_note(trained):
     (verdict,) = (trained / "trained/micro-seed0").glob("guards.json")
     text = verdict.read_text()
     verdict.unlink()
-    call = ["--ranker", "trained/micro-seed0", "--images", "images", "--output", "out/untested", "--quiet"]
+    call = ["--judges", "trained/micro-seed0", "--images", "images", "--output", "out/untested", "--quiet"]
     try:
         assert judged(*call) == 0
     finally:
@@ -140,7 +133,7 @@ def test_bad_images_are_one_clear_error_and_nothing_is_written(trained, tmp_path
     if files is not None:
         brought.folder(tmp_path / "bad", files)
     users = ["--users", "u0000"] if files and "i00000.png" in files else []
-    call = ["--ranker", "trained/micro-seed0", "--images", str(tmp_path / "bad"), "--force", *users]
+    call = ["--judges", "trained/micro-seed0", "--images", str(tmp_path / "bad"), "--force", *users]
     assert judged(*call, "--output", str(tmp_path / "out")) == 2
     error = capsys.readouterr().err
     assert told in error
@@ -149,24 +142,38 @@ def test_bad_images_are_one_clear_error_and_nothing_is_written(trained, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_rankers_and_missing_options_are_told(trained, tmp_path, capsys):
+def test_a_judge_may_be_trained_here(trained):
+    call = ["--judges", "trained/micro-seed0", "micro-seed1", "--images", "images", "--force", "--quiet"]
+    assert judged(*call, *QUICK, "--output", "out/here") == 0
+    here = results_of.load(trained / "out/here")
+    untested = "micro-seed1: whether it looks at images was not tested"
+    assert any(note.startswith(untested) for note in here.notes)
+    both = ["--judges", "trained/micro-seed0", "trained/micro-seed1", "--images", "images", "--force"]
+    assert judged(*both, "--quiet", "--output", "out/brought") == 0
+    brought_ = results_of.load(trained / "out/brought")
+    assert here.rows == brought_.rows  # the same ranker, under the same name
+    assert here.config["judges_settings"] == brought.QUICK
+
+
+def test_bad_judges_and_missing_options_are_told(trained, tmp_path, capsys):
     def error(*argv: str) -> str:
         assert judged(*argv, "--output", str(tmp_path / "out")) == 2
         assert not (tmp_path / "out").exists()
         return capsys.readouterr().err
 
-    ranker = ["--ranker", "trained/micro-seed0"]
+    judge = ["--judges", "trained/micro-seed0"]
     images = ["--images", "images"]
-    assert "give at least one --ranker" in error(*images)
-    assert "give --images" in error(*ranker)
-    assert "must be given once" in error(*ranker, *ranker, *images)
-    assert "a trained ranker is wanted" in error("--ranker", "images", *images)
-    assert "trained on other data" in error(*ranker, *images, "--force", "--data-settings.seed=1")
+    assert "give at least one of --judges" in error(*images)
+    assert "give --images" in error(*judge)
+    assert "must be given once" in error(*judge, *judge, *images)
+    assert "a trained ranker is wanted" in error("--judges", "images", *images)
+    assert "trained on other data" in error(*judge, *images, "--force", "--data-settings.seed=1")
     assert "Give the same --data and encoders" in error(
-        *ranker, *images, "--force", "--encoders.image", "none"
+        *judge, *images, "--force", "--encoders.image", "none"
     )
+    assert "NAME-seedN (micro-seed0) or a folder" in error("--judges", "trained/micro-seed7", *images)
     brought.folder(tmp_path / "odd", {"config.json": b'{"ranker": "os:system"}'})
-    assert "unknown ranker 'os:system'" in error("--ranker", str(tmp_path / "odd"), *images)
+    assert "unknown ranker 'os:system'" in error("--judges", str(tmp_path / "odd"), *images)
 
 
 def test_for_reward_wants_seeds_and_images(trained, capsys):

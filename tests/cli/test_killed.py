@@ -25,14 +25,14 @@ TRAINED = "mine=ip_adapter:steps=20,batch_size=1,images=1"
 POLICIES = ["--gen", "sd", TRAINED, "--leakage", "strict", "paper", "--items=8", "--seeds", "0", "1"]
 
 
-def settings(given: dict[str, int]) -> list[str]:
-    return [f"--settings.{name}={value}" for name, value in given.items()]
+def settings(part: str, given: dict[str, int]) -> list[str]:
+    return [f"--{part}-settings.{name}={value}" for name, value in given.items()]
 
 
 COMMANDS = {
-    "ip_adapter": ("train_generator", ["--gen=ip_adapter", *settings(ADAPTER)]),
-    "ragar": ("train_generator", ["--gen=ragar", "--force", *settings(RAGAR)]),
-    "aux_rec": ("aux_rec", [*POLICIES, *settings(RANKER)]),
+    "ip_adapter": ("train_generator", ["--gen=ip_adapter", *settings("gen", ADAPTER)]),
+    "ragar": ("train_generator", ["--gen=ragar", "--force", *settings("gen", RAGAR)]),
+    "aux_rec": ("aux_rec", [*POLICIES, *settings("ranker", RANKER)]),
 }
 
 

@@ -71,5 +71,6 @@ def test_a_family_is_measured_on_what_was_held_out(here):
     assert found["vae", "psnr"]["value"] > 0
     assert found["generated", "seconds_32"]["value"] > 0
     assert results["verdicts"]["clip recall@1"].split(":")[0] in ("holds", "does not hold")
-    assert {p.name for p in (here / "measured").iterdir()} == {"results.json", "generated.png", "real.png"}
+    written = {"results.json", "config.yaml", "generated.png", "real.png"}
+    assert {p.name for p in (here / "measured").iterdir()} == written
     assert "verifier" in " ".join(results["notes"])  # the folder has none

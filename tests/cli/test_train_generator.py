@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+import yaml
 from command_line import tracked
 from PIL import Image
 from safetensors.torch import load_file
@@ -22,7 +24,7 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.processes import check_batches
 
 SMALL = ["--data-settings.n_items=80", "--data-settings.n_users=12"]
-PMG = ["--gen=pmg", "--settings.steps=50", "--settings.batch_size=1", "--settings.history=2"]
+PMG = ["--gen=pmg", "--gen-settings.steps=50", "--gen-settings.batch_size=1", "--gen-settings.history=2"]
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +82,12 @@ def test_generate_draws_with_it(done):
 def test_two_processes_learn_what_one_does(here, tmp_path):
     """On CPUs it is torchrun that starts what Accelerate then finds; two halves make the same sum."""
     argv = ["-m", "recsim_gen.train_generator", *SMALL, f"--models={here / 'family.yaml'}", "--device=cpu"]
-    argv += ["--gen=pmg", "--settings.steps=4", "--settings.batch_size=2", "--settings.history=2"]
+    argv += ["--gen=pmg", "--gen-settings.steps=4", "--gen-settings.batch_size=2", "--gen-settings.history=2"]
     launch = ["-m", "torch.distributed.run", "--nproc-per-node=2"]
     made = {}
     for name, start in (("one", []), ("two", launch)):
         environment = {**os.environ, "RECSIM_CACHE": str(tmp_path / name), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, *start, *argv, "--settings.accumulate=2", f"--output={name}"]
+        command = [sys.executable, *start, *argv, "--gen-settings.accumulate=2", f"--output={name}"]
         subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=280)
         made[name] = load_file(tmp_path / name / "generator" / "model.safetensors")
     assert all(torch.equal(x, made["two"][name]) for name, x in made["one"].items())
@@ -107,10 +109,31 @@ def test_the_same_again_is_found(done, capsys):
 
 
 def test_fewer_episodes_are_another_training(done):
-    fewer = ["--settings.steps=2", "--settings.batch_size=1", "--episodes=9", "--output=fewer"]
-    assert train("--gen=ip_adapter", "--settings.images=1", *fewer) == 0
+    fewer = ["--gen-settings.steps=2", "--gen-settings.batch_size=1", "--episodes=9", "--output=fewer"]
+    assert train("--gen=ip_adapter", "--gen-settings.images=1", *fewer) == 0
     assert any(note.startswith("9 training episodes") for note in results.load("fewer").notes)
     assert {row["n"] for row in results.load("fewer").rows} == {9}
+
+
+def test_one_judge_rewards_and_another_watches(here):
+    """Both trained here, with settings of their own; which gave the reward lies in the output folder."""
+    size = {"image_tokens": 2, "queries": 4, "lora_rank": 2, "mapper_width": 8, "mapper_layers": 1}
+    size |= {"mapper_heads": 2, "mapper_feed_forward": 8, "fusion_heads": 2}
+    steps = {"warm_start": 0, "steps": 1, "batch_size": 1, "noises": 1, "reward_steps": 1}
+    steps |= {"evaluate_every": 1, "evaluation_episodes": 1}
+    settings = [f"--gen-settings.{name}={value}" for name, value in {**size, **steps}.items()]
+    judges = ["--judges", "micro-seed1", "vbpr-seed0", "--judges-settings.epochs=1", "--force"]
+    assert train("--gen=ragar", *settings, *judges, "--output=ragar") == 0
+    found = results.load("ragar")
+    assert {"evaluated_reward", "judge_reward"} <= {row["metric"] for row in found.rows}
+    kept = json.loads(Path("ragar/ranker/config.json").read_text())
+    assert kept["ranker"] == "micro"
+    assert kept["fingerprint"] == found.fingerprints["ranker"] != found.fingerprints["ranker vbpr-seed0"]
+    assert "modality use (micro-seed1)" in found.verdicts
+    assert any(note.startswith("vbpr-seed0: whether it looks at images") for note in found.notes)
+    config = yaml.safe_load(Path("ragar/config.yaml").read_text())
+    assert config["judges"] == ["micro-seed1", "vbpr-seed0"]
+    assert config["judges_settings"] == {"epochs": 1}
 
 
 @pytest.mark.parametrize(
@@ -119,10 +142,20 @@ def test_fewer_episodes_are_another_training(done):
         ([], "give --gen. Generators: original"),
         (["--gen=pgm"], "unknown generator 'pgm'. Did you mean 'pmg'"),
         (["--gen=sd"], "sd has nothing to learn: draw with python -m recsim_gen.generate"),
-        (["--gen=pmg", "--settings.stepps=3"], "unknown setting 'stepps' of PMGConfig. Did you mean 'steps'"),
+        (
+            ["--gen=pmg", "--gen-settings.stepps=3"],
+            "unknown setting 'stepps' of generator pmg. Did you mean 'steps'",
+        ),
+        (["--gen=pmg", "--gen-settings.steps=x"], "--gen-settings.steps must be a whole number, got 'x'"),
         (["--gen=pmg", "--episodes=-1"], "episodes must be 0 (all) or more, got -1"),
-        (["--gen=pmg", "--ranker=nowhere"], "a trained ranker is wanted, got no readable config.json"),
-        (["--gen=pmg", "--judge=nowhere"], "a trained ranker is wanted, got no readable config.json"),
+        (["--gen=pmg", "--judges=nowhere"], "a folder that train_ranker wrote, got 'nowhere'"),
+        (["--gen=pmg", "--judges=cache"], "a trained ranker is wanted, got no readable config.json"),
+        (["--gen=pmg", "--judges=mcro-seed0"], "unknown ranker 'mcro'. Did you mean 'micro'"),
+        (["--gen=pmg", "--judges", "bpr-seed0", "bpr-seed0"], "must be given once, got bpr-seed0 twice"),
+        (
+            ["--gen=pmg", "--judges", "micro-seed0", "vbpr-seed0", "bpr-seed0"],
+            "one that rewards and one that watches, got 3",
+        ),
         (["--gen=pmg", "--data=boutiqe"], "unknown data 'boutiqe'. Did you mean 'boutique'"),
     ],
 )
@@ -135,7 +168,7 @@ def test_what_cannot_be_is_told(here, argv, told, capsys):
 def test_show_draws_the_case_study(here, done):
     micro = ["--ranker=micro", "--settings.epochs=2", "--settings.embedding_size=8", "--seeds=0"]
     assert run(train_ranker.main, [*SMALL, *micro, "--output=rankers"]) == 0
-    argv = [*SMALL, "--models=family.yaml", "--episodes=3", "--ranker=rankers/micro-seed0", "--output=shown"]
+    argv = [*SMALL, "--models=family.yaml", "--episodes=3", "--judges=rankers/micro-seed0", "--output=shown"]
     words = ["--gen", "original,sd,oracle", "--checkpoint", f"pmg={done / 'generator'}"]
     assert run(show.main, [*argv, *words, "--tracking-uri=sqlite:///show.db"]) == 0
     found = results.load("shown")
@@ -160,7 +193,9 @@ def test_show_draws_the_case_study(here, done):
         (["--episodes=0"], "a sheet has room for 1 to 40 episodes, got 0"),
         (["--gen=sdd"], "Did you mean 'sd'"),
         (["--checkpoint=pmg=nowhere"], "got no readable config.json"),
-        (["--ranker=nowhere"], "a trained ranker is wanted, got no readable config.json"),
+        (["--judges=nowhere"], "a folder that train_ranker wrote, got 'nowhere'"),
+        (["--judges=cache"], "a trained ranker is wanted, got no readable config.json"),
+        (["--judges", "micro-seed0", "bpr-seed0"], "a sheet shows the ranks of one of --judges, got 2"),
     ],
 )
 def test_show_tells_what_cannot_be(here, argv, told, capsys):
@@ -172,6 +207,6 @@ def test_show_tells_what_cannot_be(here, argv, told, capsys):
 
 def test_a_ranker_of_other_data_is_told(here, done, capsys):
     other = ["--data-settings.n_items=90", "--data-settings.n_users=12", "--models=family.yaml"]
-    argv = [*other, "--gen=original", "--ranker=rankers/micro-seed0", "--output=wrong"]
+    argv = [*other, "--gen=original", "--judges=rankers/micro-seed0", "--output=wrong"]
     assert run(show.main, argv) == 2
     assert "other" in capsys.readouterr().err

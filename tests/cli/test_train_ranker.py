@@ -66,7 +66,7 @@ def test_what_is_printed_written_and_tracked(done):
     assert "Warning" not in process.stderr
     names = {p.name for p in (here / "out").iterdir()}
     saved = {f"{spec.replace(':', '-')}-seed{seed}" for spec in RANKERS for seed in (0, 7)}
-    assert names == {"results.json", "rankers.png", "rankers.svg"} | saved
+    assert names == {"results.json", "config.yaml", "rankers.png", "rankers.svg"} | saved
     assert {p.name for p in here.iterdir()} == {"out", "mlflow.db", "mlartifacts"}
     status, children = tracked(here / "mlflow.db")
     assert status == "FINISHED"
@@ -87,9 +87,15 @@ def test_initial_weights_and_users_differ_by_seed(done):
     ("argv", "message"),
     [
         (["--ranker", "micro", "ligthgcn"], "unknown ranker 'ligthgcn'. Did you mean 'lightgcn'?"),
-        (["--ranker", "bpr", "--settings.knn_k", "3"], "unknown setting 'knn_k' of BPRConfig"),
-        (["--masked", "trian"], "unknown value 'trian' of --masked. Did you mean 'train'?"),
-        (["--settings.valid_metric", "Recall@30"], "must be one of Recall@10, Recall@20, NDCG@10, NDCG@20"),
+        (["--ranker", "bpr", "--settings.knn_k", "3"], "unknown setting 'knn_k' of ranker bpr. Known: "),
+        (
+            ["--masked", "trian"],
+            "each of --masked must be one of train, valid, got 'trian'. Did you mean 'train'?",
+        ),
+        (
+            ["--settings.valid_metric", "Recall@30"],
+            "must be one of Recall@10, Recall@20, NDCG@10, NDCG@20, got",
+        ),
         (["--data", "movielens"], "data 'movielens' needs its folder"),
     ],
     ids=lambda x: "=".join(x) if isinstance(x, list) else "",

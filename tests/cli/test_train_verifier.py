@@ -14,7 +14,7 @@ SHOP = ["--data=boutique", "--data-settings.n_items=90", "--data-settings.n_user
 
 
 def test_it_trains_saves_and_reports_its_auc(tmp_path, monkeypatch):
-    argv = [*SHOP, "--settings.epochs=2", "--output=out", "--quiet"]
+    argv = [*SHOP, "--verifier.epochs=2", "--output=out", "--quiet"]
     process = call("train_verifier", *argv, here=tmp_path / "here", cache=tmp_path / "cache")
     assert process.returncode == 0, process.stderr
     found = results.load(tmp_path / "here" / "out")
@@ -31,7 +31,7 @@ def test_it_trains_saves_and_reports_its_auc(tmp_path, monkeypatch):
 
 
 def test_a_wrong_setting_is_told_before_any_data_is_read(tmp_path):
-    process = call("train_verifier", "--settings.epoch=2", here=tmp_path / "here", cache=tmp_path / "cache")
+    process = call("train_verifier", "--verifier.epoch=2", here=tmp_path / "here", cache=tmp_path / "cache")
     assert process.returncode == 2
-    assert "unknown setting 'epoch' of VerifierConfig. Did you mean 'epochs'?" in process.stderr
+    assert "unknown setting 'epoch' of verifier. Did you mean 'epochs'?" in process.stderr
     assert list((tmp_path / "here").iterdir()) == []

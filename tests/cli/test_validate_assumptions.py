@@ -35,7 +35,7 @@ def test_results_have_every_variant_metric_and_seed(done):
     found = results.load(done[1] / "out")
     assert found.command == COMMAND
     assert found.config["seeds"] == [0, 1]
-    assert found.config["settings"] == {"epochs": 3, "embedding_size": 16}
+    assert found.config["ranker_settings"] == {"epochs": 3, "embedding_size": 16}
     assert set(found.fingerprints) == {"data", "features", "ranker seed 0", "ranker seed 1"}
     frame = found.frame()
     plain = frame[frame["metric"].isin(["recall@10", "ndcg@10"])]
@@ -84,7 +84,7 @@ def test_the_table_the_verdicts_and_the_paths_are_printed(done):
 
 def test_the_figure_and_nothing_else_is_written_beside_the_results(done):
     files = {p.name for p in (done[1] / "out").iterdir()}
-    assert files == {"results.json", "assumptions.png", "assumptions.svg"}
+    assert files == {"results.json", "config.yaml", "assumptions.png", "assumptions.svg"}
     assert {p.name for p in done[1].iterdir()} == {"out", "mlflow.db", "mlartifacts"}
     assert Image.open(done[1] / "out" / "assumptions.png").size[0] > 300
 
@@ -208,9 +208,11 @@ def test_a_text_file_among_the_posters_is_named_and_no_features_are_kept(apart, 
     ("argv", "message"),
     [
         (["--data", "botique"], "unknown data 'botique'. Did you mean 'boutique'?"),
-        (["--settings.epohcs", "3"], "unknown setting 'epohcs' of MICROConfig. Did you mean 'epochs'?"),
-        (["--settings.epochs", "ten"], "setting 'epochs' of MICROConfig must be int, got 'ten'"),
-        (["--settings.learning_rate", "-"], "must be float, got '-'"),
+        (["--settings.epohcs", "3"], "unknown setting 'epohcs' of ranker micro. Did you mean 'epochs'?"),
+        (["--settings.epochs", "ten"], "--settings.epochs must be a whole number, got 'ten'"),
+        (["--ranker-settings.epochs", "3.5"], "--ranker-settings.epochs must be a whole number, got '3.5'"),
+        (["--settings.epochs", "0"], "epochs must be at least 1, got 0"),
+        (["--settings.learning_rate", "-"], "--settings.learning_rate must be a number, got '-'"),
         (
             ["--ranker", "micro:published"],
             "unknown recipe 'published' of MICROConfig. Did you mean 'published-code'?",
@@ -218,10 +220,24 @@ def test_a_text_file_among_the_posters_is_named_and_no_features_are_kept(apart, 
         (["--ranker", "mcro"], "unknown ranker 'mcro'. Did you mean 'micro'?"),
         (["--encoders.txt", "words"], "unknown modality 'txt'. Did you mean 'text'?"),
         (["--encoders.text", "none"], "--encoders.text must be given, got encoders of ['image']"),
-        (["--data-settings.n_itms", "120"], "unknown setting 'n_itms'"),
+        (
+            ["--data-settings.n_itms", "120"],
+            "unknown setting 'n_itms' of data boutique. Did you mean 'n_items'?",
+        ),
+        (
+            ["--data", "ml-100k", "--data-settings.sequence_length", "six"],
+            "--data-settings.sequence_length must be a whole number, got 'six'",
+        ),
+        (
+            ["--data", "ml-100k", "--data-settings.sequence_length", "6.5"],
+            "--data-settings.sequence_length must be a whole number, got '6.5'",
+        ),
         (["--k", "50"], "histories of at least 2k = 100 items, the longest has"),
         (["--draws", "0"], "draws must be at least 1"),
-        (["--protocol", "folding"], "--protocol"),
+        (
+            ["--protocol", "folding"],
+            "--protocol must be one of fold-in, retrain, got 'folding'. Did you mean 'fold-in'?",
+        ),
         (["--sedes", "1"], "unknown option --sedes. Did you mean '--seeds'?"),
     ],
     ids=lambda x: "=".join(x) if isinstance(x, list) else "",
@@ -242,3 +258,14 @@ def test_a_rate_in_scientific_notation_is_a_number(apart, capsys):
     """YAML takes 1e-3 for text."""
     assert run(main, ["--settings.learning_rate", "1e-3", "--data", "botique"]) == 2
     assert "unknown data" in capsys.readouterr().err  # settings are looked at first, and were fine
+
+
+def test_its_own_file_of_options_repeats_it(done, apart):
+    """``--config runs/x/config.yaml --output other``; the rankers are trained anew, in another cache."""
+    shutil.copy(done[1] / "mlflow.db", apart)
+    assert run(main, ["--config", str(done[1] / "out" / "config.yaml"), "--output", "other", "--quiet"]) == 0
+    again, first = results.load(apart / "other"), results.load(done[1] / "out")
+    assert again.rows == first.rows
+    assert again.verdicts == first.verdicts
+    assert again.fingerprints == first.fingerprints
+    assert again.config == {**first.config, "output": "other", "quiet": True}

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import ENCODERS
 from recsim_gen.core.types import Dataset
+from recsim_gen.datasets.splits import resplit
 
 
 class DatasetContract:
@@ -43,11 +45,13 @@ class DatasetContract:
         split = self.make().interactions.split
         assert (split == "train").sum() > (split == "valid").sum() > 0
 
-    def test_a_user_has_one_person_behind(self):
+    def test_a_user_has_one_person_behind_whatever_the_split(self):
         data = self.make()
-        person = {}
-        for episode in data.episodes:
-            assert person.setdefault(episode.user, episode.source_user) == episode.source_user
+        assert data.people.shape == (data.interactions.n_users,)
+        assert (np.char.str_len(data.people) > 0).all()
+        for made in (data, resplit(data, "by-time", Rng(0))):
+            assert made.people.tolist() == data.people.tolist()
+            assert all(made.people[episode.user] == episode.source_user for episode in made.episodes)
 
     def test_every_item_has_words(self):
         catalog = self.make().catalog

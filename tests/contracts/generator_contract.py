@@ -18,6 +18,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.protocols import Generator
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, resolve
+from recsim_gen.core.specs import GeneratorSpec
 from recsim_gen.datasets.boutique import world as boutique
 from recsim_gen.models.family import open_family
 
@@ -65,6 +66,10 @@ class GeneratorContract:
     def test_it_is_a_generator(self):
         assert isinstance(self.fitted(), Generator)
         assert self.fitted().name == self.name
+
+    def test_every_setting_has_a_line_of_help(self):
+        for setting in GeneratorSpec(self.name).known():
+            assert setting.help, setting.name
 
     def test_each_picture_says_where_it_comes_from(self):
         batch = self.fitted().generate(self.episodes, n=2, rng=Rng(0))

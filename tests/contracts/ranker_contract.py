@@ -18,6 +18,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.protocols import Ranker
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import RANKERS
+from recsim_gen.core.specs import RankerSpec
 
 SHORT = {"epochs": 2, "embedding_size": 8, "train_batch_size": 32}
 LONG = {"epochs": 60, "eval_step": 60, "embedding_size": 16, "train_batch_size": 64, "learning_rate": 0.02}
@@ -36,7 +37,7 @@ class RankerContract:
         self.here = apart
 
     def make(self, **settings: Any) -> Any:
-        return make_ranker(self.spec, {**self.settings, **settings} if self.learns else None)
+        return make_ranker(RankerSpec(self.spec, {**self.settings, **settings} if self.learns else {}))
 
     def fitted(self, world: Any = None, *, seed: int = 0, **settings: Any) -> Any:
         return self.make(**settings).fit(*(world or worlds.noise()), rng=Rng(seed))

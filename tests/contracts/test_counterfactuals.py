@@ -9,8 +9,10 @@ import worlds
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.specs import RankerSpec
 
-SEES = ("micro", "micro:published-code", "lattice", "vbpr")
+SEES = ("micro", "micro:published-code", "lattice", "vbpr", "taste")
+CLOSED_FORM = ("popularity", "taste")
 BLIND = ("bpr", "lightgcn", "popularity")
 SHORT = {"epochs": 2, "embedding_size": 8, "train_batch_size": 32}
 
@@ -27,8 +29,8 @@ def fitted(tmp_path_factory):
 
     def get(spec):
         if spec not in made:
-            settings = SHORT if spec != "popularity" else None
-            made[spec] = make_ranker(spec, settings).fit(catalog, chosen, rng=Rng(0))
+            settings = {} if spec in CLOSED_FORM else SHORT
+            made[spec] = make_ranker(RankerSpec(spec, settings)).fit(catalog, chosen, rng=Rng(0))
         return made[spec], catalog, chosen
 
     with pytest.MonkeyPatch.context() as patch:

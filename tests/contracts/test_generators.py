@@ -45,12 +45,12 @@ class TestPlacebo(GeneratorContract):
 
     def test_elsewhere_pictures_are_brought(self, tmp_path):
         real = as_real(self.catalog)
-        with pytest.raises(SettingError, match=r"other real pictures.*set `pictures`"):
+        with pytest.raises(SettingError, match=r"other real pictures.*set `images`"):
             self.make().fit(real, (), rng=Rng(0))
         episode = self.episodes[0]
         other = (episode.reference + 1) % len(real)
         real.images.read(other).save(tmp_path / f"{real.item_ids[episode.reference]}.png")
-        placebo = self.make(pictures=str(tmp_path)).fit(real, (), rng=Rng(0))
+        placebo = self.make(images=str(tmp_path)).fit(real, (), rng=Rng(0))
         brought = placebo.generate([episode], rng=Rng(0)).pixels[0]
         assert (brought.numpy().transpose(1, 2, 0) * 255 == np.asarray(real.images.read(other))).all()
         with pytest.raises(DataError, match="has no other picture"):

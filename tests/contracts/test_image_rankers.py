@@ -6,10 +6,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import worlds
-from ranker_contract import LONG, SHORT, LearnedRankerContract
+from ranker_contract import LONG, SHORT, LearnedRankerContract, RankerContract
 
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.specs import RankerSpec
 
 
 class TestLATTICE(LearnedRankerContract):
@@ -30,6 +31,11 @@ class TestVBPR(LearnedRankerContract):
     enough: ClassVar = {**LONG, "feature_size": 16}
 
 
+class TestTaste(RankerContract):
+    spec = "taste"
+    learns = False
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Each ranker trained where only the picture tells, when first asked for; and that world."""
@@ -38,21 +44,22 @@ def trained(tmp_path_factory):
 
     @functools.cache
     def get(spec):
-        return make_ranker(spec, settings).fit(catalog, chosen, rng=Rng(0))
+        chosen_settings = {} if spec == "taste" else settings
+        return make_ranker(RankerSpec(spec, chosen_settings)).fit(catalog, chosen, rng=Rng(0))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECSIM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield get, catalog, chosen
 
 
-@pytest.mark.parametrize("spec", ["lattice", "vbpr"])
+@pytest.mark.parametrize("spec", ["lattice", "vbpr", "taste"])
 def test_where_only_the_picture_tells_they_see_it(trained, spec):
     """Among items that nobody chose in training: how often one of the user's style beats another."""
     get, _, chosen = trained
     assert worlds.own_style_wins(get(spec), chosen) > 0.95
 
 
-@pytest.mark.parametrize("spec", ["micro", "lattice", "vbpr"])
+@pytest.mark.parametrize("spec", ["micro", "lattice", "vbpr", "taste"])
 def test_the_best_picture_wins_and_the_worst_loses(trained, spec):
     """Each user is shown an item of no style of theirs as if it were of theirs, and the reverse."""
     get, catalog, chosen = trained

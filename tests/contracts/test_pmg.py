@@ -210,12 +210,24 @@ class TestKeywords:
         assert Keywords(family, "cpu", shop.catalog).taste([1, 2]) == ["red", "dots"]
 
     def test_answers_that_cannot_be_read_are_replaced(self, world, monkeypatch):
-        """By the title of an item; by the most frequent keywords, the latest first among equals."""
+        """By the first words of an item's title, else of its caption, else by its category; of a taste by the
+        most frequent keywords, the latest first among equals.
+        """
         shop, family = world
         titles = shop.catalog.titles
         self.told(monkeypatch, lambda prompt: "")
         keywords = Keywords(family, "cpu", shop.catalog)
         assert keywords.of([6]) == [[" ".join(titles[6].split()[:5])]]
+        assert Keywords(family, "cpu", shop.catalog).of_all() == keywords.of(range(80))
+        bare, captions = titles.copy(), shop.catalog.captions.copy()
+        bare[5:7] = captions[6] = ""
+        untitled = Keywords(family, "cpu", replace(shop.catalog, titles=bare, captions=captions))
+        with pytest.raises(DataError, match="has no caption and title"):
+            untitled.of([6])
+        assert untitled.of_all()[5:7] == [
+            [" ".join(captions[5].split()[:5])],
+            [shop.catalog.categories[6]],
+        ]
         self.told(monkeypatch, lambda prompt: "" if "They like" in prompt else "red, dots")
         rows = [8, 9]
         other = Keywords(family, "cpu", replace(shop.catalog, titles=titles[::-1]))

@@ -10,6 +10,7 @@ from ranker_contract import LONG, SHORT, LearnedRankerContract, RankerContract
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.specs import RankerSpec
 
 
 class TestPopularity(RankerContract):
@@ -58,7 +59,7 @@ def test_where_only_the_picture_tells_micro_alone_sees_it():
     settings = {"epochs": 15, "eval_step": 15, "learning_rate": 0.005, "train_batch_size": 128}
     share = {}
     for spec in ("bpr", "lightgcn", "micro"):
-        ranker = make_ranker(spec, settings).fit(catalog, chosen, rng=Rng(0))
+        ranker = make_ranker(RankerSpec(spec, settings)).fit(catalog, chosen, rng=Rng(0))
         share[spec] = worlds.own_style_wins(ranker, chosen)
     assert share["micro"] > 0.95
     assert 0.4 < share["bpr"] < 0.6

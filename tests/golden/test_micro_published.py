@@ -18,6 +18,7 @@ from rankers.micro import MICRO
 from rankers.recbole.bridge import session
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.specs import RankerSpec
 
 USERS, ITEMS, D, K = 18, 32, 16, 20  # so many neighbours that some cosines are negative
 CATALOG, CHOSEN = worlds.noise(USERS, ITEMS, seed=3)
@@ -25,7 +26,7 @@ CATALOG, CHOSEN = worlds.noise(USERS, ITEMS, seed=3)
 
 def built(recipe: str, **settings):
     """An untrained model whose trainable raw features have moved, as in training they do."""
-    config = make_ranker(f"micro:{recipe}", {"embedding_size": D, "knn_k": K, **settings}).config
+    config = make_ranker(RankerSpec(f"micro:{recipe}", {"embedding_size": D, "knn_k": K, **settings})).config
     rows = np.arange(ITEMS).astype(str)
     given = {**asdict(config), "item_features": {m: (rows, x) for m, x in CATALOG.features.items()}}
     with session(MICRO, CHOSEN, given, Rng(1), "cpu") as opened:

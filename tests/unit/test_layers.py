@@ -1,11 +1,12 @@
-"""Who may import whom, and that importing a module does nothing."""
+"""Who may import whom, how much a folder holds, and that importing a module does nothing."""
 
 from __future__ import annotations
 
-import ast
 import importlib.util
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from real_data import ROOT
 
 PACKAGES = ("recsim_gen", "rankers", "generators", "analysis")
 MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
+LARGEST_FOLDER = 25
 HEAVY = (
     "torch",
     "mlflow",
@@ -27,43 +29,84 @@ HEAVY = (
 )
 
 
-def imports(path: Path) -> set[str]:
-    """Top-level packages that a file imports anywhere in it, functions included."""
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    named = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-    return {name.split(".")[0] for name in plain | named}
-
-
 def name_of(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def may_import(path: Path) -> set[str]:
-    """Our packages that a file may import besides its own."""
-    package, *rest = path.relative_to(ROOT).parts
-    if package != "recsim_gen":
-        return {"recsim_gen"}
-    is_command = len(rest) == 1
-    return {"analysis"} if is_command else set()
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    """What import-linter says of the packages in a folder, by the contracts that lie beside them."""
+    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    command = [sys.executable, "-c", code]  # the folder is first on the path, before what is installed
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_layers(path):
-    own = path.relative_to(ROOT).parts[0]
-    others = imports(path) & set(PACKAGES) - {own}
-    assert others <= may_import(path), f"{name_of(path)} may import {may_import(path)}, imports {others}"
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """The packages and their contracts in a folder where imports can be planted."""
+    folder = tmp_path_factory.mktemp("packages")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for path in MODULES:
+        there = folder / path.relative_to(ROOT)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, there)
+    return folder
 
 
-def test_the_rule_sees_a_breach(tmp_path):
-    path = tmp_path / "x.py"
-    path.write_text("def f():\n    from rankers.micro import MICRO\n    import analysis.figures\n")
-    assert imports(path) == {"rankers", "analysis"}
+def planted(copied: Path, *imports: tuple[str, str]) -> str:
+    """What import-linter says of the copy with these imports, inside a function each, and then without."""
+    for module, imported in imports:
+        path = copied / (module.replace(".", "/") + ".py")
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"\n\ndef planted():\n    import {imported}\n")
+    done = lint(copied)
+    for module, _ in imports:
+        path = Path(module.replace(".", "/") + ".py")
+        shutil.copy(ROOT / path, copied / path)
+    assert done.returncode == 1
+    return done.stdout
 
 
-def test_only_tracking_imports_mlflow():
-    assert [name_of(p) for p in MODULES if "mlflow" in imports(p)] == ["recsim_gen.core.tracking"]
+def test_every_import_runs_down_and_none_in_a_circle():
+    done = lint(ROOT)
+    assert done.returncode == 0, done.stdout
+    assert "3 kept, 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("recsim_gen.core.errors", "recsim_gen.datasets.splits"),
+        ("recsim_gen.metrics.auc", "recsim_gen.judging.samples"),
+        ("recsim_gen.experiments.assumptions", "recsim_gen.train_ranker"),
+        ("recsim_gen.datasets.splits", "rankers.base"),  # beside it
+        ("rankers.base", "analysis.figures"),
+        ("generators.sd", "recsim_gen.experiments.assumptions"),
+    ],
+)
+def test_an_import_that_runs_up_is_named(copied, module, imported):
+    said = planted(copied, (module, imported))
+    assert "Imports run down the floors BROKEN" in said
+    assert f"{module} -> {imported}" in said
+
+
+def test_a_circle_is_named(copied):
+    said = planted(copied, ("rankers.configs", "rankers.base"), ("rankers.base", "rankers.configs"))
+    assert "No circles BROKEN" in said
+    assert "No cycles are allowed in rankers." in said
+    assert ".base" in said
+    assert ".configs" in said
+
+
+def test_mlflow_beside_its_module_is_named(copied):
+    said = planted(copied, ("recsim_gen.core.report", "mlflow.tracking"))
+    assert "One module knows MLflow BROKEN" in said
+    assert "recsim_gen.core.report -> mlflow" in said
+
+
+def test_no_folder_holds_more_than_can_be_overlooked():
+    files = Counter(name_of(path.parent) for path in MODULES)
+    assert {folder: n for folder, n in files.items() if n > LARGEST_FOLDER} == {}
 
 
 def test_no_python_in_the_folder_mlflow():
@@ -97,11 +140,8 @@ assert torch is None or not torch.cuda.is_initialized()
 
 
 def test_commands_and_core_import_nothing_heavy():
-    light = [
-        p
-        for p in MODULES
-        if p.parent in (ROOT / "recsim_gen", ROOT / "recsim_gen" / "core", ROOT / "analysis")
-    ]
+    core = ROOT / "recsim_gen" / "core"
+    light = [p for p in MODULES if p.parent in (ROOT / "recsim_gen", ROOT / "analysis") or core in p.parents]
     code = f"""
 import importlib, sys
 for name in {[name_of(p) for p in light]}:

@@ -21,17 +21,17 @@ from recsim_gen.datasets.boutique.shapes import SHAPES
 
 
 def render(attributes: Attributes, rng: Rng) -> Image.Image:
-    """The item as a 64×64 RGB picture; equal attributes and stream give equal bytes."""
+    """The item as a 64×64 RGB image; equal attributes and stream give equal bytes."""
     random = rng.numpy()
     canvas = Canvas(attributes, random)
     SHAPES[attributes.category](canvas)
     item = canvas.image.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
     alpha = item.getchannel("A")
-    picture = Image.new("RGB", (SIZE, SIZE), _background(random))
+    image = Image.new("RGB", (SIZE, SIZE), _background(random))
     shadow = alpha.filter(ImageFilter.GaussianBlur(1.6)).point([round(0.3 * a) for a in range(256)])
-    picture.paste((40, 40, 60), (1, 2), shadow)
-    picture.paste(ImageChops.multiply(item.convert("RGB"), _light()), (0, 0), alpha)
-    return picture
+    image.paste((40, 40, 60), (1, 2), shadow)
+    image.paste(ImageChops.multiply(item.convert("RGB"), _light()), (0, 0), alpha)
+    return image
 
 
 @cache

@@ -1,7 +1,7 @@
 """Boutique: a simulated shop whose users' tastes are known, so that claims can be checked.
 
-Items are drawn uniformly from the grid of looks (``boutique_attributes``); their pictures come
-from ``boutique_drawing``. User u likes item i, of category c in group g with main colour m,
+Items are drawn uniformly from the grid of looks (``boutique.attributes``); their images come from
+``boutique.drawing``. User u likes item i, of category c in group g with main colour m,
 second colour s and pattern p, as much as
 
     V(u, i) = category[u, c] + main[u, g, m] + second[u, g, s] + pattern[u, g, p]
@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -42,7 +41,7 @@ from recsim_gen.datasets.boutique.attributes import (
     all_codes,
     codes_of,
 )
-from recsim_gen.datasets.boutique.pictures import Pictures
+from recsim_gen.datasets.boutique.images import RenderedImages
 from recsim_gen.datasets.episodes import test_episodes
 from recsim_gen.datasets.splits import leave_last_out
 
@@ -136,15 +135,16 @@ class Boutique(Dataset):
 
 
 def load(
-    path: str | Path | None = None, *, seed: int = 0, n_items: int = 2000, n_users: int = 600
+    *,
+    seed: int = 0,  # of items, tastes, choices and images
+    n_items: int = 2000,  # 80 or more
+    n_users: int = 600,  # people, each of 20 to 40 choices
 ) -> Boutique:
     """The shop of this seed; the same seed and sizes give the same bytes.
 
     Pictures are drawn when first read (about 10 s at 2,000 items) and kept in the cache.
-    Raises SettingError when a path is given or a size is too small.
+    Raises SettingError when a size is too small.
     """
-    if path is not None:
-        raise SettingError(f"boutique is made by code and reads nothing, got the path {str(path)!r}: drop it")
     if n_items < 2 * MOST_CHOICES or n_users < 1:
         raise SettingError(
             f"want at least {2 * MOST_CHOICES} items (a user takes up to {MOST_CHOICES}) and 1 user,"
@@ -198,5 +198,5 @@ def _catalog(world: World, rng: Rng) -> ShopCatalog:
         titles=np.array([look.title for look in looks]),
         captions=np.array([look.caption(int(t)) for look, t in zip(looks, templates, strict=True)]),
         categories=np.array([look.category for look in looks]),
-        images=Pictures(world.codes, item_ids, rng.for_("pictures")),
+        images=RenderedImages(world.codes, item_ids, rng.for_("pictures")),
     )

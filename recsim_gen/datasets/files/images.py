@@ -74,7 +74,7 @@ class Member:
         return data
 
 
-class Pictures:
+class ImageFiles:
     """The pictures of catalogue rows: an ``ImageReader``; safe to use in threads and workers.
 
     ``members`` whose stem is no item id are left alone and counted in ``unmatched``. Raises
@@ -148,19 +148,19 @@ class Pictures:
         return fingerprint([*folders.values()], [f.name for f in files], changed, names, places)
 
 
-def open_pictures(path: str | Path, item_ids: np.ndarray) -> Pictures:
+def open_images(path: str | Path, item_ids: np.ndarray) -> ImageFiles:
     """Pictures in a folder (with its subfolders) or a tar, named ``<item id>.<suffix>``.
 
     ``item_ids`` (n,) str. A ``.tar.gz`` is unpacked once, see ``archives``. Raises DataError for what
     is neither, for an archive that is cut off or compressed otherwise, and for members that leave it.
     """
-    return Pictures(list_members(path), item_ids)
+    return ImageFiles(list_members(path), item_ids)
 
 
 def list_members(path: str | Path) -> list[Member]:
     """The picture files in a folder (with its subfolders) or a tar; none is read.
 
-    Raises DataError as ``open_pictures`` does.
+    Raises DataError as ``open_images`` does.
     """
     path = Path(path)
     if path.is_dir():
@@ -180,7 +180,7 @@ def decode(data: bytes, name: str) -> Image.Image:
     ``name`` stands in messages. Raises DataError for what is no picture of ``FORMATS``, is cut
     off, or has more than ``MAX_PIXELS`` pixels.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -192,7 +192,7 @@ def decode(data: bytes, name: str) -> Image.Image:
                 remedy=_REPLACE,
             )
         return _rgb(ImageOps.exif_transpose(image))
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise DataError(
             f"a picture is wanted ({', '.join(FORMATS)}), got bytes that begin with {data[:12]!r}",
             file=name,

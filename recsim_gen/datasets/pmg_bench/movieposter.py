@@ -17,19 +17,22 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Catalog, Dataset
-from recsim_gen.datasets.described import described, missing_pictures
+from recsim_gen.datasets.described import described, missing_images
 from recsim_gen.datasets.files.tables import Table, natural_places, read_table
 from recsim_gen.datasets.films import captions, first_genres
 from recsim_gen.datasets.movielens import NO_GENRES
 from recsim_gen.datasets.pmg_bench.captions import captions_in
-from recsim_gen.datasets.pmg_bench.pickled_pictures import PickledPictures
+from recsim_gen.datasets.pmg_bench.pickled_images import PickledImages
 from recsim_gen.datasets.pmg_bench.validation import Line, explains, published, read_lines
-from recsim_gen.datasets.sequences import Choices, Sequences, cut, whole
+from recsim_gen.datasets.sequences import Choices, Sequences, Tail, cut, whole
 
 INFO, RATINGS, IMAGES, VALIDATION = "info.csv", "ratings.csv", "image_data.pkl", "my_valid_data.txt"
 TARGET, STYLE = "target_captions.pkl", "style_captions.pkl"
 
 LENGTH = 20  # "sequences of 20 items"
+
+Length = int | Literal["published"] | None
+"""Choices in a sequence: so many, as many as make the published episodes sequences, or all of a person."""
 
 Order = Literal["time", "rating"]
 """What makes a choice late in a sequence: its time, or (PMG-Bench's advice) its rating, then its time."""
@@ -51,10 +54,10 @@ class MoviePosters(Dataset):
 def load(
     path: str | Path,
     *,
-    sequence_length: int | Literal["published"] | None = "published",
-    tail: str = "train",
-    order: Order = "time",
-    episodes: Episodes = "published",
+    sequence_length: Length = "published",  # choices; published: as the published episodes are; null: all
+    tail: Tail = "train",  # choices left over: a shorter user to learn from (train), or left out (drop)
+    order: Order = "time",  # what makes a choice late in a sequence
+    episodes: Episodes = "published",  # the lines of my_valid_data.txt, or the ends of sequences
 ) -> MoviePosters:
     """Films, ratings, sequences and episodes from PMG-Bench's ``movieposter`` folder.
 
@@ -79,18 +82,17 @@ def load(
     if episodes == "published" and (folder / VALIDATION).exists():
         lines = read_lines(folder / VALIDATION, ids, INFO)
     sequences = _sequences(choices, len(ids), lines, sequence_length, tail)
-    pictures = PickledPictures(folder / IMAGES, ids) if (folder / IMAGES).exists() else None
-    catalog, told = _catalog(films, ids, pictures, folder / TARGET)
+    reader = PickledImages(folder / IMAGES, ids) if (folder / IMAGES).exists() else None
+    catalog, told = _catalog(films, ids, reader, folder / TARGET)
     style, styled = _of(folder / STYLE, ids)
     return MoviePosters(
         name="pmg-movieposter",
         catalog=catalog,
         interactions=sequences.interactions,
         episodes=sequences.episodes,
-        encoders={"text": "minilm"}
-        if pictures is None
-        else {"image": "efficientnet-lite0", "text": "minilm"},
-        notes=(counted, *sequences.notes, *_picture_notes(pictures), *told, *styled),
+        people=sequences.people,
+        encoders={"text": "minilm"} if reader is None else {"image": "efficientnet-lite0", "text": "minilm"},
+        notes=(counted, *sequences.notes, *_image_notes(reader), *told, *styled),
         style_captions=style,
     )
 
@@ -113,8 +115,8 @@ def _sequences(
     choices: Choices,
     n_items: int,
     lines: Sequence[Line],
-    length: int | Literal["published"] | None,
-    tail: str,
+    length: Length,
+    tail: Tail,
 ) -> Sequences:
     """The choices as sequences, with the published lines for episodes where there are any."""
     if length == "published":
@@ -137,7 +139,7 @@ def _lengths(lines: Sequence[Line], longest: int) -> Iterator[int | None]:
 
 
 def _catalog(
-    films: Table, ids: np.ndarray, pictures: PickledPictures | None, file: Path
+    films: Table, ids: np.ndarray, reader: PickledImages | None, file: Path
 ) -> tuple[Catalog, tuple[str, ...]]:
     """The films, and notes on their captions."""
     names, genres = films.texts("name"), films.texts("genre")
@@ -145,7 +147,7 @@ def _catalog(
     genres = np.char.replace(np.where(genres == NO_GENRES, "", genres), "|", ", ")
     own, notes = _of(file, ids)
     words = described(own.tolist(), captions(names, genres))
-    return Catalog(ids, names, words.captions, first_genres(genres), pictures), (*notes, *words.notes)
+    return Catalog(ids, names, words.captions, first_genres(genres), reader), (*notes, *words.notes)
 
 
 def _of(file: Path, ids: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -158,12 +160,12 @@ def _of(file: Path, ids: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     return own, (f"{unused:,} captions not used: {INFO} lists no such film",) if unused else ()
 
 
-def _picture_notes(pictures: PickledPictures | None) -> tuple[str, ...]:
-    if pictures is None:
+def _image_notes(reader: PickledImages | None) -> tuple[str, ...]:
+    if reader is None:
         return (f"no {IMAGES}: text only",)
-    if not pictures.present.any():
+    if not reader.present.any():
         raise DataError(f"no picture is of a film of {INFO}", file=IMAGES, remedy="Are they of other data?")
-    unused = pictures.unmatched
-    return missing_pictures(pictures.present, "films") + (
+    unused = reader.unmatched
+    return missing_images(reader.present, "films") + (
         (f"{unused:,} posters not used: {INFO} lists no such film",) if unused else ()
     )

@@ -31,7 +31,7 @@ def write_pmg_movieposter(dataset: Dataset, folder: str | Path) -> tuple[str, ..
     A weight is a rating, a person is a userId, a category is a genre, an episode is a line of
     ``my_valid_data.txt`` (history by rating, then timestamp, descending). All pictures are held in
     memory once, as the layout wants them in one pickle. Gives sentences about what the layout has no
-    place for. Read back by ``pmg_movieposter.load``, everything else is equal.
+    place for. Read back by ``movieposter.load``, everything else is equal.
     """
     ids, renamed = plain_ids(dataset.catalog.item_ids, _NUMBER)
     order, people, left = by_person(dataset)

@@ -16,14 +16,14 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Catalog, Dataset
-from recsim_gen.datasets.described import captions_beside, described, missing_pictures
-from recsim_gen.datasets.files.images import Pictures, open_pictures
+from recsim_gen.datasets.described import captions_beside, described, missing_images
+from recsim_gen.datasets.files.images import ImageFiles, open_images
 from recsim_gen.datasets.files.paths import first_existing
 from recsim_gen.datasets.files.tables import Table, read_table
-from recsim_gen.datasets.sequences import Choices, cut, whole
+from recsim_gen.datasets.sequences import Choices, Tail, cut, whole
 
 ITEMS, OUTFITS, USERS, CAPTIONS = "item_data.csv", "outfit_data.csv", "user_data.csv", "captions.json"
-PICTURES = ("images.tar.gz", "images.tar", "images")
+IMAGES = ("images.tar.gz", "images.tar", "images")
 LONGEST_LIST = 10**6  # characters of a history: some thousand ids of 32 letters
 _ID = r"[^\s;,\[\]()'\"]+"
 
@@ -34,9 +34,9 @@ Unknown = Literal["refuse", "drop"]
 def load(
     path: str | Path,
     *,
-    sequence_length: int | None = None,
-    tail: str = "train",
-    unknown: Unknown = "refuse",
+    sequence_length: int | None = None,  # choices in a sequence; null: a person is one
+    tail: Tail = "train",  # choices left over: a shorter user to learn from (train), or left out (drop)
+    unknown: Unknown = "refuse",  # ids that no table lists: an error, or left out and counted
 ) -> Dataset:
     """Items, choices and episodes from PMG-Bench's ``pog_dataset`` folder.
 
@@ -61,23 +61,22 @@ def load(
         else cut(choices, len(ids), length=sequence_length, tail=tail)
     )
     outfit_notes = _outfits(outfits, users, ids, reader)
-    place = first_existing(folder, PICTURES)
-    pictures = None if place is None else open_pictures(place, ids)
-    catalog, told = _catalog(items, ids, pictures, folder)
+    place = first_existing(folder, IMAGES)
+    images = None if place is None else open_images(place, ids)
+    catalog, told = _catalog(items, ids, images, folder)
     return Dataset(
         name="pmg-pog",
         catalog=catalog,
         interactions=sequences.interactions,
         episodes=sequences.episodes,
-        encoders={"text": "minilm"}
-        if pictures is None
-        else {"image": "efficientnet-lite0", "text": "minilm"},
+        people=sequences.people,
+        encoders={"text": "minilm"} if images is None else {"image": "efficientnet-lite0", "text": "minilm"},
         notes=(
             f"{len(choices.item):,} choices by {len(choices.people):,} people, {len(ids):,} items",
             *reader.notes,
             *sequences.notes,
             *outfit_notes,
-            *_picture_notes(pictures),
+            *_image_notes(images),
             *told,
         ),
     )
@@ -148,7 +147,7 @@ def _outfits(outfits: Table, users: Table, ids: np.ndarray, reader: _Lists) -> t
 
 
 def _catalog(
-    items: Table, ids: np.ndarray, pictures: Pictures | None, folder: Path
+    items: Table, ids: np.ndarray, images: ImageFiles | None, folder: Path
 ) -> tuple[Catalog, tuple[str, ...]]:
     """The items, and notes on their captions."""
     titles, descriptions = items.texts("title"), items.texts("desc")
@@ -160,13 +159,13 @@ def _catalog(
     if unused := len(found.keys() - set(ids.tolist())):
         notes = (f"{unused:,} captions not used: {ITEMS} lists no such item",)
     categories = items.frame["cate_id"].to_numpy(dtype=str)
-    return Catalog(ids, titles, words.captions, categories, pictures), (*notes, *words.notes)
+    return Catalog(ids, titles, words.captions, categories, images), (*notes, *words.notes)
 
 
-def _picture_notes(pictures: Pictures | None) -> tuple[str, ...]:
-    if pictures is None:
-        return (f"no {PICTURES[0]}: text only",)
-    unused = pictures.unmatched
-    return missing_pictures(pictures.present) + (
+def _image_notes(images: ImageFiles | None) -> tuple[str, ...]:
+    if images is None:
+        return (f"no {IMAGES[0]}: text only",)
+    unused = images.unmatched
+    return missing_images(images.present) + (
         (f"{unused:,} pictures not used: {ITEMS} lists no such item",) if unused else ()
     )

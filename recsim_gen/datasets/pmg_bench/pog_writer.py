@@ -12,8 +12,8 @@ import numpy as np
 from recsim_gen.core.progress import bar
 from recsim_gen.core.store import atomic, write_json
 from recsim_gen.core.types import Dataset, ImageReader
-from recsim_gen.datasets.files.picture_files import picture_file
-from recsim_gen.datasets.pmg_bench.pog import CAPTIONS, ITEMS, OUTFITS, PICTURES, USERS
+from recsim_gen.datasets.files.image_files import image_file
+from recsim_gen.datasets.pmg_bench.pog import CAPTIONS, IMAGES, ITEMS, OUTFITS, USERS
 from recsim_gen.datasets.writing import by_person, plain_ids
 
 _WORD = r"\w[\w.-]{0,99}"  # part of a list, and of the name of a file
@@ -24,7 +24,7 @@ def write_pmg_pog(dataset: Dataset, folder: str | Path) -> tuple[str, ...]:
 
     A person is a user, whose ``item_history`` is oldest first. Gives sentences about what the layout
     has no place for: beside ids these are times and weights; users that a person was cut into come
-    back with the same ``sequence_length``. There are no outfits. Read back by ``pmg_pog.load``,
+    back with the same ``sequence_length``. There are no outfits. Read back by ``pog.load``,
     everything else is equal.
     """
     import pandas as pd
@@ -42,7 +42,7 @@ def write_pmg_pog(dataset: Dataset, folder: str | Path) -> tuple[str, ...]:
         pd.DataFrame({"outfit_id": [], "item_ids": []}).to_csv(place / OUTFITS, index=False)
         write_json(place / CAPTIONS, dict(zip(ids.tolist(), catalog.captions.tolist(), strict=True)))
         if catalog.images is not None:
-            _pack(catalog.images, ids, place / PICTURES[0])
+            _pack(catalog.images, ids, place / IMAGES[0])
     lost = ["times are places in a history"] if not _are_places(dataset) else []
     if (chosen.weight != 1).any():
         lost.append("weights are all 1")
@@ -66,7 +66,7 @@ def _pack(images: ImageReader, ids: np.ndarray, file: Path) -> None:
         tarfile.open(fileobj=packed, mode="w") as archive,
     ):
         for row in bar(rows, "packing pictures", unit="pictures"):
-            suffix, data = picture_file(images, row)
+            suffix, data = image_file(images, row)
             member = tarfile.TarInfo(f"images/{ids[row]}{suffix}")
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))

@@ -15,7 +15,7 @@ from recsim_gen.datasets.themes import HISTORY_LENGTH, N_USERS, Reference
 
 LAYOUT = Layout(
     annotations=("annotations/image-level", "annotations"),
-    pictures=("images", "images.tar", "images.tar.gz"),
+    images=("images", "images.tar", "images.tar.gz"),
     captions=("captions.json",),
 )
 
@@ -23,10 +23,10 @@ LAYOUT = Layout(
 def load(
     path: str | Path,
     *,
-    n_users: int = N_USERS,
-    history_length: int = HISTORY_LENGTH,
-    reference: Reference = "another",
-    seed: int = 0,
+    n_users: int = N_USERS,  # simulated users; "#Users … 2230" (Table 1)
+    history_length: int = HISTORY_LENGTH,  # stickers in a history, at most
+    reference: Reference = "another",  # its topic: another than those of the history (the paper), or own
+    seed: int = 0,  # of the simulated users
 ) -> Dataset:
     """Stickers, and simulated users who like two topics each, from PMG-Bench's ``ser30k`` folder.
 

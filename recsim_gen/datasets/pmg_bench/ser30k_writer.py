@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -10,8 +10,8 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import atomic, write_json
 from recsim_gen.core.types import Catalog, Dataset
+from recsim_gen.datasets.files.image_files import write_images
 from recsim_gen.datasets.files.images import SUFFIXES
-from recsim_gen.datasets.files.picture_files import write_pictures
 
 _PLAIN = " ()-_.,'&!+@="  # characters that names of files keep beside letters and digits
 
@@ -21,24 +21,22 @@ def write_pmg_ser30k(dataset: Dataset, folder: str | Path) -> tuple[str, ...]:
 
     A category is a topic; an id that is ``<category>/<file>`` stays, any other becomes
     ``<category>/<id>.<suffix>``. Emotions are not known. Gives sentences about what the layout has no
-    place for: people and their choices, above all. Read back by ``pmg_ser30k.load``, items, captions,
+    place for: people and their choices, above all. Read back by ``ser30k.load``, items, captions,
     topics and pictures are equal, and users are simulated: the same for the same stickers.
     """
     catalog = dataset.catalog
     names = _names(catalog)
     with atomic(folder) as place:
         place.mkdir(parents=True)
-        stems = {row: f"images/{PurePosixPath(name).with_suffix('')}" for row, name in enumerate(names)}
-        pictures = write_pictures(catalog.images, stems, place)
-        ids = [pictures.get(row, f"images/{name}").removeprefix("images/") for row, name in enumerate(names)]
+        stems = {row: f"images/{topic}/{Path(file).stem}" for row, (topic, file) in enumerate(names)}
+        written = write_images(catalog.images, stems, place)
+        stickers = [(topic, Path(written.get(row, file)).name) for row, (topic, file) in enumerate(names)]
+        ids = [f"{topic}/{file}" for topic, file in stickers]
         if len(set(ids)) < len(ids):
             again = next(item for item in ids if ids.count(item) > 1)
             raise DataError(f"two items would both be {again!r}", remedy="Rename one of the two")
         write_json(place / "captions.json", dict(zip(ids, catalog.captions.tolist(), strict=True)))
-        entries = [
-            {"topic": topic, "file_name": name, "anno": None, "text": ""}
-            for topic, _, name in (item.partition("/") for item in ids)
-        ]
+        entries = [{"topic": topic, "file_name": file, "anno": None, "text": ""} for topic, file in stickers]
         write_json(place / "annotations" / "image-level" / "train.json", {"annotations": entries})
     lost = [] if ids == catalog.item_ids.tolist() else ["items are called <topic>/<file>"]
     if (catalog.titles != catalog.item_ids).any():
@@ -46,15 +44,15 @@ def write_pmg_ser30k(dataset: Dataset, folder: str | Path) -> tuple[str, ...]:
     return (*lost, "choices are left out: users of this layout are simulated")
 
 
-def _names(catalog: Catalog) -> list[str]:
-    """``<topic>/<file>`` of each item, both plain names."""
+def _names(catalog: Catalog) -> list[tuple[str, str]]:
+    """(topic, file) of each item, both plain names."""
     topics = {topic: _plain(topic or "no topic") for topic in np.unique(catalog.categories).tolist()}
     names = []
     for item, category in zip(catalog.item_ids.tolist(), catalog.categories.tolist(), strict=True):
         file = item.removeprefix(f"{category}/")
-        if PurePosixPath(file).suffix.lower() not in SUFFIXES:
+        if Path(file).suffix.lower() not in SUFFIXES:
             file += ".png"
-        names.append(f"{topics[category]}/{_plain(file)}")
+        names.append((topics[category], _plain(file)))
     return names
 
 

@@ -1,8 +1,8 @@
 """The unified JSON of the Personalized Multimodal Generation Benchmark: FLICKR-AES, POG and SER30K.
 
 The folder holds ``train.json``, ``val.json`` and ``test.json``, in itself or in
-``processed_dataset/``, the pictures, and perhaps a file of styles. ``unified_records`` says what a
-record is, ``unified_windows`` by which rules records become choices and episodes.
+``processed_dataset/``, the pictures, and perhaps a file of styles. ``records`` says what a
+record is, ``windows`` by which rules records become choices and episodes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Catalog
-from recsim_gen.datasets.described import LONGEST, Described, described, missing_pictures
+from recsim_gen.datasets.described import LONGEST, Described, described, missing_images
 from recsim_gen.datasets.episodes import test_episodes
-from recsim_gen.datasets.files.images import Pictures
+from recsim_gen.datasets.files.images import ImageFiles
 from recsim_gen.datasets.files.json_files import MAX_MEGABYTES
 from recsim_gen.datasets.files.paths import InsidePaths
 from recsim_gen.datasets.files.tables import natural_places
@@ -32,10 +32,10 @@ PROCESSED = "processed_dataset"
 def load(
     path: str | Path,
     *,
-    windows: Windows = "apart",
-    image_prefix: str | None = None,
-    longest_caption: int = LONGEST,
-    max_megabytes: int = MAX_MEGABYTES,
+    windows: Windows = "apart",  # of a person, in test: those that hold no other's answer, or all
+    image_prefix: str | None = None,  # beginning of absolute image paths that stands for the folder
+    longest_caption: int = LONGEST,  # characters at which a caption is cut
+    max_megabytes: int = MAX_MEGABYTES,  # a JSON file that is larger is not read
 ) -> StyledDataset:
     """Items, choices, episodes, styles and aesthetic scores of a folder, or of one file, all of it test.
 
@@ -55,7 +55,7 @@ def load(
     ids = ids[np.argsort(natural_places(ids))]
     row_of = {item: row for row, item in enumerate(ids.tolist())}
     chosen = choices(records, row_of, windows)
-    pictures = _pictures(records, ids, InsidePaths(folder, image_prefix))
+    reader = _images(records, ids, InsidePaths(folder, image_prefix))
     captions = [records.items[item].caption for item in ids.tolist()]
     words = described(captions, ids, longest=longest_caption)
     styles = dict(zip(records.person, records.style, strict=True)) | read_styles(
@@ -63,14 +63,15 @@ def load(
     )
     return StyledDataset(
         name="unified",
-        catalog=_catalog(ids, words, pictures),
+        catalog=_catalog(ids, words, reader),
         interactions=chosen.interactions,
         episodes=test_episodes(chosen.interactions, chosen.people),
-        encoders=({} if pictures is None else {"image": "efficientnet-lite0"})
+        people=chosen.people,
+        encoders=({} if reader is None else {"image": "efficientnet-lite0"})
         | ({"text": "minilm"} if words.told else {}),
         notes=(
             *chosen.notes,
-            *(() if pictures is None else missing_pictures(pictures.present)),
+            *(() if reader is None else missing_images(reader.present)),
             *words.notes,
         ),
         styles={person: words for person, words in styles.items() if words},
@@ -94,7 +95,7 @@ def _files(path: Path) -> tuple[Path, dict[Path, str]]:
     )
 
 
-def _pictures(records: Records, ids: np.ndarray, inside: InsidePaths) -> Pictures | None:
+def _images(records: Records, ids: np.ndarray, inside: InsidePaths) -> ImageFiles | None:
     """The pictures that exist; None where no record names one."""
     members, named = [], 0
     for item_id in ids.tolist():
@@ -105,10 +106,10 @@ def _pictures(records: Records, ids: np.ndarray, inside: InsidePaths) -> Picture
         member = inside.member(item.path, item_id, file=item.where[0], row=item.where[1])
         if member is not None:
             members.append(member)
-    return Pictures(members, ids) if named else None
+    return ImageFiles(members, ids) if named else None
 
 
-def _catalog(ids: np.ndarray, words: Described, pictures: Pictures | None) -> Catalog:
+def _catalog(ids: np.ndarray, words: Described, reader: ImageFiles | None) -> Catalog:
     """The items; SER30K's ids are ``topic/file``."""
     topic, slash, _ = np.char.partition(ids, "/").T
     return Catalog(
@@ -116,5 +117,5 @@ def _catalog(ids: np.ndarray, words: Described, pictures: Pictures | None) -> Ca
         titles=ids,
         captions=words.captions,
         categories=np.where(slash == "/", topic, "no category"),
-        images=pictures,
+        images=reader,
     )

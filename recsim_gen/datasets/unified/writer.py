@@ -16,13 +16,12 @@ import numpy as np
 
 from recsim_gen.core.store import atomic
 from recsim_gen.core.types import Dataset
-from recsim_gen.datasets.episodes import people_of
-from recsim_gen.datasets.files.picture_files import write_pictures
+from recsim_gen.datasets.files.image_files import write_images
 from recsim_gen.datasets.splits import TEST, TRAIN, VALID
 from recsim_gen.datasets.unified.loader import FILES
 from recsim_gen.datasets.unified.styles import StyledDataset
 
-PICTURES = "images"
+IMAGES = "images"
 STYLES = "user_styles.json"
 
 
@@ -36,10 +35,10 @@ def write_unified(dataset: Dataset, folder: str | Path) -> None:
     """
     used = np.unique(dataset.interactions.item).tolist()
     with atomic(folder) as place:
-        (place / PICTURES).mkdir(parents=True)
-        names = {row: f"{PICTURES}/{row:06d}" for row in used}  # an id can hold what a name must not
-        pictures = write_pictures(dataset.catalog.images, names, place)
-        records = _Writer(dataset, pictures)
+        (place / IMAGES).mkdir(parents=True)
+        names = {row: f"{IMAGES}/{row:06d}" for row in used}  # an id can hold what a name must not
+        images = write_images(dataset.catalog.images, names, place)
+        records = _Writer(dataset, images)
         for file, split in FILES.items():
             _write(place / file, records.of(split))
         styles = dataset.styles if isinstance(dataset, StyledDataset) else {}
@@ -54,14 +53,13 @@ def _write(file: Path, content: list[dict[str, Any]]) -> None:
 class _Writer:
     """Records of a dataset, one user after the other."""
 
-    def __init__(self, dataset: Dataset, pictures: dict[int, str]) -> None:
-        self.dataset, self.pictures = dataset, pictures
-        self.people = people_of(dataset)
+    def __init__(self, dataset: Dataset, images: dict[int, str]) -> None:
+        self.dataset, self.images = dataset, images
         chosen = dataset.interactions
         order = np.lexsort((chosen.time, chosen.user))
         bounds = np.searchsorted(chosen.user[order], np.arange(chosen.n_users + 1))
         self.rows = [order[low:high] for low, high in pairwise(bounds)]
-        self.aesthetic = getattr(dataset, "aesthetic", None)
+        self.aesthetic = dataset.aesthetic if isinstance(dataset, StyledDataset) else None
         self.position: dict[str, int] = {}
 
     def of(self, split: str) -> list[dict[str, Any]]:
@@ -82,7 +80,7 @@ class _Writer:
 
     def _record(self, user: int, history: list[int], target: int | None) -> dict[str, Any]:
         item_ids, chosen = self.dataset.catalog.item_ids, self.dataset.interactions
-        person = str(self.people[user])
+        person = str(self.dataset.people[user])
         position = self.position.get(person, 0)
         self.position[person] = position + len(history) + 1
         return {
@@ -101,7 +99,7 @@ class _Writer:
         info: dict[str, Any] = {
             "item_id": str(catalog.item_ids[item]),
             "caption": str(catalog.captions[item]),
-            "image_path": self.pictures.get(item),
+            "image_path": self.images.get(item),
             "score": float(chosen.weight[row]),
         }
         if self.aesthetic is not None and np.isfinite(self.aesthetic[item]):

@@ -1,6 +1,6 @@
 """Do generated pictures make a better recommender? Means, paired differences and verdicts.
 
-A *case* is a variant at a fraction under a policy (`auxiliary_training.Case`). Its numbers are of one
+A *case* is a variant at a fraction under a policy (`training.Case`). Its numbers are of one
 user each, means over seeds, and are set beside the same users' under the original catalogue; people, not
 users, are drawn again. The same again for cold items alone (``recall@10_cold``) and for warm ones.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,14 +41,14 @@ def numbers(values: pd.DataFrame, person: np.ndarray, rng: Rng) -> list[Number]:
     several seeds, and the metrics. Holm's correction is over all differences to the original in the four
     metrics of a group of items.
     """
-    wide = pd.DataFrame(values.groupby(["user", *KEYS])[_known(values)].mean().unstack(KEYS))
+    wide = pd.DataFrame(values.groupby(["user", *KEYS])[_metrics(values)].mean().unstack(KEYS))
     every = [Case(*key) for key in values[KEYS].drop_duplicates().itertuples(index=False)]
-    found = []
+    estimated = []
     for group in GROUPS:
         metrics = [m + group for m in METRICS if m + group in wide.columns]
         if metrics:
-            found += _of_group(wide[metrics].dropna(), every, metrics, person, rng)
-    return found
+            estimated += _of_group(wide[metrics].dropna(), every, metrics, person, rng)
+    return estimated
 
 
 def _of_group(
@@ -69,31 +68,33 @@ def _of_group(
     leaks = minus([pair for pair in leaky if pair[1] in changed], "strict")
     cells = [*plain, *compared, *leaks]
     data = np.stack([x for *_, x in cells], axis=1)
-    found = bootstrap_columns(data, person[wide.index.to_numpy()], rng)
-    adjusted = holm([e.p for e in found[len(plain) : len(plain) + len(compared)]])
+    estimates = bootstrap_columns(data, person[wide.index.to_numpy()], rng)
+    adjusted = holm([e.p for e in estimates[len(plain) : len(plain) + len(compared)]])
     p: list[float | None] = [*[None] * len(plain), *adjusted.tolist(), *[None] * len(leaks)]
-    return [Number(case, name, e, q) for (case, name, _), e, q in zip(cells, found, p, strict=True)]
+    return [Number(case, name, e, q) for (case, name, _), e, q in zip(cells, estimates, p, strict=True)]
 
 
-def _known(values: pd.DataFrame) -> list[str]:
+def _metrics(values: pd.DataFrame) -> list[str]:
     return [m + group for group in GROUPS for m in METRICS if m + group in values.columns]
 
 
-def verdict(case: Case, found: Sequence[Number]) -> str:
+def verdict(case: Case, estimated: Sequence[Number]) -> str:
     """``helps``, ``hurts`` or ``undecided``: against the original pictures, over all test items.
 
     Helps: some of the four metrics rises with Holm p < 0.05 and none falls so. Hurts: some falls and none
     rises. Undecided: anything else.
     """
     signs = {
-        np.sign(n.estimate.value) for n in _against(case, found) if n.p_holm is not None and n.p_holm < LEVEL
+        np.sign(n.estimate.value)
+        for n in _against(case, estimated)
+        if n.p_holm is not None and n.p_holm < LEVEL
     }
     return {(1,): "helps", (-1,): "hurts"}.get(tuple(sorted(signs)), "undecided")
 
 
-def _against(case: Case, found: Sequence[Number], other: str = ORIGINAL) -> list[Number]:
-    wanted = [f"{m}_minus_{other}" for m in METRICS]
-    return [n for n in found if n.case == case and n.metric in wanted]
+def _against(case: Case, estimated: Sequence[Number], other: str = ORIGINAL) -> list[Number]:
+    differences = [f"{m}_minus_{other}" for m in METRICS]
+    return [n for n in estimated if n.case == case and n.metric in differences]
 
 
 def conclude(values: pd.DataFrame, person: np.ndarray, aggregate: str, results: Results) -> None:
@@ -105,27 +106,37 @@ def conclude(values: pd.DataFrame, person: np.ndarray, aggregate: str, results: 
     seeds = list(dict.fromkeys(values["seed"].tolist()))
     by_seed = {s: numbers(values[values["seed"] == s], person, Rng(0)) for s in seeds}
     whole = numbers(values, person, Rng(0)) if len(seeds) > 1 else by_seed[seeds[0]]
-    for seed, found in {**by_seed, None: whole}.items():
-        _add_rows(found, seed, aggregate, results)
+    for seed, estimated in {**by_seed, None: whole}.items():
+        _add_rows(estimated, seed, aggregate, results)
     for case in dict.fromkeys(n.case for n in whole if n.case.variant != ORIGINAL):
-        seen = ", ".join(verdict(case, found) for found in by_seed.values())
-        told = _told(_against(case, whole))
-        results.verdict(_name(case), f"{verdict(case, whole)} (by seed: {seen}): {told} against original")
+        by_seeds = ", ".join(verdict(case, estimated) for estimated in by_seed.values())
+        gains = _in_words(_against(case, whole))
+        results.verdict(
+            _name(case), f"{verdict(case, whole)} (by seed: {by_seeds}): {gains} against original"
+        )
         leaks = _against(case, whole, "strict")
         if leaks and not is_control(case.variant):
-            results.verdict(f"{_name(case)}, leakage", f"{_told(leaks)} against strict")
+            results.verdict(f"{_name(case)}, leakage", f"{_in_words(leaks)} against strict")
 
 
-def _add_rows(found: Sequence[Number], seed: int | None, aggregate: str, results: Results) -> None:
-    blocks = dict.fromkeys((n.case.leakage, n.case.fraction) for n in found if n.case.variant != ORIGINAL)
+def _add_rows(estimated: Sequence[Number], seed: int | None, aggregate: str, results: Results) -> None:
+    blocks = dict.fromkeys((n.case.leakage, n.case.fraction) for n in estimated if n.case.variant != ORIGINAL)
     for leakage, fraction in blocks:
-        about: dict[str, Any] = {"leakage": leakage, "fraction": fraction, "aggregate": aggregate}
-        for n in found:
+        for n in estimated:
             if n.case.variant == ORIGINAL or (n.case.leakage, n.case.fraction) == (leakage, fraction):
-                e = n.estimate
-                interval: dict[str, Any] = {"low": e.low, "high": e.high, "n": e.n, "p_holm": n.p_holm}
-                keys: dict[str, Any] = {"variant": n.case.variant, "metric": n.metric, "seed": seed}
-                results.row(**keys, value=e.value, **interval, **about)
+                results.row(
+                    variant=n.case.variant,
+                    metric=n.metric,
+                    seed=seed,
+                    value=n.estimate.value,
+                    low=n.estimate.low,
+                    high=n.estimate.high,
+                    n=n.estimate.n,
+                    p_holm=n.p_holm,
+                    leakage=leakage,
+                    fraction=fraction,
+                    aggregate=aggregate,
+                )
 
 
 def _name(case: Case) -> str:
@@ -133,10 +144,10 @@ def _name(case: Case) -> str:
     return f"{case.variant} ({policy}, {case.fraction:.0%} of the chosen items)"
 
 
-def _told(found: Sequence[Number]) -> str:
+def _in_words(estimated: Sequence[Number]) -> str:
     """Differences with intervals and p-values in one line."""
     parts = []
-    for n in found:
+    for n in estimated:
         p, e = "" if n.p_holm is None else f" p {n.p_holm:.2g}", n.estimate
         metric = n.metric.partition("_minus_")[0]
         parts.append(f"{metric} {e.value:+.4f} [{e.low:+.4f}, {e.high:+.4f}]{p}")

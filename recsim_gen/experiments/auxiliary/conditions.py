@@ -22,7 +22,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Dataset, Episode, Interactions
 from recsim_gen.datasets.episodes import training_episodes
-from recsim_gen.judging.variants import has_picture
+from recsim_gen.judging.variants import has_image
 
 Leakage = Literal["strict", "paper"]
 
@@ -52,35 +52,35 @@ class Conditions:
 
 
 def conditions(
-    dataset: Dataset, leakage: Leakage, *, items: int = 0, each: int = 1, history: int = 2
+    dataset: Dataset, leakage: Leakage, *, items: int = 0, each: int = 1, least_history: int = 2
 ) -> Conditions:
     """The ``each`` latest episodes (0: all) of ``items`` random items that have a picture (0: of all).
 
     strict: of items that are the reference of a training episode; paper: of a test episode; each with
-    ``history`` items before the reference or more. A larger
-    number of items has those of a smaller one among them. Raises SettingError for a negative number,
+    ``least_history`` items before the reference or more. A larger number of items has those of a smaller
+    one among them. Raises SettingError for a negative number,
     DataError where fewer than two items can be replaced, and where `assert_strict` does.
     """
     if items < 0 or each < 0:
         raise SettingError(f"items and each must be 0 (all) or more, got {items} and {each}")
-    if history < 1:
-        raise SettingError(f"history must be 1 item or more, got {history}")
-    every = training_episodes(dataset, least=history) if leakage == "strict" else dataset.episodes
-    episodes = [e for e in every if len(e.history) >= history]
+    if least_history < 1:
+        raise SettingError(f"least_history must be 1 item or more, got {least_history}")
+    every = training_episodes(dataset, least=least_history) if leakage == "strict" else dataset.episodes
+    episodes = [e for e in every if len(e.history) >= least_history]
     table = pd.DataFrame(
         {"user": [e.user for e in episodes], "item": [e.reference for e in episodes]}, dtype=np.int64
     )
     table["time"] = _times(table, dataset.interactions)
     order = Rng(0).for_("replaced items").numpy().permutation(len(dataset.catalog))
     table["order"] = order[table["item"]]
-    table = table[has_picture(dataset.catalog)[table["item"]]].sort_values(["order", "time", "user"])
+    table = table[has_image(dataset.catalog)[table["item"]]].sort_values(["order", "time", "user"])
     table = table.groupby("order").tail(each) if each else table
     chosen = table["item"].unique()[: items or None]
     if len(chosen) < 2:
         raise DataError(
             f"at least 2 items with a picture and a {'training' if leakage == 'strict' else 'test'} episode "
             f"must be replaced, got {len(chosen)}",
-            remedy="Raise --items, lower --history, or name data with pictures",
+            remedy="Raise --items, lower --least-history, or name data with pictures",
         )
     table = table[table["item"].isin(chosen)]
     kept = tuple(episodes[row] for row in table.index)
@@ -110,11 +110,11 @@ def assert_strict(conditions: np.ndarray, interactions: Interactions) -> None:
     """
     n = interactions.n_items
     split = pd.Series(interactions.split, index=interactions.user * n + interactions.item)
-    found = split.reindex(conditions[:, 0] * n + conditions[:, 1], fill_value="no").to_numpy(dtype=str)
-    leaks = np.flatnonzero(found != "train")
+    of_pair = split.reindex(conditions[:, 0] * n + conditions[:, 1], fill_value="no").to_numpy(dtype=str)
+    leaks = np.flatnonzero(of_pair != "train")
     if len(leaks):
         user, item = conditions[leaks[0]].tolist()
-        where = f"of the {found[leaks[0]]} split" if found[leaks[0]] != "no" else "nobody's choice"
+        where = f"of the {of_pair[leaks[0]]} split" if of_pair[leaks[0]] != "no" else "nobody's choice"
         raise DataError(
             f"leakage strict: pictures must be made from training pairs alone; user "
             f"{interactions.user_ids[user]!r} with item row {item} is {where}, and {len(leaks) - 1:,} others "

@@ -1,15 +1,15 @@
-"""The generators of `aux_rec`, trained or found, and their pictures for the conditions of a policy."""
+"""The generators of `aux_rec`, trained or loaded, and their images for the conditions of a policy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from recsim_gen.artifacts.drawn_images import pictures_for
+from recsim_gen.artifacts.drawn_images import images_for
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.processes import this_process
-from recsim_gen.core.registry import GENERATORS, resolve
 from recsim_gen.core.results import Results
+from recsim_gen.core.specs import GeneratorSpec
 from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.datasets.episodes import training_episodes
 from recsim_gen.datasets.image_sets import ImageSet, read_images
@@ -22,7 +22,7 @@ from recsim_gen.experiments.auxiliary.features import (
     features_of,
     is_control,
 )
-from recsim_gen.experiments.contenders import Contender, check_settings, contenders
+from recsim_gen.experiments.methods import Method, check_settings, read_methods
 
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import Generator, Ranker
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 
-def asked_for(words: Sequence[str], family: ModelFamily) -> list[Contender]:
-    """The generators that `contenders` reads; ``none`` and what stands in every table are left out.
+def read_generators(words: Sequence[str], family: ModelFamily) -> list[Method]:
+    """Return the generators that `read_methods` reads, but ``none`` and what stands in every table.
 
     Raises SettingError for an unknown generator or setting, and for the name of a control.
     """
-    named = [word for given in words for word in given.split(",") if word != "none"]
-    found = contenders([",".join(named)]) if named else []
-    found = [c for c in found if c.label not in (ORIGINAL, PLACEBO)]
-    for c in found:
-        if is_control(c.label):
-            raise SettingError(f"{c.label!r} is the name of a control: name the generator otherwise")
-    check_settings(found, family)
-    return found
+    named = [word for text in words for word in text.split(",") if word != "none"]
+    methods = read_methods([",".join(named)]) if named else []
+    methods = [method for method in methods if method.label not in (ORIGINAL, PLACEBO)]
+    for method in methods:
+        if is_control(method.label):
+            raise SettingError(f"{method.label!r} is the name of a control: name the generator otherwise")
+    check_settings(methods, family)
+    return methods
 
 
-def opened(
-    asked: Sequence[Contender],
+def open_generators(
+    methods: Sequence[Method],
     dataset: Dataset,
     catalog: Catalog,
     *,
@@ -56,40 +56,45 @@ def opened(
     device: str = "cpu",
     tracker: Tracker | None = None,
 ) -> dict[str, Generator]:
-    """{label: generator}, trained on training episodes or found; of several processes the main one trains.
+    """Return {label: generator}, trained on training episodes or loaded; one of several processes trains.
 
     ``catalog`` is the data set's, encoded; ``teacher`` gives the ranker that some learn from. Boutique's
     placebo, which draws the same look again, is among them.
     """
     from recsim_gen.datasets.boutique.world import Boutique
 
-    asked = [*asked, Contender(PLACEBO, PLACEBO)] if isinstance(dataset, Boutique) else asked
+    if isinstance(dataset, Boutique):
+        methods = [*methods, Method(PLACEBO, GeneratorSpec(PLACEBO))]
     process = this_process()
-    episodes = training_episodes(dataset) if asked else ()
-    own = str(process.device) if device == "cuda" else device  # each process draws on a GPU of its own
-    found = {}
-    for c in asked:
-        learns_from_one = getattr(resolve(c.generator, GENERATORS, "generator"), "uses_ranker", False)
+    episodes = training_episodes(dataset) if methods else ()
+    generators = {}
+    for method in methods:
         with process.main_process_first():
-            ranker = teacher() if learns_from_one else None
-            how: dict[str, Any] = {"seed": seed, "models": family, "device": own, "tracker": tracker}
-            found[c.label] = c.open(catalog, episodes, ranker=ranker, **how)
-    return found
+            generators[method.label] = method.open(
+                catalog,
+                episodes,
+                ranker=teacher() if method.uses_ranker else None,
+                seed=seed,
+                models=family,
+                device=device,
+                tracker=tracker,
+            )
+    return generators
 
 
 def drawn_images(generator: Generator, dataset: Dataset, conditions: Conditions, *, seed: int) -> ImageSet:
-    """A picture of each episode by a generator that can draw; several processes draw a share each.
+    """Return an image of each episode by a fitted generator; several processes draw a share each.
 
-    Kept by `pictures_for`: what was drawn before, for whatever episodes, is not drawn again.
+    Kept by `images_for`: what was drawn before, for whatever episodes, is not drawn again.
     """
     process, episodes = this_process(), conditions.episodes
     if process.num_processes > 1:
         share = episodes[process.process_index :: process.num_processes]
         if share:
-            pictures_for(generator, dataset, share, seed=seed)
+            images_for(generator, dataset, share, seed=seed)
         process.wait_for_everyone()
     with process.main_process_first():
-        return read_images(pictures_for(generator, dataset, episodes, seed=seed), dataset)
+        return read_images(images_for(generator, dataset, episodes, seed=seed), dataset)
 
 
 def drawn_features(
@@ -102,23 +107,23 @@ def drawn_features(
     rule: Rule = "mean",
     device: str = "cpu",
 ) -> dict[str, NewFeatures]:
-    """{name: features} of each set of pictures for these conditions, as `features_of` gives them.
+    """Return {name: features} of each set of images for these conditions, as `features_of` gives them.
 
     ``results`` gets a fingerprint of each set, and what its reader must know.
     """
-    found = {}
-    with this_process().main_process_first():  # the others find what it has encoded
+    features = {}
+    with this_process().main_process_first():  # the others load what it has encoded
         for name, images in sets.items():
-            found[name] = features_of(
+            features[name] = features_of(
                 images, conditions, encoder, dataset.interactions, rule=rule, device=device
             )
-            results.fingerprints[f"pictures {name} {conditions.leakage}"] = images.pictures.fingerprint
-    _note(conditions, found, dataset, results)
-    return found
+            results.fingerprints[f"pictures {name} {conditions.leakage}"] = images.reader.fingerprint
+    _note(conditions, features, dataset, results)
+    return features
 
 
 def _note(
-    conditions: Conditions, found: Mapping[str, NewFeatures], dataset: Dataset, results: Results
+    conditions: Conditions, features: Mapping[str, NewFeatures], dataset: Dataset, results: Results
 ) -> None:
     policy, count = conditions.leakage, len(conditions.items)
     results.note(
@@ -130,9 +135,9 @@ def _note(
             "paper is leaky: its pictures are drawn for the test choices, so they show what the test user "
             "likes, and which items somebody will be asked about; noise and shuffled show the latter alone"
         )
-    if PLACEBO not in found:
+    if PLACEBO not in features:
         results.note("no placebo: other real pictures of the items are wanted, --placebo FOLDER")
-    for name, new in found.items():
+    for name, new in features.items():
         if len(new.place) < count:
             results.note(
                 f"{name} ({policy}): pictures of {len(new.place):,} of these items, the others keep their own"

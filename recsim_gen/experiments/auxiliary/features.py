@@ -11,11 +11,12 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog, Interactions
+from recsim_gen.core.vectors import unit
 from recsim_gen.datasets.image_sets import ANY, ImageSet
 from recsim_gen.experiments.auxiliary.conditions import Conditions, assert_strict
 from recsim_gen.judging.controls import noise_features, shuffled_rows
 from recsim_gen.judging.queries import MODALITY, encoded
-from recsim_gen.judging.variants import has_picture
+from recsim_gen.judging.variants import has_image
 
 Rule = Literal["mean", "latest", "vote"]
 ORIGINAL, PLACEBO, SHUFFLED, MEAN, NOISE = "original", "placebo", "shuffled", "mean_feature", "noise"
@@ -89,10 +90,9 @@ def aggregate(x: np.ndarray, group: np.ndarray, rule: Rule) -> np.ndarray:
 
 def _most_liked(x: np.ndarray, start: np.ndarray, size: np.ndarray) -> np.ndarray:
     """(g,) row of each group's winner of ``vote``."""
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    unit = np.divide(x, length, out=np.zeros(x.shape), where=length > 0)
-    others = np.repeat(np.add.reduceat(unit, start, axis=0), size, axis=0) - unit
-    votes = np.round((unit * others).sum(1), 9)  # two pictures give each other the same, to rounding
+    own = unit(x).astype(np.float64)
+    others = np.repeat(np.add.reduceat(own, start, axis=0), size, axis=0) - own
+    votes = np.round((own * others).sum(1), 9)  # two pictures give each other the same, to rounding
     group = np.repeat(np.arange(len(size)), size)
     return np.lexsort((np.arange(len(x)), votes, group))[start + size - 1]
 
@@ -113,7 +113,7 @@ def replacements(
     ``mean_feature``, the catalogue's; ``noise`` as in `controls.noise_features`. Those that are drawn by
     chance are drawn with ``seed``.
     """
-    x, present, count = catalog.features[MODALITY], has_picture(catalog), conditions.first(fraction)
+    x, present, count = catalog.features[MODALITY], has_image(catalog), conditions.first(fraction)
     items = conditions.items[:count]
     if count < 2:
         raise DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from recsim_gen.metrics.evaluation import evaluate
 
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import OnEpoch, Ranker
+    from recsim_gen.core.specs import RankerSpec
     from recsim_gen.core.types import Catalog, Interactions
 
 METRICS = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")
@@ -46,17 +47,16 @@ def cases(
     catalog: Catalog, policies: Sequence[Drawn], fractions: Sequence[float], seed: int
 ) -> dict[Case, Catalog]:
     """The original catalogue, then that of every variant at every fraction under every policy."""
-    found = {Case(ORIGINAL): catalog}
+    catalogs = {Case(ORIGINAL): catalog}
     for chosen, drawn in policies:
         for fraction in fractions:
             variants = replacements(catalog, chosen, drawn, fraction=fraction, seed=seed)
-            found |= {Case(name, chosen.leakage, fraction): c for name, c in variants.items()}
-    return found
+            catalogs |= {Case(name, chosen.leakage, fraction): c for name, c in variants.items()}
+    return catalogs
 
 
 def retrained(
-    spec: str,
-    settings: Mapping[str, Any] | None,
+    spec: RankerSpec | str,
     catalogs: Mapping[Case, Catalog],
     interactions: Interactions,
     *,
@@ -64,18 +64,17 @@ def retrained(
     device: str = "cpu",
     on_epoch: Callable[[Case], OnEpoch] | None = None,
 ) -> Iterator[tuple[Case, Ranker]]:
-    """The ranker of every case, one at a time, trained with this seed or found; nothing on other processes.
+    """Yield the ranker of every case, trained with this seed or loaded; on other processes yield nothing.
 
     Equal seeds give equal initial weights and equal negatives whatever the features, so that two cases
-    differ by the pictures alone. Several processes train a share each and the main one gets all; a
+    differ by the images alone. Several processes train a share each and the main one gets all; a
     process alone trains several at once where that is worth it.
     """
     process, names = this_process(), [*catalogs]
-    curve = (lambda case: None) if on_epoch is None else on_epoch
 
     def ranker(case: Case) -> Ranker:
-        how: dict[str, Any] = {"seed": seed, "device": device, "on_epoch": curve(case)}
-        return trained_ranker(spec, settings, catalogs[case], interactions, **how)
+        curve = None if on_epoch is None else on_epoch(case)
+        return trained_ranker(spec, catalogs[case], interactions, seed=seed, device=device, on_epoch=curve)
 
     if process.num_processes > 1:
         for case in names[process.process_index :: process.num_processes]:
@@ -84,7 +83,7 @@ def retrained(
     else:
         jobs = [(catalog, seed) for catalog in catalogs.values()]
         of_job = None if on_epoch is None else lambda job: on_epoch(names[job])
-        train_missing(spec, settings, jobs, interactions, device=device, on_epoch=of_job)
+        train_missing(spec, jobs, interactions, device=device, on_epoch=of_job)
     if process.is_main_process:
         for case in names:
             yield case, ranker(case)
@@ -100,12 +99,12 @@ def by_popularity(interactions: Interactions, cold: int) -> dict[str, Interactio
     test = interactions.split == "test"
     chosen = {"": test, "_cold": test & (times <= cold), "_warm": test & (times > cold)}
     columns = ("user", "item", "time", "weight", "split")
-    found = {}
+    groups = {}
     for group, rows in chosen.items():
         if rows.any():
             keep = ~test | rows
-            found[group] = replace(interactions, **{c: getattr(interactions, c)[keep] for c in columns})
-    return found
+            groups[group] = replace(interactions, **{c: getattr(interactions, c)[keep] for c in columns})
+    return groups
 
 
 def measured(ranker: Ranker, groups: Mapping[str, Interactions]) -> pd.DataFrame:

@@ -67,13 +67,13 @@ def read_questions(
             file=path,
             remedy=_LAYOUT,
         )
-    known = set.union(*(set(found) for found in images.values()))
-    whole = [q for q in known if q in histories and all(q in found for found in images.values())]
+    named = set.union(*(set(by_question) for by_question in images.values()))
+    whole = [q for q in named if q in histories and all(q in by_question for by_question in images.values())]
     notes = []
-    for method, found in images.items():
-        if lacking := len(known) - len(found):
-            notes.append(f"{method} has no image for {lacking:,} of {len(known):,} questions: left out")
-    if strangers := sorted(known - set(histories)):
+    for method, by_question in images.items():
+        if lacking := len(named) - len(by_question):
+            notes.append(f"{method} has no image for {lacking:,} of {len(named):,} questions: left out")
+    if strangers := sorted(named - set(histories)):
         notes.append(f"{len(strangers):,} questions without history left out, such as {strangers[0]!r}")
     if not whole:
         more = f" ({'; '.join(notes)})" if notes else ""
@@ -87,7 +87,7 @@ def read_questions(
         Question(
             str(q),
             tuple(histories[q][-history:]),
-            {method: partial(_read, found[q]) for method, found in images.items()},
+            {method: partial(_read, by_question[q]) for method, by_question in images.items()},
         )
         for q in ids[np.argsort(natural_places(ids))]
     ]

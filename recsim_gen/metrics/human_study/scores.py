@@ -46,8 +46,8 @@ def friedman(ranks: pd.DataFrame, unit: Unit, results: Results) -> None:
     units, k = ranks.shape
     if k < 3 or units < 2:
         return  # of two methods, Wilcoxon's test says it all
-    found = friedmanchisquare(*ranks.to_numpy().T)
-    chi2, p = (0.0, 1.0) if np.isnan(found.statistic) else (float(found.statistic), float(found.pvalue))
+    test = friedmanchisquare(*ranks.to_numpy().T)
+    chi2, p = (0.0, 1.0) if np.isnan(test.statistic) else (float(test.statistic), float(test.pvalue))
     results.row(variant="all methods", metric="friedman", value=chi2, n=units, p=p)
     word = "differ" if p < 0.05 else "undecided whether they differ"
     results.verdict(
@@ -179,16 +179,16 @@ def read_metrics(path: str | Path) -> pd.DataFrame:
     columns, values that are no finite numbers, and two rows of one image.
     """
     header = column_names(path)
-    found = [next((c for c in names if c in header), None) for names in (QUESTION, METHOD)]
+    columns = [next((c for c in names if c in header), None) for names in (QUESTION, METHOD)]
     metrics = [c for c in header if c not in (*QUESTION, *METHOD)]
-    if None in found or not metrics:
+    if None in columns or not metrics:
         raise DataError(
             f"columns question, method and one per metric are wanted, got {', '.join(header)}",
             file=path,
             row=1,
             remedy="Correct the header line",
         )
-    ids = [c for c in found if c is not None]
+    ids = [c for c in columns if c is not None]
     table = read_table(path, ids=ids, numbers=metrics, spaced=True)
     table.refuse_duplicates(*ids)
     frame = table.frame.rename(columns=dict(zip(ids, ("question", "method"), strict=True)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.core.vectors import unit
 
 TIED = float(np.finfo(np.float32).eps)
 """Distances that differ by no more are equal: features in float32 do not tell them apart."""
@@ -16,7 +17,7 @@ TIED = float(np.finfo(np.float32).eps)
 CELLS_HELD = 1 << 20  # distances ranked at once
 
 
-def unit(x: np.ndarray) -> np.ndarray:
+def checked_unit(x: np.ndarray) -> np.ndarray:
     """Rows of ``x`` (k, d) with norm 1, float64. Raises DataError for a row of norm 0 or not finite."""
     x = np.asarray(x, dtype=np.float64)
     norm = np.linalg.norm(x, axis=1, keepdims=True)
@@ -27,7 +28,7 @@ def unit(x: np.ndarray) -> np.ndarray:
             f"features of positive, finite norm are wanted, got norm {got:g} in row {int(bad.argmax())}",
             remedy="Cosines need a direction: use another encoder",
         )
-    return x / norm
+    return unit(x)
 
 
 def average_precision(
@@ -77,13 +78,13 @@ def _average_precision(distance: np.ndarray, relevant: np.ndarray) -> np.ndarray
     edge[:, 1:-1] = np.diff(distance, axis=1) > TIED
     first = np.maximum.accumulate(np.where(edge[:, :-1], place, 0), axis=1)
     last = np.minimum.accumulate(np.where(edge[:, 1:], place, n)[:, ::-1], axis=1)[:, ::-1]
-    found = np.concatenate([np.zeros((rows, 1)), np.cumsum(relevant, axis=1)], axis=1)
-    before = np.take_along_axis(found, first - 1, axis=1)
-    tied_relevant = np.take_along_axis(found, last, axis=1) - before
+    so_far = np.concatenate([np.zeros((rows, 1)), np.cumsum(relevant, axis=1)], axis=1)
+    before = np.take_along_axis(so_far, first - 1, axis=1)
+    tied_relevant = np.take_along_axis(so_far, last, axis=1) - before
     tied = last - first + 1
     above = (place - first) * (tied_relevant - 1) / np.maximum(tied - 1, 1)
     gain = tied_relevant / tied * (before + 1 + above) / place
-    return gain.sum(axis=1) / np.maximum(found[:, -1], 1)
+    return gain.sum(axis=1) / np.maximum(so_far[:, -1], 1)
 
 
 def chance_level(relevant: np.ndarray, size: np.ndarray) -> np.ndarray:

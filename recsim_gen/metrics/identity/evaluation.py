@@ -14,8 +14,8 @@ from recsim_gen.core.results import Results
 from recsim_gen.core.statistics import Estimate, bootstrap_columns
 from recsim_gen.core.types import ImageReader
 from recsim_gen.datasets.gallery import Gallery
-from recsim_gen.encoders.features import encode_pictures
-from recsim_gen.metrics.identity.matching import METRICS, Labelled, ablate, match, random_features
+from recsim_gen.encoders.features import encode_reader
+from recsim_gen.metrics.identity.matching import METRICS, Axis, Labelled, ablate, match, random_features
 from recsim_gen.metrics.identity.queries import RANDOM, REAL, Queries, Split
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ OVERALL = "overall"
 NOISE = "random features"
 """What stands for an encoder where features are drawn."""
 
-ASKED_OF_NOISE = 200  # queries of one draw: more would share its gallery and add little
+NOISE_QUERIES = 200  # of one draw: more would share its gallery and add little
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """Pictures of one method as points; their ``files`` (k,) str; ``own`` as in `match`.
+class EncodedImages:
+    """Pictures of one method, or of a gallery, as points; their ``files`` (k,) str; ``own`` as in `match`.
 
     Picture k is row ``rows[k]`` of ``reader``.
     """
@@ -54,53 +54,53 @@ class Smaller:
     draws: int = 5
 
 
-def as_points(
+def encode_images(
     gallery: Gallery, sources: Sequence[Queries], split: Split, encoder: str, *, device: str = "cpu"
-) -> tuple[dict[str, Asked], Asked]:
+) -> tuple[dict[str, EncodedImages], EncodedImages]:
     """{method: its pictures}, ``real`` among them where any can ask, and the pictures to be found.
 
     ``sources`` have identities of ``gallery`` only. Raises DataError where nobody asks, and as
-    `encode_pictures`.
+    `encode_reader`.
     """
     reader, ids = gallery.catalog.images, gallery.catalog.item_ids
     assert reader is not None  # a gallery has pictures
-    x = encode_pictures(reader, encoder, device=device)
+    x = encode_reader(reader, encoder, device=device)
 
-    def real(rows: np.ndarray, own: np.ndarray | None = None) -> Asked:
+    def real(rows: np.ndarray, own: np.ndarray | None = None) -> EncodedImages:
         points = Labelled(x[rows], gallery.identity[rows], gallery.group[rows])
-        return Asked(points, ids[rows], reader, rows, own)
+        return EncodedImages(points, ids[rows], reader, rows, own)
 
     group_of = dict(zip(gallery.identity.tolist(), gallery.group.tolist(), strict=True))
-    asked: dict[str, Asked] = {}
+    queries: dict[str, EncodedImages] = {}
     for source in sources:
         if not len(source):
             continue
-        features = encode_pictures(source.pictures, encoder, device=device)
+        features = encode_reader(source.reader, encoder, device=device)
         group = np.array([group_of[name] for name in source.identity.tolist()], dtype=str)
         for method in dict.fromkeys(source.method.tolist()):
             rows = np.flatnonzero(source.method == method)
             points = Labelled(features[rows], source.identity[rows], group[rows])
-            asked[method] = Asked(points, source.files[rows], source.pictures, rows)
+            queries[method] = EncodedImages(points, source.files[rows], source.reader, rows)
     if len(split.real):
-        asked[REAL] = real(split.real, split.own)
-    if not asked:
+        queries[REAL] = real(split.real, split.own)
+    if not queries:
         raise DataError(
             "images that ask the gallery are wanted, got none",
             remedy="Give queries, or a gallery with 2 or more pictures of an identity",
         )
-    return asked, real(split.gallery)
+    return queries, real(split.gallery)
 
 
 def measure(
-    asked: Mapping[str, Asked],
-    gallery: Asked,
+    queries: Mapping[str, EncodedImages],
+    gallery: EncodedImages,
     results: Results,
     *,
     encoder: str,
     smaller: Smaller | None = None,
     rng: Rng,
 ) -> pd.DataFrame:
-    """Rows of ``results`` for each method in ``asked``, by group and overall; gives one row per picture.
+    """Rows of ``results`` for each method in ``queries``, by group and overall; gives one row per picture.
 
     Metrics as in `match`, each the mean over pictures with an interval that draws identities again;
     for ``smaller`` galleries ``map_by_images`` and the like, with the number in ``size``. Columns of
@@ -109,23 +109,27 @@ def measure(
     import pandas as pd
 
     smaller, tables = smaller or Smaller(), []
-    for method, one in asked.items():
+    for method, one in queries.items():
         table = match(one.points, gallery.points, own=one.own)
         _by_group(results, method, table, encoder, rng)
-        for by, sizes in (("images", smaller.images), ("identities", smaller.identities)):
+        ablations: dict[Axis, tuple[int, ...]] = {"images": smaller.images, "identities": smaller.identities}
+        for by, sizes in ablations.items():
             if sizes:
-                how = {"rng": rng, "draws": smaller.draws, "own": one.own}
-                by_size = ablate(one.points, gallery.points, by, sizes, **how)  # type: ignore[arg-type]
+                by_size = ablate(
+                    one.points, gallery.points, by, sizes, rng=rng, draws=smaller.draws, own=one.own
+                )
                 _by_size(results, method, by_size, by, encoder, rng)
         tables.append(table.assign(method=method, file=one.files, encoder=encoder))
     columns = ["method", "file", "identity", "group", "encoder", *METRICS]
     return pd.concat(tables, ignore_index=True)[columns]
 
 
-def measure_noise(asked: Asked, gallery: Asked, results: Results, *, rng: Rng, draws: int = 20) -> None:
+def measure_noise(
+    queries: EncodedImages, gallery: EncodedImages, results: Results, *, rng: Rng, draws: int = 20
+) -> None:
     """Rows of variant ``random``: what features that know nothing find. A verdict says if it is chance.
 
-    Each of ``draws`` has features of its own for the gallery and for at most ``ASKED_OF_NOISE`` of the
+    Each of ``draws`` has features of its own for the gallery and for at most ``NOISE_QUERIES`` of the
     queries. Within one, all queries share the gallery's features, so draws, not identities, are what
     the interval draws again.
     """
@@ -134,15 +138,15 @@ def measure_noise(asked: Asked, gallery: Asked, results: Results, *, rng: Rng, d
     tables = []
     for draw in range(draws):
         stream = rng.for_("noise", draw)
-        rows = stream.numpy().permutation(len(asked))[:ASKED_OF_NOISE]
-        points, shown = random_features(asked.points.at(rows), gallery.points, stream)
-        table = match(points, shown, own=None if asked.own is None else asked.own[rows])
+        rows = stream.numpy().permutation(len(queries))[:NOISE_QUERIES]
+        points, shown = random_features(queries.points.at(rows), gallery.points, stream)
+        table = match(points, shown, own=None if queries.own is None else queries.own[rows])
         tables.append(table.assign(identity=f"draw {draw}"))
-    (found, chance, *_) = _by_group(results, RANDOM, pd.concat(tables), NOISE, rng)
-    inside = "within" if found.low <= chance.value <= found.high else "outside"
+    (precision, chance, *_) = _by_group(results, RANDOM, pd.concat(tables), NOISE, rng)
+    inside = "within" if precision.low <= chance.value <= precision.high else "outside"
     results.verdict(
         "chance",
-        f"features that know nothing give {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]; "
+        f"features that know nothing give {precision.value:.3f} [{precision.low:.3f}, {precision.high:.3f}]; "
         f"chance, {chance.value:.3f}, is {inside} the interval (it is within in 19 of 20 such runs)",
     )
 
@@ -188,7 +192,7 @@ def _by_group(
     return _rows(results, method, table, rng, encoder=encoder, group=OVERALL)
 
 
-def _by_size(results: Results, method: str, table: pd.DataFrame, by: str, encoder: str, rng: Rng) -> None:
+def _by_size(results: Results, method: str, table: pd.DataFrame, by: Axis, encoder: str, rng: Rng) -> None:
     for size in sorted(set(table["size"].tolist())):
         part = table[table["size"] == size]
         _rows(results, method, part, rng, f"_by_{by}", encoder=encoder, group=OVERALL, size=size)

@@ -11,10 +11,13 @@ import numpy as np
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
-from recsim_gen.metrics.identity.average_precision import average_precision, chance_level, unit
+from recsim_gen.metrics.identity.average_precision import average_precision, chance_level, checked_unit
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Axis = Literal["images", "identities"]
+"""What there is less of in a smaller gallery."""
 
 METRICS = ("map", "chance", "similarity", "similarity_others")
 
@@ -31,7 +34,7 @@ class Labelled:
     group: np.ndarray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "x", unit(self.x))
+        object.__setattr__(self, "x", checked_unit(self.x))
 
     def __len__(self) -> int:
         return len(self.identity)
@@ -62,7 +65,7 @@ def match(queries: Labelled, gallery: Labelled, *, own: np.ndarray | None = None
 def ablate(
     queries: Labelled,
     gallery: Labelled,
-    by: Literal["images", "identities"],
+    by: Axis,
     sizes: Sequence[int],
     *,
     rng: Rng,
@@ -103,7 +106,7 @@ def random_features(queries: Labelled, gallery: Labelled, rng: Rng) -> tuple[Lab
 
 def nearest(query: np.ndarray, gallery: Labelled, rows: np.ndarray, k: int) -> np.ndarray:
     """(≤ k,) of the gallery's ``rows``: those nearest to ``query`` (d,), nearest first."""
-    similarity = gallery.x[rows] @ unit(query[None])[0]
+    similarity = gallery.x[rows] @ checked_unit(query[None])[0]
     return rows[np.argsort(-similarity, kind="stable")[:k]]
 
 
@@ -111,7 +114,7 @@ def nearest(query: np.ndarray, gallery: Labelled, rows: np.ndarray, k: int) -> n
 class _Pairs:
     """Some queries ``rows`` (b,) of one group against its whole gallery of n pictures.
 
-    ``cosine`` and ``relevant`` (b, n), ``eligible`` (b, n) bool; ``asked`` (b,) and ``shown`` (n,)
+    ``cosine`` and ``relevant`` (b, n), ``eligible`` (b, n) bool; ``query`` (b,) and ``gallery`` (n,)
     are codes of identities.
     """
 
@@ -119,12 +122,12 @@ class _Pairs:
     rows: np.ndarray
     cosine: np.ndarray
     eligible: np.ndarray
-    asked: np.ndarray
-    shown: np.ndarray
+    query: np.ndarray
+    gallery: np.ndarray
 
     @property
     def relevant(self) -> np.ndarray:
-        return self.asked[:, None] == self.shown
+        return self.query[:, None] == self.gallery
 
 
 def refuse_one_identity(identity: np.ndarray, group: np.ndarray) -> None:
@@ -143,17 +146,17 @@ def _blocks(queries: Labelled, gallery: Labelled, own: np.ndarray | None) -> Ite
     refuse_one_identity(gallery.identity, gallery.group)
     for group in np.unique(queries.group).tolist():
         columns = np.flatnonzero(gallery.group == group)
-        names, shown = np.unique(gallery.identity[columns], return_inverse=True)
+        names, codes = np.unique(gallery.identity[columns], return_inverse=True)
         everybody = np.flatnonzero(queries.group == group)
         block = max(1, CELLS_HELD // len(columns))
         for start in range(0, len(everybody), block):
             rows = everybody[start : start + block]
-            asked = np.searchsorted(names, queries.identity[rows])
-            asked = np.where(names[np.minimum(asked, len(names) - 1)] == queries.identity[rows], asked, -1)
+            query = np.searchsorted(names, queries.identity[rows])
+            query = np.where(names[np.minimum(query, len(names) - 1)] == queries.identity[rows], query, -1)
             itself = np.full(len(rows), -1) if own is None else own[rows]
             eligible = columns != itself[:, None]
             cosine = queries.x[rows] @ gallery.x[columns].T
-            pairs = _Pairs(group, rows, cosine, eligible, asked, shown)
+            pairs = _Pairs(group, rows, cosine, eligible, query, codes)
             _refuse_lonely(queries, pairs)
             yield pairs
 
@@ -180,20 +183,20 @@ def _measure(pairs: _Pairs, eligible: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _smaller(pairs: _Pairs, by: str, size: int, rng: Rng) -> np.ndarray:
+def _smaller(pairs: _Pairs, by: Axis, size: int, rng: Rng) -> np.ndarray:
     """(b, n) or (n,) bool: who takes part in one drawn gallery of this size."""
     generator = rng.numpy()
-    count = int(pairs.shown.max()) + 1
+    count = int(pairs.gallery.max()) + 1
     if by == "images":
-        order = np.lexsort((generator.random(len(pairs.shown)), pairs.shown))
-        sizes = np.bincount(pairs.shown)
+        order = np.lexsort((generator.random(len(pairs.gallery)), pairs.gallery))
+        sizes = np.bincount(pairs.gallery)
         place = np.empty(len(order), dtype=np.int64)
         place[order] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return place < size
     key = generator.random((count, count))
     np.fill_diagonal(key, -1)  # one's own identity comes first
     chosen = key.argsort(axis=1).argsort(axis=1) < size
-    return chosen[pairs.asked][:, pairs.shown]
+    return chosen[pairs.query][:, pairs.gallery]
 
 
 def _empty(n: int, names: Sequence[str]) -> dict[str, np.ndarray]:

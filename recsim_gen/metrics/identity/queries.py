@@ -12,10 +12,10 @@ import numpy as np
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import did_you_mean
-from recsim_gen.datasets.files.images import Pictures
+from recsim_gen.datasets.files.images import ImageFiles
 from recsim_gen.datasets.files.tables import column_names, read_table
 from recsim_gen.datasets.gallery import Gallery
-from recsim_gen.datasets.gallery_layouts import FILE, Pictured, column_of, read_layout, table_of
+from recsim_gen.datasets.gallery_layouts import FILE, LabelledImages, column_of, read_layout, table_of
 
 METHOD = ("method", "generator", "variant")
 REAL, RANDOM = "real", "random"
@@ -27,7 +27,7 @@ RESERVED = frozenset({REAL, RANDOM})
 class Queries:
     """k generated pictures of one source; ``identity`` (k,) as the gallery names it, ``method`` (k,)."""
 
-    pictured: Pictured
+    labelled: LabelledImages
     identity: np.ndarray
     method: np.ndarray
 
@@ -37,18 +37,18 @@ class Queries:
     @property
     def files(self) -> np.ndarray:
         """(k,) str: each picture's path inside its source."""
-        return np.array([member.stem for member in self.pictured.members], dtype=str)
+        return np.array([member.stem for member in self.labelled.members], dtype=str)
 
     @cached_property
-    def pictures(self) -> Pictures:
+    def reader(self) -> ImageFiles:
         """Their reader; row k is picture k."""
-        return Pictures(self.pictured.members, self.files)
+        return ImageFiles(self.labelled.members, self.files)
 
     def of(self, gallery: Gallery) -> Queries:
         """Those whose identity ``gallery`` has."""
         rows = np.flatnonzero(np.isin(self.identity, gallery.identity))
-        members = tuple(self.pictured.members[row] for row in rows.tolist())
-        return Queries(replace(self.pictured, members=members), self.identity[rows], self.method[rows])
+        members = tuple(self.labelled.members[row] for row in rows.tolist())
+        return Queries(replace(self.labelled, members=members), self.identity[rows], self.method[rows])
 
 
 def read_queries(source: str | Path, gallery: Gallery) -> Queries:
@@ -60,19 +60,19 @@ def read_queries(source: str | Path, gallery: Gallery) -> Queries:
     an identity that ``gallery`` (the whole one) does not have, and where there is no picture.
     """
     name, path = _named(source)
-    pictured = read_layout(path)
-    known = set(gallery.identity.tolist())
-    pairs = list(zip(pictured.identity.tolist(), pictured.group.tolist(), strict=True))
-    found = {pair: _identity(*pair, known) for pair in dict.fromkeys(pairs)}
-    for member, pair in zip(pictured.members, pairs, strict=True):
-        if found[pair] is None:
+    labelled = read_layout(path)
+    names = set(gallery.identity.tolist())
+    pairs = list(zip(labelled.identity.tolist(), labelled.group.tolist(), strict=True))
+    identity_of = {pair: _identity(*pair, names) for pair in dict.fromkeys(pairs)}
+    for member, pair in zip(labelled.members, pairs, strict=True):
+        if identity_of[pair] is None:
             raise DataError(
-                f"the gallery has no identity {pair[0]!r}.{did_you_mean(pair[0], sorted(known))}",
+                f"the gallery has no identity {pair[0]!r}.{did_you_mean(pair[0], sorted(names))}",
                 file=member.name,
                 remedy="Name folders of queries, or the column identity, as the gallery does",
             )
-    identity = np.array([found[pair] for pair in pairs], dtype=str)
-    return Queries(pictured, identity, _methods(pictured, path, name))
+    identity = np.array([identity_of[pair] for pair in pairs], dtype=str)
+    return Queries(labelled, identity, _methods(labelled, path, name))
 
 
 def _named(source: str | Path) -> tuple[str, Path]:
@@ -84,22 +84,22 @@ def _named(source: str | Path) -> tuple[str, Path]:
     return whole.name if whole.is_dir() else whole.name.partition(".")[0], whole
 
 
-def _identity(name: str, group: str, known: set[str]) -> str | None:
+def _identity(name: str, group: str, names: set[str]) -> str | None:
     """As the gallery names it, which tells equal names of several groups apart."""
-    return next((n for n in (name, f"{name} ({group})") if n in known), None)
+    return next((n for n in (name, f"{name} ({group})") if n in names), None)
 
 
-def _methods(pictured: Pictured, path: Path, name: str) -> np.ndarray:
+def _methods(labelled: LabelledImages, path: Path, name: str) -> np.ndarray:
     """(k,) str: the column ``method`` of a CSV, where it has one; else ``name``."""
     table = table_of(path)
     header = [] if table is None else column_names(table)
     column = next((c for c in METHOD if c in header), None)
     if table is None or column is None:
-        return np.full(len(pictured.members), name)
+        return np.full(len(labelled.members), name)
     file = column_of(table, header, FILE)
     frame = read_table(table, ids=[file, column], spaced=True).frame
     method_of = dict(zip(frame[file].tolist(), frame[column].tolist(), strict=True))
-    return np.array([method_of[member.stem] for member in pictured.members], dtype=str)
+    return np.array([method_of[member.stem] for member in labelled.members], dtype=str)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,21 +133,21 @@ def hold_out(gallery: Gallery, images: int | None, rng: Rng) -> Split:
 
 def notes_on(whole: Queries, kept: Queries, gallery: Gallery) -> list[str]:
     """Sentences on queries: what was not read, what is not asked, what is a copy of a real picture."""
-    notes = list(whole.pictured.notes)
+    notes = list(whole.labelled.notes)
     if left := len(whole) - len(kept):
         notes.append(f"{left:,} of {len(whole):,} images left out: their identities are in no gallery chosen")
     reader = gallery.catalog.images
-    if isinstance(reader, Pictures) and (same := copies(kept.pictures, reader)):
+    if isinstance(reader, ImageFiles) and (same := copies(kept.reader, reader)):
         notes.append(f"{same:,} images are, byte for byte, real pictures of the gallery")
     return notes
 
 
-def copies(queries: Pictures, gallery: Pictures) -> int:
+def copies(queries: ImageFiles, gallery: ImageFiles) -> int:
     """How many queries are, byte for byte, a picture of the gallery."""
     return int(np.isin(_keys(queries), _keys(gallery)).sum())
 
 
-def _keys(pictures: Pictures) -> np.ndarray:
+def _keys(pictures: ImageFiles) -> np.ndarray:
     return np.ascontiguousarray(pictures.digests).view("S16").ravel()
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from analysis.ablation_figure import _draw, ablated, ablation_figure, against_base
 from analysis.published import load_published
 from analysis.table2 import number, table2
-from analysis.table2_picture import _draw as draw_picture
+from analysis.table2_figure import _draw as draw_picture
 from analysis.table2_text import escaped, frame, latex, markdown, write_tables
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.results import Results, load
@@ -170,7 +170,7 @@ def ablations() -> Results:
         "ragar": "",
         "k0": "k=0",
         "k10": "k=10",
-        "plain": "calibrator=0",
+        "plain": "calibrator_weight=0",
         "literal": "reading=literal",
     }
     variants |= {"both": "k=0, reading=literal", "other": ""}
@@ -194,14 +194,16 @@ def test_ablations_are_told_apart_by_their_one_setting(tmp_path):
         "literal",
     }  # not both, not another generator
     assert dict(zip(rows["variant"], rows["setting"], strict=True))["literal"] == "reading"
-    figure = _draw(rows, ["oracle_utility"], {"k": 5, "calibrator": 0.5, "reading": "corrected"}, "Title")
+    figure = _draw(
+        rows, ["oracle_utility"], {"k": 5, "calibrator_weight": 0.5, "reading": "corrected"}, "Title"
+    )
     k, others = figure.axes
     (line,) = [x for x in k.get_lines() if x.get_color() == "0.6"]
     assert line.get_xdata().tolist() == [0, 5, 10]
     assert line.get_ydata().tolist() == [1, 0, 2]
     names = [label.get_text() for label in others.get_xticklabels()]
-    assert names == ["as it is", "calibrator\n0", "reading\nliteral"]
-    how = {"defaults": {"k": 5, "calibrator": 0.5}}
+    assert names == ["as it is", "calibrator_weight\n0", "reading\nliteral"]
+    how = {"defaults": {"k": 5, "calibrator_weight": 0.5}}
     assert {p.suffix for p in ablation_figure(ablations(), tmp_path / "figure", **how)} == {".png", ".svg"}
 
 

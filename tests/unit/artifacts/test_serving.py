@@ -85,6 +85,18 @@ def test_signature_input_example_and_checkpoint_are_kept(world, logged, monkeypa
     assert again.fingerprint == ranker.fingerprint
 
 
+def test_models_logged_under_the_old_name_of_the_module_still_load(logged, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", logged[1])
+    folder = Path(mlflow.artifacts.download_artifacts(logged[0], tracking_uri=logged[1], dst_path=tmp_path))
+    about = folder / "MLmodel"
+    text = about.read_text()
+    assert "recsim_gen.artifacts.serving" in text
+    about.write_text(text.replace("recsim_gen.artifacts.serving", "recsim_gen.simulation.serving"))
+    old, new = (mlflow.pyfunc.load_model(str(place)) for place in (folder, logged[0]))
+    users = pd.DataFrame({"user": ["u2", "u0"]})
+    assert old.predict(users).equals(new.predict(users))
+
+
 def test_a_ranker_that_cannot_be_logged_costs_one_warning(world, empty_store, tmp_path, monkeypatch):
     catalog, interactions, ranker = world
     monkeypatch.setattr(ranker, "save", lambda folder: Path("/dev/full").write_text("x" * 99999))

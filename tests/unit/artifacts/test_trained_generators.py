@@ -7,13 +7,15 @@ import tiny_models
 from PIL import Image
 
 from recsim_gen.artifacts import drawn_images as generated
-from recsim_gen.artifacts.drawn_images import pictures_for, read_provenance
+from recsim_gen.artifacts.drawn_images import images_for, read_provenance
 from recsim_gen.artifacts.trained_generators import ready_generator, trained_generator
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.specs import GeneratorSpec
 from recsim_gen.datasets.boutique import world as boutique
 from recsim_gen.datasets.episodes import training_episodes
 from recsim_gen.datasets.image_sets import read_images
+from recsim_gen.datasets.manifests import read_manifest
 from recsim_gen.models.family import open_family
 
 SETTINGS = {"steps": 3, "batch_size": 2, "images": 2}
@@ -39,10 +41,9 @@ def world(small, tmp_path, monkeypatch):
 
 def trained(world, **more):
     shop, family, episodes = world
-    how = {"models": family, "settings": SETTINGS, "device": "cpu", **more}
-    return trained_generator(
-        "ip_adapter", how.pop("catalog", shop.catalog), how.pop("episodes", episodes), **how
-    )
+    how = {"models": family, "device": "cpu", **more}
+    spec = GeneratorSpec("ip_adapter", how.pop("settings", SETTINGS))
+    return trained_generator(spec, how.pop("catalog", shop.catalog), how.pop("episodes", episodes), **how)
 
 
 def counted(monkeypatch, owner, name):
@@ -111,15 +112,16 @@ def test_a_killed_training_goes_on(world, tmp_path, monkeypatch):
 def test_one_that_learns_nothing_is_fitted_and_not_kept(world, tmp_path):
     shop, family, episodes = world
     made = trained_generator("sd", shop.catalog, episodes, models=family, device="cpu")
-    assert made.fingerprint == ready_generator("sd", None, shop.catalog, models=family).fingerprint
+    ready = ready_generator(GeneratorSpec("sd"), None, shop.catalog, models=family)
+    assert made.fingerprint == ready.fingerprint
     assert not (tmp_path / "cache" / "generators").exists()
 
 
 def test_a_ranker_that_is_wanted_and_not_given_is_told(world, monkeypatch):
     from generators.sd import StableDiffusion
 
-    monkeypatch.setattr(StableDiffusion, "uses_ranker", True, raising=False)
-    with pytest.raises(SettingError, match=r"sd learns from what a ranker says.*--ranker"):
+    monkeypatch.setattr(StableDiffusion, "uses_ranker", True)
+    with pytest.raises(SettingError, match=r"sd learns from what a ranker says.*--judges"):
         trained_generator("sd", world[0].catalog, world[2], models=world[1])
 
 
@@ -130,24 +132,29 @@ def test_a_picture_is_drawn_once_whoever_asks(world, monkeypatch):
     shop = world[0]
     placebo = Placebo().fit(shop.catalog, (), rng=Rng(0))
     few, more = shop.episodes[:2], shop.episodes[1:5]
-    one = pictures_for(placebo, shop, few, seed=3)
-    two = pictures_for(placebo, shop, more, seed=3)
+    one = images_for(placebo, shop, few, seed=3)
+    two = images_for(placebo, shop, more, seed=3)
     assert len(draws) == 5  # the second episode's was there
-    for folder, episodes in ((one, few), (two, more)):
-        found = read_images(folder, shop)
+    for manifest, episodes in ((one, few), (two, more)):
+        found = read_images(manifest, shop)
         asked = sorted((e.user, e.reference) for e in episodes)
         assert sorted(zip(found.user.tolist(), found.item.tolist(), strict=True)) == asked
+        assert read_manifest(manifest.path) == manifest
     both = shop.episodes[1]
-    name = f"{shop.interactions.user_ids[both.user]}/{shop.catalog.item_ids[both.reference]}.png"
-    assert (one / name).read_bytes() == (two / name).read_bytes()
+    (path,) = {
+        manifest.folder / file
+        for manifest in (one, two)
+        for file, made in manifest.images.items()
+        if made.episode == both.id
+    }
     drawn = placebo.generate([both], rng=Rng(3)).pixels[0].numpy()
-    with Image.open(one / name) as image:
+    with Image.open(path) as image:
         assert (drawn.transpose(1, 2, 0) * 255).round().astype("uint8").tobytes() == image.tobytes()
-    assert pictures_for(placebo, shop, few, seed=3) == one
+    assert images_for(placebo, shop, few, seed=3) == one
     assert len(draws) == 6
 
 
-def test_other_noise_other_history_or_more_pictures_are_drawn(world, monkeypatch):
+def test_other_noise_or_another_history_is_drawn(world, monkeypatch):
     from generators.placebo import Placebo
 
     shop = world[0]
@@ -155,13 +162,29 @@ def test_other_noise_other_history_or_more_pictures_are_drawn(world, monkeypatch
     draws = counted(monkeypatch, Placebo, "draw")
     (episode,) = shop.episodes[:1]
     shorter = replace(episode, history=episode.history[1:])
-    folders = {pictures_for(placebo, shop, [e], seed=s) for e in (episode, shorter) for s in (0, 1)}
-    assert len(folders) == len(draws) == 4
-    several = pictures_for(placebo, shop, [episode], n=2, seed=0)
-    assert sorted(p.name for p in several.iterdir()) == ["seed0", "seed1"]
-    assert several / "seed0" in folders
-    made = [read_provenance(p) for p in sorted(several.rglob("*.png"))]
-    assert [(p.episode, p.seed, p.stream) for p in made] == [(episode.id, s, "0") for s in "01"]
+    lists = [images_for(placebo, shop, [e], seed=s) for e in (episode, shorter) for s in (0, 1)]
+    files = {manifest.folder / file: made for manifest in lists for file, made in manifest.images.items()}
+    assert len({manifest.path for manifest in lists}) == len(files) == len(draws) == 4
+    assert all(read_provenance(path) == made for path, made in files.items())
+    assert [(p.episode, p.seed, p.stream) for p in files.values()] == [
+        (episode.id, 0, s) for s in (0, 1, 0, 1)
+    ]
+
+
+def test_a_kept_picture_that_is_not_what_it_should_be_is_drawn_again(world, monkeypatch):
+    from generators.placebo import Placebo
+
+    shop = world[0]
+    placebo = Placebo().fit(shop.catalog, (), rng=Rng(0))
+    draws = counted(monkeypatch, Placebo, "draw")
+    manifest = images_for(placebo, shop, shop.episodes[:2], seed=0)
+    one, other = (manifest.folder / file for file in manifest.images)
+    right = [one.read_bytes(), other.read_bytes()]
+    one.write_bytes(right[1])
+    other.write_bytes(b"no picture")
+    assert images_for(placebo, shop, shop.episodes[:2], seed=0) == manifest
+    assert [one.read_bytes(), other.read_bytes()] == right
+    assert len(draws) == 4
 
 
 def test_killed_drawing_goes_on(world, monkeypatch):
@@ -180,10 +203,10 @@ def test_killed_drawing_goes_on(world, monkeypatch):
     monkeypatch.setattr(generated, "AT_ONCE", 1)
     monkeypatch.setattr(Placebo, "draw", killed)
     with pytest.raises(KeyboardInterrupt):
-        pictures_for(placebo, shop, shop.episodes[:4], seed=0)
-    folder = pictures_for(placebo, shop, shop.episodes[:4], seed=0)
+        images_for(placebo, shop, shop.episodes[:4], seed=0)
+    manifest = images_for(placebo, shop, shop.episodes[:4], seed=0)
     assert len(calls) == 5
-    assert len(list(folder.rglob("*.png"))) == 4
+    assert len(manifest.images) == len(list(manifest.folder.rglob("*.png"))) == 4
 
 
 def test_a_generator_sees_pictures_as_the_catalogue_was_encoded(world):
@@ -197,10 +220,8 @@ def test_a_generator_sees_pictures_as_the_catalogue_was_encoded(world):
     own = encoded.with_features("image", None, encoded.features["image"] + 1)
     assert not own.encoders
     assert isinstance(own, Catalog)
-    how = {"models": world[1], "settings": {"steps": 0, "warm_start": 0, "reward": "none", "k": 1}}
-    made = trained_generator("ragar", replace(encoded, encoders={"image": "words"}), world[2], **how)
-    assert made.config.encoder == "words"
-    told = {**how["settings"], "encoder": "minilm"}
-    assert (
-        trained_generator("ragar", encoded, world[2], **{**how, "settings": told}).config.encoder == "minilm"
-    )
+    spec = GeneratorSpec("ragar", {"steps": 0, "warm_start": 0, "reward": "none", "k": 1})
+    other = replace(encoded, encoders={"image": "words"})
+    assert trained_generator(spec, other, world[2], models=world[1]).config.encoder == "words"
+    given = replace(spec, settings={**spec.settings, "encoder": "minilm"})
+    assert trained_generator(given, encoded, world[2], models=world[1]).config.encoder == "minilm"

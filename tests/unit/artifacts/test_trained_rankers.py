@@ -10,6 +10,7 @@ import worlds
 from recsim_gen.artifacts import trained_rankers as stages
 from recsim_gen.artifacts.trained_rankers import make_ranker, trained_ranker, trained_rankers
 from recsim_gen.core.errors import SettingError
+from recsim_gen.core.specs import RankerSpec
 from recsim_gen.core.store import cache_dir
 
 SETTINGS = {"epochs": 2, "embedding_size": 8, "knn_k": 5}
@@ -29,9 +30,8 @@ def test_the_same_is_trained_once_and_anything_else_anew():
     trained = []
 
     def train(spec="micro", settings=SETTINGS, catalog=CATALOG, chosen=CHOSEN, seed=0):
-        return trained_ranker(
-            spec, settings, catalog, chosen, seed=seed, on_epoch=lambda *_: trained.append(1)
-        )
+        spec = RankerSpec(spec, settings)
+        return trained_ranker(spec, catalog, chosen, seed=seed, on_epoch=lambda *_: trained.append(1))
 
     first = train()
     assert len(trained) == 2
@@ -61,9 +61,9 @@ def test_a_training_that_was_stopped_is_not_found():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained_ranker("bpr", {"epochs": 5}, CATALOG, CHOSEN, seed=0, on_epoch=stop)
+        trained_ranker(RankerSpec("bpr", {"epochs": 5}), CATALOG, CHOSEN, seed=0, on_epoch=stop)
     assert kept() == 0
-    whole = trained_ranker("bpr", {"epochs": 5}, CATALOG, CHOSEN, seed=0)
+    whole = trained_ranker(RankerSpec("bpr", {"epochs": 5}), CATALOG, CHOSEN, seed=0)
     assert kept() == 1
     assert whole.best_epoch == 5
 
@@ -75,7 +75,7 @@ def test_seeds_trained_side_by_side_are_those_trained_one_by_one(monkeypatch):
 
     def trained(seeds):
         on_epoch = lambda seed: lambda epoch, numbers: epochs[seed].append(epoch)  # noqa: E731
-        return trained_rankers("micro", SETTINGS, CATALOG, CHOSEN, seeds=seeds, on_epoch=on_epoch)
+        return trained_rankers(RankerSpec("micro", SETTINGS), CATALOG, CHOSEN, seeds=seeds, on_epoch=on_epoch)
 
     one_by_one = {s: r.fingerprint for s, r in trained([0, 1]).items()}
     assert epochs == {0: [1, 2], 1: [1, 2], 2: []}
@@ -92,9 +92,8 @@ def test_seeds_trained_side_by_side_are_those_trained_one_by_one(monkeypatch):
 
 def test_names_recipes_and_classes():
     assert make_ranker("micro:published-code").config.sampling == "user"
-    assert make_ranker("micro", {"recipe": "published-code"}).config.sampling == "user"
-    assert make_ranker("rankers.recbole.models:BPR", {"epochs": 3}).config.epochs == 3
-    assert make_ranker("popularity", {"epochs": 3}).name == "popularity"  # has nothing to set
+    assert make_ranker(RankerSpec("micro", {"recipe": "published-code"})).config.sampling == "user"
+    assert make_ranker(RankerSpec("rankers.recbole.models:BPR", {"epochs": 3})).config.epochs == 3
     for spec, message in (
         ("mcro", "unknown ranker 'mcro'. Did you mean 'micro'"),
         ("micro:publshed-code", "unknown recipe 'publshed-code'.*Did you mean 'published-code'"),
@@ -103,8 +102,12 @@ def test_names_recipes_and_classes():
     ):
         with pytest.raises(SettingError, match=message):
             make_ranker(spec)
-    with pytest.raises(SettingError, match="unknown setting 'epohcs'"):
-        make_ranker("bpr", {"epohcs": 3})
+    for spec, message in (
+        (RankerSpec("bpr", {"epohcs": 3}), "unknown setting 'epohcs'"),
+        (RankerSpec("popularity", {"epochs": 3}), "unknown setting 'epochs'"),  # has nothing to set
+    ):
+        with pytest.raises(SettingError, match=message):
+            make_ranker(spec)
 
 
 def test_a_ranker_of_the_readers_own_needs_no_registration(apart, monkeypatch):

@@ -15,7 +15,7 @@ from real_data import ROOT
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import quietly
-from recsim_gen.core.results import FILE, KEYS, ROW_KEYS, Results, load
+from recsim_gen.core.results import FILE, KEYS, OPTIONS, ROW_KEYS, Results, load
 from recsim_gen.core.table import pooled, print_table, table
 
 
@@ -98,7 +98,7 @@ def test_what_json_cannot_hold_leaves_the_old_file(results, tmp_path):
     with pytest.raises(TypeError, match="got object"):
         results.write(tmp_path)
     assert path.read_text() == old
-    assert [p.name for p in tmp_path.iterdir()] == [FILE]
+    assert {p.name for p in tmp_path.iterdir()} == {FILE, OPTIONS}
 
 
 def test_contradictions_are_refused(results):

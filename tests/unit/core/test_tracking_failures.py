@@ -143,7 +143,7 @@ def test_a_disk_that_is_full_for_results_too_leaves_the_table_on_the_screen(root
     assert "error: --output" in done.stderr
     assert "free some space" in done.stderr
     assert results_of.load(root / "x").notes == ["of an earlier run"]  # whole, not half a new one
-    assert [p.name for p in (root / "x").iterdir()] == ["results.json"]
+    assert {p.name for p in (root / "x").iterdir()} == {"results.json", "config.yaml"}
 
 
 def test_a_figure_that_cannot_be_drawn_costs_no_number(root, capsys):

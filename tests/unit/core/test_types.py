@@ -41,6 +41,25 @@ def test_replaced_features_make_another_catalogue():
         CATALOG.with_features("smell", np.array([0]), x[:1])
 
 
+def test_a_catalogue_says_what_made_its_features():
+    x = CATALOG.features["text"]
+    with pytest.raises(DataError, match=r"does not say which encoder made its text features.*encoder=NAME"):
+        CATALOG.encoder_of("text")
+    with pytest.raises(DataError, match=r"smell features are wanted, got features of \['image', 'text'\]"):
+        CATALOG.encoder_of("smell")
+    said = CATALOG.with_features("text", None, x, encoder="words")
+    assert said.encoder_of("text") == "words"
+    assert said.fingerprint == CATALOG.fingerprint  # the features are the same
+    one = np.array([3])
+    assert said.with_features("text", one, x[one]).encoder_of("text") == "words"
+    assert said.with_features("text", one, x[one], encoder="words").encoder_of("text") == "words"
+    told = "text features must be made by 'words', as the catalogue's, got some of 'minilm'"
+    with pytest.raises(DataError, match=told):  # as wide as they should be, and yet others
+        said.with_features("text", one, x[one], encoder="minilm")
+    assert "text" not in said.with_features("text", None, x).encoders
+    assert "text" not in CATALOG.encoders
+
+
 def test_what_is_made_cannot_be_changed():
     with pytest.raises(ValueError, match="read-only"):
         CATALOG.features["text"][0, 0] = 1
@@ -100,7 +119,7 @@ def test_an_episode_never_holds_its_answer():
 
 def test_a_data_set_is_named_by_all_it_holds():
     episode = Episode("e", 0, "p", (1, 2), 3)
-    data = Dataset("d", CATALOG, CHOSEN, (episode,), {})
+    data = Dataset("d", CATALOG, CHOSEN, (episode,), {}, people=["p"] * CHOSEN.n_users)
     others = [
         replace(data, catalog=worlds.noise(seed=1)[0]),
         replace(data, interactions=worlds.noise(seed=1)[1]),
@@ -109,6 +128,18 @@ def test_a_data_set_is_named_by_all_it_holds():
     ]
     assert len({d.fingerprint for d in [data, *others]}) == 5
     assert replace(data, notes=("said",)).fingerprint == data.fingerprint
+
+
+def test_there_is_a_person_behind_each_user():
+    data = Dataset("d", CATALOG, CHOSEN, (), {})
+    assert data.people.tolist() == CHOSEN.user_ids.tolist()
+    people = np.char.add("p", (np.arange(CHOSEN.n_users) // 2).astype(str))
+    data = Dataset("d", CATALOG, CHOSEN, (Episode("e", 3, "p1", (1, 2), 3),), {}, people=people)
+    assert replace(data, episodes=(), notes=("said",)).people.tolist() == people.tolist()
+    with pytest.raises(DataError, match=r"people, one a user, must have shape \(30,\), got \(29,\)"):
+        replace(data, people=people[1:])
+    with pytest.raises(DataError, match=r"episode e: .* behind its user, 'u3', got 'p1'\. Give people"):
+        Dataset("d", CATALOG, CHOSEN, data.episodes, {})
 
 
 def test_images_are_rgb_in_range_one_row_each():

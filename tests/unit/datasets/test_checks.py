@@ -1,6 +1,5 @@
 """Checks of a dataset: each fault is found where it was put, and counts agree with what is published."""
 
-import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,7 @@ from real_data import REAL
 from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.datasets.checks import WIDTHS, counts, decode, examine, garbled_texts, memory
 from recsim_gen.datasets.episodes import test_episodes
-from recsim_gen.datasets.files.images import open_pictures
+from recsim_gen.datasets.files.images import open_images
 from recsim_gen.datasets.movielens import load
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.datasets.published import PUBLISHED, Published, published
@@ -39,10 +38,10 @@ def data(folder):
     """Three users of five items each; 12 items, two of them without picture."""
     chosen = worlds.interactions([[0, 1, 2, 4, 5], [5, 6, 7, 8, 10], [9, 10, 1, 2, 3]], 12)
     base = worlds.catalog({}, 12)
-    catalog = replace(base, images=open_pictures(folder, base.item_ids))
+    catalog = replace(base, images=open_images(folder, base.item_ids))
     people = np.array(["a", "b", "b"])
     encoders = {"image": "pixels", "text": "words"}
-    return Dataset("small", catalog, chosen, test_episodes(chosen, people), encoders)
+    return Dataset("small", catalog, chosen, test_episodes(chosen, people), encoders, people=people)
 
 
 def with_catalog(data, **columns):
@@ -77,7 +76,7 @@ def test_whole_data_can_be_used_and_equal_pictures_are_named(data):
 def test_a_broken_picture_makes_it_unusable_and_all_others_are_still_looked_at(data, folder):
     for name in ("i4.png", "i8.png"):
         (folder / name).write_bytes((folder / name).read_bytes()[:50])
-    found = examine(with_catalog(data, images=open_pictures(folder, data.catalog.item_ids)))
+    found = examine(with_catalog(data, images=open_images(folder, data.catalog.item_ids)))
     assert found.counts["pictures decoded"] == 10
     assert found.counts["broken pictures"] == 2
     assert found.verdict.startswith(f"no: 2 pictures cannot be decoded, first {folder / 'i4.png'}: ")
@@ -130,7 +129,7 @@ def test_what_nothing_can_be_done_without(data, tmp_path):
     found = examine(replace(data, interactions=train, episodes=()))
     assert found.problems == ("no episode: nobody has a test choice and a history", "no valid choices")
     (tmp_path / "none").mkdir()
-    bare = with_catalog(data, images=open_pictures(tmp_path / "none", data.catalog.item_ids))
+    bare = with_catalog(data, images=open_images(tmp_path / "none", data.catalog.item_ids))
     assert examine(bare).problems == ("no item has a picture",)
     none = replace(with_catalog(data, images=None), encoders={"text": "words"})
     assert examine(none).verdict == "yes"
@@ -140,8 +139,9 @@ def test_what_nothing_can_be_done_without(data, tmp_path):
 def test_an_answer_known_to_the_person_is_counted(data):
     found = examine(data)
     assert found.counts["test choices known to the person"] == 1  # i10, asked of user 1, chosen as user 2
-    episodes = tuple(dataclasses.replace(e, source_user="b") for e in data.episodes)
-    found = examine(replace(data, episodes=episodes))  # and i5, asked of user 0, chosen as user 1
+    episodes = tuple(replace(e, source_user="b") for e in data.episodes)
+    data = replace(data, episodes=episodes, people=np.full(3, "b"))
+    found = examine(data)  # and i5, asked of user 0, chosen as user 1
     assert found.counts["people"] == 1
     assert found.counts["test choices known to the person"] == 2
     assert "2 test choices that the same person made outside the test too" in found.remarks

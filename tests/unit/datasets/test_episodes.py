@@ -65,7 +65,7 @@ def dataset_of(interactions):
     names = [f"i{k}" for k in range(n)]
     catalog = Catalog(names, names, names, names)
     people = np.array([u.split("/")[0] for u in interactions.user_ids.tolist()])
-    return Dataset("w", catalog, interactions, episodes_of(interactions, people), {})
+    return Dataset("w", catalog, interactions, episodes_of(interactions, people), {}, people=people)
 
 
 def random_choices(seed):

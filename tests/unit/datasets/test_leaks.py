@@ -10,7 +10,7 @@ from real_data import REAL
 
 from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.episodes import test_episodes
-from recsim_gen.datasets.files.images import open_pictures
+from recsim_gen.datasets.files.images import open_images
 from recsim_gen.datasets.leaks import Leaks, duplicates, find_leaks, holds_target
 from recsim_gen.datasets.movielens import load
 
@@ -21,8 +21,8 @@ def cache(tmp_path, monkeypatch):
 
 
 def dataset(choices, people):
-    chosen = worlds.interactions(choices, 12)
-    return Dataset("w", worlds.catalog({}, 12), chosen, test_episodes(chosen, np.array(people)), {})
+    chosen, people = worlds.interactions(choices, 12), np.array(people)
+    return Dataset("w", worlds.catalog({}, 12), chosen, test_episodes(chosen, people), {}, people=people)
 
 
 def test_a_target_inside_its_own_history_is_marked():
@@ -51,7 +51,7 @@ def test_the_picture_of_the_reference_in_the_history(tmp_path):
     for i in range(11):
         Image.new("RGB", (4, 4), (0 if i in (2, 9, 4) else i, 0, 5 * (i == 4))).save(tmp_path / f"i{i}.png")
     data = dataset([[9, 1, 2], [2, 9, 5], [4, 0, 2], [2, 10, 11]], ["a", "b", "c", "d"])
-    images = open_pictures(tmp_path, data.catalog.item_ids)
+    images = open_images(tmp_path, data.catalog.item_ids)
     assert images.present.tolist() == [True] * 11 + [False]
     data = replace(data, catalog=replace(data.catalog, images=images))
     groups = [group.tolist() for group in duplicates(images, 12)]

@@ -13,7 +13,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.store import fingerprint
 from recsim_gen.core.types import Catalog, Dataset, Interactions
 from recsim_gen.encoders import features
-from recsim_gen.encoders.features import encode, without_picture
+from recsim_gen.encoders.features import encode, without_image
 
 HERE = __name__
 
@@ -159,8 +159,8 @@ def test_items_without_picture_get_the_mean_and_are_named():
     others = [1, 2, 3, 4, 5, 6, 8, 9]
     np.testing.assert_allclose(catalog.features["image"][[0, 7], 0], np.mean(others))
     np.testing.assert_array_equal(catalog.features["image"][others, 0], others)
-    assert without_picture(catalog) == "2 items without picture: mean image feature"
-    assert without_picture(dataset().catalog) is None
+    assert without_image(catalog) == "2 items without picture: mean image feature"
+    assert without_image(dataset().catalog) is None
 
 
 def test_blank_caption_falls_back_on_the_title():

@@ -80,9 +80,9 @@ def test_clamped_weights_by_hand():
 def test_softmax_weights_by_hand():
     s = np.array([[0.6, 0.2, -np.inf]])
     e = np.exp(np.array([0.6, 0.2]) / 0.1)
-    assert weights(s, 3, how="softmax")[0] == pytest.approx([*(e / e.sum()), 0])
-    assert weights(s, 3, how="softmax", temperature=1e6)[0] == pytest.approx([0.5, 0.5, 0], abs=1e-6)
-    assert weights(s, 1, how="softmax").tolist() == [[1]]
+    assert weights(s, 3, rule="softmax")[0] == pytest.approx([*(e / e.sum()), 0])
+    assert weights(s, 3, rule="softmax", temperature=1e6)[0] == pytest.approx([0.5, 0.5, 0], abs=1e-6)
+    assert weights(s, 1, rule="softmax").tolist() == [[1]]
 
 
 def test_the_preference_is_the_weighted_mean_of_what_is_seen():

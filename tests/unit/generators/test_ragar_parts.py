@@ -8,8 +8,8 @@ import tiny_models
 import torch
 
 from generators.ragar.config import RAGARConfig
+from generators.ragar.evidence import key_line, top_keywords
 from generators.ragar.fusion import Fusion, spread
-from generators.ragar.keywords import key_line, top_keywords
 from generators.ragar.language import ImageTokens
 from generators.ragar.losses import calibrator_loss, ridge, semantic_loss, total
 from generators.ragar.mapper import ModalMapper
@@ -79,7 +79,7 @@ def test_losses_are_the_equations():
     by_hand = np.mean([(states[k].mean(0) ** 2).sum() / 4 for k in range(2)])
     assert float(calibrator_loss(states, wanted)) == pytest.approx(by_hand)
     assert float(semantic_loss(states, states.mean(1))) == 0
-    config = RAGARConfig(calibrator=2.0, rank=3.0, semantic=5.0)
+    config = RAGARConfig(calibrator_weight=2.0, rank_weight=3.0, semantic_weight=5.0)
     parts = {"calibrator": torch.tensor(1.0), "rank": torch.tensor(10.0), "semantic": torch.tensor(100.0)}
     assert float(total(parts, config)) == 2 + 30 + 500
     with pytest.raises(DataError, match=r"got \(2, 3, 4\) and \(2, 3\)"):

@@ -115,8 +115,8 @@ def test_without_retrieval_or_weights_the_parts_are_dropped(world):
     parts = training(world).joint(world[1][:2], Rng(0))
     assert {"calibrator", "semantic", "rank", "reward", "gain"} <= set(parts)
     assert "calibrator" not in training(world, k=0).joint(world[1][:2], Rng(0))
-    assert "calibrator" not in training(world, calibrator=0.0).joint(world[1][:2], Rng(0))
-    assert "semantic" not in training(world, semantic=0.0).joint(world[1][:2], Rng(0))
+    assert "calibrator" not in training(world, calibrator_weight=0.0).joint(world[1][:2], Rng(0))
+    assert "semantic" not in training(world, semantic_weight=0.0).joint(world[1][:2], Rng(0))
     assert "rank" not in training(world, reward="none").joint(world[1][:2], Rng(0))
     assert "rank" not in training(world, noises=0).joint(world[1][:2], Rng(0))
 
@@ -157,7 +157,7 @@ def test_a_killed_training_ends_with_the_same_weights(world, tmp_path, monkeypat
 
 def test_wrong_input_is_told(world):
     catalog, episodes, _ = world
-    with pytest.raises(SettingError, match=r"learns from what a ranker says.*--ranker"):
+    with pytest.raises(SettingError, match=r"learns from what a ranker says.*--judges"):
         make(world).fit(catalog, episodes, rng=Rng(0))
     how = {"ranker": LikesBright(catalog), "rng": Rng(0)}
     with pytest.raises(
@@ -188,7 +188,7 @@ def test_the_map_of_the_calibrator_can_be_learned(world):
 def test_what_the_ranker_says_is_learned(world):
     """Bright pictures are rewarded: those that are drawn become brighter."""
     settings = {"lr": 0.02, "noises": 7, "sigma": 1.0, "margin": 10.0, "evaluate_every": 100}
-    quiet = {"calibrator": 0.0, "semantic": 0.0, "warm_start": 0, "weight_decay": 0.0}
+    quiet = {"calibrator_weight": 0.0, "semantic_weight": 0.0, "warm_start": 0, "weight_decay": 0.0}
     light = []
     for steps in (0, 30):
         generator = make(world, steps=steps, **settings, **quiet)
@@ -205,10 +205,10 @@ def test_trainings_that_differ_in_the_rest_share_the_warm_start(world, tmp_path,
         made = make(world, reward="none", **settings).fit(world[0], world[1], rng=Rng(0))
         return made.weights(), "warm start found" in capfd.readouterr().err
 
-    alone, found = learned("one", semantic=0.5)
+    alone, found = learned("one", semantic_weight=0.5)
     assert not found
-    learned("two", semantic=0.1)
-    shared, found = learned("two", semantic=0.5)
+    learned("two", semantic_weight=0.1)
+    shared, found = learned("two", semantic_weight=0.5)
     assert found
     assert all(torch.equal(shared[name], x) for name, x in alone.items())
     assert not learned("two", mapper_layers=2)[1]

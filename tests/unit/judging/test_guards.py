@@ -10,18 +10,12 @@ import worlds
 from recsim_gen.artifacts.trained_rankers import make_ranker, trained_ranker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.specs import RankerSpec
 from recsim_gen.judging import guards
 from recsim_gen.judging.controls import noise_features, shuffled_rows
-from recsim_gen.judging.modality_use import (
-    FILE,
-    gate,
-    modality_use,
-    permuted,
-    store,
-    stored,
-    validation_loss,
-)
+from recsim_gen.judging.modality_use import modality_use, permuted, validation_loss
 from recsim_gen.judging.neighbourhood import Neighbourhood
+from recsim_gen.judging.verdicts import FILE, REWARDS, gate, store, stored
 
 DRAW = np.random.default_rng(0)
 
@@ -174,7 +168,7 @@ def test_where_only_the_picture_tells_the_ranker_uses_it_and_a_blind_one_does_no
         settings = {k: v for k, v in SETTINGS.items() if spec == "micro" or k != "knn_k"}
 
         def train(items, seed, spec=spec, settings=settings):
-            return trained_ranker(spec, settings, items, chosen, seed=seed)
+            return trained_ranker(RankerSpec(spec, settings), items, chosen, seed=seed)
 
         used[spec] = modality_use(train, catalog, chosen, (0, 1, 2))
     assert used["micro"].verdict == "uses"
@@ -193,14 +187,14 @@ def test_pictures_that_say_nothing_are_not_used(apart):
     settings = {**SETTINGS, "epochs": 2, "eval_step": 2}
 
     def train(items, seed):
-        return trained_ranker("micro", settings, items, chosen, seed=seed)
+        return trained_ranker(RankerSpec("micro", settings), items, chosen, seed=seed)
 
     assert modality_use(train, catalog, chosen, (0, 1)).verdict == "does not use"
 
 
 def test_validation_loss_is_the_mean_over_pairs(apart):
     catalog, chosen = worlds.noise()
-    ranker = make_ranker("bpr", {"epochs": 1}).fit(catalog, chosen, rng=Rng(0))
+    ranker = make_ranker(RankerSpec("bpr", {"epochs": 1})).fit(catalog, chosen, rng=Rng(0))
     user, item = chosen.only("valid")
     seen_user, seen_item = chosen.only("train", "valid")
     losses = []
@@ -225,20 +219,26 @@ def test_a_verdict_lies_beside_its_ranker_and_is_of_no_other(apart):
     catalog, chosen = worlds.noise()
     folder = apart / "popularity"
     make_ranker("popularity").fit(catalog, chosen, rng=Rng(0)).save(folder)
-    assert stored(folder) is None
-    assert "not tested" in gate(None, "popularity")
+    assert stored(folder) == {}
+    assert "not tested" in gate({}, "popularity")[0]
     guard = guards.Guard("modality use", "does not use", {"seeds": 2, "valid_loss_p": float("nan")}, "blind")
     store(folder, guard)
-    assert stored(folder).verdict == "does not use"
+    assert stored(folder)["modality use"].verdict == "does not use"
     with pytest.raises(SettingError, match=r"popularity must not judge images: blind.*--force"):
         gate(stored(folder), "popularity")
-    assert "by force" in gate(stored(folder), "popularity", force=True)
-    assert gate(guards.Guard("modality use", "uses"), "x") is None
+    assert "by force" in gate(stored(folder), "popularity", force=True)[0]
+    assert gate({"modality use": guards.Guard("modality use", "uses")}, "x") == []
+    store(folder, guards.Guard("swap test", "is blind", {}, "it is blind"))
+    assert sorted(stored(folder)) == ["modality use", "swap test"]
+    seeing = {"modality use": guards.Guard("modality use", "uses"), "swap test": stored(folder)["swap test"]}
+    assert gate(seeing, "x") == []
+    with pytest.raises(SettingError, match="x must not judge images: it is blind"):
+        gate(seeing, "x", asked=REWARDS)
     verdict = (folder / FILE).read_text()
     make_ranker("popularity").fit(*worlds.noise(seed=1), rng=Rng(0)).save(folder)
     assert not (folder / FILE).exists()  # saved anew, it was never tested
     (folder / FILE).write_text(verdict)
-    assert stored(folder) is None
+    assert stored(folder) == {}
     (folder / FILE).write_text("{")
     with pytest.raises(DataError, match=r"guards.json: no readable guards.*--for-reward"):
         stored(folder)

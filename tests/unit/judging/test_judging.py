@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+from dataclasses import replace
 
 import brought
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 
 from recsim_gen.artifacts.trained_rankers import trained_ranker
 from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.specs import RankerSpec
 from recsim_gen.datasets.image_sets import read_images
 from recsim_gen.encoders.features import encode
 from recsim_gen.judging import judging
+from recsim_gen.judging.judges import Judge
 from recsim_gen.judging.judging import judge
 from recsim_gen.judging.queries import Triples, ask, triples_of
 from recsim_gen.judging.variants import variants_of
@@ -26,13 +29,65 @@ def shop(tmp_path_factory):
         patch.setenv("RECSIM_CACHE", str(tmp_path_factory.mktemp("cache")))
         dataset = brought.shop()
         catalog = encode(dataset)
-        rankers = {
-            f"{spec}-seed{seed}": trained_ranker(
-                spec, brought.QUICK, catalog, dataset.interactions, seed=seed
-            )
-            for spec, seed in (("micro", 0), ("micro", 1), ("bpr", 0))
-        }
-        yield dataset, catalog, rankers
+        yield dataset, catalog, [trained(name, catalog, dataset, seed) for name, seed in JUDGES]
+
+
+JUDGES = (("micro", 0), ("micro", 1), ("bpr", 0))
+
+
+def trained(name, catalog, dataset, seed=0) -> Judge:
+    spec = RankerSpec(name, brought.QUICK)
+    return Judge(name, seed, trained_ranker(spec, catalog, dataset.interactions, seed=seed))
+
+
+def own_pictures(dataset, folder):
+    """A folder with the items' own pictures, for those that are somebody's test reference."""
+    folder.mkdir()
+    for item in references(dataset):
+        dataset.catalog.images.read(dataset.catalog.row_of[item]).save(folder / f"{item}.png")
+    return folder
+
+
+def test_images_are_encoded_as_the_catalogue_was(apart):
+    """Not as the data set is by default: at equal width that would be a wrong number without an error."""
+    dataset = brought.shop()
+    catalog = encode(dataset, {"image": "brought:Backwards"})
+    assert dataset.encoders["image"] == "pixels"
+    judges = [trained("micro", catalog, dataset)]
+    folder = own_pictures(dataset, apart / "own")
+    for more in ({}, {"placebo": folder}):
+        result = judge(dataset, catalog, judges, folder, headroom_pairs=0, **more)
+        assert value(result, "images", "delta_r") == 0
+    assert value(result, "placebo", "delta_r") == 0
+    others = replace(triples_of(folder, dataset, encode(dataset)), encoder=None)
+    wrong = judge(dataset, catalog, judges, others, headroom_pairs=0)
+    assert value(wrong, "images", "delta_r") != 0  # so the encoder of the data would be seen above
+
+
+def test_features_of_another_encoder_are_refused_by_name(shop, tmp_path):
+    dataset, catalog, judges = shop
+    other = encode(dataset, {"image": "brought:Backwards"})
+    assert other.features["image"].shape == catalog.features["image"].shape
+    triples = triples_of(own_pictures(dataset, tmp_path / "own"), dataset, other)
+    told = r"must be made by 'pixels', as the catalogue's, got some of 'brought:Backwards'.*Make them by 'pix"
+    with pytest.raises(DataError, match=told):
+        judge(dataset, catalog, judges, triples)
+
+
+def test_a_catalogue_of_features_of_ones_own_cannot_encode_images(shop, tmp_path):
+    dataset, catalog, judges = shop
+    own = catalog.with_features("image", None, catalog.features["image"])
+    folder = own_pictures(dataset, tmp_path / "own")
+    silent = r"does not say which encoder made its image features.*encoder=NAME"
+    with pytest.raises(DataError, match=silent):
+        judge(dataset, own, judges, folder)
+    triples = triples_of(folder, dataset, catalog)
+    with pytest.raises(DataError, match=silent):
+        judge(dataset, own, judges, triples)
+    unnamed = judge(dataset, own, judges, replace(triples, encoder=None), headroom_pairs=0)
+    said = catalog.with_features("image", None, catalog.features["image"], encoder="pixels")
+    for result in (unnamed, judge(dataset, said, judges, folder, headroom_pairs=0)):
+        assert value(result, "images", "delta_r") == 0
 
 
 def references(dataset, count: int | None = None) -> list[str]:
@@ -51,14 +106,14 @@ def value(judgement, variant, metric, judge_="micro", seed=None):
 
 @pytest.fixture(scope="module")
 def judgement(shop, tmp_path_factory):
-    dataset, catalog, rankers = shop
+    dataset, catalog, judges = shop
     folder = tmp_path_factory.mktemp("images")
     brought.folder(folder / "i", [f"{i}.png" for i in references(dataset)])
     brought.folder(
         folder / "p", {f"{i}.png": brought.picture(99 + k) for k, i in enumerate(references(dataset, 9))}
     )
     more = {"candidates": 5, "headroom_pairs": 10, "verify": 3, "seeds": (0, 1)}
-    return judge(dataset, catalog, rankers, folder / "i", placebo=folder / "p", **more)
+    return judge(dataset, catalog, judges, folder / "i", placebo=folder / "p", **more)
 
 
 def test_every_variant_is_there_and_the_laws_hold(judgement, shop):
@@ -105,14 +160,14 @@ def test_images_are_random_pixels_and_the_distance_guard_says_so(judgement):
 
 
 def test_chunks_order_and_company_do_not_matter(shop, monkeypatch):
-    _, catalog, rankers = shop
+    _, catalog, (first, *_) = shop
     draw = np.random.default_rng(0)
     users, items = draw.integers(25, size=40), draw.integers(90, size=40)
     x = draw.standard_normal((7, catalog.features["image"].shape[1])).astype(np.float32)
     triples = Triples(users, items, draw.integers(7, size=40), x)
-    whole = ask(rankers["micro-seed0"], triples)
+    whole = ask(first.ranker, triples)
     monkeypatch.setattr("recsim_gen.judging.queries.CHUNK", 7)
-    backwards = ask(rankers["micro-seed0"], Triples(users[::-1], items[::-1], triples.which[::-1], x))
+    backwards = ask(first.ranker, Triples(users[::-1], items[::-1], triples.which[::-1], x))
     for name in ("score", "rank", "original_rank", "touched"):
         np.testing.assert_allclose(getattr(backwards, name)[::-1], getattr(whole, name), rtol=1e-12)
     # the controls of an item are the same whoever else is asked about
@@ -125,7 +180,7 @@ def test_chunks_order_and_company_do_not_matter(shop, monkeypatch):
 def test_an_image_is_encoded_once_for_all_users_and_never_again(shop, tmp_path, monkeypatch):
     from recsim_gen.encoders.pixels import Pixels
 
-    dataset, _, _ = shop
+    dataset, catalog, _ = shop
     seen = []
     encode_images = Pixels.encode_images
 
@@ -137,33 +192,32 @@ def test_an_image_is_encoded_once_for_all_users_and_never_again(shop, tmp_path, 
     asked = {f"{item}.png": brought.picture(500 + k) for k, item in enumerate(references(dataset, 3))}
     nobodys = next(i for i in dataset.catalog.item_ids if i not in references(dataset))
     first = brought.folder(tmp_path / "x", {**asked, f"{nobodys}.png": brought.picture(0)})
-    triples = triples_of(first, dataset, "pixels")
+    triples = triples_of(first, dataset, catalog)
     assert seen == [3]  # what nobody is asked about is not encoded
     users = dataset.interactions.user_ids[:10].tolist()
-    elsewhere = triples_of(brought.folder(tmp_path / "y", asked), dataset, "pixels", users=users)
+    elsewhere = triples_of(brought.folder(tmp_path / "y", asked), dataset, catalog, users=users)
     assert seen == [3]
     assert len(elsewhere) == 30
     assert (elsewhere.features == triples.features).all()
 
 
 def test_the_own_picture_brought_as_a_file_moves_nothing(shop, tmp_path):
-    dataset, catalog, rankers = shop
-    folder = tmp_path / "own"
-    folder.mkdir()
-    for item in references(dataset):
-        dataset.catalog.images.read(dataset.catalog.row_of[item]).save(folder / f"{item}.png")
-    found = judge(dataset, catalog, {"micro": rankers["micro-seed0"]}, folder, headroom_pairs=0)
-    assert value(found, "images", "delta_r") == 0
-    assert "headroom (micro)" not in found.results.verdicts
+    dataset, catalog, judges = shop
+    folder = own_pictures(dataset, tmp_path / "own")
+    (alone,) = [Judge("mine", None, judges[0].ranker)]
+    result = judge(dataset, catalog, [alone], folder, headroom_pairs=0)
+    assert value(result, "images", "delta_r", "mine") == 0
+    assert "headroom (mine)" not in result.results.verdicts
+    assert {r["seed"] for r in result.results.rows} == {None}  # nobody knows its seed
 
 
 def test_features_that_cannot_be_used_are_told(shop):
-    dataset, catalog, rankers = shop
+    dataset, catalog, judges = shop
     d = catalog.features["image"].shape[1]
     one, x = np.array([0]), np.zeros((1, d), dtype=np.float32)
 
     def asked(users=one, items=one, which=one, x=x):
-        return judge(dataset, catalog, rankers, Triples(users, items, which, x), headroom_pairs=0)
+        return judge(dataset, catalog, judges, Triples(users, items, which, x), headroom_pairs=0)
 
     with pytest.raises(
         DataError, match=rf"must be \(k, {d}\), as the catalogue's, got \(1, 3\).*another encoder"
@@ -182,20 +236,22 @@ def test_features_that_cannot_be_used_are_told(shop):
 
 
 def test_images_that_cannot_be_used_are_told(shop, tmp_path):
-    dataset, catalog, rankers = shop
+    dataset, catalog, judges = shop
     item, other = references(dataset, 2)
     broken = brought.folder(tmp_path / "broken", {f"{item}.png": b"no picture at all"})
     with pytest.raises(DataError, match=f"{item}.png: a picture is wanted .*got bytes that begin with b'no"):
-        judge(dataset, catalog, rankers, broken)
+        judge(dataset, catalog, judges, broken)
     cut = brought.folder(tmp_path / "cut", {f"{item}.png": brought.picture(0)[:200]})
     with pytest.raises(DataError, match=f"{item}.png: the picture cannot be decoded"):
-        judge(dataset, catalog, rankers, cut)
+        judge(dataset, catalog, judges, cut)
     good = read_images(brought.folder(tmp_path / "good", [f"{item}.png"]), dataset)
     elsewhere = brought.folder(tmp_path / "elsewhere", [f"{other}.png"])
     with pytest.raises(DataError, match="the placebo has a picture of none of the items"):
-        judge(dataset, catalog, rankers, good, placebo=elsewhere)
-    with pytest.raises(SettingError, match="judging needs a ranker"):
-        judge(dataset, catalog, {}, good)
+        judge(dataset, catalog, judges, good, placebo=elsewhere)
+    with pytest.raises(SettingError, match="judging needs a judge"):
+        judge(dataset, catalog, [], good)
+    with pytest.raises(SettingError, match="each judge must be given once, got bpr-seed0, bpr-seed0"):
+        judge(dataset, catalog, [judges[2], judges[2]], good)
 
 
 def test_the_script_of_the_docstring_runs(shop, tmp_path, monkeypatch, capsys):
@@ -205,11 +261,12 @@ def test_the_script_of_the_docstring_runs(shop, tmp_path, monkeypatch, capsys):
     lines = inspect.getdoc(judging).splitlines()
     script = textwrap.dedent("\n".join(line for line in lines if line.startswith("    ") or not line))
     assert len([line for line in script.splitlines() if line]) <= 11
-    small = {'"boutique"': f'"boutique", **{brought.SHOP}', '"micro", None': f'"micro", {brought.QUICK}'}
+    quick = f'trained_ranker(RankerSpec("micro", {brought.QUICK}), '
+    small = {'"boutique"': f'"boutique", **{brought.SHOP}', 'trained_ranker("micro", ': quick}
     for long, short in small.items():
         assert script.count(long) == 1
         script = script.replace(long, short)
-    exec(script, {})
+    exec(script, {"RankerSpec": RankerSpec})
     out = capsys.readouterr().out
     assert "| images " in out
     assert "Guard(name='headroom'" in out

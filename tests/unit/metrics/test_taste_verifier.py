@@ -18,8 +18,9 @@ from recsim_gen.metrics.auc import auc, auc_interval
 from recsim_gen.metrics.resources import Resources
 from recsim_gen.metrics.rows import rows_of_files
 from recsim_gen.metrics.scoring import open_metric
-from recsim_gen.metrics.taste_verifier import TasteVerifier, load, users_hash
-from recsim_gen.metrics.taste_verifier_training import Opinions, VerifierConfig, opinions, train
+from recsim_gen.metrics.taste_verifier.config import VerifierConfig
+from recsim_gen.metrics.taste_verifier.metric import TasteVerifier, load, users_hash
+from recsim_gen.metrics.taste_verifier.training import Opinions, opinions, train
 
 ITEMS, USERS, WIDTH = 120, 6, 8
 

@@ -12,7 +12,7 @@ from recsim_gen.core.store import cache_dir
 from recsim_gen.core.types import Episode
 from recsim_gen.datasets.files.caption_files import read_captions, with_captions, write_captions
 from recsim_gen.datasets.opening import open_data
-from recsim_gen.models.captioning import caption_pictures, history_styles
+from recsim_gen.models.captioning import caption_images, history_styles
 from recsim_gen.models.family import open_family
 
 SMALL = {"n_items": 80, "n_users": 12}
@@ -62,33 +62,33 @@ def test_a_killed_run_goes_on_where_it_was(captioner, shop, monkeypatch, tmp_pat
     how = {"max_tokens": 6, "batch_size": 4}
     killed = Watched(captioner, batches=2)
     with pytest.raises(KeyboardInterrupt):
-        caption_pictures(images, killed, "What?", **how)
+        caption_images(images, killed, "What?", **how)
     (kept,) = (cache_dir() / "captions").rglob("*.jsonl")
     with kept.open("a") as f:
         f.write('{"cut off": "in the mid')  # as a kill in the midst of writing leaves it
     again = Watched(captioner)
-    captions = caption_pictures(images, again, "What?", **how)
+    captions = caption_images(images, again, "What?", **how)
     assert (killed.asked, again.asked) == (8, 11)
     third = Watched(captioner)
-    assert caption_pictures(images, third, "What?", **how) == captions
+    assert caption_images(images, third, "What?", **how) == captions
     assert third.asked == 0
     monkeypatch.setenv("RECSIM_CACHE", str(tmp_path / "other"))
-    assert caption_pictures(images, captioner, "What?", max_tokens=6, batch_size=7) == captions  # undisturbed
+    assert caption_images(images, captioner, "What?", max_tokens=6, batch_size=7) == captions  # undisturbed
     assert list(captions) == [r for r in range(20) if r != 3]
 
 
 def test_only_new_pictures_are_asked_about(captioner, shop):
     images = shop.catalog.images
     first = Watched(captioner)
-    before = caption_pictures(SomePictures(images, 6), first, "What?", max_tokens=4)
+    before = caption_images(SomePictures(images, 6), first, "What?", max_tokens=4)
     grown = Watched(captioner)
-    after = caption_pictures(SomePictures(images, 9, twin={8: 1}), grown, "What?", max_tokens=4)
+    after = caption_images(SomePictures(images, 9, twin={8: 1}), grown, "What?", max_tokens=4)
     assert (first.asked, grown.asked) == (6, 2)
     assert {row: after[row] for row in before} == before
     assert after[8] == after[1]
     other = Watched(captioner)
-    caption_pictures(SomePictures(images, 6), other, "Which style?", max_tokens=4)
-    caption_pictures(SomePictures(images, 6), other, "What?", max_tokens=5)
+    caption_images(SomePictures(images, 6), other, "Which style?", max_tokens=4)
+    caption_images(SomePictures(images, 6), other, "What?", max_tokens=5)
     assert other.asked == 12
 
 

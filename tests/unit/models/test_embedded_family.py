@@ -13,7 +13,7 @@ from recsim_gen.datasets.boutique.drawing import render
 from recsim_gen.models.family import open_family
 from recsim_gen.models.language import answers
 from recsim_gen.models.prompts import keywords_prompt, parse_keywords
-from recsim_gen.pretraining.measuring import as_pixels, drawn
+from recsim_gen.pretraining.measuring import Sampling, as_pixels, drawn
 
 FOLDER = Path(recsim_gen.models.__path__[0]) / "boutique"
 
@@ -34,7 +34,7 @@ def test_the_card_names_every_file_with_its_hash_and_all_stay_small():
 def test_words_become_the_category_that_they_name(family):
     looks = [Attributes("hat", "pink", "blue", "plain"), Attributes("mug", "green", "white", "plain")]
     texts = [look.caption(0) for look in looks]
-    pictures = drawn(family, texts, rng=Rng(0), steps=None, guidance=None)
+    pictures = drawn(family, texts, Sampling.of(family), rng=Rng(0))
     read = family.verifier().read(as_pixels(pictures)).codes
     assert read[:, 0].tolist() == [look.codes[0] for look in looks]
 

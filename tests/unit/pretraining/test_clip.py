@@ -36,7 +36,7 @@ def of(looks, split):
     pixels = np.random.default_rng(0).integers(256, size=(len(looks), 1, 1, 3))
     return PretrainingSource(
         dataset=load(n_items=80, n_users=2),
-        pictures=np.broadcast_to(pixels, (len(looks), 16, 16, 3)).astype(np.uint8),
+        images=np.broadcast_to(pixels, (len(looks), 16, 16, 3)).astype(np.uint8),
         captions=[look.caption(i // 3) for i, look in enumerate(looks)],
         titles=[look.title for look in looks],
         categories=[look.category for look in looks],
@@ -127,7 +127,7 @@ def test_the_folder_is_read_by_the_ordinary_loaders(folder, source):
     processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     assert model.dtype == torch.float32
     assert model.config.text_config.max_position_embeddings == processor.tokenizer.model_max_length == 32
-    picture = Image.fromarray(np.array(source.pictures[0]))
+    picture = Image.fromarray(np.array(source.images[0]))
     words = processor(text=["pink, stripes, T-shirt"], images=picture, return_tensors="pt")
     assert model(**words).logits_per_text.shape == (1, 1)
     seen = processor.image_processor(picture, return_tensors="pt")["pixel_values"]
@@ -138,7 +138,7 @@ def test_the_folder_is_read_by_the_ordinary_loaders(folder, source):
 def test_the_encoder_of_the_commands_reads_it(folder, source):
     encoder = make_encoder(f"hf:{folder}")
     assert encoder.encode_texts(["a pink T-shirt", "猫"]).shape == (2, 128)
-    picture = Image.fromarray(np.array(source.pictures[0]))
+    picture = Image.fromarray(np.array(source.images[0]))
     assert encoder.encode_images([picture]).shape == (1, 128)
 
 

@@ -15,8 +15,8 @@ from recsim_gen.datasets.boutique.world import load
 from recsim_gen.models.language import answers
 from recsim_gen.models.prompts import favourites, keywords_line, keywords_prompt, parse_keywords, taste_prompt
 from recsim_gen.pretraining import language
-from recsim_gen.pretraining.language import attribute_recall, lesson_loss, malformed, taste_recall
-from recsim_gen.pretraining.lessons import Lessons, equally_liked
+from recsim_gen.pretraining.instruction_data import InstructionData, equally_liked
+from recsim_gen.pretraining.language import attribute_recall, instruction_loss, malformed, taste_recall
 from recsim_gen.pretraining.source import PretrainingSource
 from recsim_gen.pretraining.tokens import llama_tokenizer
 
@@ -34,7 +34,7 @@ KEYWORD = st.lists(WORD, min_size=1, max_size=5).map(" ".join)
 def source():
     return PretrainingSource(
         dataset=load(n_items=80, n_users=2),
-        pictures=np.zeros((8, 8, 8, 3), dtype=np.uint8),
+        images=np.zeros((8, 8, 8, 3), dtype=np.uint8),
         captions=[look.caption(0) for look in LOOKS] * 2,
         titles=[look.title for look in LOOKS] * 2,
         categories=[look.category for look in LOOKS] * 2,
@@ -117,7 +117,7 @@ def test_taste_of_words_without_order_is_the_most_frequent_five():
 
 
 def test_histories_lean_towards_two_keywords(source):
-    lessons = Lessons(source, source.rows("train"))
+    lessons = InstructionData(source, source.rows("train"))
     random = np.random.default_rng(0)
     histories = [lessons.history(20, random) for _ in range(40)]
     assert {row for history in histories for row in history} == {0, 1, 2, 3}  # train rows, all of them
@@ -134,13 +134,13 @@ def test_shares_by_hand():
 
 
 def test_each_token_counts_once_whatever_stands_beside_it(source):
-    lessons = Lessons(source, source.rows("train"))
+    lessons = InstructionData(source, source.rows("train"))
     pairs = [lessons.item(0), lessons.taste([0, 1, 2])]  # of different lengths: padding
     tokenizer = llama_tokenizer([" ".join(pair) for pair in pairs])
     model = language.new_llama(tokenizer, Rng(0)).eval()
     with torch.no_grad():
-        alone = np.array([[x.item() for x in lesson_loss(model, tokenizer, [pair])] for pair in pairs])
-        together = [x.item() for x in lesson_loss(model, tokenizer, pairs)]
+        alone = np.array([[x.item() for x in instruction_loss(model, tokenizer, [pair])] for pair in pairs])
+        together = [x.item() for x in instruction_loss(model, tokenizer, pairs)]
         tokens = [*tokenizer(" ".join(pairs[0]))["input_ids"], tokenizer.eos_token_id]
         told = model(torch.tensor([tokens[:-1]])).logits[0].log_softmax(-1)
     asked = [len(tokenizer(prompt)["input_ids"]) for prompt, _ in pairs]
@@ -164,7 +164,7 @@ def test_it_learns_four_items_by_heart_and_is_loaded_as_it_was(source, tmp_path,
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "llm", local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "llm", local_files_only=True)
     assert model.dtype == torch.float32
-    prompts = [Lessons(source, source.rows("test")).item(row)[0] for row in range(4)]
+    prompts = [InstructionData(source, source.rows("test")).item(row)[0] for row in range(4)]
     told = answers(model, tokenizer, prompts)
     assert [parse_keywords(answer) for answer in told] == [
         [look.category, look.main, look.second, look.pattern] for look in LOOKS

@@ -35,7 +35,7 @@ def few(shop):
     named = [Attributes.of(look) for look in codes]
     return source.PretrainingSource(
         dataset=shop,
-        pictures=np.stack([np.asarray(render(look, Rng(0).for_(i))) for i, look in enumerate(named)]),
+        images=np.stack([np.asarray(render(look, Rng(0).for_(i))) for i, look in enumerate(named)]),
         captions=[look.caption(i) for i, look in enumerate(named)],
         titles=[look.title for look in named],
         categories=[look.category for look in named],
@@ -178,7 +178,7 @@ def test_the_looks_held_out_do_not_depend_on_a_seed_and_are_a_fifth():
 def test_other_data_are_their_own_items_with_the_whole_picture_shown(shop):
     plain = replace(shop.catalog, images=Wide(80))
     bought = source.open_source(replace_dataset(shop, plain), size=32, rng=Rng(0))
-    assert bought.pictures.shape == (79, 32, 32, 3)  # row 0 has no picture
+    assert bought.images.shape == (79, 32, 32, 3)  # row 0 has no picture
     assert (len(bought.rows("test")), len(bought.rows("valid"))) == (8, 2)
     pixels = bought.pixels(np.array([5]))[0]
     assert torch.allclose(pixels[:, 0, 0], torch.tensor([200, 100, 50]) / 255)  # border's colour

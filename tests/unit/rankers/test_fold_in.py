@@ -8,6 +8,7 @@ import worlds
 from rankers.fold_in import history_matrix, propagate
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.specs import RankerSpec
 
 HISTORIES = [np.array([4, 0]), [2], (3, 1, 4)]
 
@@ -38,7 +39,7 @@ def test_propagation_equals_the_formulas_written_out():
 @pytest.mark.parametrize("spec", ["lightgcn", "micro", "micro:published-code"])
 def test_a_known_user_whose_embedding_is_zero_is_folded_in_alike(spec):
     catalog, chosen = worlds.noise()
-    ranker = make_ranker(spec, {"epochs": 2, "embedding_size": 8, "train_batch_size": 64})
+    ranker = make_ranker(RankerSpec(spec, {"epochs": 2, "embedding_size": 8, "train_batch_size": 64}))
     ranker.fit(catalog, chosen, rng=Rng(0))
     user = 7
     weight = ranker.model.user_embedding.weight
@@ -56,7 +57,9 @@ def test_a_known_user_whose_embedding_is_zero_is_folded_in_alike(spec):
 
 @pytest.mark.usefixtures("apart")
 def test_in_bpr_a_new_user_is_the_mean_of_the_items():
-    ranker = make_ranker("bpr", {"epochs": 1, "embedding_size": 8}).fit(*worlds.noise(), rng=Rng(0))
+    ranker = make_ranker(RankerSpec("bpr", {"epochs": 1, "embedding_size": 8})).fit(
+        *worlds.noise(), rng=Rng(0)
+    )
     items = ranker.model.item_embedding.weight[1:].detach()
     for history, scores in zip(HISTORIES, ranker.fold_in(HISTORIES), strict=True):
         assert torch.allclose(scores, items[list(history)].mean(0) @ items.T, atol=1e-6)

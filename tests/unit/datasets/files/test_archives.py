@@ -12,7 +12,7 @@ from PIL import Image
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.datasets.files import archives
-from recsim_gen.datasets.files.images import list_members, open_pictures
+from recsim_gen.datasets.files.images import list_members, open_images
 
 IDS = np.array(["1", "02", "3"])
 AGAIN = "Fetch the archive again"
@@ -49,7 +49,7 @@ def refusal(path, cache):
     """The message; nothing may be kept."""
     before = files(path.parent)
     with pytest.raises(DataError) as caught:
-        open_pictures(path, IDS)
+        open_images(path, IDS)
     assert files(cache) == []
     assert files(path.parent) == before
     return str(caught.value)
@@ -57,8 +57,8 @@ def refusal(path, cache):
 
 def test_pictures_in_it_are_read_as_in_a_plain_tar(tmp_path):
     members = [(f"images/{item}.png", picture(k)) for k, item in enumerate(IDS)]
-    plain = open_pictures(packed(tmp_path, members, "images.tar", "w"), IDS)
-    inside = open_pictures(packed(tmp_path, members), IDS)
+    plain = open_images(packed(tmp_path, members, "images.tar", "w"), IDS)
+    inside = open_images(packed(tmp_path, members), IDS)
     assert inside.present.all()
     for row in range(3):
         assert inside.read(row).tobytes() == plain.read(row).tobytes()
@@ -67,28 +67,28 @@ def test_pictures_in_it_are_read_as_in_a_plain_tar(tmp_path):
 
 def test_it_is_unpacked_once_and_wherever_it_lies(tmp_path, cache, monkeypatch):
     path = packed(tmp_path, [("1.png", picture(1))])
-    open_pictures(path, IDS)
+    open_images(path, IDS)
     assert len(files(cache / "archives")) == 1
     (tmp_path / "elsewhere").mkdir()
     moved = path.rename(tmp_path / "elsewhere" / "i.tar.gz")
     monkeypatch.setattr(archives, "_unpack", lambda *_: pytest.fail("unpacked again"))
-    assert open_pictures(moved, IDS).read(0).size == (16, 20)
+    assert open_images(moved, IDS).read(0).size == (16, 20)
 
 
 def test_another_content_under_the_same_name_is_unpacked_anew(tmp_path, cache):
-    first = open_pictures(packed(tmp_path, [("1.png", picture(1))]), IDS).fingerprint
+    first = open_images(packed(tmp_path, [("1.png", picture(1))]), IDS).fingerprint
     path = packed(tmp_path, [("1.png", picture(2))])
     os.utime(path, ns=(1, 1))
-    assert open_pictures(path, IDS).fingerprint != first
+    assert open_images(path, IDS).fingerprint != first
     assert len(files(cache / "archives")) == 2
 
 
 def test_what_was_cleared_is_unpacked_again(tmp_path, cache):
     path = packed(tmp_path, [("1.png", picture(1))])
-    open_pictures(path, IDS)
+    open_images(path, IDS)
     for file in files(cache / "archives"):
         file.unlink()
-    assert open_pictures(path, IDS).read(0).size == (16, 20)
+    assert open_images(path, IDS).read(0).size == (16, 20)
 
 
 @pytest.mark.parametrize("name", ["../1.png", "/etc/1.png", "a/../../1.png"])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from recsim_gen.datasets.files.image_cache import Recent
-from recsim_gen.datasets.files.images import open_pictures
+from recsim_gen.datasets.files.images import open_images
 
 
 def picture(value, size=(10, 10)):
@@ -52,7 +52,7 @@ def test_threads_get_what_they_asked_for():
 
 def test_a_reader_is_sent_to_a_worker_without_what_it_keeps(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (99, 99, 3), np.uint8)).save(tmp_path / "a.png")
-    reader = open_pictures(tmp_path, np.array(["a"]))
+    reader = open_images(tmp_path, np.array(["a"]))
     first = reader.read(0)
     assert len(pickle.dumps(reader)) < 3000
     assert pickle.loads(pickle.dumps(reader)).read(0).tobytes() == first.tobytes()

@@ -16,7 +16,7 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import cached_array
 from recsim_gen.core.types import ImageReader
 from recsim_gen.datasets.files import images
-from recsim_gen.datasets.files.images import decode, open_pictures
+from recsim_gen.datasets.files.images import decode, open_images
 
 IDS = np.array(["1", "2", "30", "4"])
 REPLACE = "Replace it by a JPEG, PNG or WebP picture, or remove it: items without picture are handled"
@@ -65,7 +65,7 @@ def refusal(act, *args):
     return str(caught.value)
 
 
-PICTURES = {
+IMAGES = {
     "posters/1.png": png(),
     "posters/30.JPG": noise(seed=30),
     "posters/77.png": png((1, 1, 1)),
@@ -76,8 +76,8 @@ PICTURES = {
 
 @pytest.mark.parametrize("kept", [folder, tar])
 def test_pictures_are_matched_by_stem(tmp_path, kept):
-    reader = open_pictures(kept(tmp_path, PICTURES), IDS)
-    assert isinstance(reader, images.Pictures)
+    reader = open_images(kept(tmp_path, IMAGES), IDS)
+    assert isinstance(reader, images.ImageFiles)
     assert reader.present.tolist() == [True, False, True, True]
     assert reader.unmatched == 1  # 77.png; a text file is no picture at all
     assert reader.read(0).getpixel((0, 0)) == (10, 20, 30)
@@ -86,47 +86,47 @@ def test_pictures_are_matched_by_stem(tmp_path, kept):
 
 
 def test_the_reader_is_what_a_catalogue_wants(tmp_path):
-    reader: ImageReader = open_pictures(tar(tmp_path, PICTURES), IDS)
+    reader: ImageReader = open_images(tar(tmp_path, IMAGES), IDS)
     assert len(reader.present) == len(IDS)
     assert "item '2' has no picture" in refusal(reader.read, 1)
 
 
 def test_nothing_is_extracted(tmp_path, cache):
-    path = tar(tmp_path, PICTURES)
-    reader = open_pictures(path, IDS)
+    path = tar(tmp_path, IMAGES)
+    reader = open_images(path, IDS)
     reader.read(0)
     assert not cache.exists()
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_the_fingerprint_is_of_content_not_of_container(tmp_path):
-    first = open_pictures(tar(tmp_path, PICTURES), IDS).fingerprint
-    assert open_pictures(folder(tmp_path, PICTURES), IDS).fingerprint == first
-    assert open_pictures(tar(tmp_path, {**PICTURES, "9.png": png()}, "more.tar"), IDS).fingerprint == first
-    changed = {**PICTURES, "posters/1.png": png((10, 20, 31))}
-    assert open_pictures(folder(tmp_path, changed, "b"), IDS).fingerprint != first
-    swapped = {**PICTURES, "4.webp": PICTURES["posters/1.png"], "posters/1.png": PICTURES["4.webp"]}
-    assert open_pictures(folder(tmp_path, swapped, "c"), IDS).fingerprint != first
+    first = open_images(tar(tmp_path, IMAGES), IDS).fingerprint
+    assert open_images(folder(tmp_path, IMAGES), IDS).fingerprint == first
+    assert open_images(tar(tmp_path, {**IMAGES, "9.png": png()}, "more.tar"), IDS).fingerprint == first
+    changed = {**IMAGES, "posters/1.png": png((10, 20, 31))}
+    assert open_images(folder(tmp_path, changed, "b"), IDS).fingerprint != first
+    swapped = {**IMAGES, "4.webp": IMAGES["posters/1.png"], "posters/1.png": IMAGES["4.webp"]}
+    assert open_images(folder(tmp_path, swapped, "c"), IDS).fingerprint != first
 
 
 def test_the_fingerprint_follows_a_file_that_is_replaced(tmp_path):
     path = folder(tmp_path, {"1.bmp": png(form="BMP")})
-    before = open_pictures(path, IDS).fingerprint
+    before = open_images(path, IDS).fingerprint
     (path / "1.bmp").write_bytes(png((9, 9, 9), form="BMP"))  # of equal size
     os.utime(path / "1.bmp", ns=(1, 1))
-    assert open_pictures(path, IDS).fingerprint != before
+    assert open_images(path, IDS).fingerprint != before
 
 
 def test_the_fingerprint_reads_each_byte_once(tmp_path, monkeypatch):
-    path = tar(tmp_path, PICTURES)
-    first = open_pictures(path, IDS).fingerprint
+    path = tar(tmp_path, IMAGES)
+    first = open_images(path, IDS).fingerprint
     monkeypatch.setattr(images.Member, "read", lambda self: pytest.fail("read again"))
-    assert open_pictures(path, IDS).fingerprint == first
+    assert open_images(path, IDS).fingerprint == first
 
 
 def test_threads_read_what_one_reads(tmp_path):
     ids = np.array([str(k) for k in range(40)])
-    reader = open_pictures(tar(tmp_path, {f"{k}.jpg": noise(32, k) for k in range(40)}), ids)
+    reader = open_images(tar(tmp_path, {f"{k}.jpg": noise(32, k) for k in range(40)}), ids)
     alone = [reader.read(k).tobytes() for k in range(40)]
     barrier = threading.Barrier(4)
 
@@ -162,7 +162,7 @@ def test_every_mode_becomes_rgb(data, pixel):
 @pytest.mark.parametrize("kept", [folder, tar])
 def test_text_where_a_picture_should_be(tmp_path, kept, cache):
     path = kept(tmp_path, {"1.jpg": b"404 not found: sorry", "2.png": png()})
-    reader = open_pictures(path, IDS)
+    reader = open_images(path, IDS)
 
     def features():
         return np.array([np.asarray(reader.read(row)).mean() for row in np.flatnonzero(reader.present)])
@@ -178,7 +178,7 @@ def test_text_where_a_picture_should_be(tmp_path, kept, cache):
 
 @pytest.mark.parametrize("data", [noise(), png(size=(300, 300))])
 def test_a_picture_cut_in_half(tmp_path, data):
-    reader = open_pictures(folder(tmp_path, {"1.jpg": data[: len(data) // 2]}), IDS)
+    reader = open_images(folder(tmp_path, {"1.jpg": data[: len(data) // 2]}), IDS)
     message = refusal(reader.read, 0)
     assert message.startswith(f"{tmp_path}/pics/1.jpg: the picture cannot be decoded (")
     assert message.endswith(f"). {REPLACE}")
@@ -205,7 +205,7 @@ def test_an_image_bomb_is_refused_before_it_is_decoded(width, said):
 def test_too_many_bytes_are_refused_before_they_are_read(tmp_path):
     path = folder(tmp_path, {"1.png": b""})
     os.truncate(path / "1.png", images.MAX_BYTES + 1)  # sparse: takes no room
-    assert "at most 67,108,864 bytes is wanted, got 67,108,865" in refusal(open_pictures(path, IDS).read, 0)
+    assert "at most 67,108,864 bytes is wanted, got 67,108,865" in refusal(open_images(path, IDS).read, 0)
 
 
 def test_formats_that_run_programs_are_not_tried():
@@ -218,7 +218,7 @@ def test_a_tar_cut_anywhere_is_refused_when_opened(tmp_path, cache):
         end = max(m.offset_data + m.size for m in archive)
     for cut in range(512, end, 512 * 3 + 100):
         (tmp_path / "cut.tar").write_bytes(whole[:cut])
-        message = refusal(open_pictures, tmp_path / "cut.tar", IDS)
+        message = refusal(open_images, tmp_path / "cut.tar", IDS)
         assert message.startswith(f"{tmp_path}/cut.tar: the archive is cut off")
         assert message.endswith(AGAIN)
     assert not cache.exists()
@@ -231,13 +231,13 @@ def test_a_tar_broken_in_the_middle_is_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[third : third + 40] = b"x" * 40
     path.write_bytes(data)
-    assert "its end mark is missing" in refusal(open_pictures, path, IDS)
+    assert "its end mark is missing" in refusal(open_images, path, IDS)
 
 
 @pytest.mark.parametrize("name", ["/etc/1.png", "../1.png", "a/../../1.png"])
 def test_a_name_that_leads_out_is_refused(tmp_path, name):
     path = tar(tmp_path, {name: png()})
-    assert refusal(open_pictures, path, IDS) == (
+    assert refusal(open_images, path, IDS) == (
         f"{path}: member {name!r} is refused: its name leads out of the archive. "
         "Pack plain files with relative names"
     )
@@ -249,7 +249,7 @@ def test_links_and_devices_are_refused(tmp_path, kind):
     info.type, info.linkname = kind, "/etc/passwd"
     path = tar(tmp_path, {info: b""})
     assert "member '1.png' is refused: it is neither a plain file nor a folder" in refusal(
-        open_pictures, path, IDS
+        open_images, path, IDS
     )
 
 
@@ -257,14 +257,14 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
     (tmp_path / "secret.png").write_bytes(png())
     path = folder(tmp_path, {"2.png": png()})
     (path / "1.png").symlink_to(tmp_path / "secret.png")
-    assert refusal(open_pictures, path, IDS) == (
+    assert refusal(open_images, path, IDS) == (
         f"{path}/1.png: the picture is a link out of its folder. Copy it inside"
     )
 
 
 def test_two_pictures_of_one_item_are_refused(tmp_path):
     path = tar(tmp_path, {"a/1.png": png(), "b/1.jpg": noise()})
-    assert refusal(open_pictures, path, IDS) == (
+    assert refusal(open_images, path, IDS) == (
         f"{path}:b/1.jpg: one picture for item '1' is wanted, {path}:a/1.png is another. "
         "Remove one of the two"
     )
@@ -272,13 +272,13 @@ def test_two_pictures_of_one_item_are_refused(tmp_path):
 
 @pytest.mark.parametrize("mode", ["w:xz", "w:bz2"])
 def test_a_tar_compressed_otherwise_says_so(tmp_path, mode):
-    path = tar(tmp_path, PICTURES, "pics.tar.z", mode)
-    assert refusal(open_pictures, path, IDS) == (
+    path = tar(tmp_path, IMAGES, "pics.tar.z", mode)
+    assert refusal(open_images, path, IDS) == (
         f"{path}: a plain tar or one packed by gzip is wanted, got another compression. Unpack it"
     )
 
 
 def test_what_is_neither_folder_nor_tar(tmp_path):
     (tmp_path / "x").write_bytes(b"hello" * 1000)
-    assert "a tar or a folder of pictures is wanted" in refusal(open_pictures, tmp_path / "x", IDS)
-    assert "a folder or tar of pictures is wanted, got nothing" in refusal(open_pictures, tmp_path / "y", IDS)
+    assert "a tar or a folder of pictures is wanted" in refusal(open_images, tmp_path / "x", IDS)
+    assert "a folder or tar of pictures is wanted, got nothing" in refusal(open_images, tmp_path / "y", IDS)

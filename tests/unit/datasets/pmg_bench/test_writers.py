@@ -13,7 +13,6 @@ from real_data import REAL
 
 from recsim_gen.core.types import Dataset
 from recsim_gen.datasets import movielens, ser30k
-from recsim_gen.datasets.episodes import people_of
 from recsim_gen.datasets.leaks import find_leaks
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.datasets.pmg_bench.movieposter_writer import write_pmg_movieposter
@@ -65,11 +64,14 @@ def pairs(data, rows=None):
     return found
 
 
+def persons(data):
+    """{user: person}, of tails without an episode too."""
+    return dict(zip(data.interactions.user_ids.tolist(), data.people.tolist(), strict=True))
+
+
 def same_choices(a, b):
     assert pairs(a) == pairs(b)
-    assert dict(zip(a.interactions.user_ids, people_of(a), strict=True)) == dict(
-        zip(b.interactions.user_ids, people_of(b), strict=True)
-    )
+    assert persons(a) == persons(b)
     assert {(e.id, e.source_user, e.history, e.reference) for e in a.episodes} == {
         (e.id, e.source_user, e.history, e.reference) for e in b.episodes
     }
@@ -149,6 +151,15 @@ def test_films_as_stickers(films, tmp_path):
     columns = zip(films.catalog.categories, films.catalog.item_ids, suffix, strict=True)
     rows = np.array([data.catalog.row_of[f"{c}/{m}{s}"] for c, m, s in columns])
     same_items(films, data, rows, titles=False)
+
+
+@pytest.mark.parametrize("name", ["pmg-movieposter", "pmg-pog"])
+def test_whose_a_tail_is_stays_known(films, tmp_path, name):
+    settings = {"sequence_length": 5} if name == "pmg-pog" else {}
+    data = there_and_back(name, films, tmp_path / "out", **settings)
+    assert {user: person for user, person in persons(data).items() if "/tail" in user} == {
+        f"{u}/tail": str(u) for u in range(1, 9) if (5 + 2 * u) % 5
+    }
 
 
 @pytest.mark.parametrize("name", ["pmg-movieposter", "pmg-pog"])

@@ -12,6 +12,7 @@ from analysis.auxiliary_figures import fraction_curves
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.results import Results
+from recsim_gen.core.specs import RankerSpec
 from recsim_gen.core.table import by_variant, table
 from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.episodes import test_episodes as episodes_of
@@ -51,15 +52,15 @@ def styles(true: bool) -> tuple[Dataset, NewFeatures]:
     return world, NewFeatures(np.arange(len(items)), catalog.features["image"][items])
 
 
-def compared(world: Dataset, drawn: NewFeatures, spec: str = "micro", seeds=(0,)) -> Results:
+def compared(world: Dataset, drawn: NewFeatures, ranker: str = "micro", seeds=(0,)) -> Results:
     chosen, frames = conditions(world, "strict"), []
     groups = by_popularity(world.interactions, 0)
-    settings = SETTINGS if spec == "micro" else {"epochs": 3}
+    spec = RankerSpec(ranker, SETTINGS if ranker == "micro" else {"epochs": 3})
     for seed in seeds:
         catalogs = cases(world.catalog, [(chosen, {"gen": drawn})], [1.0], seed)
-        for case, ranker in retrained(spec, settings, catalogs, world.interactions, seed=seed):
+        for case, trained in retrained(spec, catalogs, world.interactions, seed=seed):
             about = {"variant": case.variant, "leakage": case.leakage, "fraction": case.fraction}
-            frames.append(measured(ranker, groups).assign(seed=seed, **about))
+            frames.append(measured(trained, groups).assign(seed=seed, **about))
     results = Results("aux_rec", {})
     conclude(pd.concat(frames, ignore_index=True), world.interactions.user_ids, "mean", results)
     return results
@@ -95,7 +96,7 @@ def test_noise_and_shuffled_pictures_hurt_where_the_items_own_tell_the_style():
 
 
 def test_a_ranker_blind_to_pictures_is_not_moved_by_any():
-    results = compared(*styles(true=False), spec="bpr")
+    results = compared(*styles(true=False), ranker="bpr")
     differences = [r["value"] for r in results.rows if "_minus_" in r["metric"]]
     assert len(differences) > 0
     assert set(differences) == {0.0}
@@ -120,8 +121,8 @@ def test_all_variants_start_alike_and_see_the_same_negatives(monkeypatch):
     monkeypatch.setattr(MICRO, "calculate_loss", noted)
     world, drawn = styles(true=False)
     catalogs = cases(world.catalog, [(conditions(world, "strict"), {"gen": drawn})], [0.5, 1.0], 0)
-    settings = {**SETTINGS, "epochs": 2, "train_batch_size": 64}
-    assert len(list(retrained("micro", settings, catalogs, world.interactions, seed=0))) == len(catalogs) == 9
+    spec = RankerSpec("micro", {**SETTINGS, "epochs": 2, "train_batch_size": 64})
+    assert len(list(retrained(spec, catalogs, world.interactions, seed=0))) == len(catalogs) == 9
     assert len(seen) == 9
     (weights, *batches), *others = seen
     assert len(batches) >= 10

@@ -133,7 +133,7 @@ def test_what_cannot_be_chosen_is_told():
 def test_short_histories_are_left_out(leakage):
     """RAGAR retrieves k items: a picture that cannot be drawn must not be asked for."""
     for least in (2, 6):
-        found = conditions(DATA, leakage, each=0, history=least)
+        found = conditions(DATA, leakage, each=0, least_history=least)
         assert min(len(e.history) for e in found.episodes) >= least
-    with pytest.raises(SettingError, match="history must be 1 item or more, got 0"):
-        conditions(DATA, leakage, history=0)
+    with pytest.raises(SettingError, match="least_history must be 1 item or more, got 0"):
+        conditions(DATA, leakage, least_history=0)

@@ -331,6 +331,7 @@ def test_score_prints_and_keeps_everything(exported, tmp_path, apart, capsys, mo
     assert found.command == "human_study"
     assert {p.name for p in (apart / "out").iterdir()} == {
         "results.json",
+        "config.yaml",
         "per_image.csv",
         "mean_rank.png",
         "mean_rank.svg",

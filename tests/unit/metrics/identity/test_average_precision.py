@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from recsim_gen.core.errors import DataError
-from recsim_gen.metrics.identity.average_precision import TIED, average_precision, chance_level, unit
+from recsim_gen.metrics.identity.average_precision import TIED, average_precision, chance_level, checked_unit
 
 
 def plain(relevant: np.ndarray) -> float:
@@ -105,6 +105,6 @@ def test_what_makes_no_sense_is_refused():
     with pytest.raises(DataError, match="must be finite"):
         average_precision(np.array([[np.nan, 1]]), np.ones((1, 2)))
     with pytest.raises(DataError, match=r"got norm 0"):
-        unit(np.zeros((2, 3)))
+        checked_unit(np.zeros((2, 3)))
     with pytest.raises(DataError, match="can be relevant"):
         chance_level(np.array([5]), np.array([4]))

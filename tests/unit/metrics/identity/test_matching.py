@@ -13,7 +13,13 @@ from recsim_gen.core.randomness import Rng
 from recsim_gen.core.results import Results
 from recsim_gen.datasets.gallery import load
 from recsim_gen.metrics.identity.average_precision import chance_level
-from recsim_gen.metrics.identity.evaluation import Smaller, as_points, judge_methods, measure, measure_noise
+from recsim_gen.metrics.identity.evaluation import (
+    Smaller,
+    encode_images,
+    judge_methods,
+    measure,
+    measure_noise,
+)
 from recsim_gen.metrics.identity.matching import Labelled, ablate, match, nearest, random_features
 from recsim_gen.metrics.identity.queries import copies, hold_out, read_queries, refuse_doubles
 
@@ -194,25 +200,27 @@ def test_pictures_of_every_kind_can_ask(tmp_path):
     base.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", exif=exif, quality=98)
     gallery = load(tmp_path / "g")
     source = read_queries(tmp_path / "q", gallery)
-    asked, found = as_points(gallery, [source], hold_out(gallery, None, Rng(0)), "pixels")
-    table = match(asked["q"].points, found.points).assign(file=asked["q"].files).set_index("file")
+    methods, shown = encode_images(gallery, [source], hold_out(gallery, None, Rng(0)), "pixels")
+    table = match(methods["q"].points, shown.points).assign(file=methods["q"].files).set_index("file")
     assert table.loc["ann/alpha.png", "similarity"] == table["similarity"].max()
     assert (table.loc[["ann/alpha.png", "ann/large.png", "ann/turned.jpg"], "map"] == 1).all()
     assert table.loc["ann/deep.png", "map"] == pytest.approx(table.loc["ann/grey.png", "map"])
     (folder / "broken.png").write_bytes(brought.picture(1)[:50])
     with pytest.raises(DataError, match=r"broken\.png: the picture cannot be decoded"):
-        as_points(gallery, [read_queries(tmp_path / "q", gallery)], hold_out(gallery, None, Rng(0)), "pixels")
+        encode_images(
+            gallery, [read_queries(tmp_path / "q", gallery)], hold_out(gallery, None, Rng(0)), "pixels"
+        )
 
 
 def test_sentences_know_what_an_encoder_can_tell(tmp_path):
     gallery = load(world(tmp_path / "g", [f"i{k}" for k in range(6)], each=4))
     queries = read_queries(world(tmp_path / "sd", [f"i{k}" for k in range(6)], each=2), gallery)
     results = Results("identity", {})
-    asked, found = as_points(gallery, [queries], hold_out(gallery, None, Rng(0)), "pixels")
+    methods, shown = encode_images(gallery, [queries], hold_out(gallery, None, Rng(0)), "pixels")
     smaller = Smaller(identities=(2, 6), draws=2)
-    table = measure(asked, found, results, encoder="pixels", smaller=smaller, rng=Rng(0))
+    table = measure(methods, shown, results, encoder="pixels", smaller=smaller, rng=Rng(0))
     judge_methods(results, "pixels")
-    measure_noise(asked["real"], found, results, rng=Rng(0))
+    measure_noise(methods["real"], shown, results, rng=Rng(0))
     assert results.verdicts["ceiling (pixels)"].startswith("undecided: real pictures are not told apart")
     assert "within the interval" in results.verdicts["chance"]
     assert table.groupby("method").size().to_dict() == {"sd": 12, "real": 24}

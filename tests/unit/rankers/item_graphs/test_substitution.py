@@ -9,7 +9,7 @@ from exact_items import random_items
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankers.counterfactual import Seen, Tables, contest
+from rankers.counterfactual import InteractionMask, Tables, rank_items
 
 USERS = 12
 
@@ -44,18 +44,18 @@ def new_images(x: torch.Tensor, items: torch.Tensor, seed: int, *, positive: boo
 
 def answers(model, users, items, new, table):
     changed = model.changed(items, new, own_row_only=False)
-    fast = contest(users, items, Tables(table, model.table), SEEN, changed.rows)
+    fast = rank_items(users, items, Tables(table, model.table), SEEN, changed.rows)
     slow_score, slow_rank = [], []
     for b in range(len(items)):
         at = slice(b, b + 1)
         rebuilt = model.rebuilt(items[at], {m: x[at] for m, x in new.items()})
-        score, rank, *_ = contest(users[at], items[at], Tables(table, rebuilt.table), SEEN, None)
+        score, rank, *_ = rank_items(users[at], items[at], Tables(table, rebuilt.table), SEEN, None)
         slow_score.append(score)
         slow_rank.append(rank)
     return fast, (torch.cat(slow_score), torch.cat(slow_rank))
 
 
-SEEN = Seen.of(np.repeat(np.arange(USERS), 4), np.tile(np.arange(4) * 5, USERS), USERS, "cpu")
+SEEN = InteractionMask.of(np.repeat(np.arange(USERS), 4), np.tile(np.arange(4) * 5, USERS), USERS, "cpu")
 
 
 @settings(max_examples=90, deadline=None, derandomize=True)

@@ -12,12 +12,13 @@ import torch
 import worlds
 from recbole.model.general_recommender import BPR
 
-from rankers.base import Training
-from rankers.micro import MICRO, MICROConfig
+from rankers.configs import MICROConfig, Training
+from rankers.micro import MICRO
 from rankers.recbole.bridge import guarded, item_features, session
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.specs import RankerSpec
 
 CATALOG, CHOSEN = worlds.noise()
 
@@ -196,14 +197,16 @@ def test_the_learning_rate_falls_by_its_factor_in_50_epochs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recbole_ranker, "QuietTrainer", Watched)
         settings = {"epochs": 50, "eval_step": 50, "learning_rate": 0.01, "train_batch_size": 512}
-        make_ranker("bpr", settings).fit(CATALOG, CHOSEN, rng=Rng(0), on_epoch=watch)
+        make_ranker(RankerSpec("bpr", settings)).fit(CATALOG, CHOSEN, rng=Rng(0), on_epoch=watch)
     assert rates[0] == pytest.approx(0.01 * 0.96 ** (1 / 50))
     assert rates[-1] == pytest.approx(0.01 * 0.96)
 
 
 def test_training_stops_early_and_keeps_the_best():
     epochs = []
-    ranker = make_ranker("bpr", {"epochs": 500, "eval_step": 1, "stopping_step": 3, "learning_rate": 0.05})
+    ranker = make_ranker(
+        RankerSpec("bpr", {"epochs": 500, "eval_step": 1, "stopping_step": 3, "learning_rate": 0.05})
+    )
     ranker.fit(CATALOG, CHOSEN, rng=Rng(0), on_epoch=lambda epoch, _: epochs.append(epoch))
     assert len(epochs) < 100
     assert epochs[-1] - ranker.best_epoch == 4  # RecBole stops after more than stopping_step

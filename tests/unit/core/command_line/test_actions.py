@@ -1,10 +1,15 @@
 """Commands of several actions: how they are chosen, called and refused, and the codes they end with."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 
 from recsim_gen.core.config import run
 
-CALLS: list[tuple[str, dict]] = []
+CALLS: list[Any] = []
 
 
 @pytest.fixture(autouse=True)
@@ -13,22 +18,35 @@ def calls():
     return CALLS
 
 
-def check(data: str = "boutique", quiet: bool = False) -> int:
-    """Say whether.
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Options of both.
+
+    Parameters
+    ----------
+    quiet
+        Say less.
+    """
+
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(Shared):
+    """Options of check.
 
     Parameters
     ----------
     data
         What.
-    quiet
-        Say less.
     """
-    CALLS.append(("check", dict(locals())))
-    return 1 if data == "broken" else 0
+
+    data: str = "boutique"
 
 
-def convert(from_: str = "boutique", to: str = "unified") -> None:
-    """Write.
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions:
+    """Options of convert.
 
     Parameters
     ----------
@@ -37,7 +55,20 @@ def convert(from_: str = "boutique", to: str = "unified") -> None:
     to
         Where.
     """
-    CALLS.append(("convert", dict(locals())))
+
+    from_: str = "boutique"
+    to: str = "unified"
+
+
+def check(options: CheckOptions) -> int:
+    """Say whether."""
+    CALLS.append(options)
+    return 1 if options.data == "broken" else 0
+
+
+def convert(options: ConvertOptions) -> None:
+    """Write."""
+    CALLS.append(options)
 
 
 ACTIONS = {"check": check, "convert": convert}
@@ -46,11 +77,11 @@ ACTIONS = {"check": check, "convert": convert}
 @pytest.mark.parametrize(
     ("argv", "called"),
     [
-        (["check"], ("check", {"data": "boutique", "quiet": False})),
-        (["check", "ml:a/b", "--quiet"], ("check", {"data": "ml:a/b", "quiet": True})),
-        (["check", "--data", "x"], ("check", {"data": "x", "quiet": False})),
-        (["convert", "--from", "x", "--to", "y"], ("convert", {"from_": "x", "to": "y"})),
-        (["convert", "x", "--to=y"], ("convert", {"from_": "x", "to": "y"})),
+        (["check"], CheckOptions()),
+        (["check", "ml:a/b", "--quiet"], CheckOptions(data="ml:a/b", quiet=True)),
+        (["check", "--data", "x"], CheckOptions(data="x")),
+        (["convert", "--from", "x", "--to", "y"], ConvertOptions(from_="x", to="y")),
+        (["convert", "x", "--to=y"], ConvertOptions(from_="x", to="y")),
     ],
 )
 def test_the_first_word_is_the_action_and_the_next_its_first_option(argv, called):
@@ -61,7 +92,7 @@ def test_the_first_word_is_the_action_and_the_next_its_first_option(argv, called
 def test_a_word_of_python_is_an_option_in_files_too(tmp_path):
     (tmp_path / "c.yaml").write_text("from: x\nto: y\n")
     assert run(ACTIONS, ["convert", "--config", str(tmp_path / "c.yaml"), "--to", "z"]) == 0
-    assert CALLS == [("convert", {"from_": "x", "to": "z"})]
+    assert [ConvertOptions(from_="x", to="z")] == CALLS
 
 
 def test_an_action_ends_with_the_code_that_it_returns():
@@ -78,7 +109,7 @@ def test_an_action_ends_with_the_code_that_it_returns():
         (["--quiet"], "an action is wanted first, got '--quiet'. Known: check, convert."),
         (["convert", "--form", "x"], "unknown option --form. Did you mean '--from'?"),
         (["check", "--to", "x"], "unknown option --to."),
-        (["check", "a", "b"], "unrecognized arguments: b"),
+        (["check", "a", "b"], "--data takes one value, got a b"),
     ],
 )
 def test_what_is_no_action_or_option_suggests_and_calls_nothing(argv, message, capsys):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog
 
 
-def picture_of(catalog: Catalog, row: int) -> Image.Image:
+def image_of(catalog: Catalog, row: int) -> Image.Image:
     """The picture of an item as RGB. Raises DataError where it has none."""
     if catalog.images is None or not catalog.images.present[row]:
         item = catalog.item_ids[row]

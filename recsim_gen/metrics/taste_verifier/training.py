@@ -8,38 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.statistics import Estimate
 from recsim_gen.metrics.auc import auc, auc_interval
-from recsim_gen.metrics.taste_verifier import TasteVerifier
+from recsim_gen.metrics.taste_verifier.metric import TasteVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Interactions
-
-
-@dataclass(frozen=True)
-class VerifierConfig:
-    """Settings of training. Defaults are those of the benchmark's verifier."""
-
-    threshold: float = 4.0  # a rating of this and more is liked
-    epochs: int = 20
-    lr: float = 1e-4
-    weight_decay: float = 1e-5
-    batch: int = 256
-    train: float = 0.70  # of the ratings, drawn one by one; the rest after ``valid`` is test
-    valid: float = 0.15
-
-    def __post_init__(self) -> None:
-        if self.train <= 0 or self.valid < 0 or self.train + self.valid >= 1:
-            raise SettingError(
-                f"train and valid must leave a rest for test, got {self.train} and {self.valid}"
-            )
-        if self.epochs < 1 or self.batch < 2 or self.lr <= 0:
-            raise SettingError(f"epochs >= 1, batch >= 2 and lr > 0 are wanted, got {self}")
+    from recsim_gen.metrics.taste_verifier.config import VerifierConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +62,7 @@ def opinions(interactions: Interactions, present: np.ndarray, threshold: float, 
     if liked.all() or not liked.any():
         raise DataError(
             f"ratings above and below {threshold:g} are wanted, got {weight.min():g} to {weight.max():g}",
-            remedy="Set another threshold: --settings.threshold",
+            remedy="Set another threshold: --verifier.threshold",
         )
     return Opinions(user[keep], item[keep], liked, f"rating of {threshold:g} and more")
 
@@ -91,13 +71,13 @@ def _not_chosen(interactions: Interactions, users: np.ndarray, present: np.ndarr
     """(m,) for each of ``users`` a random item with picture that the user has in no split."""
     generator, n = rng.for_("not chosen").numpy(), interactions.n_items
     taken = np.unique(interactions.user * n + interactions.item)
-    known = np.flatnonzero(present)
-    item = generator.choice(known, len(users))
+    choices = np.flatnonzero(present)
+    item = generator.choice(choices, len(users))
     for _ in range(100):
         again = np.flatnonzero(np.isin(users * n + item, taken))
         if not len(again):
             return item
-        item[again] = generator.choice(known, len(again))
+        item[again] = generator.choice(choices, len(again))
     raise DataError("items that a user did not choose are wanted; somebody chose nearly all of them")
 
 

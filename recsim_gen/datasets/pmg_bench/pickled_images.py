@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-class PickledPictures:
+class PickledImages:
     """Pictures of catalogue rows in a pickle of ``{item id: uint8 (H, W, 3)}``: an ``ImageReader``.
 
     Items that ``item_ids`` (n,) does not hold are left alone and counted in ``unmatched``. Raises
@@ -38,8 +38,8 @@ class PickledPictures:
         }
         self.unmatched = len(pixels) - len(self._pixels)
 
-    def __reduce__(self) -> tuple[type[PickledPictures], tuple[Path, np.ndarray]]:
-        return PickledPictures, (self._file, self._item_ids)  # workers open the file, pixels are not sent
+    def __reduce__(self) -> tuple[type[PickledImages], tuple[Path, np.ndarray]]:
+        return PickledImages, (self._file, self._item_ids)  # workers open the file, pixels are not sent
 
     def _check(self, item: str, array: object) -> None:
         got = type(array).__name__

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from recsim_gen.core.progress import bar
 from recsim_gen.core.types import ImageReader
-from recsim_gen.datasets.files.images import Pictures
+from recsim_gen.datasets.files.images import ImageFiles
 
 
-def write_pictures(images: ImageReader | None, names: dict[int, str], folder: Path) -> dict[int, str]:
+def write_images(images: ImageReader | None, names: dict[int, str], folder: Path) -> dict[int, str]:
     """Write pictures into ``folder``; give {row: path relative to it} of those that were there.
 
     ``names`` {row: path without suffix}, subfolders included. Bytes of a file are copied, so that the
@@ -23,9 +23,9 @@ def write_pictures(images: ImageReader | None, names: dict[int, str], folder: Pa
     return dict(_written(images, rows, names, folder))
 
 
-def picture_file(images: ImageReader, row: int) -> tuple[str, bytes]:
+def image_file(images: ImageReader, row: int) -> tuple[str, bytes]:
     """Suffix and bytes of the file of a picture: those it is kept in, or a PNG of its pixels."""
-    if isinstance(images, Pictures):
+    if isinstance(images, ImageFiles):
         member = images.member(row)
         return Path(member.name).suffix.lower(), member.read()
     file = io.BytesIO()
@@ -37,7 +37,7 @@ def _written(
     images: ImageReader, rows: list[int], names: dict[int, str], folder: Path
 ) -> Iterable[tuple[int, str]]:
     for row in bar(rows, "writing pictures", unit="pictures"):
-        suffix, data = picture_file(images, row)
+        suffix, data = image_file(images, row)
         place = names[row] + suffix
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         (folder / place).write_bytes(data)

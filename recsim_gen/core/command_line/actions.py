@@ -6,7 +6,7 @@ Each action is a function like the ``main`` of other commands, by its name::
         raise SystemExit(run({"check": check, "show": show}))
 
 The first word is the action. A word after it that is no option is the value of its first option, so
-that ``check NAME:PATH`` is ``check --data NAME:PATH``.
+that ``check NAME:PATH`` is ``check --data NAME:PATH``: the first that its own dataclass of options describes.
 """
 
 from __future__ import annotations
@@ -16,20 +16,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from recsim_gen.core.command_line.fields import fields_of, options_class
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import did_you_mean
 
 Main = Callable[..., Any]
-
-
-def option(name: str) -> str:
-    """The option of a parameter: ``--data-settings`` of ``data_settings``, ``--from`` of ``from_``."""
-    return "--" + plain_name(name).replace("_", "-")
-
-
-def plain_name(name: str) -> str:
-    """A parameter's name in files and results: ``from`` of ``from_``, which Python does not allow."""
-    return name.rstrip("_")
 
 
 def program(main: Main) -> str:
@@ -52,8 +43,8 @@ def chosen(actions: Mapping[str, Main], argv: Sequence[str]) -> tuple[Main, list
         got = repr(word) if word else "none"
         raise SettingError(f"an action is wanted first, got {got}.{did_you_mean(word, actions)}")
     if rest and not rest[0].startswith("-"):
-        first = next(iter(inspect.signature(actions[word]).parameters))
-        rest[0] = f"{option(first)}={rest[0]}"
+        first, *_ = fields_of(options_class(actions[word]))
+        rest[0] = f"{first.options[0]}={rest[0]}"
     return actions[word], rest
 
 

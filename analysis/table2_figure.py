@@ -54,11 +54,11 @@ def _draw(table: Table2) -> Figure:
         if control:
             axes.text(x, y + 0.72 * HIGH, CONTROL, ha="center", va="center", fontsize=7, color=_GREY)
     y += HIGH
-    for block, found in table.blocks.items():
+    for block, block_lines in table.blocks.items():
         _rule(axes, y, wide, 0.8)
         axes.text(0.12, y + HIGH / 2, TITLES[block], style="italic", va="center", fontsize=10)
         y += HIGH
-        for line in found:
+        for line in block_lines:
             axes.text(0.22, y + HIGH / 2, f"{line.name} {line.arrow}", va="center", fontsize=9.5)
             if line.reason:
                 axes.text(NAME + 0.12, y + HIGH / 2, "unavailable", va="center", fontsize=9, color=_GREY)

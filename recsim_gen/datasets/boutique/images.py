@@ -1,4 +1,4 @@
-"""Boutique's pictures: drawn once, kept uncompressed, read through a memory map."""
+"""Boutique's images: drawn once, kept uncompressed, read through a memory map."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import atomic, cache_dir, fingerprint
-from recsim_gen.datasets.boutique import attributes as boutique_attributes
-from recsim_gen.datasets.boutique import drawing as boutique_drawing
-from recsim_gen.datasets.boutique import shapes as boutique_shapes
+from recsim_gen.datasets.boutique import attributes, canvas, drawing, shapes
 from recsim_gen.datasets.boutique.attributes import Attributes
 from recsim_gen.datasets.boutique.canvas import SIZE
 from recsim_gen.datasets.boutique.drawing import render
 
+DRAWING = (attributes, canvas, drawing, shapes)
+"""The modules that decide how an item is drawn."""
 
-class Pictures:
-    """One picture per item (an ``ImageReader``); nothing is drawn before the first is asked for.
 
-    ``codes`` (n, 4) looks and ``item_ids`` (n,): picture i is ``render`` of look i with the
-    stream ``rng.for_(item_ids[i])``, so another stream gives another picture of the same look.
+class RenderedImages:
+    """One image per item (an ``ImageReader``); nothing is drawn before the first is asked for.
+
+    ``codes`` (n, 4) looks and ``item_ids`` (n,): image i is ``render`` of look i with the
+    stream ``rng.for_(item_ids[i])``, so another stream gives another image of the same look.
     """
 
     def __init__(self, codes: np.ndarray, item_ids: np.ndarray, rng: Rng) -> None:
@@ -32,7 +33,7 @@ class Pictures:
 
     @property
     def present(self) -> np.ndarray:
-        """(n,) bool: every item has a picture."""
+        """(n,) bool: every item has an image."""
         return np.ones(len(self._codes), dtype=bool)
 
     @cached_property
@@ -64,13 +65,12 @@ class Pictures:
         return pixels
 
     def read(self, row: int) -> Image.Image:
-        """The picture of a catalogue row, 64×64 RGB."""
+        """The image of a catalogue row, 64×64 RGB."""
         return Image.fromarray(np.array(self.pixels[row]))
 
     def _path(self) -> Path:
         """Named by all that the pixels depend on, the drawing code and Pillow's version included."""
-        modules = (boutique_attributes, boutique_drawing, boutique_shapes)
-        code = [Path(str(module.__file__)).read_bytes() for module in modules]
+        code = [Path(str(module.__file__)).read_bytes() for module in DRAWING]
         key = fingerprint(
             self._codes, self._item_ids, str(self._rng.entropy()), code, __version__, np.__version__
         )

@@ -18,7 +18,7 @@ LIKED = 0.6  # share of a history's items that have one of its two favourite key
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
+class InstructionData:
     """Prompts and right answers from the rows (m,) of a source that may be used."""
 
     source: PretrainingSource
@@ -36,11 +36,11 @@ class Lessons:
 
     @cached_property
     def _rows_of(self) -> dict[str, np.ndarray]:
-        found: dict[str, list[int]] = {}
+        rows_of: dict[str, list[int]] = {}
         for row in self.rows.tolist():
             for word in dict.fromkeys(self.keywords[row]):
-                found.setdefault(word, []).append(row)
-        return {word: np.array(rows) for word, rows in found.items()}
+                rows_of.setdefault(word, []).append(row)
+        return {word: np.array(rows) for word, rows in rows_of.items()}
 
     def item(self, row: int) -> tuple[str, str]:
         """p_k of a row, and its answer."""

@@ -1,10 +1,10 @@
-"""Ranks of a contest against plain counting in float64."""
+"""Ranks against plain counting in float64."""
 
 import numpy as np
 import pytest
 import torch
 
-from rankers.counterfactual import TIE, Seen, Tables, contest
+from rankers.counterfactual import TIE, InteractionMask, Tables, rank_items
 from rankers.sparse_rows import SparseRows
 from recsim_gen.core.randomness import Rng
 
@@ -45,12 +45,12 @@ def near_ties(kind: str) -> Tables:
 def test_ranks_are_those_of_plain_counting(kind):
     tables = near_ties(kind)
     chosen = torch.randint(0, ITEMS, (USERS, 12), generator=Rng(1).torch())
-    seen = Seen.of(np.arange(USERS).repeat(12), chosen.flatten().numpy(), USERS, "cpu")
+    seen = InteractionMask.of(np.arange(USERS).repeat(12), chosen.flatten().numpy(), USERS, "cpu")
     users, items = torch.arange(USERS), torch.arange(USERS) * 49 + 1  # none of those undefined
     moved = torch.stack([items, chosen[:, 0], (items + 333) % ITEMS, torch.full_like(items, 699)], 1)
     key = torch.unique(users[:, None] * ITEMS + moved)
     rows = torch.randn(len(key), WIDTH, generator=Rng(2).torch(), dtype=torch.float64)
-    score, rank, original, original_rank = contest(users, items, tables, seen, SparseRows(key, rows))
+    score, rank, original, original_rank = rank_items(users, items, tables, seen, SparseRows(key, rows))
     for u in range(USERS):
         left_out = set(chosen[u].tolist())
         new = {int(k) % ITEMS: row for k, row in zip(key, rows, strict=True) if int(k) // ITEMS == u}

@@ -1,0 +1,195 @@
+"""Settings of every ranker; nothing heavy is imported, so that a command can list and check them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.registry import did_you_mean, with_settings
+
+LARGE_LOG = 50_000
+"""Training choices from which steps are of 8192: half the time an epoch, and no worse on validation."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained, under RecBole's names."""
+
+    epochs: int = 1000  # at most; validation stops earlier
+    learning_rate: float = 1e-2  # of Adam, at the start
+    learning_rate_decay: float = 0.96  # factor of the learning rate per 50 epochs
+    train_batch_size: int = 0  # choices a step; 0: 4096, or 8192 of a log of 50,000 or more
+    eval_step: int = 5  # epochs between validations
+    stopping_step: int = 5  # validations without improvement; published: 10
+    valid_metric: Literal["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] = "Recall@20"  # stops the training
+    sampling: Literal["interaction", "user"] = "interaction"  # one positive each in an epoch
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "eval_step", "stopping_step"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.train_batch_size < 0:
+            raise SettingError(f"train_batch_size must be at least 0, got {self.train_batch_size}")
+
+    def for_log(self, n_choices: int) -> Training:
+        """These settings with the batch size that a training log of ``n_choices`` is learned with."""
+        return replace(self, train_batch_size=batch_size(self.train_batch_size, n_choices))
+
+
+def batch_size(asked: int, n_choices: int) -> int:
+    """``asked``, or where that is 0 what a training log of ``n_choices`` is learned with."""
+    return asked or (8192 if n_choices >= LARGE_LOG else 4096)
+
+
+UserItemNorm = Literal["symmetric", "row-self-loop"]
+
+
+Norm = Literal["symmetric", "row"]
+
+
+PUBLISHED_CODE: Mapping[str, Any] = MappingProxyType(
+    {
+        "user_item_norm": "row-self-loop",
+        "raw_features": "trainable",
+        "negative_cosine": "keep",
+        "sampling": "user",
+        "rebuild_every": 1,
+        "stopping_step": 10,
+        "learning_rate": 5e-4,
+        "train_batch_size": 1024,
+    }
+)
+"""What the published code of LATTICE and of MICRO does otherwise."""
+
+
+@dataclass(frozen=True)
+class ItemGraphConfig(Training):
+    """Settings of a model with an item graph; values quoted are those of the published code."""
+
+    embedding_size: int = 64  # d: numbers a user or item is
+    n_layers: int = 2  # user–item convolutions, mean over layers
+    n_item_layers: int = 1  # convolutions over the item graph
+    knn_k: int = 10  # neighbours of an item, the item itself included
+    frozen_weight: float = 0.9  # λ, of the graph from raw features
+    rebuild_every: int = 5  # epochs between rebuilds of the learned graphs; published: 1
+    reg_weight: float = 1e-5  # ½Σx² of the batch's final embeddings, divided by the batch size
+    user_item_norm: UserItemNorm = "symmetric"  # symmetric: LightGCN's; row-self-loop: D⁻¹(A + I), published
+    item_norm: Norm = "symmetric"  # how edges of the item graph are scaled, by row degrees
+    raw_features: Literal["frozen", "trainable"] = "frozen"  # frozen: features of a fresh image fit the table
+    negative_cosine: Literal["clamp", "keep"] = "clamp"  # as edge weights; kept, they can give NaN
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("knn_k", "n_item_layers", "rebuild_every"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.frozen_weight <= 1:
+            raise SettingError(f"frozen_weight must be in [0, 1], got {self.frozen_weight}")
+
+
+@dataclass(frozen=True)
+class MICROConfig(ItemGraphConfig):
+    """Settings; values quoted are those of the published code."""
+
+    temperature: float = 0.5  # τ, of the contrastive term
+    contrastive_weight: float = 0.03  # of the contrastive term in the loss
+    contrastive_anchors: int = 64  # items a step averages over; 0 = all, as published: O(N²) a step
+    contrastive_every: int = 4  # steps between two that hold the term, as many times as heavy; published: 1
+
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "default": {},
+        "published-code": {**PUBLISHED_CODE, "contrastive_anchors": 0, "contrastive_every": 1},
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.contrastive_every < 1:
+            raise SettingError(f"contrastive_every must be at least 1, got {self.contrastive_every}")
+
+
+@dataclass(frozen=True)
+class LATTICEConfig(ItemGraphConfig):
+    """Settings; values are those of the published code, which MICRO took over.
+
+    ``published-code`` leaves what the module's docstring says as it is.
+    """
+
+    epochs: int = 200  # at most; validation stops earlier
+
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "default": {},
+        "published-code": PUBLISHED_CODE,
+    }
+
+
+@dataclass(frozen=True)
+class VBPRConfig(Training):
+    """Settings. Sizes as in MMRec: 64 for each part, not 64 split among them."""
+
+    embedding_size: int = 64  # γ: numbers a user or item is
+    feature_size: int = 64  # θ: numbers that a modality is projected to
+    learning_rate: float = 2e-3  # 1e-2 is worse on Boutique's validation
+    reg_weight: float = 1e-2  # ½Σx² of the batch's rows, divided by the batch size; W and β go free
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.embedding_size < 1 or self.feature_size < 1:
+            raise SettingError(
+                "embedding_size and feature_size must be at least 1, got "
+                f"{self.embedding_size} and {self.feature_size}"
+            )
+
+
+@dataclass(frozen=True)
+class TasteConfig:
+    """Settings of the closed form; there is nothing to train."""
+
+    width: int = 24  # d: whitened coordinates of each modality
+    noise: float = 0.0  # σ² of a choice, in units of a coordinate's variance; 0: by validation choices
+    smoothing: float = 3.0  # choices of each category that everybody is taken to have made before
+    clusters: int = 20  # of text features, that stand in for categories where the catalogue has none
+
+    def __post_init__(self) -> None:
+        for name in ("width", "clusters"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.noise < 0 or self.smoothing <= 0:
+            got = f"{self.noise} and {self.smoothing}"
+            raise SettingError(f"noise must be at least 0 and smoothing above 0, got {got}")
+
+
+@dataclass(frozen=True)
+class PopularityConfig:
+    """Nothing to set."""
+
+
+@dataclass(frozen=True)
+class BPRConfig(Training):
+    """Matrix factorisation (Rendle et al., UAI 2009)."""
+
+    embedding_size: int = 64  # d: numbers a user or item is
+
+
+@dataclass(frozen=True)
+class LightGCNConfig(Training):
+    """LightGCN (He et al., SIGIR 2020)."""
+
+    embedding_size: int = 64  # d: numbers a user or item is
+    n_layers: int = 2  # convolutions, mean over layers
+    reg_weight: float = 1e-5  # of the lengths of the batch's embeddings
+    require_pow: bool = True  # squares of the lengths
+
+
+def config_from(config_class: type[Any], settings: Mapping[str, Any]) -> Any:
+    """A config dataclass from settings; ``recipe`` names a set of values that the others override."""
+    recipes = getattr(config_class, "recipes", {"default": {}})
+    recipe = settings.get("recipe", "default")
+    if recipe not in recipes:
+        raise SettingError(
+            f"unknown recipe {recipe!r} of {config_class.__name__}.{did_you_mean(recipe, recipes)}"
+        )
+    given = {k: v for k, v in settings.items() if k != "recipe"}
+    return with_settings(config_class, {**recipes[recipe], **given})

@@ -1,0 +1,113 @@
+"""What was written, on the command line and in files, before any type is known."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recsim_gen.core.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Written:
+    """One value: ``content`` of a file, or the ``words`` after an option, with its whole name.
+
+    ``file`` is "" on the command line.
+    """
+
+    name: str
+    content: Any = None
+    words: Sequence[str] | None = None
+    file: str = ""
+
+    @property
+    def label(self) -> str:
+        """What messages call it: ``--seeds``, or ``c.yaml: seeds``."""
+        return self.where + self.name
+
+    @property
+    def where(self) -> str:
+        """The file, as messages begin with it; "" for the command line."""
+        return f"{self.file}: " if self.file else ""
+
+    @property
+    def is_null(self) -> bool:
+        """Whether a file says null."""
+        return self.words is None and self.content is None
+
+    def one(self) -> Any:
+        """Return it as one value. Raises SettingError for none or several words."""
+        if self.words is None:
+            return self.content
+        if len(self.words) != 1:
+            raise SettingError(f"{self.label} takes one value, got {' '.join(self.words) or 'none'}")
+        return self.words[0]
+
+    def several(self) -> list[Any]:
+        """Return it as a list of values. Raises SettingError for no word."""
+        if self.words is None:
+            return self.content if isinstance(self.content, list) else [self.content]
+        if not self.words:
+            raise SettingError(f"{self.label} takes one value or more, got none")
+        return list(self.words)
+
+
+@dataclass
+class Given:
+    """All that was written, by the names that files use; of two values the later one stays.
+
+    ``entries`` are the values under a name, each with its own: ``--encoders.text words``.
+    """
+
+    values: dict[str, Written] = field(default_factory=dict)
+    entries: dict[str, dict[str, Written]] = field(default_factory=dict)
+
+    def add_entries(self, key: str, written: Written) -> None:
+        """Take NAME: VALUE pairs that were written together. Raises SettingError for anything else."""
+        pairs = written.one()
+        if written.words:
+            with contextlib.suppress(yaml.YAMLError):
+                pairs = yaml.safe_load(pairs)
+        if not isinstance(pairs, dict | None):
+            raise SettingError(f"{written.label} must be NAME: VALUE pairs, got {pairs!r}")
+        entries = self.entries.setdefault(key, {})
+        for name, content in (pairs or {}).items():
+            entries[str(name)] = Written(f"{written.name}.{name}", content, file=written.file)
+
+
+def occurrences(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return each option of the command line with the words that follow it.
+
+    Raises SettingError for a word before the first option.
+    """
+    options: list[tuple[str, list[str]]] = []
+    for word in argv:
+        if word.startswith("--"):
+            option, equals, value = word.partition("=")
+            options.append((option, [value] if equals else []))
+        elif options:
+            options[-1][1].append(word)
+        else:
+            raise SettingError(f"an option begins with --, got {word!r}")
+    return options
+
+
+def read_file(file: str) -> Mapping[str, Any]:
+    """Return the content of a YAML or JSON file of options.
+
+    Raises SettingError for a file that cannot be read or holds no mapping.
+    """
+    try:
+        content = yaml.safe_load(Path(file).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SettingError(f"--config {file}: cannot be read ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict | None):
+        raise SettingError(
+            f"--config {file}: options as NAME: VALUE are wanted, got {type(content).__name__}"
+        )
+    return {str(name): value for name, value in (content or {}).items()}

@@ -1,0 +1,156 @@
+"""Parts of the registries as a command is given them: a name, and the settings that are not the defaults."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.registry import (
+    DATASETS,
+    GENERATORS,
+    PREPARED,
+    RANKER_CONFIGS,
+    RANKERS,
+    did_you_mean,
+    resolve,
+)
+from recsim_gen.core.settings import Setting, settings_of
+
+_SEEDED = re.compile(r"(?P<ranker>[^/\\]+)-seed(?P<seed>\d+)")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A part by ``name`` with ``settings``; which names and settings there are, subclasses say."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    what: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise SettingError(f"a {self.what} needs a name, got none")
+
+    def known(self) -> list[Setting]:
+        """All settings it has, with types and defaults. Raises SettingError for an unknown name."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class RankerSpec(Spec):
+    """A ranker: ``NAME``, ``NAME:RECIPE`` (``micro:published-code``) or ``module:Class``."""
+
+    name: str = "micro"
+    what: ClassVar[str] = "ranker"
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Name in the registry, or ``module:Class``; and recipe, "" for none."""
+        name, _, recipe = self.name.partition(":")
+        if recipe and name not in RANKERS and _importable(name):
+            return self.name, ""
+        return name, recipe
+
+    def known(self) -> list[Setting]:
+        """Fields of its config class, with the recipe's values. Raises SettingError for an unknown recipe."""
+        name, recipe = self.parts
+        if name in RANKER_CONFIGS:
+            config = resolve(name, RANKER_CONFIGS, self.what)
+        else:
+            config = resolve(name, RANKERS, self.what).config_class
+        recipes = getattr(config, "recipes", {"default": {}})
+        if recipe and recipe not in recipes:
+            raise SettingError(f"unknown recipe {recipe!r} of {name}.{did_you_mean(recipe, recipes)}")
+        values = recipes[recipe or "default"]
+        return [replace(s, default=values.get(s.name, s.default)) for s in settings_of(config)]
+
+
+@dataclass(frozen=True)
+class GeneratorSpec(Spec):
+    """A generator: ``NAME`` or ``module:Class``."""
+
+    what: ClassVar[str] = "generator"
+
+    def known(self) -> list[Setting]:
+        """Fields of its config class."""
+        return settings_of(resolve(self.name, GENERATORS, self.what).config_class)
+
+
+@dataclass(frozen=True)
+class DataSpec(Spec):
+    """Data: ``NAME`` or ``NAME:PATH``."""
+
+    name: str = "boutique"
+    what: ClassVar[str] = "data"
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Name in the registry, and path, "" for none. Raises SettingError for an unknown name."""
+        name, _, path = self.name.partition(":")
+        if name not in DATASETS:
+            raise SettingError(f"unknown data {name!r}.{did_you_mean(name, DATASETS)}")
+        return name, path
+
+    def known(self) -> list[Setting]:
+        """Parameters of its loader, and those that all data have."""
+        loader = resolve(self.parts[0], DATASETS, self.what)
+        shared = resolve(PREPARED, {}, self.what)
+        return [*settings_of(loader, without=("path",)), *settings_of(shared, without=("dataset",))]
+
+
+@dataclass(frozen=True)
+class JudgeSpec(Spec):
+    """A judge: a ranker to train here with a seed, ``NAME-seedN``, or the folder of a trained one."""
+
+    what: ClassVar[str] = "judge"
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the trained ranker is; None for one to train. Raises SettingError for what is neither."""
+        path = Path(self.name).expanduser()
+        if path.is_dir():
+            return path
+        self._seeded()
+        return None
+
+    @property
+    def ranker(self) -> RankerSpec:
+        """What to train. Raises SettingError for an unknown ranker."""
+        spec = RankerSpec(self._seeded()["ranker"], self.settings)
+        resolve(spec.parts[0], RANKERS, spec.what)
+        return spec
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+        return int(self._seeded()["seed"])
+
+    def known(self) -> list[Setting]:
+        """Settings of its ranker; of a trained one there are none."""
+        return [] if self.folder else self.ranker.known()
+
+    def _seeded(self) -> re.Match[str]:
+        """The name's two parts. Raises SettingError where it has others."""
+        parts = _SEEDED.fullmatch(self.name)
+        if parts is None:
+            raise SettingError(
+                f"a judge is NAME-seedN (micro-seed0) or a folder that train_ranker wrote, got {self.name!r}"
+            )
+        return parts
+
+
+def _importable(module: str) -> bool:
+    """Whether a module of this name can be found, without importing it (a package's parents are)."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,42 @@
+"""Weights on disk, as safetensors: tensors by name, and nothing that could be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsim_gen.core.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def read_tensors(
+    file: Path,
+    model: Mapping[str, Tensor] | None = None,
+    *,
+    device: str = "cpu",
+    problem: str = "no readable weights",
+    remedy: str = "Train again",
+) -> dict[str, Tensor]:
+    """Return the tensors in ``file``.
+
+    Raises DataError (``problem``, ``remedy``) where it cannot be read, and, where ``model`` is given
+    (a state dict), unless they are named and shaped as its.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights: dict[str, Tensor] = load_file(file, device=device)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{problem}: {error}", file=file, remedy=remedy) from error
+    if model is None:
+        return weights
+    got, expected = ({name: tuple(x.shape) for name, x in each.items()} for each in (weights, model))
+    if got != expected:
+        name = next(iter(dict(expected.items() ^ got.items())))
+        shapes = f"weights {name!r} must be {expected.get(name)}, got {got.get(name)}"
+        raise DataError(shapes, file=file, remedy=remedy)
+    return weights

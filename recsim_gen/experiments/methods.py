@@ -1,0 +1,197 @@
+"""Lines in a table of generators: generators by name and settings, checkpoints, images from elsewhere.
+
+As they are written on the command line::
+
+    sd                                   a generator of the registry, or module:Class
+    ragar_literal=ragar:reading=literal  the same under a name of its own, with settings
+    k0=ragar:k=0,noises=1                several settings, each read by its type
+
+separated by spaces or commas. After a comma KEY=VALUE is one more setting of the generator before, if that
+has settings and VALUE is no generator.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from recsim_gen.artifacts.trained_generators import (
+    generator_name,
+    make_generator,
+    ready_generator,
+    trained_generator,
+)
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.registry import GENERATORS, did_you_mean, resolve
+from recsim_gen.core.specs import GeneratorSpec
+
+if TYPE_CHECKING:
+    from recsim_gen.core.protocols import Generator, Ranker
+    from recsim_gen.core.tracking import Tracker
+    from recsim_gen.core.types import Catalog, Episode
+    from recsim_gen.models.family import ModelFamily
+
+CONTROLS = ("original", "placebo", "oracle")
+"""What methods are set beside: the item's own picture, another of it, the truth. They are not ranked."""
+
+_WRITTEN = re.compile(
+    r"(?:(?P<label>[\w.@-]+)=)?"
+    r"(?P<name>[\w.]+(?::[A-Za-z_]\w*(?=:|$))?)"  # module:Class, unless "=" follows: then it is a setting
+    r"(?::(?P<settings>.+))?"
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A line of the table: ``label``, and where its images come from.
+
+    ``spec`` is a generator that is trained here, or read from ``checkpoint``; None where ``images`` is a
+    folder or tar that somebody else made.
+    """
+
+    label: str
+    spec: GeneratorSpec | None = None
+    checkpoint: Path | None = None
+    images: Path | None = None
+
+    @property
+    def generator(self) -> str:
+        """Name of the generator; "" where there is none."""
+        return "" if self.spec is None else self.spec.name
+
+    @property
+    def role(self) -> Literal["control", "method", "brought"]:
+        """``brought``: images made elsewhere."""
+        if self.images is not None:
+            return "brought"
+        return "control" if self.generator in CONTROLS else "method"
+
+    @property
+    def uses_ranker(self) -> bool:
+        """Whether it has to be trained here by the scores of a ranker."""
+        if self.spec is None or self.checkpoint is not None:
+            return False
+        generator_class: type[Generator] = resolve(self.spec.name, GENERATORS, self.spec.what)
+        return generator_class.uses_ranker
+
+    @property
+    def settings_text(self) -> str:
+        """Return ``NAME=VALUE, …`` of the settings that are not the defaults, "" for none."""
+        settings = {} if self.spec is None else self.spec.settings
+        return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+    def open(
+        self,
+        catalog: Catalog,
+        episodes: Sequence[Episode],
+        *,
+        ranker: Ranker | None,
+        seed: int,
+        models: ModelFamily,
+        device: str | None,
+        tracker: Tracker | None = None,
+    ) -> Generator:
+        """Return the generator, ready to draw: loaded, or trained on ``episodes`` with this seed.
+
+        Raises SettingError where this one has images and no generator.
+        """
+        if self.spec is None:
+            raise SettingError(f"{self.label} has images ({self.images}), not a generator")
+        if self.checkpoint is not None:
+            return ready_generator(self.spec, self.checkpoint, catalog, models=models, device=device)
+        return trained_generator(
+            self.spec,
+            catalog,
+            episodes,
+            ranker=ranker,
+            seed=seed,
+            models=models,
+            device=device,
+            tracker=tracker,
+        )
+
+
+def read_methods(
+    generators: Sequence[str], checkpoints: Sequence[str] = (), images: Sequence[str] = ()
+) -> list[Method]:
+    """Return all methods, in the order given; ``checkpoints`` and ``images`` are ``label=DIR``.
+
+    A checkpoint belongs to the generator of that label, or is a line of its own. Raises SettingError for
+    an unknown generator or setting, a value of the wrong type, a word of another form, settings beside a
+    checkpoint, and one label twice.
+    """
+    methods = [_read(word) for word in _words(generators)]
+    for label, folder in map(_named, checkpoints):
+        loaded = Method(label, GeneratorSpec(generator_name(folder)), checkpoint=folder)
+        place = next((k for k, method in enumerate(methods) if method.label == label), None)
+        if place is None:
+            methods.append(loaded)
+        elif methods[place].settings_text:
+            raise SettingError(f"{label}: a checkpoint has its own settings: leave out these or --checkpoint")
+        else:
+            methods[place] = replace(methods[place], checkpoint=folder)
+    methods += [Method(label, images=folder) for label, folder in map(_named, images)]
+    labels = [method.label for method in methods]
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated or not methods:
+        got = f"{repeated[0]} twice" if repeated else "none"
+        raise SettingError(f"each line of the table needs a name of its own, got {got}. Write name=generator")
+    return methods
+
+
+def check_settings(methods: Sequence[Method], models: ModelFamily) -> None:
+    """Raise SettingError for settings that do not fit together, MissingDependency for models without files.
+
+    Trains nothing and reads no data.
+    """
+    for method in methods:
+        if method.spec is not None:
+            made = make_generator(method.spec, models=models, device="cpu")
+            models.require(*made.roles)
+
+
+def _words(generators: Sequence[str]) -> list[str]:
+    """Split at commas, but for those between the settings of one generator."""
+    words: list[str] = []
+    for text in generators:
+        listed: list[str] = []
+        for part in filter(None, text.split(",")):
+            _, equals, value = part.partition("=")
+            setting = equals and ":" not in part and value not in GENERATORS
+            if setting and listed and ":" in listed[-1]:
+                listed[-1] += f",{part}"
+            else:
+                listed.append(part)
+        words += listed
+    return words
+
+
+def _read(word: str) -> Method:
+    """One word of the command line, its settings read by their types."""
+    parts = _WRITTEN.fullmatch(word)
+    if parts is None:
+        raise SettingError(f"a generator is NAME, or LABEL=NAME:SETTING=VALUE,…, got {word!r}")
+    name = parts["name"]
+    plain, _, rest = name.partition(":")
+    if rest and plain in GENERATORS:
+        raise SettingError(f"{word}: a setting is NAME=VALUE, got {rest!r}")
+    settable = {setting.name: setting for setting in GeneratorSpec(name).known()}
+    settings = {}
+    for part in filter(None, (parts["settings"] or "").split(",")):
+        key, equals, text = part.partition("=")
+        if not (key and equals):
+            raise SettingError(f"{word}: a setting is NAME=VALUE, got {key!r}")
+        if key not in settable:
+            raise SettingError(f"unknown setting {key!r} of generator {name}.{did_you_mean(key, settable)}")
+        settings[key] = settable[key].read(text, f"setting {key!r} of generator {name}")
+    return Method(parts["label"] or name, GeneratorSpec(name, settings))
+
+
+def _named(word: str) -> tuple[str, Path]:
+    label, equals, folder = word.partition("=")
+    if not (label and equals and folder):
+        raise SettingError(f"name=DIR is wanted, got {word!r}")
+    return label, Path(folder)

@@ -1,0 +1,135 @@
+"""Each method's images of the same episodes, drawn here or loaded, and every metric's numbers of them.
+
+The same as the middle of ``python -m recsim_gen.evaluate``, from Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsim_gen.artifacts.drawn_images import images_for
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.processes import this_process
+from recsim_gen.core.progress import say
+from recsim_gen.datasets.image_sets import ANY, ImageSet, read_images
+from recsim_gen.metrics.album import Album
+from recsim_gen.metrics.feature_store import FeatureStore
+from recsim_gen.metrics.rows import rows_of_files
+from recsim_gen.metrics.scoring import score_images
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recsim_gen.core.protocols import Generator
+    from recsim_gen.core.results import Results
+    from recsim_gen.core.types import Dataset
+    from recsim_gen.experiments.methods import Method
+    from recsim_gen.metrics.recipes import Metric
+
+FIELDS = ("user", "item", "target_text", "history_text")
+IMAGE_FIELDS = ("target", "history")
+
+OpenMethod = Callable[["Method", int], "Generator"]
+"""Gives a method's generator for a seed, ready to draw."""
+
+
+def row_fields(dataset: Dataset) -> tuple[str, ...]:
+    """Return the fields that rows have here beside the images (see `metrics.rows.MEANING`)."""
+    return FIELDS if dataset.catalog.images is None else (*FIELDS, *IMAGE_FIELDS)
+
+
+def score_methods(
+    methods: Sequence[Method],
+    open_method: OpenMethod,
+    metrics: Sequence[Metric],
+    dataset: Dataset,
+    results: Results,
+    *,
+    seeds: Sequence[int],
+    history: int = 0,
+) -> pd.DataFrame:
+    """Return a row per method, seed and episode: the labels of `metrics.rows`, then a column per metric.
+
+    Parameters
+    ----------
+    methods: whose images; those that were brought have one seed, 0.
+    open_method: gives the generator of a method for a seed.
+    metrics: features are made once for all of them and for all methods.
+    dataset: on its test episodes; their images are drawn once for all commands.
+    results: gets fingerprints, and notes on images that were brought.
+    seeds: of the noise.
+    history: how many items of each history to compare with, the last ones; 0: all.
+
+    Raises DataError for images that cannot be used.
+    """
+    import pandas as pd
+
+    store = FeatureStore(Album())
+    frames = []
+    for method in sorted(methods, key=lambda m: m.images is None):  # what can be wrong before what takes long
+        for seed in (0,) if method.images is not None else seeds:
+            say(f"{method.label}, seed {seed}")
+            images = _images(method, open_method, dataset, seed, results)
+            rows = rows_of_files(dataset, images, method.label, history=history or None, store=store)
+            frames.append(score_images(rows, metrics).assign(seed=seed))
+    place = {method.label: k for k, method in enumerate(methods)}
+    whole = pd.concat(frames, ignore_index=True)
+    return whole.sort_values("variant", key=lambda v: v.map(place), kind="stable", ignore_index=True)
+
+
+def draw_shares(
+    methods: Sequence[Method],
+    open_method: OpenMethod,
+    dataset: Dataset,
+    *,
+    seeds: Sequence[int],
+    retrain: bool,
+) -> None:
+    """Train and draw, in each of several processes, a share of what `score_methods` then loads.
+
+    A generator that draws for several seeds (``retrain`` false) is trained by one process.
+    """
+    process = this_process()
+    if process.num_processes == 1:
+        return
+    groups = [[seed] for seed in seeds] if retrain else [[*seeds]]
+    work = [(method, group) for method in methods if method.images is None for group in groups]
+    for method, group in work[process.process_index :: process.num_processes]:
+        for seed in group:
+            images_for(open_method(method, seed), dataset, dataset.episodes, seed=seed)
+    process.wait_for_everyone()
+
+
+def _images(
+    method: Method, open_method: OpenMethod, dataset: Dataset, seed: int, results: Results
+) -> ImageSet:
+    if method.images is not None:
+        return _brought(method.label, method.images, dataset, results)
+    generator = open_method(method, seed)
+    results.fingerprints[f"{method.label} seed {seed}"] = generator.fingerprint
+    return read_images(images_for(generator, dataset, dataset.episodes, seed=seed), dataset)
+
+
+def _brought(label: str, folder: Path, dataset: Dataset, results: Results) -> ImageSet:
+    """Images of the test episodes; how many episodes they are of is noted."""
+    images = read_images(folder, dataset)
+    results.fingerprints[label] = images.reader.fingerprint
+    for note in images.notes:
+        results.note(f"{label}: {note}")
+    pairs = {(e.user, e.reference) for e in dataset.episodes}
+    shown = zip(images.user.tolist(), images.item.tolist(), strict=True)
+    kept = np.array([user == ANY or (user, item) in pairs for user, item in shown])
+    if not kept.any():
+        remedy = "Give pictures of test references, or more --episodes (0 is all)"
+        raise DataError("none of the pictures is of an episode asked about", file=folder, remedy=remedy)
+    if not kept.all():
+        results.note(f"{label}: {(~kept).sum():,} of {len(kept):,} pictures are of no episode asked about")
+    chosen = images.only(np.flatnonzero(kept))
+    covered = len(chosen.pairs(dataset)[0])
+    if covered < len(dataset.episodes):
+        results.note(f"{label}: pictures of {covered:,} of {len(dataset.episodes):,} episodes")
+    return chosen

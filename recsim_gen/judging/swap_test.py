@@ -1,0 +1,128 @@
+"""The swap test: does a judge tell better from worse among pictures of one thing?
+
+For a choice (u, i) that the judge did not learn from, the pictures of other items of i's category and of
+about its popularity are put onto i, each alone, everything else unchanged. A judge that sees taste scores
+the picture that was chosen above them: AUC = P(own > other) + ½ P(own = other), 0.5 for a blind one. No
+truth is needed, so the test works on any log. What it cannot say is why pictures differ: among posters of
+one genre the era is taste to this test, as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.protocols import Ranker
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.statistics import bootstrap
+from recsim_gen.core.types import Catalog, Dataset
+from recsim_gen.judging.guards import Guard
+from recsim_gen.judging.queries import MODALITY, Triples, ask
+from recsim_gen.judging.variants import has_image
+
+NAME = "swap test"
+OTHERS = 20  # pictures put onto each item, as far as the category has so many
+
+
+@dataclass(frozen=True, eq=False)
+class Swaps:
+    """Held-out choices, each with pictures of other items to put onto the chosen one.
+
+    Parameters
+    ----------
+    users, items
+        (B,) rows of who chose what.
+    people
+        (B,) str, the person behind each user: the clusters of intervals.
+    choice, other
+        (S,) which of the B choices, and the catalogue row whose picture is put onto its item.
+    left_out
+        Choices without a picture, or without another item to compare with.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    people: np.ndarray
+    choice: np.ndarray
+    other: np.ndarray
+    left_out: int
+
+    def triples(self, catalog: Catalog) -> Triples:
+        """The S questions: user, item, and the other's picture."""
+        features = catalog.features[MODALITY]
+        return Triples(self.users[self.choice], self.items[self.choice], self.other, features)
+
+
+def swaps_of(
+    dataset: Dataset, catalog: Catalog, rng: Rng, *, split: str = "test", others: int = OTHERS
+) -> Swaps:
+    """Return the swaps of every choice in ``split``: the ``others`` items nearest in popularity.
+
+    Candidates are of the chosen item's category, have a picture, and were not chosen by the user;
+    popularity is the number of training choices, equal ones in random order. Where no item has a category,
+    all are of one. Raises SettingError for ``others`` below 1, DataError where no choice has a candidate.
+    """
+    if others < 1:
+        raise SettingError(f"others must be 1 picture or more, got {others}")
+    chosen, image = dataset.interactions, has_image(catalog)
+    _, category = np.unique(catalog.categories, return_inverse=True)
+    degree = np.bincount(chosen.only("train")[1], minlength=len(catalog))
+    members = {c: np.flatnonzero((category == c) & image) for c in np.unique(category).tolist()}
+    order = np.argsort(chosen.user, kind="stable")
+    bounds = np.searchsorted(chosen.user[order], np.arange(chosen.n_users + 1))
+    users, items = chosen.only(split)
+    choice: list[np.ndarray] = []
+    other: list[np.ndarray] = []
+    kept: list[tuple[int, int]] = []
+    for user, item in zip(users.tolist(), items.tolist(), strict=True):
+        own = chosen.item[order[bounds[user] : bounds[user + 1]]]
+        pool = np.setdiff1d(members.get(int(category[item]), np.empty(0, np.int64)), own)
+        if not image[item] or not len(pool):
+            continue
+        tie = rng.for_("swap", user, item).numpy().random(len(pool))
+        nearest = np.lexsort((tie, np.abs(degree[pool] - degree[item])))[:others]
+        choice.append(np.full(len(nearest), len(kept)))
+        other.append(pool[nearest])
+        kept.append((user, item))
+    if not kept:
+        raise DataError(
+            f"swaps need {split} choices of items with a picture and another of their category, got none",
+            remedy="Give data with pictures and several items in a category",
+        )
+    user, item = np.array(kept).T
+    left_out = len(users) - len(kept)
+    return Swaps(user, item, dataset.people[user], np.concatenate(choice), np.concatenate(other), left_out)
+
+
+def auc_of(ranker: Ranker, swaps: Swaps, catalog: Catalog) -> np.ndarray:
+    """(B,) AUC of each choice's own picture against those put in its place."""
+    answer = ask(ranker, swaps.triples(catalog), what="swap test")
+    own, swapped = answer.original_score, answer.score
+    wins = (own > swapped) + 0.5 * (own == swapped)
+    count = np.bincount(swaps.choice)
+    auc: np.ndarray = np.bincount(swaps.choice, weights=wins) / count
+    return auc
+
+
+def swap_test(rankers: Sequence[Ranker], swaps: Swaps, catalog: Catalog) -> Guard:
+    """AUC of the own picture, mean over choices and ``rankers`` (seeds of one judge), people drawn again.
+
+    Verdict: ``sees`` where the 95% interval lies above 0.5, ``is blind`` where it holds 0.5 or all scores
+    are tied, ``prefers others`` where it lies below; ``unknown`` with one person.
+    """
+    by_choice = np.mean([auc_of(ranker, swaps, catalog) for ranker in rankers], axis=0)
+    e = bootstrap(by_choice, swaps.people, Rng(0))
+    verdict = "unknown" if np.isnan(e.low) else "sees" if e.low > 0.5 else "is blind"
+    if e.high < 0.5:
+        verdict = "prefers others"
+    count = len(swaps.choice) / len(swaps.items)
+    numbers = {"auc": e.value, "auc_low": e.low, "auc_high": e.high, "n": e.n, "others": count}
+    text = (
+        f"own picture against {count:.0f} of other items of the category and of like popularity: AUC "
+        f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}] over {e.n:,} held-out choices of "
+        f"{len(np.unique(swaps.people)):,} people (0.5 is blind)"
+    )
+    return Guard(NAME, verdict, numbers, text)

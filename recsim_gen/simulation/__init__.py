@@ -1,0 +1,1 @@
+"""Old names of modules that models logged to MLflow before still ask for."""

@@ -1,0 +1,81 @@
+"""The swap test: a judge that sees taste passes, one that sees something else or nothing does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import worlds
+
+from recsim_gen.artifacts.trained_rankers import make_ranker
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.types import Catalog, Dataset, Episode
+from recsim_gen.judging.swap_test import auc_of, swap_test, swaps_of
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Items of four styles in one category; each person chooses one style, and only pictures tell."""
+    catalog, chosen = worlds.pictures_only()
+    ids = catalog.item_ids
+    catalog = Catalog(ids, ids, ids, ["thing"] * len(ids), None, catalog.features)
+    test = chosen.only("test")
+    episodes = tuple(
+        Episode(f"e{u}", int(u), str(chosen.user_ids[u]), (int(chosen.item[chosen.user == u][0]),), int(i))
+        for u, i in zip(*test, strict=True)
+    )
+    return Dataset("styles", catalog, chosen, episodes, {}), catalog
+
+
+def test_others_are_of_the_category_of_like_popularity_and_not_the_persons_own(world):
+    dataset, catalog = world
+    chosen = dataset.interactions
+    degree = np.bincount(chosen.only("train")[1], minlength=len(catalog))
+    swaps = swaps_of(dataset, catalog, Rng(0), others=7)
+    assert len(swaps.items) == 60
+    assert (np.bincount(swaps.choice) == 7).all()
+    for b in range(60):
+        mine = chosen.item[chosen.user == swaps.users[b]]
+        others = swaps.other[swaps.choice == b]
+        assert not np.isin(others, mine).any()
+        left = np.setdiff1d(np.setdiff1d(np.arange(len(catalog)), mine), others)
+        gap = np.abs(degree - degree[swaps.items[b]])
+        assert gap[others].max() <= gap[left].min()
+    again = swaps_of(dataset, catalog, Rng(0), others=7)
+    np.testing.assert_array_equal(again.other, swaps.other)
+
+
+def test_a_judge_that_sees_styles_passes_and_a_blind_one_does_not(world):
+    dataset, catalog = world
+    swaps = swaps_of(dataset, catalog, Rng(0))
+    sees = make_ranker("taste").fit(catalog, dataset.interactions, rng=Rng(0))
+    guard = swap_test([sees], swaps, catalog)
+    assert guard.verdict == "sees"
+    assert guard.numbers["auc_low"] > 0.7
+    blind = make_ranker("popularity").fit(catalog, dataset.interactions, rng=Rng(0))
+    np.testing.assert_array_equal(auc_of(blind, swaps, catalog), 0.5)
+    assert swap_test([blind], swaps, catalog).verdict == "is blind"
+
+
+def test_a_judge_that_likes_the_opposite_is_told_so(world):
+    dataset, catalog = world
+    swaps = swaps_of(dataset, catalog, Rng(0))
+
+    class Contrary:
+        def substitute(self, users, items, features, scope="graph"):
+            answer = sees.substitute(users, items, features, scope)
+            answer.score[:], answer.original_score[:] = -answer.score, -answer.original_score
+            return answer
+
+    sees = make_ranker("taste").fit(catalog, dataset.interactions, rng=Rng(0))
+    assert swap_test([Contrary()], swaps, catalog).verdict == "prefers others"
+
+
+def test_what_cannot_be_asked_is_told(world):
+    dataset, catalog = world
+    with pytest.raises(SettingError, match="others must be 1"):
+        swaps_of(dataset, catalog, Rng(0), others=0)
+    ids = catalog.item_ids
+    apart = Catalog(ids, ids, ids, ids, None, catalog.features)
+    with pytest.raises(DataError, match="another of their category, got none"):
+        swaps_of(dataset, apart, Rng(0))
