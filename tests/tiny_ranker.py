@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recsim_gen.core.store import fingerprint
-from recsim_gen.core.types import Counterfactual
+from recsim_gen.core.types import Appraisal, Counterfactual
 
 
 class Brightness:
@@ -40,3 +40,14 @@ class LikesBright:
         own = self.sign * self.catalog.features["image"][items, 0].astype(np.float64)
         one = np.ones(len(items))
         return Counterfactual(scope, score, one, own, one, one.astype(int), one)
+
+
+class SureOfBright(LikesBright):
+    """The same as a content judge that has no doubt."""
+
+    name = "sure_of_bright"
+
+    def appraise(self, histories, items, features):
+        """As of every content judge."""
+        x = features.get("image", self.catalog.features["image"][items])
+        return Appraisal(self.sign * x[:, 0].astype(np.float64), np.zeros(len(items)))

@@ -101,6 +101,7 @@ GENERATORS = {
     "ip_adapter": "generators.ip_adapter:IPAdapter",
     "pmg": "generators.pmg:PMG",
     "ragar": "generators.ragar:RAGAR",
+    "ragar_taste": "generators.ragar.taste:RAGARTaste",
 }
 
 
