@@ -81,6 +81,9 @@ class BaseGenerator:
         self._catalog = catalog
         return self
 
+    def judged_by(self, ranker: Ranker | None) -> None:
+        """Take a judge to choose pictures with when drawing; most need none."""
+
     def generate(self, episodes: Sequence[Episode], *, n: int = 1, rng: Rng) -> ImageBatch:
         """``n`` pictures of each episode's reference, by episode, then by seed 0…n−1.
 

@@ -118,7 +118,7 @@ class RAGARTaste(BaseGenerator):
         """
         check_episodes(episodes, catalog)
         self._catalog = catalog
-        self._judged_by(ranker)
+        self.judged_by(ranker)
         self._taste = KeywordTaste(catalog, self._evidence.keywords, _histories(episodes))
         self._policy = self._new_policy()
         if self.config.reward == "gain" and self.config.steps:
@@ -129,17 +129,22 @@ class RAGARTaste(BaseGenerator):
         self._weights = {**_tensors(arrays), **{n: x.detach().cpu().clone() for n, x in learned.items()}}
         return self
 
-    def _judged_by(self, ranker: Ranker | None) -> None:
-        """Take the judge that gives the reward and chooses among candidates, where one is needed."""
+    def judged_by(self, ranker: Ranker | None) -> None:
+        """Take the judge that gives the reward and chooses among candidates.
+
+        Raises SettingError where one is needed and this is none that says how sure it is.
+        """
         from recsim_gen.core.protocols import ContentJudge
 
         needed = self.config.reward != "none" or self.config.candidates > 1
         if needed and not isinstance(ranker, ContentJudge):
-            got = "none" if ranker is None else ranker.name
-            raise SettingError(
-                f"{self.name} needs a judge that says how sure it is: --judges taste-seed0, got {got}"
-            )
+            raise self._unjudged("none" if ranker is None else ranker.name)
         self.judge = ranker if isinstance(ranker, ContentJudge) else None
+
+    def _unjudged(self, got: str) -> SettingError:
+        return SettingError(
+            f"{self.name} needs a judge that says how sure it is: --judges taste-seed0, got {got}"
+        )
 
     def _new_policy(self) -> KeywordPolicy:
         from generators.ragar.keyword_policy import KeywordPolicy
@@ -224,7 +229,8 @@ class RAGARTaste(BaseGenerator):
 
         from generators.ragar.reflection import pictures
 
-        assert self.judge is not None
+        if self.judge is None:
+            raise self._unjudged("none")
         histories = [np.array([*e.history, e.reference]) for e in episodes]
         items = np.array([e.reference for e in episodes])
         x = self._encoder.encode_images(pictures(torch.stack(list(pixels))))

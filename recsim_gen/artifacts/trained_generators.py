@@ -127,6 +127,7 @@ def trained_generator(
     if team.agreed((folder / "config.json").exists):
         say(f"{spec}, seed {seed}: found in {folder}")
         loaded: Generator = type(made).load(folder, catalog, models=models, device=device)
+        loaded.judged_by(ranker)
         return loaded
     work, record = folder.parent / f"{folder.name}.work", Recorder(tracker)
     made.fit(catalog, episodes, ranker=ranker, judge=judge, rng=Rng(seed), work=work, tracker=record)

@@ -149,6 +149,9 @@ class Generator(Protocol):
         belong here.
         """
 
+    def judged_by(self, ranker: Ranker | None) -> None:
+        """Take the judge that chooses among pictures when drawing, after `load`; most need none."""
+
     def generate(self, episodes: Sequence[Episode], *, n: int = 1, rng: Rng) -> ImageBatch:
         """``n`` pictures of each episode's reference, by episode, then by seed 0…n−1.
 

@@ -46,8 +46,8 @@ def stored(folder: str | Path) -> dict[str, Guard]:
         return {}
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-        guards = about["guards"] if about["ranker"] == config["fingerprint"] else {}
+        ranker = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        guards = about["guards"] if about["ranker"] == ranker["fingerprint"] else {}
         return {name: Guard(**guard) for name, guard in guards.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         remedy = "Delete it, or train with --for-reward again"

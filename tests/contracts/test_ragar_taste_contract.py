@@ -60,6 +60,16 @@ class TestRAGARTaste(GeneratorContract):
             worth = one._gains([episode] * 3, choices) + one.config.prior * looks.gain[:3]
             assert torch.equal(kept, choices[int(np.argmax(worth))])
 
+    def test_loaded_it_chooses_once_it_has_its_judge_again(self, tmp_path):
+        several = self.judged(candidates=2)
+        several.save(tmp_path / "saved")
+        again = type(several).load(tmp_path / "saved", several.catalog, models=self.family, device="cpu")
+        with pytest.raises(SettingError, match="needs a judge that says how sure it is"):
+            again.generate(self.episodes[:1], rng=Rng(0))
+        again.judged_by(several.judge)
+        one, other = (g.generate(self.episodes[:1], rng=Rng(0)).pixels for g in (several, again))
+        assert torch.equal(one, other)
+
     def candidate(self, generator, episode, c):
         """The picture of the c-th look alone."""
         looks, noise = generator._ranked([episode])[0], Rng(0).for_("noise", episode.id, 0)
