@@ -94,7 +94,8 @@ def trained_ranker(
 
 
 def _kept_in(ranker: Ranker, catalog: Catalog, interactions: Interactions, seed: int) -> Path:
-    data = fingerprint(catalog.item_ids, dict(catalog.features), interactions.fingerprint)
+    items = [catalog.item_ids, catalog.categories, dict(catalog.features)]
+    data = fingerprint(items, interactions.fingerprint)
     key = fingerprint(__version__, TRAINING, ranker.name, asdict(ranker.config), data, seed)
     return cache_dir() / "rankers" / key
 
