@@ -27,6 +27,7 @@ from rankers.base import check_catalog, check_histories, check_users
 from rankers.checkpoint import WEIGHTS, other_data, read_about, write
 from rankers.configs import TasteConfig, config_from
 from rankers.counterfactual import TIE
+from rankers.scalar_ranks import SORTED_FROM, rank_among
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.protocols import OnEpoch
 from recsim_gen.core.randomness import Rng
@@ -35,13 +36,11 @@ from recsim_gen.core.store import fingerprint
 from recsim_gen.core.types import Appraisal, Catalog, Counterfactual, Interactions, Scope
 from recsim_gen.core.vectors import unit
 from recsim_gen.core.weights import read_tensors
+from recsim_gen.taste.categories import taste_categories
 from recsim_gen.taste.model import TasteModel
 
 NOISES = (1.0, 2.0, 4.0, 8.0)  # σ² that validation choices choose among
-MOST_CATEGORIES = 64  # the largest ones; all others are one, or K could not be told from chance
-FEWEST_ITEMS = 2.0  # items a category, on average, below which a catalogue has no categories
 AT_ONCE = 64  # people whose tastes are held at a time
-SORTED_FROM = 16  # pictures a person from which sorting the catalogue is quicker than counting
 SELECTED_ON = 2_000  # people whose validation choices choose the noise
 JOINT = "joint"
 
@@ -97,7 +96,7 @@ class TasteRanker:
         if not catalog.features:
             raise DataError("taste needs item features, the catalogue has none", remedy="Encode it first")
         self._features = dict(catalog.features)
-        self.category = _categories(catalog, self.config.clusters)
+        self.category = taste_categories(catalog, self.config.clusters)
         self._size = np.bincount(self.category)
         self._members = [np.flatnonzero(self.category == c) for c in range(len(self._size))]
         user, item = interactions.only("train")
@@ -259,8 +258,8 @@ class TasteRanker:
                 if len(at) > SORTED_FROM:
                     others = np.sort(others)
                 score[at], original[at] = own + delta[at], own
-                rank[at] = _rank(others, own + delta[at], own, inside)
-                original_rank[at] = _rank(others, own, own, inside)
+                rank[at] = rank_among(others, own + delta[at], own, inside)
+                original_rank[at] = rank_among(others, own, own, inside)
         touched = np.full(len(users), 1 if given else 0)
         gap = np.full(len(users), np.nan)
         return Counterfactual(scope, score, rank, original, original_rank, touched, gap)
@@ -362,44 +361,3 @@ class TasteRanker:
             ranker.models[name] = TasteModel.of_arrays(arrays)
         ranker.valid = about["valid"]
         return ranker
-
-
-def _rank(others: np.ndarray, score: np.ndarray, own: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """1 + how many of ``others`` are above ``score`` (B,), ties half; of more than `SORTED_FROM` sorted ones.
-
-    ``own`` (B,) scores stand among the others where ``inside``: an item is not compared with itself.
-    """
-    if len(score) > SORTED_FROM:
-        high = len(others) - np.searchsorted(others, score + TIE, side="right")
-        near = len(others) - np.searchsorted(others, score - TIE, side="left")
-    else:
-        high = np.array([np.count_nonzero(others > s + TIE) for s in score])
-        near = np.array([np.count_nonzero(others >= s - TIE) for s in score])
-    apart = own - score
-    high = high - inside * (apart > TIE)
-    near = near - inside * (apart >= -TIE)
-    rank: np.ndarray = 1 + (high + near) / 2
-    return rank
-
-
-def _categories(catalog: Catalog, clusters: int) -> np.ndarray:
-    """(n,) codes 0…C−1: the catalogue's categories, the largest apart and the rest as one.
-
-    Where they are empty or hardly two items share one, clusters of text features stand in, or all items are
-    of one category where there is no text.
-    """
-    names, codes, size = np.unique(catalog.categories, return_inverse=True, return_counts=True)
-    if len(names) <= len(catalog) / FEWEST_ITEMS and any(str(name).strip() for name in names):
-        if len(names) <= MOST_CATEGORIES:
-            return codes
-        largest = np.argsort(-size, kind="stable")[: MOST_CATEGORIES - 1]
-        place = np.full(len(names), MOST_CATEGORIES - 1)
-        place[largest] = np.arange(MOST_CATEGORIES - 1)
-        return place[codes]
-    text = catalog.features.get("text")
-    if text is None or (len(names) > 1 and len(catalog) < clusters * clusters):
-        return np.zeros(len(catalog), dtype=np.int64)
-    from sklearn.cluster import MiniBatchKMeans
-
-    found = MiniBatchKMeans(min(clusters, len(catalog)), random_state=0, n_init=3).fit_predict(unit(text))
-    return np.unique(found, return_inverse=True)[1]

@@ -109,7 +109,10 @@ class DataSpec(Spec):
 
 @dataclass(frozen=True)
 class JudgeSpec(Spec):
-    """A judge: a ranker to train here with a seed, ``NAME-seedN``, or the folder of a trained one."""
+    """A judge: a ranker to train here with a seed, ``NAME-seedN``, or the folder of a trained one.
+
+    A folder in the working directory that is called like the former is written ``./micro-seed0``.
+    """
 
     what: ClassVar[str] = "judge"
 
@@ -117,7 +120,7 @@ class JudgeSpec(Spec):
     def folder(self) -> Path | None:
         """Where the trained ranker is; None for one to train. Raises SettingError for what is neither."""
         path = Path(self.name).expanduser()
-        if path.is_dir():
+        if path.is_dir() and not _SEEDED.fullmatch(self.name):
             return path
         self._seeded()
         return None

@@ -1,5 +1,7 @@
 """Specs: names taken apart once, settings with the values of a recipe."""
 
+from pathlib import Path
+
 import pytest
 
 from recsim_gen.core.errors import SettingError
@@ -40,6 +42,13 @@ def test_data_has_the_settings_of_its_loader_and_those_of_all_data():
     assert spec.parts == ("movielens", "a:b")
     assert {"sequence_length", "min_rating", "split", "captions"} <= set(defaults(spec))
     assert not {"path", "dataset"} & set(defaults(spec))
+
+
+def test_a_folder_called_like_a_judge_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "micro-seed0").mkdir()
+    assert JudgeSpec("micro-seed0").folder is None
+    assert JudgeSpec("./micro-seed0").folder == Path("micro-seed0")
 
 
 def test_a_judge_is_trained_here_or_in_a_folder(tmp_path):

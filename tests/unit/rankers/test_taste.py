@@ -7,7 +7,7 @@ import pytest
 import torch
 import worlds
 
-from rankers.taste import MOST_CATEGORIES, TasteRanker, _categories
+from rankers.taste import TasteRanker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog
@@ -73,20 +73,3 @@ def test_without_features_it_says_so():
     bare = Catalog(catalog.item_ids, catalog.titles, catalog.captions, catalog.categories)
     with pytest.raises(DataError, match="taste needs item features"):
         TasteRanker().fit(bare, chosen, rng=Rng(0))
-
-
-def test_categories_are_the_catalogues_the_largest_of_them_or_clusters_of_text():
-    def catalog(categories, features=None):
-        ids = [f"i{k}" for k in range(len(categories))]
-        return Catalog(ids, ids, ids, categories, None, features or {})
-
-    assert _categories(catalog(["a", "b"] * 5), 20).tolist() == [0, 1] * 5
-    assert _categories(catalog([""] * 10), 20).tolist() == [0] * 10
-    many = [str(k // 3) for k in range(600)] + ["big"] * 50
-    codes = _categories(catalog(many), 20)
-    assert len(np.unique(codes)) == MOST_CATEGORIES
-    assert len(np.unique(codes[-50:])) == 1
-    text = np.eye(4)[np.arange(80) % 4] + 0.01 * np.random.default_rng(0).standard_normal((80, 4))
-    clusters = _categories(catalog([""] * 80, {"text": text}), 4)
-    assert all(len(np.unique(clusters[np.arange(80) % 4 == k])) == 1 for k in range(4))
-    assert len(np.unique(clusters)) == 4
