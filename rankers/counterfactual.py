@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rankers.base import check_triples
 from rankers.sparse_rows import SparseRows, above, at_least, count_true, expand, products, true_at
-from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Counterfactual, Scope
 
@@ -214,31 +215,13 @@ class Counterfactuals:
         features: Mapping[str, np.ndarray],
         table: Tables,
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        users, items = np.asarray(users), np.asarray(items)
-        for name, rows, size in (("user", users, len(table.users)), ("item", items, len(table.items))):
-            if rows.shape != users.shape or rows.ndim != 1 or len(rows) == 0:
-                raise DataError(f"users and items must be (B,) alike, got {users.shape} and {items.shape}")
-            bad = (rows < 0) | (rows >= size)
-            if bad.any():
-                raise DataError(
-                    f"{name} rows must be in [0, {size}), got {rows[bad][0]}", row=int(bad.argmax())
-                )
-        given = {}
-        for modality, x in features.items():
-            if self._widths and modality not in self._widths:
-                raise DataError(f"unknown modality {modality!r}.{did_you_mean(modality, self._widths)}")
-            wanted = (len(users), self._widths.get(modality, np.shape(x)[-1]))
-            if np.shape(x) != wanted:
-                remedy = "Were they made by another encoder?"
-                raise DataError(f"features[{modality!r}] must be {wanted}, got {np.shape(x)}", remedy=remedy)
-            if not np.isfinite(x).all():
-                row = int((~np.isfinite(x)).any(1).argmax())
-                raise DataError(f"features[{modality!r}] must be finite, got NaN or infinity", row=row)
-            given[modality] = torch.from_numpy(np.asarray(x, dtype=np.float32)).to(self.device)
+        users, items, given = check_triples(
+            users, items, features, n_users=len(table.users), n_items=len(table.items), widths=self._widths
+        )
         return (
-            torch.from_numpy(users.astype(np.int64)).to(self.device),
-            torch.from_numpy(items.astype(np.int64)).to(self.device),
-            given,
+            torch.from_numpy(users).to(self.device),
+            torch.from_numpy(items).to(self.device),
+            {modality: torch.from_numpy(x).to(self.device) for modality, x in given.items()},
         )
 
 

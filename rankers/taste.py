@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rankers.base import check_catalog, check_histories, check_users
+from rankers.base import check_catalog, check_histories, check_triples, check_users
 from rankers.checkpoint import WEIGHTS, other_data, read_about, write
 from rankers.configs import TasteConfig, config_from
 from rankers.counterfactual import TIE
@@ -308,24 +308,9 @@ class TasteRanker:
         self, users: np.ndarray, items: np.ndarray, features: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         self._model(JOINT)
-        users, items = np.asarray(users), np.asarray(items)
-        for name, rows, size in (("user", users, self._n_users), ("item", items, len(self.category))):
-            if rows.shape != users.shape or rows.ndim != 1 or len(rows) == 0:
-                raise DataError(f"users and items must be (B,) alike, got {users.shape} and {items.shape}")
-            bad = (rows < 0) | (rows >= size)
-            if bad.any():
-                wrong = f"{name} rows must be in [0, {size}), got {rows[bad][0]}"
-                raise DataError(wrong, row=int(bad.argmax()))
-        self._judging(features)
-        for modality, x in features.items():
-            wanted = (len(users), self._features[modality].shape[1])
-            if np.shape(x) != wanted:
-                remedy = "Were they made by another encoder?"
-                raise DataError(f"features[{modality!r}] must be {wanted}, got {np.shape(x)}", remedy=remedy)
-            if not np.isfinite(x).all():
-                row = int((~np.isfinite(x)).any(1).argmax())
-                raise DataError(f"features[{modality!r}] must be finite, got NaN or infinity", row=row)
-        return users.astype(np.int64), items.astype(np.int64), dict(features)
+        widths = {modality: x.shape[1] for modality, x in self._features.items()}
+        n_items = len(self.category)
+        return check_triples(users, items, features, n_users=self._n_users, n_items=n_items, widths=widths)
 
     def save(self, folder: str | Path) -> None:
         """Write ``config.json`` and ``model.safetensors``, whole or not at all."""
