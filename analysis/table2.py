@@ -12,7 +12,7 @@ From Python::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from recsim_gen.core.errors import DataError
@@ -99,13 +99,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Table2:
-    """``blocks`` {name: lines} over ``variants``, of which ``controls`` are not ranked."""
+    """``blocks`` {name: lines} over ``variants``, of which ``controls`` are not ranked.
+
+    ``rewards`` {variant: the judge that it learned from}.
+    """
 
     variants: tuple[str, ...]
     controls: tuple[str, ...]
     blocks: Mapping[str, tuple[Line, ...]]
     baseline: str
     seeds: int
+    rewards: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -120,7 +124,12 @@ class Table2:
         caption = f"n test episodes; {seeds} [95% interval, people drawn again]. "
         caption += "Best method bold, second underlined"
         caption += f", controls ({', '.join(self.controls)}) not ranked" if self.controls else ""
-        return caption + f". † differs from {self.baseline} (paired, Holm, p < {LEVEL})."
+        caption += f". † differs from {self.baseline} (paired, Holm, p < {LEVEL})."
+        learned: dict[str, list[str]] = {}
+        for variant, judge in self.rewards.items():
+            learned.setdefault(judge, []).append(variant)
+        by = "; ".join(f"{', '.join(variants)} by {judge}" for judge, variants in learned.items())
+        return caption + (f" Learned from a judge: {by}." if by else "")
 
 
 def table2(results: Results) -> Table2:
@@ -149,7 +158,8 @@ def table2(results: Results) -> Table2:
         blocks[first["block"]].append(marked(line, controls))
     seeds = len({row["seed"] for row in results.rows} - {None})
     kept = {name: tuple(lines) for name, lines in blocks.items() if lines}
-    return Table2(variants, controls, kept, baseline, seeds)
+    rewards = {row["variant"]: row["reward"] for row in whole if row.get("reward")}
+    return Table2(variants, controls, kept, baseline, seeds, rewards)
 
 
 def marked(line: Line, controls: Sequence[str]) -> Line:

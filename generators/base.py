@@ -43,14 +43,23 @@ class BaseGenerator:
     """Models of the family that its pictures depend on."""
     learns: bool = False
     uses_ranker: bool = False
+    chooses: bool = False
+    weighs_doubt: bool = False
 
     def __init__(
         self, *, models: ModelFamily | str | Path = "embedded", device: str | None = None, **settings: Any
     ) -> None:
-        self.config: Any = with_settings(self.config_class, settings)
         self.family = models if isinstance(models, ModelFamily) else open_family(models)
+        self.config: Any = with_settings(self.config_class, self._with_recipe(settings))
         self.device = device
         self._catalog: Catalog | None = None
+
+    def _with_recipe(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The settings over the recipe's that they name, or the family's, where the class has recipes."""
+        recipes: Mapping[str, Mapping[str, Any]] = getattr(self.config_class, "recipes", {})
+        family = self.family.name if self.family.name in recipes else next(iter(recipes), "")
+        recipe = settings.get("recipe") or family
+        return {**recipes[recipe], **settings, "recipe": recipe} if recipe in recipes else settings
 
     @property
     def catalog(self) -> Catalog:

@@ -1,15 +1,18 @@
-"""``oracle`` (Boutique only): what the user likes best in the reference's category, the ceiling.
+"""Ceilings (Boutique only): what the user likes best in the reference's category.
 
-If it does not move ΔR, the ranker does not see taste in pictures, and no generator can.
+``oracle`` is drawn by the shop: if it does not move ΔR, the ranker does not see taste in pictures, and no
+generator can. ``oracle_sd`` is its caption, drawn by the family: the difference is what drawing costs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from generators.base import BaseGenerator
-from generators.shop import drawn, known_world
+from generators.base import BaseGenerator, SamplingGenerator
+from generators.sampler import Conditions, Sampler
+from generators.shop import best_look, drawn, known_world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +53,40 @@ class Oracle(BaseGenerator):
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
         """(3, 64, 64) the best look for ``episode.user``."""
-        world = known_world(self.catalog)
-        category = world.attributes(episode.reference).category
-        return drawn(world.best_attributes(episode.user, category), noise)
+        return drawn(best_look(self.catalog, episode), noise)
+
+
+class OracleSD(SamplingGenerator):
+    """Draws the caption of that look, as the shop writes it of its items, by the family's diffusion model."""
+
+    name = "oracle_sd"
+    config_class = OracleConfig
+    roles = ("diffusion",)
+
+    def fit(
+        self,
+        catalog: Catalog,
+        episodes: Sequence[Episode],
+        *,
+        ranker: Ranker | None = None,
+        judge: Ranker | None = None,
+        rng: Rng,
+        work: Path | None = None,
+        tracker: TrainingTracker | None = None,
+    ) -> OracleSD:
+        """Take the catalogue. Raises DataError where tastes are not known."""
+        known_world(catalog)
+        return super().fit(catalog, episodes, rng=rng)
+
+    def conditions(self, episode: Episode) -> Conditions:
+        """The caption, in one of the shop's wordings."""
+        caption = best_look(self.catalog, episode).caption(episode.reference)
+        return Conditions(self.ready().states([caption])[0])
+
+    def ready(self) -> Sampler:
+        """The family's, loaded when it is first needed."""
+        return self._sampler
+
+    @cached_property
+    def _sampler(self) -> Sampler:
+        return Sampler(self.family, self.device)

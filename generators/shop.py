@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.core.types import Catalog
+    from recsim_gen.core.types import Catalog, Episode
     from recsim_gen.datasets.boutique.attributes import Attributes
     from recsim_gen.datasets.boutique.world import World
 
@@ -29,6 +29,12 @@ def known_world(catalog: Catalog) -> World:
     if world is None:
         raise DataError("tastes must be known, those of real people are not", remedy="Use --data boutique")
     return world
+
+
+def best_look(catalog: Catalog, episode: Episode) -> Attributes:
+    """What the person of the episode likes best in the reference's category, in the shop or not."""
+    world = known_world(catalog)
+    return world.best_attributes(episode.user, world.attributes(episode.reference).category)
 
 
 def drawn(look: Attributes, noise: Rng) -> torch.Tensor:

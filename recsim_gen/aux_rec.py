@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 from recsim_gen.core.config import run
 from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions
+from recsim_gen.core.specs import JudgeSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recsim_gen.core.protocols import OnEpoch, Ranker
+    from recsim_gen.core.protocols import OnEpoch
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset
@@ -55,7 +56,13 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
     placebo
         Folder or tar of other real pictures of the items, <item id>.png; Boutique draws its own.
     seeds
-        Seeds of training; the first one's ranker teaches the generators that learn from one.
+        Seeds of training.
+    judges
+        What generators learn from that learn from a ranker: NAME-seedN, NAME@ENCODER-seedN or folders; the
+        first, and for ragar_taste the first that says how sure it is. Default the ranker with the first seed,
+        and a taste.
+    force
+        Reward with judges that do not use images or are blind among them, too.
     published
         Add the paper's numbers in a table of their own, to read beside; they do not compare.
     """
@@ -70,6 +77,8 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
     cold: int = 5
     placebo: Path | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
+    judges: tuple[JudgeSpec, ...] = ()
+    force: bool = False
     published: bool = False
     output: Path = Path("runs/aux_rec")
 
@@ -104,6 +113,8 @@ def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
     from recsim_gen.core.errors import SettingError
     from recsim_gen.datasets.image_sets import refuse_empty
     from recsim_gen.experiments.auxiliary.drawing import read_generators
+    from recsim_gen.experiments.rewards import rewarding_judges
+    from recsim_gen.judging.judges import check_judges
     from recsim_gen.models.family import open_family
 
     several = {"leakage": options.leakage, "fraction": options.fraction, "seeds": options.seeds}
@@ -125,8 +136,20 @@ def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
     make_ranker(options.ranker)
     if options.placebo is not None:
         refuse_empty(options.placebo)
+    check_judges(options.judges, force=options.force)
     family = open_family(options.models)
-    return read_generators(options.gen, family), family
+    methods = read_generators(options.gen, family)
+    rewarding_judges(methods, _judge_specs(options))
+    return methods, family
+
+
+def _judge_specs(options: Options) -> tuple[JudgeSpec, ...]:
+    """Those given, or the ranker that is trained, and a taste."""
+    ranker, seed = options.ranker, options.seeds[0]
+    return options.judges or (
+        JudgeSpec(f"{ranker}-seed{seed}", ranker.settings),
+        JudgeSpec(f"taste@boutique-clip-seed{seed}"),
+    )
 
 
 def _policies(
@@ -139,12 +162,12 @@ def _policies(
     tracker: Tracker | None,
 ) -> tuple[list[Drawn], dict[str, ImageSet]]:
     """For each policy the items to replace and the features of all pictures for them; and the pictures."""
-    from recsim_gen.artifacts.trained_rankers import trained_ranker
     from recsim_gen.core.errors import DataError
     from recsim_gen.datasets.image_sets import read_images
     from recsim_gen.experiments.auxiliary.conditions import conditions
     from recsim_gen.experiments.auxiliary.drawing import drawn_features, drawn_images, open_generators
     from recsim_gen.experiments.auxiliary.features import PLACEBO
+    from recsim_gen.experiments.rewards import reward_judges
     from recsim_gen.judging.queries import MODALITY
 
     if MODALITY not in catalog.features:
@@ -161,14 +184,13 @@ def _policies(
     ]
     seed, device = options.seeds[0], options.place
 
-    def teacher() -> Ranker:
-        return trained_ranker(options.ranker, catalog, dataset.interactions, seed=seed, device=device)
-
+    judges = reward_judges(
+        methods, _judge_specs(options), dataset, catalog, results, force=options.force, device=device
+    )
     generators = open_generators(
         methods,
         dataset,
-        catalog,
-        teacher=teacher,
+        judges=judges,
         family=family,
         seed=seed,
         device=device,

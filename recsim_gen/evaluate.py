@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -59,17 +59,20 @@ class Options(ModelOptions, ExperimentOptions):
     baseline
         The line that the others are compared with, paired by episode.
     judges
-        Rankers to train here, NAME-seedN, or folders that train_ranker wrote; the first gives the reward,
-        the others are held out.
+        Rankers to train here, NAME-seedN or NAME@ENCODER-seedN, or folders that train_ranker wrote; those
+        that give no reward are held out.
+    reward
+        METHOD=JUDGE: which judge a method learns from; default the first, and for a generator that weighs how
+        sure a judge is (ragar_taste) the first that says so.
     scope
         graph: as if the item graph were built again, exactly; item: the item's own row only.
     force
-        Judge with rankers of which training found that they do not use images, too.
+        Judge with rankers that do not use images and reward with those that are blind among them, too.
     published
         Add the papers' numbers in tables of their own, to read beside; they do not compare.
     """
 
-    gen: tuple[str, ...] = ("original,placebo,sd,textual_inversion,ip_adapter,pmg,ragar",)
+    gen: tuple[str, ...] = ("original,placebo,sd,textual_inversion,ip_adapter,pmg,ragar,ragar_taste",)
     checkpoint: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("table2",)
@@ -84,7 +87,9 @@ class Options(ModelOptions, ExperimentOptions):
         JudgeSpec("micro-seed1"),
         JudgeSpec("vbpr-seed0"),
         JudgeSpec("lattice-seed0"),
+        JudgeSpec("taste@boutique-clip-seed0"),
     )
+    reward: tuple[str, ...] = ()
     scope: Literal["graph", "item"] = "graph"
     force: bool = False
     published: bool = False
@@ -93,18 +98,22 @@ class Options(ModelOptions, ExperimentOptions):
 
 @dataclass(frozen=True)
 class Plan:
-    """The names among the options, resolved: ``metrics`` by name, ``methods``, and their models."""
+    """The names among the options, resolved.
+
+    ``metrics`` by name, ``methods`` and their models; ``rewards`` {method: judge}, by labels.
+    """
 
     metrics: tuple[str, ...]
     methods: list[Method]
     family: ModelFamily
+    rewards: dict[str, str]
 
     @property
     def uses_judges(self) -> bool:
         """Whether a metric or the training of a generator needs them."""
         from recsim_gen.metrics.delta_rank import METRICS
 
-        return bool(set(self.metrics) & set(METRICS)) or any(method.uses_ranker for method in self.methods)
+        return bool(set(self.metrics) & set(METRICS)) or bool(self.rewards)
 
 
 def main(options: Options) -> None:
@@ -122,7 +131,7 @@ def main(options: Options) -> None:
     from recsim_gen.judging.judges import check_judges
 
     plan = _plan(options)  # a wrong option is told before any data is read
-    notes = check_judges(options.judges, force=options.force)
+    notes = check_judges(options.judges, rewarding=plan.rewards.values(), force=options.force)
     process = this_process()
     with process.main_process_first():  # the others load what it has encoded and trained
         dataset, catalog, results = prepare("evaluate", options)
@@ -132,16 +141,16 @@ def main(options: Options) -> None:
     plan = _with_placebo(plan, catalog, results)
     test = _test_data(dataset, options.episodes, results)
     with Tracker.of("evaluate", options) if process.is_main_process else nullcontext() as tracker:
-        open_method = _opener(judges, dataset, catalog, plan.family, options, tracker)
+        open_method = _opener(judges, plan, dataset, options, tracker)
         draw_shares(plan.methods, open_method, test, seeds=options.seeds, retrain=options.retrain)
         if tracker is None:
             return
         log_data(tracker, dataset, context="evaluation")
-        metrics = _metrics(plan, judges, dataset, catalog, options)
+        metrics = _metrics(plan, judges, dataset, options)
         values = score_methods(
             plan.methods, open_method, metrics, test, results, seeds=options.seeds, history=options.history
         )
-        _conclude(values, metrics, plan.methods, options.baseline, results)
+        _conclude(values, metrics, plan, options.baseline, results)
         _publish(values, metrics, results, tracker, options)
 
 
@@ -151,6 +160,7 @@ def _plan(options: Options) -> Plan:
     from recsim_gen.core.registry import did_you_mean
     from recsim_gen.datasets.image_sets import refuse_empty
     from recsim_gen.experiments.methods import check_settings, read_methods
+    from recsim_gen.experiments.rewards import rewarding_judges
     from recsim_gen.metrics.presets import listed
     from recsim_gen.models.family import open_family
 
@@ -167,7 +177,7 @@ def _plan(options: Options) -> Plan:
     if len(set(options.seeds)) < len(options.seeds) or options.history < 0:
         got = f"{options.seeds} and {options.history}"
         raise SettingError(f"each seed is wanted once, and a history of 0 or more, got {got}")
-    plan = Plan(metrics, methods, family)
+    plan = Plan(metrics, methods, family, rewarding_judges(methods, options.judges, options.reward))
     if plan.uses_judges and not options.judges:
         raise SettingError("give at least one of --judges: micro-seed0, or a folder that train_ranker wrote")
     return plan
@@ -195,19 +205,26 @@ def _with_placebo(plan: Plan, catalog: Catalog, results: Results) -> Plan:
 def _judges(
     plan: Plan, options: Options, dataset: Dataset, catalog: Catalog, results: Results
 ) -> list[Judge]:
-    """The first gives the reward; none where neither a metric nor a generator needs one."""
+    """Those that give a reward passed the guards; none where neither a metric nor a generator needs one."""
     from recsim_gen.judging.judges import open_judges
 
     if not plan.uses_judges:
         return []
-    return open_judges(options.judges, catalog, dataset.interactions, device=options.place, results=results)
+    return open_judges(
+        options.judges,
+        dataset,
+        catalog,
+        rewarding=plan.rewards.values(),
+        force=options.force,
+        device=options.place,
+        results=results,
+    )
 
 
-def _metrics(
-    plan: Plan, judges: Sequence[Judge], dataset: Dataset, catalog: Catalog, options: Options
-) -> list[Metric]:
+def _metrics(plan: Plan, judges: Sequence[Judge], dataset: Dataset, options: Options) -> list[Metric]:
     """In the order of the plan; a measure of judges becomes one metric a judge."""
     from recsim_gen.core.errors import SettingError
+    from recsim_gen.encoders.features import make_encoder
     from recsim_gen.experiments.scored_methods import row_fields
     from recsim_gen.judging.judge_metrics import judge_metrics
     from recsim_gen.judging.queries import MODALITY
@@ -216,38 +233,34 @@ def _metrics(
     from recsim_gen.metrics.scoring import open_metrics
 
     resources = Resources(device=options.place, weights=options.weights, family=plan.family, dataset=dataset)
+    rewarding = set(plan.rewards.values()) or {judge.label for judge in judges[:1]}
+    encoder = cache(partial(make_encoder, device=options.place))
     metrics: list[Metric] = []
     for name in plan.metrics:
         if name not in METRICS:
             metrics += open_metrics([name], resources, has=row_fields(dataset))
-        elif MODALITY not in catalog.features:
+        elif any(MODALITY not in judge.catalog.features for judge in judges):
             raise SettingError(f"{name}: judges see items by an image encoder: give --encoders.image")
         else:
-            encoder = resources.encoder(catalog.encoder_of(MODALITY))
-            metrics += judge_metrics([name], judges, encoder, len(catalog), scope=options.scope)
+            metrics += judge_metrics([name], judges, rewarding, encoder, scope=options.scope)
     return metrics
 
 
 def _opener(
-    judges: Sequence[Judge],
-    dataset: Dataset,
-    catalog: Catalog,
-    family: ModelFamily,
-    options: Options,
-    tracker: Tracker | None,
+    judges: Sequence[Judge], plan: Plan, dataset: Dataset, options: Options, tracker: Tracker | None
 ) -> OpenMethod:
     """A method's generator for a seed, trained with it or with the first one."""
     from recsim_gen.datasets.episodes import training_episodes
 
-    training = training_episodes(dataset)
+    training, by_label = training_episodes(dataset), {judge.label: judge for judge in judges}
 
     def open_method(method: Method, seed: int) -> Generator:
         return method.open(
-            catalog,
+            dataset,
             training,
-            ranker=judges[0].ranker if judges else None,
+            judge=by_label.get(plan.rewards.get(method.label, "")),
             seed=seed if options.retrain else options.seeds[0],
-            models=family,
+            models=plan.family,
             device=options.place,
             tracker=tracker,
         )
@@ -268,7 +281,7 @@ def _test_data(dataset: Dataset, episodes: int, results: Results) -> Dataset:
 def _conclude(
     values: pd.DataFrame,
     metrics: Sequence[Metric],
-    methods: Sequence[Method],
+    plan: Plan,
     baseline: str,
     results: Results,
 ) -> None:
@@ -285,8 +298,9 @@ def _conclude(
             "generator": method.generator,
             "settings": method.settings_text,
             "role": method.role,
+            "reward": plan.rewards.get(method.label, ""),
         }
-        for method in methods
+        for method in plan.methods
     }
     summary.add_rows(values, available, of_method, results, Rng(0))
     for metric in lacking:
@@ -328,13 +342,15 @@ def _publish(
 
 
 def _draw(table: Table2, published: Sequence[PublishedTable], results: Results, output: Path) -> list[Path]:
-    """The tables, and the figure of ablations where variants of RAGAR differ in a setting."""
+    """The tables, and a figure of ablations where variants of a RAGAR differ in a setting."""
     from analysis.ablation_figure import ablated, ablation_figure
     from analysis.table2_text import write_tables
 
     paths = write_tables(table, output / "table2", published=published)
-    if len(ablated(results)):
-        paths += ablation_figure(results, output / "ablations")
+    for generator in ("ragar", "ragar_taste"):
+        if len(ablated(results, generator)):
+            name = "ablations" if generator == "ragar" else f"ablations_{generator}"
+            paths += ablation_figure(results, output / name, generator=generator)
     return paths
 
 

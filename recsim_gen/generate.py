@@ -66,9 +66,7 @@ def main(options: Options) -> None:
     check_choice(options.gen, options.checkpoint)
     family = open_family(options.models)
     dataset = open_data(options.data)
-    generator = ready_generator(
-        options.gen, options.checkpoint, dataset.catalog, models=family, device=options.place
-    )
+    generator = ready_generator(options.gen, options.checkpoint, dataset, models=family, device=options.place)
     fingerprints = {"data": dataset.fingerprint, "generator": generator.fingerprint}
     results = Results("generate", options.as_dict(), fingerprints)
     _draw(dataset, generator, options, results)

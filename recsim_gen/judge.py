@@ -23,8 +23,8 @@ class Options(ExperimentOptions):
     Parameters
     ----------
     judges
-        Folders that train_ranker wrote, or NAME-seedN to train here (micro-seed0); the first gave the
-        reward, the others are held-out judges.
+        Folders that train_ranker wrote, or NAME-seedN to train here (micro-seed0,
+        taste@boutique-clip-seed0); the first gave the reward, the others are held-out judges.
     images
         Folder or tar of the images to judge.
     placebo
@@ -37,6 +37,9 @@ class Options(ExperimentOptions):
         Random catalogue pictures tried on each pair for its headroom.
     headroom_pairs
         Random pairs whose headroom is measured; 0 leaves it out.
+    swap_choices
+        Random test choices of the swap test: does a judge tell better from worse pictures of one item? 0
+        leaves it out.
     verify
         Triples to compare with the slow rebuild.
     force
@@ -52,6 +55,7 @@ class Options(ExperimentOptions):
     scope: Literal["graph", "item"] = "graph"
     candidates: int = 40
     headroom_pairs: int = 300
+    swap_choices: int = 300
     verify: int = 0
     force: bool = False
     seeds: tuple[int, ...] = (0,)
@@ -62,8 +66,7 @@ def main(options: Options) -> None:
     """Score images under trained rankers: delta R and delta MRR beside placebo, noise and other controls.
 
     Images are named <item id>.png (asked of the users whose test reference the item is) or
-    <user id>/<item id>.png, in a folder or tar. They are encoded as --data and --encoders have it, which
-    must be those of the judges' training.
+    <user id>/<item id>.png, in a folder or tar. Each judge sees them by the encoder of its own training.
     """
     from recsim_gen.artifacts.trained_rankers import prepare
     from recsim_gen.judging.judges import open_judges
@@ -75,8 +78,7 @@ def main(options: Options) -> None:
         results.note(note)
     judgement = judge(
         dataset,
-        catalog,
-        open_judges(options.judges, catalog, dataset.interactions, device=options.place, results=results),
+        open_judges(options.judges, dataset, catalog, device=options.place, results=results),
         images,
         placebo=options.placebo,
         users=options.users or None,
@@ -84,6 +86,7 @@ def main(options: Options) -> None:
         seeds=options.seeds,
         candidates=options.candidates,
         headroom_pairs=options.headroom_pairs,
+        swap_choices=options.swap_choices,
         verify=options.verify,
         device=options.place,
         results=results,

@@ -37,7 +37,9 @@ class Options(ExperimentOptions):
         Seeds of the judges' training; the pictures are the same for all.
     """
 
-    ranker: tuple[RankerSpec, ...] = tuple(RankerSpec(name) for name in ("micro", "vbpr", "lattice", "bpr"))
+    ranker: tuple[RankerSpec, ...] = tuple(
+        RankerSpec(name) for name in ("micro", "vbpr", "lattice", "bpr", "taste")
+    )
     draws: int = 2
     scope: Literal["graph", "item"] = "graph"
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -50,17 +52,22 @@ def main(options: Options) -> None:
     oracle: what the user likes best in the reference's category; opposite: what the user likes
     least; placebo: the same look drawn again; random looks; noise features. "spearman" is the rank
     correlation, over all drawn pictures, between ΔR and the true change of utility. If the oracle
-    does not win, the judge does not see taste in pictures, and no generator can please it.
+    does not win, the judge does not see taste in pictures, and no generator can please it. The swap test
+    asks the same without the truth.
     """
     from recsim_gen.artifacts.trained_rankers import log_data, make_ranker, prepare, trained_rankers
+    from recsim_gen.core.randomness import Rng
     from recsim_gen.core.report import report
     from recsim_gen.core.tracking import Tracker
+    from recsim_gen.judging.guards import add_guard
     from recsim_gen.judging.known_world import boutique_of
+    from recsim_gen.judging.swap_test import swap_test, swaps_of
 
     for spec in options.ranker:
         make_ranker(spec)  # a wrong setting is told before any data is read
     dataset, catalog, results = prepare("known_world", options)
     images = _images(boutique_of(dataset), catalog, options)
+    swaps = swaps_of(dataset, catalog, Rng(0))
     with Tracker.of("known_world", options) as tracker:
         log_data(tracker, dataset)
         for spec in options.ranker:
@@ -68,6 +75,7 @@ def main(options: Options) -> None:
                 spec, catalog, dataset.interactions, seeds=options.seeds, device=options.place
             )
             _judge(spec, rankers, images, options, results)
+            add_guard(swap_test([*rankers.values()], swaps, catalog), spec.name, results, variant="swapped")
         report(results, tracker, options.output)
 
 

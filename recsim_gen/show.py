@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from analysis.case_study import Cell, Tone
-    from recsim_gen.core.protocols import Ranker
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset, Episode
     from recsim_gen.datasets.manifests import Manifest
     from recsim_gen.experiments.methods import Method
+    from recsim_gen.judging.judges import Judge
     from recsim_gen.models.family import ModelFamily
 
 SHEET = "case_study.png"
@@ -41,15 +41,16 @@ class Options(ModelOptions, ExperimentOptions):
     episodes
         Test episodes to show, the same for every generator; up to 40.
     judges
-        The judge, NAME-seedN to train here or a folder that train_ranker wrote: its ranks stand below the
-        pictures, and generators that learn from one learn from it. Default MICRO with the seed.
+        Judges, NAME-seedN or NAME@ENCODER-seedN to train here, or folders that train_ranker wrote: ranks of
+        the first stand below the pictures, and generators that learn from one learn from it, ragar_taste from
+        the first that says how sure it is. Default MICRO with the seed, and a taste.
     seed
-        Of generators, of their noise and of that MICRO.
+        Of generators, of their noise and of these judges.
     force
-        Take the judge even if training found that it does not use images.
+        Take judges that do not use images or are blind among them, too.
     """
 
-    gen: tuple[str, ...] = ("sd,pmg,ragar",)
+    gen: tuple[str, ...] = ("sd,pmg,ragar,ragar_taste",)
     checkpoint: tuple[str, ...] = ()
     episodes: int = 8
     judges: tuple[JudgeSpec, ...] = ()
@@ -80,11 +81,11 @@ def main(options: Options) -> None:
     dataset, catalog, results = prepare("show", options)
     for note in notes:
         results.note(note)
-    ranker = _ranker(options, dataset, catalog, results)
+    judge, rewards = _judges(lines, options, dataset, catalog, results)
     episodes, _ = chosen_episodes(dataset, options.episodes)
     with Tracker.of("show", options) as tracker:
         log_data(tracker, dataset, context="evaluation")
-        drawn = _draw(lines, dataset, catalog, episodes, ranker, family, options, tracker)
+        drawn = _draw(lines, dataset, episodes, judge, rewards, family, options, tracker)
         _publish(drawn, dataset, catalog, episodes, family, results, tracker, options)
 
 
@@ -92,35 +93,45 @@ def _check(options: Options) -> tuple[list[Method], ModelFamily, list[str]]:
     """Generators, models and what is known of the judge; errors before any data is read."""
     from recsim_gen.core.errors import SettingError
     from recsim_gen.experiments.methods import check_settings, read_methods
+    from recsim_gen.experiments.rewards import rewarding_judges
     from recsim_gen.judging.judges import check_judges
     from recsim_gen.models.family import open_family
 
     if not 1 <= options.episodes <= 40:
         raise SettingError(f"a sheet has room for 1 to 40 episodes, got {options.episodes}")
-    if len(options.judges) > 1:
-        raise SettingError(f"a sheet shows the ranks of one of --judges, got {len(options.judges)}")
     lines, family = read_methods(options.gen, options.checkpoint), open_family(options.models)
     check_settings(lines, family)
+    rewarding_judges(lines, _judge_specs(options))
     return lines, family, check_judges(options.judges, force=options.force)
 
 
-def _ranker(options: Options, dataset: Dataset, catalog: Catalog, results: Results) -> Ranker:
+def _judge_specs(options: Options) -> tuple[JudgeSpec, ...]:
+    seed = options.seed
+    return options.judges or (JudgeSpec(f"micro-seed{seed}"), JudgeSpec(f"taste@boutique-clip-seed{seed}"))
+
+
+def _judges(
+    lines: Sequence[Method], options: Options, dataset: Dataset, catalog: Catalog, results: Results
+) -> tuple[Judge, dict[str, Judge]]:
+    """The judge whose ranks are shown, and {label: judge} of generators that learn from one."""
     from recsim_gen.core.errors import SettingError
+    from recsim_gen.experiments.rewards import reward_judges
     from recsim_gen.judging.judges import open_judges
 
     if "image" not in catalog.features:
         raise SettingError(f"rankers see pictures by an encoder, {dataset.name} names none: --encoders.image")
-    judges = options.judges or (JudgeSpec(f"micro-seed{options.seed}"),)
-    (judge,) = open_judges(judges, catalog, dataset.interactions, device=options.place, results=results)
-    return judge.ranker
+    specs, place = _judge_specs(options), options.place
+    (shown,) = open_judges(specs[:1], dataset, catalog, device=place, results=results)
+    rewards = reward_judges(lines, specs, dataset, catalog, results, force=options.force, device=place)
+    return shown, rewards
 
 
 def _draw(
     lines: Sequence[Method],
     dataset: Dataset,
-    catalog: Catalog,
     episodes: Sequence[Episode],
-    ranker: Ranker,
+    judge: Judge,
+    rewards: Mapping[str, Judge],
     family: ModelFamily,
     options: Options,
     tracker: Tracker,
@@ -134,16 +145,18 @@ def _draw(
     drawn = {}
     for line in lines:
         generator = line.open(
-            catalog,
+            dataset,
             training,
-            ranker=ranker,
+            judge=rewards.get(line.label),
             seed=options.seed,
             models=family,
             device=options.place,
             tracker=tracker,
         )
         images = images_for(generator, dataset, episodes, seed=options.seed)
-        table = scores(images, dataset, catalog, episodes, ranker, family=family, device=options.place)
+        table = scores(
+            images, dataset, judge.catalog, episodes, judge.ranker, family=family, device=options.place
+        )
         drawn[line.label] = Drawn(images, table)
     return drawn
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset, Episode
+    from recsim_gen.judging.judges import Judge
     from recsim_gen.models.family import ModelFamily
 
 SHOWN = 6  # episodes on the sheet
@@ -57,8 +58,13 @@ class Options(ModelOptions, ExperimentOptions):
 class Rankers:
     """What a generator that ``uses_ranker`` is trained with: the reward's, and one that only watches."""
 
-    reward: Ranker | None = None
+    reward: Judge | None = None
     watching: Ranker | None = None
+
+    @property
+    def rewarding(self) -> Ranker | None:
+        """The reward's ranker."""
+        return None if self.reward is None else self.reward.ranker
 
 
 def main(options: Options) -> None:
@@ -94,9 +100,9 @@ def main(options: Options) -> None:
         with training_together():
             generator = trained_generator(
                 spec,
-                catalog,
+                catalog if rankers.reward is None else rankers.reward.catalog,
                 episodes,
-                ranker=rankers.reward,
+                ranker=rankers.rewarding,
                 judge=rankers.watching,
                 seed=options.seed,
                 models=family,
@@ -104,7 +110,7 @@ def main(options: Options) -> None:
                 tracker=tracker,
             )
         if tracker is not None:
-            _keep(generator, catalog, episodes, rankers, results, options)
+            _keep(generator, dataset, episodes, rankers, results, options)
             _publish(generator, dataset, results, tracker, options)
 
 
@@ -146,25 +152,37 @@ def _rankers(
     untrained: Generator, dataset: Dataset, catalog: Catalog, results: Results, options: Options
 ) -> Rankers:
     """Of a generator that learns from one: trained or loaded."""
-    from recsim_gen.judging.judges import open_judges
-    from recsim_gen.judging.reward_ranker import reward_judge
+    from recsim_gen.core.errors import SettingError
+    from recsim_gen.judging.judges import open_judges, reward_judge
 
     if not untrained.uses_ranker:
         if options.judges:
             results.note(f"{untrained.name} does not learn from rankers: --judges play no part")
         return Rankers()
-    rewarding, *watching = options.judges or (JudgeSpec(f"micro-seed{options.seed}"),)
+    rewarding, *watching = _judges(untrained, options)
     reward = reward_judge(
         rewarding,
-        options.output / "ranker",
         dataset,
         catalog,
         results,
+        keep=options.output / "ranker",
         force=options.force,
         device=options.place,
     )
-    others = open_judges(watching, catalog, dataset.interactions, device=options.place, results=results)
-    return Rankers(reward.ranker, others[0].ranker if others else None)
+    others = open_judges(watching, dataset, catalog, device=options.place, results=results)
+    for other in others:
+        if dict(other.catalog.encoders) != dict(reward.catalog.encoders):
+            raise SettingError(
+                f"{other.label} watches what {reward.label} rewards: judges of one encoder are wanted"
+            )
+    return Rankers(reward, others[0].ranker if others else None)
+
+
+def _judges(untrained: Generator, options: Options) -> Sequence[JudgeSpec]:
+    """Those given; by default MICRO, or a taste for a generator that weighs how sure its judge is."""
+    if options.judges:
+        return options.judges
+    return [JudgeSpec(f"{'taste' if untrained.weighs_doubt else 'micro'}-seed{options.seed}")]
 
 
 def _episodes(dataset: Dataset, options: Options, results: Results) -> tuple[Episode, ...]:
@@ -183,22 +201,29 @@ def _episodes(dataset: Dataset, options: Options, results: Results) -> tuple[Epi
 
 def _keep(
     generator: Generator,
-    catalog: Catalog,
+    dataset: Dataset,
     episodes: Sequence[Episode],
     rankers: Rankers,
     results: Results,
     options: Options,
 ) -> None:
     """In the output folder; and what the training told in the results."""
-    from recsim_gen.artifacts.trained_generators import kept_generator
+    from recsim_gen.artifacts.checkpoints import Origin
+    from recsim_gen.artifacts.trained_generators import keep_generator, kept_generator
     from recsim_gen.artifacts.training_records import read_record
 
-    folder, seed = options.output / "generator", options.seed
-    generator.save(folder)
+    folder, seed, reward = options.output / "generator", options.seed, rankers.reward
+    origin = None if reward is None else Origin(reward.seed or 0, reward.catalog.encoders)
+    keep_generator(generator, folder, rankers.rewarding, origin)
     results.fingerprints["generator"] = generator.fingerprint
     results.note(f"draw with it: python -m recsim_gen.generate --checkpoint {folder}")
     kept = kept_generator(
-        generator, catalog, episodes, ranker=rankers.reward, judge=rankers.watching, seed=seed
+        generator,
+        dataset.catalog,
+        episodes,
+        ranker=rankers.rewarding,
+        judge=rankers.watching,
+        seed=seed,
     )
     for metric, value in read_record(kept).items():
         results.row(variant=generator.name, metric=metric, value=value, seed=seed, n=len(episodes))

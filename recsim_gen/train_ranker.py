@@ -83,6 +83,7 @@ def _train(
     import numpy as np
     import pandas as pd
 
+    from recsim_gen.artifacts.checkpoints import Origin, keep_ranker
     from recsim_gen.artifacts.serving import log_ranker
     from recsim_gen.artifacts.trained_rankers import trained_rankers
     from recsim_gen.core.randomness import Rng
@@ -98,8 +99,7 @@ def _train(
     )
     frames = []
     for seed, trained in rankers.items():
-        folder = _folder(options, spec, seed)
-        trained.save(folder)
+        keep_ranker(trained, _folder(options, spec, seed), Origin(seed, catalog.encoders))
         served = f"ranker-seed{seed}"
         log_ranker(tracker.child(spec.name), trained, catalog, dataset.interactions, name=served)
         results.fingerprints[f"{spec} seed {seed}"] = trained.fingerprint
@@ -128,6 +128,7 @@ def _test_as_judge(
     """Whether the ranker looks at images and sees taste in them; kept with the checkpoint of each seed."""
     from recsim_gen.artifacts.trained_rankers import trained_ranker
     from recsim_gen.core.randomness import Rng
+    from recsim_gen.judging.guards import add_guard
     from recsim_gen.judging.modality_use import modality_use
     from recsim_gen.judging.swap_test import swap_test, swaps_of
     from recsim_gen.judging.verdicts import store
@@ -144,9 +145,7 @@ def _test_as_judge(
     for seed in options.seeds:
         store(_folder(options, spec, seed), *guards)
     for guard in guards:
-        results.verdict(f"{guard.name} ({spec})", f"{guard.verdict}: {guard.sentence}")
-        for number, value in guard.numbers.items():
-            results.row(variant=spec.name, metric=f"{guard.name.replace(' ', '_')}_{number}", value=value)
+        add_guard(guard, spec.name, results, variant=spec.name)
 
 
 def _publish(dataset: Dataset, results: Results, tracker: Tracker, output: Path) -> None:

@@ -1,9 +1,14 @@
-"""What is known of an episode before anything is learned: retrieval, keywords, prompts (Eq. 1–6)."""
+"""What is known of an episode before it is drawn: retrieval, keywords, prompts (Eq. 1–6).
+
+``evidence: caption`` is the paper's: items whose captions are like the reference's, and their most frequent
+keywords. ``evidence: taste`` is ours: items of categories whose tastes agree with the reference's, and the
+keywords that the posterior of the taste there likes best (`looks`).
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
@@ -12,18 +17,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from generators.keywords import Keywords
-from recsim_gen.core.errors import DataError
+from generators.ragar.looks import KeywordTaste, Looks
+from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.store import fingerprint
 from recsim_gen.encoders.features import in_shards, item_texts
-from recsim_gen.encoders.retrieval import preference, retrieve, weights
+from recsim_gen.encoders.retrieval import Retrieved, ordered, padded, preference, retrieve, weights
 from recsim_gen.models.prompts import keywords_line, taste_prompt
 
 if TYPE_CHECKING:
+    import torch
+
     from generators.ragar.config import RAGARConfig
     from recsim_gen.core.types import Catalog, Episode
     from recsim_gen.models.family import ModelFamily
 
 BATCH = 64
+PREFIX = "taste."  # of weights that are the evidence's
 
 
 @dataclass(frozen=True)
@@ -39,16 +48,38 @@ class Inputs:
 
 
 class Evidence:
-    """What a family's encoders and language model say of a catalogue; depends on no ranker.
+    """What a family's encoders and language model say of a catalogue, and training histories of tastes.
 
-    All items are encoded in batches that are always the same, and kept by content: a picture's
-    conditions do not depend on those asked for with it.
+    It depends on no ranker. All items are encoded in batches that are always the same, and kept by content: a
+    picture's conditions do not depend on those asked for with it.
     """
 
     def __init__(
         self, catalog: Catalog, family: ModelFamily, config: RAGARConfig, device: str | None
     ) -> None:
         self.catalog, self.family, self.config, self.device = catalog, family, config, device
+        self._taste: KeywordTaste | None = None
+
+    def learn(self, histories: Sequence[np.ndarray]) -> None:
+        """Learn how tastes of categories agree from item rows of each training user."""
+        self._taste = KeywordTaste(self.catalog, self.keywords, histories)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """What was learned, on the CPU; {} of evidence by caption."""
+        import torch
+
+        if self._taste is None:
+            return {}
+        arrays = self._taste.model.arrays()
+        return {f"{PREFIX}{n}": torch.from_numpy(np.ascontiguousarray(x)) for n, x in arrays.items()}
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take what ``weights`` gave. Raises DataError where an array lacks."""
+        from recsim_gen.taste.model import TasteModel
+
+        if self.config.evidence == "taste":
+            model = TasteModel.of_arrays({n.removeprefix(PREFIX): x.numpy() for n, x in weights.items()})
+            self._taste = KeywordTaste(self.catalog, self.keywords, model=model)
 
     @cached_property
     def keywords(self) -> list[list[str]]:
@@ -58,7 +89,7 @@ class Evidence:
         return keywords
 
     @cached_property
-    def text(self) -> np.ndarray:
+    def semantic(self) -> np.ndarray:
         """(n, d) E_sem of every item's caption (Eq. 2). Raises DataError for an item without text."""
         texts, encoder = item_texts(self.catalog), self.family.text_encoder(device=self.device)
         return in_shards(
@@ -93,15 +124,55 @@ class Evidence:
         for episode in episodes:
             self._check(episode)
         latest = [replace(e, history=e.history[-config.history :]) for e in episodes]
-        if config.k:
-            retrieved = retrieve(latest, self.text)
+        retrieved, ret = self._retrieved(latest) if config.k else None, None
+        if retrieved is None:
+            chosen = [list(e.history) for e in latest]
+        else:
             chosen = [rows.tolist() for rows in retrieved.between(0, config.k)]
             s = weights(retrieved.similarity, config.k, rule=config.weights)
             ret = preference(self.visual, retrieved.items, s).astype(np.float32)
-        else:
-            chosen, ret = [list(e.history) for e in latest], None
-        keys = [self._key(e.reference, rows) for e, rows in zip(latest, chosen, strict=True)]
+        words = self._favourites(episodes, chosen)
+        keys = [self.text(e.reference, liked) for e, liked in zip(latest, words, strict=True)]
         return Inputs([self._prompt(rows, key) for rows, key in zip(chosen, keys, strict=True)], keys, ret)
+
+    def looks(self, episodes: Sequence[Episode]) -> list[Looks]:
+        """What each episode's reference could look like, the most promising first; by caption one look."""
+        config = self.config
+        if config.evidence == "taste":
+            return self.taste.looks(episodes, most=config.looks, caution=config.caution)
+        for episode in episodes:
+            self._check(episode)
+        latest = [replace(e, history=e.history[-config.history :]) for e in episodes]
+        chosen = (
+            [rows.tolist() for rows in self._retrieved(latest).between(0, config.k)]
+            if config.k
+            else [list(e.history) for e in latest]
+        )
+        alone = np.zeros(1)
+        return [Looks([words], alone, alone, alone) for words in self._favourites(latest, chosen)]
+
+    @property
+    def taste(self) -> KeywordTaste:
+        """Tastes for keywords. Raises SettingError before `learn` or `restore`."""
+        if self._taste is None:
+            raise SettingError("evidence by taste is learned from training histories: call fit or load first")
+        return self._taste
+
+    def _retrieved(self, episodes: Sequence[Episode]) -> Retrieved:
+        """Histories in order of similarity with the reference: of captions, or of tastes for categories."""
+        if self.config.evidence == "caption":
+            return retrieve(episodes, self.semantic)
+        rows, length = padded(episodes)
+        category = self.taste.category
+        references = category[[e.reference for e in episodes]]
+        agreement = self.taste.model.agreement[references[:, None], category[rows]]
+        return ordered(rows, agreement, length)
+
+    def _favourites(self, episodes: Sequence[Episode], chosen: Sequence[Sequence[int]]) -> list[list[str]]:
+        """Keywords w′ of each episode: of its best look, or those of the rows ``chosen`` (Eq. 6)."""
+        if self.config.evidence == "taste":
+            return [looks.keywords[0] for looks in self.looks(episodes)]
+        return [self._frequent(e.reference, rows) for e, rows in zip(episodes, chosen, strict=True)]
 
     def of_items(self, rows: Sequence[int], others: Sequence[Sequence[int]]) -> Inputs:
         """Prompts that end with the items' own keywords, after those of ``others``: what GILL trains on."""
@@ -120,22 +191,33 @@ class Evidence:
     def _categories(self) -> frozenset[str]:
         return frozenset(str(c).strip().lower() for c in np.unique(self.catalog.categories))
 
-    def _key(self, reference: int, rows: Sequence[int]) -> str:
-        """The reference's category, and w′ of the rows."""
-        top = top_keywords(
-            [self.keywords[row] for row in rows], self.config.keywords, without=self._categories
-        )
+    def _frequent(self, reference: int, rows: Sequence[int]) -> list[str]:
+        """w′ of the rows (Eq. 6), and what `reference` says of the reference's own keywords.
+
+        ``category``: none of them. ``counted``: they count as those of the rows. ``first``: they stand first.
+        """
+        own, counted = self.keywords[reference], self.config.reference == "counted"
+        lists = [self.keywords[row] for row in ([*rows, reference] if counted else rows)]
+        top = top_keywords(lists, self.config.keywords, without=self._categories)
+        if self.config.reference != "first":
+            return top
+        first = [word for word in own if word.lower() not in self._categories]
+        said = {word.lower() for word in first}
+        return [*first, *(word for word in top if word.lower() not in said)]
+
+    def text(self, reference: int, keywords: Sequence[str]) -> str:
+        """What E_key encodes: the reference's category, or a keyword of it, and these keywords."""
         category = str(self.catalog.categories[reference]).strip()
-        return key_line(category or (self.keywords[reference] or [""])[0], top)
+        return key_line(category or (self.keywords[reference] or [""])[0], keywords)
 
     def _prompt(self, rows: Sequence[int], key: str) -> str:
         return f"{taste_prompt([self.keywords[row] for row in rows])} {key}"
 
     def _check(self, episode: Episode) -> None:
-        config = self.config
-        if len(episode.history) < config.k:
+        least = self.config.least_history
+        if len(episode.history) < least:
             raise DataError(
-                f"episode {episode.id}: a history of at least k = {config.k} items is wanted, "
+                f"episode {episode.id}: a history of at least k = {least} items is wanted, "
                 f"got {len(episode.history)}",
                 remedy="Leave the episode out, or set a smaller k",
             )

@@ -8,12 +8,12 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from generators.base import SamplingGenerator, catalog_key, check_episodes
-from generators.ragar.config import RAGARConfig
-from generators.ragar.evidence import Evidence
-from generators.sampler import Conditions, Sampler
+from generators.base import BaseGenerator, catalog_key, check_episodes
+from generators.ragar.config import RAGARConfig, RAGARTasteConfig
+from generators.ragar.evidence import PREFIX, Evidence
+from generators.sampler import Sampler
 from recsim_gen import __version__
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.progress import say
@@ -21,20 +21,48 @@ from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import fingerprint
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
-    from generators.ragar.network import Network
-    from generators.ragar.training import Training
+    from generators.ragar.judge import PictureJudge
+    from generators.ragar.states import Proposal, Work
     from recsim_gen.core.protocols import Ranker, TrainingTracker
     from recsim_gen.core.types import Catalog, Episode
 
+PICTURES_HELD = 2048  # candidates that are drawn before the best are chosen
 
-class RAGAR(SamplingGenerator):
-    """Retrieval-augmented personalised pictures, guided by a ranker (Ling et al.), as in DESIGN 6.
 
-    What somebody's history says of a reference (`evidence`) goes through a language model with image
-    tokens and a mapper (`network`) into P_gen, which conditions a frozen diffusion model; it is trained
-    on what a ranker says of the pictures (`reflection`). Drawing needs no ranker.
+class Action(Protocol):
+    """What the policy chooses: `states.StatesAction` or `keyword_action.KeywordAction`."""
+
+    def train(
+        self,
+        episodes: Sequence[Episode],
+        judge: PictureJudge | None,
+        watching: PictureJudge | None,
+        rng: Rng,
+        work: Work,
+        tracker: TrainingTracker | None,
+    ) -> None:
+        """Learn from what ``judge`` says of pictures, if there is one."""
+
+    def proposals(self, episodes: Sequence[Episode], count: int) -> list[list[Proposal]]:
+        """``count`` candidates of each episode, the most promising first."""
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """What was learned, on the CPU."""
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take what ``weights`` gave."""
+
+
+class RAGAR(BaseGenerator):
+    """Retrieval-augmented personalised pictures, guided by a ranker (Ling et al.).
+
+    What somebody's history says of a reference (`evidence`) becomes what a frozen diffusion model draws from
+    (an `Action`: a network's states, as in the paper, or a choice of keywords), which is trained on what a
+    ranker says of the pictures. With ``candidates`` above 1 the ranker chooses among pictures, too; otherwise
+    drawing needs none.
     """
 
     name = "ragar"
@@ -45,9 +73,18 @@ class RAGAR(SamplingGenerator):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.uses_ranker = self.config.rewarded
-        self._weights: dict[str, torch.Tensor] = {}
-        self._network: Network | None = None
+        config = self.config
+        self.chooses = config.candidates > 1
+        self.uses_ranker = config.rewarded or self.chooses
+        self.weighs_doubt = config.reward == "gain" or config.action == "keywords"
+        self.judge: Ranker | None = None
+        self._action: Action | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of name, settings, models, catalogue and weights, and of the judge that chooses pictures."""
+        drawn = super().fingerprint
+        return fingerprint(drawn, self._chooser.ranker.fingerprint) if self.chooses else drawn
 
     def fit(
         self,
@@ -66,88 +103,115 @@ class RAGAR(SamplingGenerator):
         is shorter than k are left out. Raises SettingError without a ranker, DataError for other
         features, an item without text, and where no episode is long enough.
         """
-        from generators.ragar.training import train
+        from generators.ragar.judge import check_encoder
+        from generators.ragar.states import Work
 
         config = self.config
-        if config.rewarded and ranker is None:
-            raise SettingError("ragar learns from what a ranker says of its pictures: give one (--judges)")
+        if self.uses_ranker and ranker is None:
+            raise SettingError(
+                f"{self.name} learns from what a ranker says of its pictures: give one (--judges)"
+            )
         check_episodes(episodes, catalog)
-        usable = _long_enough(episodes, max(1, config.k))
-        training = self._training(catalog, ranker, rng)
-        self._catalog = catalog
+        usable = _long_enough(episodes, max(1, config.least_history))
+        self._catalog, self.judge = catalog, ranker
+        self.__dict__.pop("_evidence", None)
+        if self.uses_ranker:
+            check_encoder(catalog, self._encoder, config.encoder)
+        if config.evidence == "taste":
+            self._evidence.learn(_histories(episodes))
+        action = self._new_action()
+        watching = None if judge is None else self._picture_judge(judge)
+        rewarding = self._picture_judge(ranker) if config.rewarded and ranker is not None else None
         judges = [None if r is None else r.fingerprint for r in (ranker, judge)]
         data = fingerprint(catalog_key(catalog), tuple(usable), asdict(config), self._models(), judges)
         start = fingerprint(__version__, catalog_key(catalog), self._models(), config.of_warm_start, rng)
         with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
-            train(training, usable, work=Path(folder), data=data, start=start, judge=judge, tracker=tracker)
-        self._network = training.network.eval()
-        self._weights = {n: x.detach().cpu().clone() for n, x in training.network.trainable().items()}
+            action.train(usable, rewarding, watching, rng, Work(Path(folder), data, start), tracker)
+        self._action = action
         return self
 
-    def _training(self, catalog: Catalog, ranker: Ranker | None, rng: Rng) -> Training:
-        from generators.ragar.reflection import Reflection
-        from generators.ragar.training import Training
-        from recsim_gen.encoders.features import make_encoder
+    def judged_by(self, ranker: Ranker | None) -> None:
+        """Take the judge that chooses among candidates."""
+        self.judge = ranker
 
-        config = self.config
-        self.__dict__.pop("_evidence", None)
-        evidence = Evidence(catalog, self.family, config, self.device)
-        sampler = Sampler(self.family, self.device)
-        sampler.steps = config.reward_steps or sampler.steps
-        reflection = None
-        if config.rewarded:
-            assert ranker is not None
-            encoder = make_encoder(config.encoder, self.device or "cpu")
-            reflection = Reflection(sampler, catalog, ranker, encoder, config)
-        self._catalog = catalog
-        return Training(self._new_network(evidence, rng), evidence, sampler, reflection, config, rng)
+    def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
+        """The best of n pictures for each, in batches of one size; some thousand are held at a time."""
+        at_once = max(1, PICTURES_HELD // self.config.candidates)
+        parts = [requests[start : start + at_once] for start in range(0, len(requests), at_once)]
+        return [picture for part in parts for picture in self._best_of_each(part)]
 
-    def _new_network(self, evidence: Evidence, rng: Rng) -> Network:
-        from generators.ragar.network import Network
-
-        pipeline = self._sampler.pipeline
-        visual = evidence.visual.shape[1] if self.config.calibrator_map == "learned" else 1
-        return Network(
-            self.family.to_learn(),
-            self.config,
-            length=pipeline.tokenizer.model_max_length,
-            width=self._sampler.width,
-            visual=visual,
-            device=self.device,
-            rng=rng.for_("network"),
-        )
-
-    def conditions(self, episode: Episode) -> Conditions:
-        """P_gen. Raises DataError for a history shorter than k, or a reference without text."""
+    def _best_of_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
+        import numpy as np
         import torch
 
-        from generators.ragar.reflection import with_key
-        from generators.ragar.training import key_states
+        n, episodes = self.config.candidates, [episode for episode, _ in requests]
+        proposals = self._ready.proposals(episodes, n)
+        pairs = [
+            (proposal.conditions, noise.for_("candidate", c) if c else noise)
+            for (_, noise), proposed in zip(requests, proposals, strict=True)
+            for c, proposal in enumerate(proposed)
+        ]
+        drawn = self._sampler.draw_each(pairs, f"{self.name}: drawing")
+        if n == 1:
+            return drawn
+        pixels = torch.stack(drawn).unflatten(0, (len(requests), n))
+        prior = np.array([[proposal.prior for proposal in proposed] for proposed in proposals])
+        best = self.worth(episodes, pixels, prior).argmax(1)
+        return [pixels[row, c] for row, c in enumerate(best.tolist())]
 
-        network, sampler = self._network, self.ready()
-        assert network is not None
-        inputs = self._evidence.of([episode])
-        with torch.no_grad():
-            key, mask = key_states(sampler, inputs.keys)
-            learned = network(inputs.prompts, key, mask).learned
-            states = with_key(learned.float(), key).to(sampler.pipeline.unet.dtype)
-        return Conditions(states[0])
+    def worth(self, episodes: Sequence[Episode], pixels: torch.Tensor, prior: np.ndarray) -> np.ndarray:
+        """(B, n) what candidates are chosen by: the judge's lower bound of gain, and what was expected.
 
-    def ready(self) -> Sampler:
-        """The family's sampler. Raises SettingError where nothing is learned or loaded."""
-        if self._network is None:
-            raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
-        return self._sampler
+        ``pixels`` (B, n, 3, H, W); ``prior`` (B, n) expected gains, weighed by the setting `prior`. The judge
+        of the picture alone forgets that some candidates were more promising than others.
+        """
+        lower, own = self._chooser.bounds(episodes, pixels)
+        worth: np.ndarray = (lower - own[:, None]).numpy() + self.config.prior * prior
+        return worth
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """LoRA, image tokens, mapper, fusion, and W where it is learned."""
-        return dict(self._weights)
+        """What the evidence and the action learned."""
+        return {} if self._action is None else {**self._evidence.weights(), **self._action.weights()}
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what was learned. Raises DataError where it does not fit the models."""
-        self._network = self._new_network(self._evidence, Rng(0)).eval()
-        self._network.restore(weights)
-        self._weights = dict(weights)
+        """Take what was learned. Raises DataError where it does not fit the models or the catalogue."""
+        self._evidence.restore({n: x for n, x in weights.items() if n.startswith(PREFIX)})
+        action = self._new_action()
+        action.restore({n: x for n, x in weights.items() if not n.startswith(PREFIX)})
+        self._action = action
+
+    @property
+    def _ready(self) -> Action:
+        if self._action is None:
+            raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
+        return self._action
+
+    def _new_action(self) -> Action:
+        from generators.ragar.keyword_action import KeywordAction
+        from generators.ragar.states import StatesAction
+
+        kind = KeywordAction if self.config.action == "keywords" else StatesAction
+        return kind(self._evidence, self._sampler, self.config)
+
+    @property
+    def _chooser(self) -> PictureJudge:
+        if self.judge is None:
+            raise SettingError(
+                f"{self.name} chooses among {self.config.candidates} pictures by a judge and has none: call "
+                "judged_by, or set candidates: 1"
+            )
+        return self._picture_judge(self.judge)
+
+    def _picture_judge(self, ranker: Ranker) -> PictureJudge:
+        from generators.ragar.judge import PictureJudge
+
+        return PictureJudge(ranker, self._encoder, doubt=self.config.doubt, scope=self.config.scope)
+
+    @cached_property
+    def _encoder(self) -> Any:
+        from recsim_gen.encoders.features import make_encoder
+
+        return make_encoder(self.config.encoder, self.device or "cpu")
 
     @cached_property
     def _sampler(self) -> Sampler:
@@ -156,6 +220,23 @@ class RAGAR(SamplingGenerator):
     @cached_property
     def _evidence(self) -> Evidence:
         return Evidence(self.catalog, self.family, self.config, self.device)
+
+
+class RAGARTaste(RAGAR):
+    """RAGAR with settings of ours: evidence by taste, keywords as action, the best of several pictures."""
+
+    name = "ragar_taste"
+    config_class = RAGARTasteConfig
+
+
+def _histories(episodes: Sequence[Episode]) -> list[np.ndarray]:
+    """Items of each user of training episodes, references among them: all are choices of training."""
+    import numpy as np
+
+    items: dict[int, dict[int, None]] = {}
+    for episode in episodes:
+        items.setdefault(episode.user, {}).update(dict.fromkeys([*episode.history, episode.reference]))
+    return [np.array([*rows]) for _, rows in sorted(items.items())]
 
 
 def _long_enough(episodes: Sequence[Episode], least: int) -> list[Episode]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from generators.ragar.looks import Looks
+from recsim_gen.judging.reward import advantages
 
 FACTS = 3  # gain, sd, places changed
 
@@ -80,15 +81,13 @@ def draw_actions(log_policy: Tensor, count: int, generators: Sequence[torch.Gene
     return torch.stack(drawn)
 
 
-def keyword_loss(log_policy: Tensor, actions: Tensor, reward: Tensor) -> Tensor:
-    """−mean_t log π(a_t)·A_t (Eq. 15), A_t = R_t minus the mean of the episode's other rewards.
+def keyword_loss(log_policy: Tensor, actions: Tensor, reward: Tensor, *, standardise: bool = False) -> Tensor:
+    """−mean_t log π(a_t)·A_t (Eq. 15), A_t of `judging.reward.advantages`.
 
     ``log_policy`` (B, C); ``actions`` and ``reward`` (B, T), T ≥ 2.
     """
-    count = reward.shape[1]
-    advantage = (reward - reward.mean(1, keepdim=True)) * count / (count - 1)
     chosen = log_policy.gather(1, actions.to(log_policy.device))
-    return -(chosen * advantage.to(chosen)).mean()
+    return -(chosen * advantages(reward, standardise=standardise).to(chosen)).mean()
 
 
 def divergence(log_policy: Tensor, log_start: Tensor) -> Tensor:

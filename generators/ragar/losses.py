@@ -30,12 +30,18 @@ def semantic_loss(mapped: Tensor, target: Tensor) -> Tensor:
     return _apart(mapped, target.detach())
 
 
+def divergence(mean: Tensor, start: Tensor, sigma: float) -> Tensor:
+    """KL of the policies N(mean, σ²) and N(start, σ²), per dimension: ‖mean − start‖²/(2σ²d)."""
+    return (mean - start).square().mean() / (2 * sigma**2)
+
+
 def total(parts: Mapping[str, Tensor], config: RAGARConfig) -> Tensor:
-    """α·L_cal + β·L_rank + γ·L_sem (Eq. 17) of those of the parts that are there."""
+    """α·L_cal + β·L_rank + γ·L_sem (Eq. 17) of those of the parts that are there, and our anchor."""
     weight = {
         "calibrator": config.calibrator_weight,
         "rank": config.rank_weight,
         "semantic": config.semantic_weight,
+        "anchor": config.anchor,
     }
     return torch.stack([weight[name] * loss for name, loss in parts.items()]).sum()
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.judging.reward import policy_loss, rewards
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from generators.ragar.config import RAGARConfig
+    from generators.ragar.judge import PictureJudge
     from generators.sampler import Sampler
-    from recsim_gen.core.protocols import Ranker
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.core.types import Catalog, Episode
-
-SAME = 1e-3  # largest difference, relative to the row's length, of a feature made again
+    from recsim_gen.core.types import Episode
 
 
 class Reflected(NamedTuple):
@@ -40,11 +34,8 @@ class Reflected(NamedTuple):
 class Reflection:
     """Draws with a frozen diffusion model and asks a ranker; nothing here has a gradient."""
 
-    def __init__(
-        self, sampler: Sampler, catalog: Catalog, ranker: Ranker, encoder: Any, config: RAGARConfig
-    ) -> None:
-        self.sampler, self.ranker, self.encoder, self.config = sampler, ranker, encoder, config
-        check_encoder(catalog, encoder, config.encoder)
+    def __init__(self, sampler: Sampler, judge: PictureJudge, config: RAGARConfig) -> None:
+        self.sampler, self.judge, self.config = sampler, judge, config
 
     def __call__(
         self, episodes: Sequence[Episode], mean: Tensor, key: Tensor, rng: Rng, *, noises: int | None = None
@@ -61,14 +52,16 @@ class Reflection:
         streams = [rng.for_("latents", e.id) for e in episodes]
         generated = self._draw(states.flatten(0, 1), [stream for stream in streams for _ in range(t)])
         pixels = torch.cat([generated.unflatten(0, (b, t)), self._draw(key, streams)[:, None]], dim=1)
-        score, original = self.scores(self.ranker, episodes, pixels)
-        reward = self.rewards(score, original)
-        return Reflected(action, reward, score[:, 0] - original, pixels)
+        reward, gain = self.rewards(self.judge, episodes, pixels)
+        return Reflected(action, reward, gain, pixels)
 
-    def rewards(self, score: Tensor, original: Tensor) -> Tensor:
-        """R (B, T) of scores (B, T + 1), the one of E_key last, and of the own picture (B,) (Eq. 14)."""
-        contrasts = torch.stack([original, score[:, -1]], 1)
-        return rewards(score[:, :-1], contrasts, margin=self.config.margin, reading=self.config.reading)
+    def rewards(
+        self, judge: PictureJudge, episodes: Sequence[Episode], pixels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """R (B, T) of pictures (B, T + 1, 3, H, W), the one of E_key last; ρ − ρ_ref (B,) of the first."""
+        asked = judge.bounds if self.config.reward == "gain" else judge.scores
+        score, original = asked(episodes, pixels)
+        return reward_of(score, original, self.config), score[:, 0] - original
 
     def _draw(self, states: Tensor, streams: Sequence[Rng]) -> Tensor:
         return self.sampler.draw(states.to(self.sampler.pipeline.unet.dtype), streams)
@@ -97,16 +90,6 @@ class Reflection:
             standardise=config.standardise and config.reading == "corrected",
         )
 
-    def scores(self, ranker: Ranker, episodes: Sequence[Episode], pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """ρ (B, T) of references with these pictures (B, T, 3, H, W), and with their own (B,) (Eq. 13)."""
-        b, t = pixels.shape[:2]
-        features = self.encoder.encode_images(pictures(pixels.flatten(0, 1)))
-        users, items = (np.repeat([getattr(e, name) for e in episodes], t) for name in ("user", "reference"))
-        answer = ranker.substitute(users, items, {"image": features}, scope=self.config.scope)
-        score = torch.from_numpy(np.asarray(answer.score, dtype=np.float64)).reshape(b, t)
-        original = torch.from_numpy(np.asarray(answer.original_score, dtype=np.float64)).reshape(b, t)[:, 0]
-        return score, original
-
 
 def with_key(action: Tensor, key: Tensor) -> Tensor:
     """P_gen (…, K + T, d): learned states (B, …, K, d), then E_key (B, T, d)."""
@@ -115,32 +98,12 @@ def with_key(action: Tensor, key: Tensor) -> Tensor:
     return torch.cat([action, between.expand(shape)], dim=-2)
 
 
-def pictures(pixels: Tensor) -> list[Image.Image]:
-    """Pictures of 8 bits, as they are written and judged, of (B, 3, H, W) in [0, 1]."""
-    from PIL import Image
+def reward_of(score: Tensor, original: Tensor, config: RAGARConfig) -> Tensor:
+    """R (B, T) of scores (B, T + 1), that of the keywords' picture last, and of the own picture (B,).
 
-    levels = (pixels.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-    return [Image.fromarray(x) for x in levels]
-
-
-def check_encoder(catalog: Catalog, encoder: Any, spec: str) -> None:
-    """DataError unless ``encoder`` made the image features of the catalogue, by one of its pictures."""
-    if "image" not in catalog.features:
-        raise DataError(
-            f"image features, which the ranker was trained on, are wanted; have {sorted(catalog.features)}",
-            remedy="Encode the catalogue before",
-        )
-    if catalog.images is None or not catalog.images.present.any():
-        raise DataError("pictures are wanted, the catalogue has none")
-    if not hasattr(encoder, "encode_images"):
-        raise SettingError(f"encoder: one of images is wanted, got {spec!r}")
-    row = int(catalog.images.present.argmax())
-    own = catalog.features["image"][row]
-    again = np.asarray(encoder.encode_images([catalog.images.read(row)]))[0]
-    alike = again.shape == own.shape and np.linalg.norm(again - own) <= SAME * np.linalg.norm(own)
-    if not alike:
-        raise DataError(
-            f"the encoder {spec!r} does not give the picture of item {catalog.item_ids[row]!r} the feature "
-            f"that the ranker knows ({len(again)} numbers made, {len(own)} known)",
-            remedy="Set `encoder` to the one that made the ranker's image features",
-        )
+    ``rank``: Eq. 14, against both. ``gain``: score less the own picture's.
+    """
+    if config.reward == "gain":
+        return score[:, :-1] - original[:, None]
+    contrasts = torch.stack([original, score[:, -1]], 1)
+    return rewards(score[:, :-1], contrasts, margin=config.margin, reading=config.reading)

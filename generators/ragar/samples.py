@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generators.images import image_of
-from generators.ragar.reflection import pictures
+from generators.ragar.judge import pictures
 
 if TYPE_CHECKING:
     from torch import Tensor

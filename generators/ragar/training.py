@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from generators.denoising import draw_rows
 from generators.ragar.evidence import Evidence, Inputs
 from generators.ragar.fusion import spread
-from generators.ragar.losses import calibrator_loss, ridge, semantic_loss, total
+from generators.ragar.losses import calibrator_loss, divergence, ridge, semantic_loss, total
 from generators.ragar.network import Network, States
 from generators.ragar.reflection import Reflection
 from generators.ragar.samples import sheet
@@ -28,8 +29,9 @@ from recsim_gen.core.training_loop import Schedule, fit, forget
 
 if TYPE_CHECKING:
     from generators.ragar.config import RAGARConfig
+    from generators.ragar.judge import PictureJudge
     from generators.sampler import Sampler
-    from recsim_gen.core.protocols import Ranker, TrainingTracker
+    from recsim_gen.core.protocols import TrainingTracker
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Episode
 
@@ -51,6 +53,7 @@ class Training:
     ) -> None:
         self.network, self.evidence, self.sampler = network, evidence, sampler
         self.reflection, self.config, self.rng = reflection, config, rng
+        self._start: dict[str, Tensor] = {}
 
     def warm_start(self, step: Rng) -> dict[str, Tensor]:
         """MSE between E_m of an item's keywords and the text encoder's states of its text, as in GILL."""
@@ -77,6 +80,8 @@ class Training:
             reflected = self.reflection(episodes, states.learned, key, step)
             parts["rank"] = self.reflection.loss(reflected, states.learned, key)
             measured = {"reward": reflected.reward[:, 0].mean(), "gain": reflected.gain.mean()}
+        if config.anchor:
+            parts["anchor"] = divergence(states.learned, self._at_start(inputs), config.sigma)
         if not parts:
             parts["semantic"] = 0 * states.learned.sum()
         return {"loss": total(parts, config), **parts, **measured}
@@ -85,6 +90,18 @@ class Training:
         """What the network says, and E_key (B, T, d), in float32."""
         key, mask = self.key(inputs.keys)
         return self.network(inputs.prompts, key, mask), key
+
+    def keep_start(self) -> None:
+        """Take the network as it is for the policy's start, where an anchor holds it."""
+        if self.config.anchor:
+            self._start = {name: x.detach().clone() for name, x in self.network.trainable().items()}
+
+    @torch.no_grad()
+    def _at_start(self, inputs: Inputs) -> Tensor:
+        """The learned part of P_gen (B, K, d) as it was at the policy's start."""
+        key, mask = self.key(inputs.keys)
+        start: States = functional_call(self.network, self._start, (inputs.prompts, key, mask))
+        return start.learned
 
     def key(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """E_key (B, T, d) float32 of texts, and where they have words (B, T)."""
@@ -130,7 +147,7 @@ def train(
     work: Path,
     data: str,
     start: str,
-    judge: Ranker | None,
+    judge: PictureJudge | None,
     tracker: TrainingTracker | None,
 ) -> str | None:
     """Both stages, resumed from ``work`` where they were killed; why it stopped early, or None.
@@ -141,6 +158,7 @@ def train(
     learned = nn.ParameterList(training.network.trainable().values())
     if config.warm_start:
         _warmed(training, learned, work, start)
+    training.keep_start()
 
     def joint(step: Rng) -> dict[str, Tensor]:
         drawn = draw_rows(len(episodes), config.batch_size, step.numpy())
@@ -220,7 +238,7 @@ class Evaluation:
         self,
         training: Training,
         episodes: Sequence[Episode],
-        judge: Ranker | None,
+        judge: PictureJudge | None,
         folder: Path,
         tracker: TrainingTracker | None,
     ) -> None:
@@ -246,9 +264,9 @@ class Evaluation:
             "distance": self._distance(states.learned),
         }
         if self.judge is not None:
-            score, original = training.reflection.scores(self.judge, self.episodes, seen.pixels)
-            numbers["judge_reward"] = float(training.reflection.rewards(score, original).mean())
-            numbers["judge_gain"] = float((score[:, 0] - original).mean())
+            reward, gain = training.reflection.rewards(self.judge, self.episodes, seen.pixels)
+            numbers["judge_reward"] = float(reward.mean())
+            numbers["judge_gain"] = float(gain.mean())
         if self.tracker is not None:
             run = self.tracker.child(PART)
             run.log_epoch(step, numbers)
@@ -262,4 +280,4 @@ class Evaluation:
             with atomic(file) as temporary:
                 save_file({"learned": learned.cpu().contiguous()}, temporary)
         start = load_file(file)["learned"].to(learned)
-        return float((learned - start).square().mean() / (2 * self.training.config.sigma**2))
+        return float(divergence(learned, start, self.training.config.sigma))

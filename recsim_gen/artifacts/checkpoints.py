@@ -1,14 +1,49 @@
-"""Trained rankers read from the folders that train_ranker wrote."""
+"""Trained rankers in folders: how each was trained lies beside it, so that it is read as it was."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.protocols import Ranker
 from recsim_gen.core.registry import RANKERS, did_you_mean, resolve
+from recsim_gen.core.store import write_json
 from recsim_gen.core.types import Catalog, Interactions
+
+ORIGIN = "training.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a ranker was trained: ``seed``, and ``encoders`` {modality: spec} of what it sees items by."""
+
+    seed: int
+    encoders: Mapping[str, str]
+
+
+def keep_ranker(ranker: Ranker, folder: str | Path, origin: Origin) -> None:
+    """Save a trained ranker, and its origin beside it."""
+    ranker.save(folder)
+    write_json(Path(folder) / ORIGIN, asdict(origin))
+
+
+def origin_of(folder: str | Path) -> Origin | None:
+    """The origin of the ranker in ``folder``; None where `keep_ranker` did not write it.
+
+    Raises DataError for a file that cannot be read.
+    """
+    path = Path(folder) / ORIGIN
+    if not path.is_file():
+        return None
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return Origin(int(about["seed"]), dict(about["encoders"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = "Delete it to read the ranker by the command's --encoders, or train again"
+        raise DataError(f"seed and encoders are wanted, got {error!r}", file=path, remedy=remedy) from error
 
 
 def ranker_name(folder: str | Path) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recsim_gen import __version__
+from recsim_gen.artifacts.checkpoints import Origin, keep_ranker, load_ranker, origin_of
 from recsim_gen.artifacts.training_records import Recorder
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.processes import Team
@@ -20,12 +21,14 @@ from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, did_you_mean, resolve
 from recsim_gen.core.specs import GeneratorSpec
 from recsim_gen.core.store import atomic, cache_dir, fingerprint
+from recsim_gen.encoders.features import encode
 
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import Generator, Ranker, TrainingTracker
     from recsim_gen.core.types import Catalog, Dataset, Episode
     from recsim_gen.models.family import ModelFamily
 
+JUDGE = "judge"  # sub-folder of a checkpoint: what the generator chooses pictures by
 TRAINING = 1  # raise it when the same settings train otherwise: what was kept before is not found again
 
 
@@ -69,7 +72,7 @@ def generator_name(folder: str | Path) -> str:
 def ready_generator(
     spec: GeneratorSpec | None,
     checkpoint: str | Path | None,
-    catalog: Catalog,
+    dataset: Dataset,
     *,
     models: ModelFamily | str | Path = "embedded",
     device: str | None = None,
@@ -77,13 +80,16 @@ def ready_generator(
     """Return one that can draw: loaded from ``checkpoint``, or made of ``spec`` where it learns nothing.
 
     Raises SettingError where it has to be trained first and no checkpoint is given, DataError for a
-    checkpoint of another generator, catalogue or models.
+    checkpoint of another generator, catalogue or models, or that lacks the judge it chooses pictures by.
     """
     check_choice(spec, checkpoint)
+    catalog = dataset.catalog
     if checkpoint is not None:
         name = generator_name(checkpoint) if spec is None else spec.name
         generator_class = resolve(name, GENERATORS, GeneratorSpec.what)
         loaded: Generator = generator_class.load(checkpoint, catalog, models=models, device=device)
+        if loaded.chooses:
+            loaded.judged_by(_kept_judge(Path(checkpoint) / JUDGE, dataset, device or "cpu"))
         return loaded
     assert spec is not None
     made = make_generator(spec, models=models, device=device)
@@ -91,6 +97,26 @@ def ready_generator(
         raise SettingError(f"{spec} has to be trained first: give --checkpoint, the folder it was saved to")
     made.fit(catalog, (), rng=Rng(0))
     return made
+
+
+def keep_generator(generator: Generator, folder: Path, ranker: Ranker | None, origin: Origin | None) -> None:
+    """Save a generator, and in ``judge`` the ranker that it chooses pictures by, if it does."""
+    generator.save(folder)
+    if generator.chooses and ranker is not None and origin is not None:
+        keep_ranker(ranker, folder / JUDGE, origin)
+
+
+def _kept_judge(folder: Path, dataset: Dataset, device: str) -> Ranker:
+    """The judge beside a generator, with the features of its training."""
+    origin = origin_of(folder)
+    if origin is None:
+        raise DataError(
+            "the judge that this generator chooses pictures by is wanted, there is none",
+            file=folder,
+            remedy="Keep it by python -m recsim_gen.train_generator, or train with candidates: 1",
+        )
+    catalog = encode(dataset, origin.encoders, device=device)
+    return load_ranker(folder, catalog, dataset.interactions, device=device)
 
 
 def trained_generator(

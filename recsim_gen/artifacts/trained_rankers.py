@@ -83,8 +83,7 @@ def trained_ranker(
     on_epoch: OnEpoch | None = None,
 ) -> Ranker:
     """The ranker trained with this seed; loaded if it was trained before on the same everything."""
-    ranker = make_ranker(spec, device=device)
-    folder = _kept_in(ranker, catalog, interactions, seed)
+    ranker, folder = make_ranker(spec, device=device), kept_ranker(spec, catalog, interactions, seed=seed)
     if (folder / "config.json").exists():
         say(f"{spec}, seed {seed}: found in {folder}")
         return type(ranker).load(folder, catalog, interactions, device=device)
@@ -93,7 +92,9 @@ def trained_ranker(
     return ranker
 
 
-def _kept_in(ranker: Ranker, catalog: Catalog, interactions: Interactions, seed: int) -> Path:
+def kept_ranker(spec: RankerSpec | str, catalog: Catalog, interactions: Interactions, *, seed: int) -> Path:
+    """Where `trained_ranker` keeps what it trains; named by all that training depends on."""
+    ranker = make_ranker(spec)
     items = [catalog.item_ids, catalog.categories, dict(catalog.features)]
     data = fingerprint(items, interactions.fingerprint)
     key = fingerprint(__version__, TRAINING, ranker.name, asdict(ranker.config), data, seed)
@@ -141,8 +142,7 @@ def train_missing(
     """
     from joblib import cpu_count
 
-    bare = make_ranker(spec, device=device)
-    kept = [(_kept_in(bare, c, interactions, s) / "config.json").exists() for c, s in jobs]
+    kept = [(kept_ranker(spec, c, interactions, seed=s) / "config.json").exists() for c, s in jobs]
     missing = {number: job for number, job in enumerate(jobs) if not kept[number]}
     at_once = min(len(missing), cpu_count() + 1)  # they stop at different epochs: no core is to wait
     if device == "cpu" and min(at_once, cpu_count()) > 1 and len(interactions) >= WORTH_A_PROCESS:

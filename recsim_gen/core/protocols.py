@@ -115,7 +115,9 @@ class Generator(Protocol):
     - ``config_class``: dataclass of its settings; ``config``: its own.
     - ``family``, ``roles``: its models, and those of them that its pictures depend on.
     - ``learns``: it has weights to find, so that it draws only once fitted on episodes or loaded.
-    - ``uses_ranker``: it learns from a ranker's scores of its pictures; a class says what its defaults do.
+    - ``uses_ranker``: it learns from a ranker's scores of its pictures, or chooses by them.
+    - ``chooses``: it asks the ranker when drawing, too, to keep the best of several pictures.
+    - ``weighs_doubt``: how sure the ranker is counts, so that a `ContentJudge` is best.
     """
 
     name: str
@@ -125,6 +127,8 @@ class Generator(Protocol):
     roles: tuple[str, ...]
     learns: bool
     uses_ranker: bool
+    chooses: bool
+    weighs_doubt: bool
 
     @property
     def fingerprint(self) -> str:

@@ -69,6 +69,7 @@ ENCODERS = {
     "efficientnet-lite0": "recsim_gen.encoders.efficientnet:EfficientNetLite0",
     "open_clip": "recsim_gen.encoders.openclip:OpenClip",
     "hf": "recsim_gen.encoders.huggingface:HuggingFace",
+    "boutique-clip": "recsim_gen.encoders.huggingface:boutique_clip",
 }
 
 METRICS = {
@@ -96,12 +97,14 @@ GENERATORS = {
     "original": "generators.original:Original",
     "placebo": "generators.placebo:Placebo",
     "oracle": "generators.oracle:Oracle",
+    "oracle_sd": "generators.oracle:OracleSD",
     "sd": "generators.sd:StableDiffusion",
     "textual_inversion": "generators.textual_inversion:TextualInversion",
     "ip_adapter": "generators.ip_adapter:IPAdapter",
     "pmg": "generators.pmg:PMG",
+    "keywords": "generators.ragar.keywords:KeywordsAlone",
     "ragar": "generators.ragar:RAGAR",
-    "ragar_taste": "generators.ragar.taste:RAGARTaste",
+    "ragar_taste": "generators.ragar.generator:RAGARTaste",
 }
 
 

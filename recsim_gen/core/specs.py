@@ -21,7 +21,7 @@ from recsim_gen.core.registry import (
 )
 from recsim_gen.core.settings import Setting, settings_of
 
-_SEEDED = re.compile(r"(?P<ranker>[^/\\]+)-seed(?P<seed>\d+)")
+_SEEDED = re.compile(r"(?P<ranker>[^/\\@]+)(?:@(?P<encoder>.+))?-seed(?P<seed>\d+)")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,9 @@ class DataSpec(Spec):
 class JudgeSpec(Spec):
     """A judge: a ranker to train here with a seed, ``NAME-seedN``, or the folder of a trained one.
 
-    A folder in the working directory that is called like the former is written ``./micro-seed0``.
+    ``NAME@ENCODER-seedN`` sees pictures by an encoder of its own, ``NAME-seedN`` by the command's
+    (``--encoders.image``), a trained one by those of its training. A folder in the working directory that
+    is called like a ranker to train is written ``./micro-seed0``.
     """
 
     what: ClassVar[str] = "judge"
@@ -131,6 +133,12 @@ class JudgeSpec(Spec):
         spec = RankerSpec(self._seeded()["ranker"], self.settings)
         resolve(spec.parts[0], RANKERS, spec.what)
         return spec
+
+    @property
+    def encoder(self) -> str | None:
+        """Of pictures, as of --encoders.image; None: the command's."""
+        encoder: str | None = self._seeded()["encoder"]
+        return encoder
 
     @property
     def seed(self) -> int:

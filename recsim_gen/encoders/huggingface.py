@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+SHIPPED_CLIP = Path(__file__).parents[1] / "models" / "boutique" / "clip"
+
+
 class HuggingFace:
     """Text and image features of a model of transformers, from the hub or from a folder.
 
@@ -101,6 +104,11 @@ class HuggingFace:
                 return to_numpy(_pooled(self._model.get_image_features(pixel_values=pixels)))
             output = self._model(pixel_values=pixels)
             return to_numpy(output.last_hidden_state[:, 0] if self._without_pooler else _pooled(output))
+
+
+def boutique_clip(*, device: str = "cpu") -> HuggingFace:
+    """The CLIP that comes with the library, trained on drawings of Boutique: no file is needed."""
+    return HuggingFace(str(SHIPPED_CLIP), device=device)
 
 
 def masked_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -45,16 +45,27 @@ def retrieve(
     """
     if references is None:
         references = np.array([e.reference for e in episodes])
-    length = np.array([len(e.history) for e in episodes])
-    rows = np.full((len(episodes), length.max()), -1)
-    rows[np.arange(rows.shape[1]) < length[:, None]] = np.concatenate([e.history for e in episodes])
+    rows, length = padded(episodes)
     x = unit(text)
     similarity = np.full(rows.shape, -np.inf, dtype=np.float32)
     block = max(1, SIMILARITIES_HELD // (rows.shape[1] * text.shape[1]))
     for s in range(0, len(rows), block):
         part = slice(s, s + block)
         similarity[part] = np.einsum("bhd,bd->bh", x[rows[part]], x[references[part]])
-    similarity[rows < 0] = -np.inf
+    return ordered(rows, similarity, length)
+
+
+def padded(episodes: Sequence[Episode]) -> tuple[np.ndarray, np.ndarray]:
+    """Histories as rows (B, H), −1 after the end of each, and their lengths (B,)."""
+    length = np.array([len(e.history) for e in episodes])
+    rows = np.full((len(episodes), length.max()), -1)
+    rows[np.arange(rows.shape[1]) < length[:, None]] = np.concatenate([e.history for e in episodes])
+    return rows, length
+
+
+def ordered(rows: np.ndarray, similarity: np.ndarray, length: np.ndarray) -> Retrieved:
+    """Histories ``rows`` (B, H) in order of falling ``similarity`` (B, H); ties: the later first."""
+    similarity = np.where(rows < 0, -np.inf, similarity)
     recent_first = np.arange(rows.shape[1])[::-1]
     order = recent_first[np.argsort(-similarity[:, recent_first], axis=1, kind="stable")]
     return Retrieved(np.take_along_axis(rows, order, 1), np.take_along_axis(similarity, order, 1), length)

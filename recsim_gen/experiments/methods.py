@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,16 +26,17 @@ from recsim_gen.artifacts.trained_generators import (
     trained_generator,
 )
 from recsim_gen.core.errors import SettingError
-from recsim_gen.core.registry import GENERATORS, did_you_mean, resolve
+from recsim_gen.core.registry import GENERATORS, did_you_mean
 from recsim_gen.core.specs import GeneratorSpec
 
 if TYPE_CHECKING:
-    from recsim_gen.core.protocols import Generator, Ranker
+    from recsim_gen.core.protocols import Generator
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.core.types import Catalog, Episode
+    from recsim_gen.core.types import Dataset, Episode
+    from recsim_gen.judging.judges import Judge
     from recsim_gen.models.family import ModelFamily
 
-CONTROLS = ("original", "placebo", "oracle")
+CONTROLS = ("original", "placebo", "oracle", "oracle_sd")
 """What methods are set beside: the item's own picture, another of it, the truth. They are not ranked."""
 
 _WRITTEN = re.compile(
@@ -69,13 +71,17 @@ class Method:
             return "brought"
         return "control" if self.generator in CONTROLS else "method"
 
+    @cached_property
+    def untrained(self) -> Generator | None:
+        """The generator with its settings, if it is trained here; None for a checkpoint and for images."""
+        if self.spec is None or self.checkpoint is not None:
+            return None
+        return make_generator(self.spec, device="cpu")
+
     @property
     def uses_ranker(self) -> bool:
         """Whether it has to be trained here by the scores of a ranker."""
-        if self.spec is None or self.checkpoint is not None:
-            return False
-        generator_class: type[Generator] = resolve(self.spec.name, GENERATORS, self.spec.what)
-        return generator_class.uses_ranker
+        return self.untrained is not None and self.untrained.uses_ranker
 
     @property
     def settings_text(self) -> str:
@@ -85,10 +91,10 @@ class Method:
 
     def open(
         self,
-        catalog: Catalog,
+        dataset: Dataset,
         episodes: Sequence[Episode],
         *,
-        ranker: Ranker | None,
+        judge: Judge | None,
         seed: int,
         models: ModelFamily,
         device: str | None,
@@ -96,17 +102,18 @@ class Method:
     ) -> Generator:
         """Return the generator, ready to draw: loaded, or trained on ``episodes`` with this seed.
 
-        Raises SettingError where this one has images and no generator.
+        ``judge`` gives the reward where it `uses_ranker`, and is not asked elsewhere. Raises SettingError
+        where this one has images and no generator.
         """
         if self.spec is None:
             raise SettingError(f"{self.label} has images ({self.images}), not a generator")
         if self.checkpoint is not None:
-            return ready_generator(self.spec, self.checkpoint, catalog, models=models, device=device)
+            return ready_generator(self.spec, self.checkpoint, dataset, models=models, device=device)
         return trained_generator(
             self.spec,
-            catalog,
+            dataset.catalog if judge is None else judge.catalog,
             episodes,
-            ranker=ranker,
+            ranker=None if judge is None else judge.ranker,
             seed=seed,
             models=models,
             device=device,

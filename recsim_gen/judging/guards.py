@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from recsim_gen.core.statistics import bootstrap
 from recsim_gen.metrics.delta_rank import delta_r
 
 if TYPE_CHECKING:
+    from recsim_gen.core.results import Results
     from recsim_gen.judging.neighbourhood import Neighbourhood
 
 FAR = 0.99  # percentile of the catalogue's own distances beyond which a feature counts as far
@@ -34,6 +35,16 @@ class Guard:
     verdict: str
     numbers: Mapping[str, float] = field(default_factory=dict)
     sentence: str = ""
+
+
+def add_guard(guard: Guard, judge: str | None, results: Results, *, variant: str) -> None:
+    """Add the verdict in words, and its numbers as rows of ``variant``; ``judge``: whose it is, if one's."""
+    about = f" ({judge})" if judge else ""
+    results.verdict(f"{guard.name}{about}", f"{guard.verdict}: {guard.sentence}")
+    of_judge: dict[str, Any] = {"judge": judge} if judge else {}
+    name = guard.name.replace(" ", "_").replace("-", "_")
+    for number, value in guard.numbers.items():
+        results.row(variant=variant, metric=f"{name}_{number}", value=value, **of_judge)
 
 
 def identity(own: np.ndarray, delta_score: np.ndarray) -> Guard:

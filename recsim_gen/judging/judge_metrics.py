@@ -1,19 +1,19 @@
 """Rankers as metrics of pictures: ΔR and ΔMRR of each picture under each judge.
 
-The first judge is the one whose score was the reward; the others are held out. ``delta_r[held-out]`` is
-the mean over these.
+Judges that gave a reward come first; the others are held out, and ``delta_r[held-out]`` is the mean over
+these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.types import Scope
-from recsim_gen.judging.queries import Triples, ask
+from recsim_gen.judging.queries import MODALITY, Triples, ask
 from recsim_gen.metrics.delta_rank import METRICS, per_sample
 from recsim_gen.metrics.recipes import Recipe
 
@@ -31,7 +31,7 @@ HELD_OUT = "held-out"
 class JudgedRows:
     """What a judge says of rows: it is asked about each set of them once, however many metrics need it.
 
-    ``encoder`` is that of the catalogue's image features.
+    ``encoder`` is that of the judge's image features.
     """
 
     def __init__(self, judge: Judge, encoder: ImageEncoder, *, scope: Scope = "graph") -> None:
@@ -55,9 +55,8 @@ class JudgeMetric:
     needs: tuple[str, ...] = ("user", "item")
     higher_is_better: bool | None = True
 
-    def __init__(
-        self, measure: str, name: str, judged: Sequence[JudgedRows], n_items: int, *, held_out: bool
-    ) -> None:
+    def __init__(self, measure: str, name: str, judged: Sequence[JudgedRows], *, held_out: bool) -> None:
+        n_items = len(judged[0].judge.catalog)
         self.name, self.judge, self.held_out = f"{measure}[{name}]", name, held_out
         self.unit = {"delta_r": "of (old rank - new rank) / (1 + old rank)"}.get(measure, "")
         self.range = {"delta_r": (-n_items / 2, 1.0), "delta_mrr": (-1.0, 1.0)}.get(measure, (0.0, 1.0))
@@ -66,7 +65,7 @@ class JudgeMetric:
         self.recipe = Recipe(
             backbone=", ".join(each.judge.label for each in judged),
             weights=", ".join(each.judge.ranker.fingerprint for each in judged),
-            resize="as the catalogue's image encoder prepares pictures",
+            resize="as the judge's image encoder prepares pictures",
             note=f"substitution, scope {self.scope}; each picture alone in the unchanged catalogue",
         )
 
@@ -77,21 +76,28 @@ class JudgeMetric:
 
 
 def judge_metrics(
-    measures: Sequence[str], judges: Sequence[Judge], encoder: ImageEncoder, n_items: int, *, scope: Scope
+    measures: Sequence[str],
+    judges: Sequence[Judge],
+    rewarding: Collection[str],
+    encoder: Callable[[str], ImageEncoder],
+    *,
+    scope: Scope,
 ) -> list[Metric]:
-    """Return each measure by the judge of the reward, by the mean of the held-out ones, and by each of these.
+    """Return each measure by each judge of a reward, by the mean of the held-out ones, and by each of these.
 
-    The first of ``judges`` gave the reward; one held-out judge is its own mean. ``encoder`` made the
-    catalogue's image features (`Catalog.encoder_of`).
+    ``rewarding`` are the labels of judges that gave a reward; one held-out judge is its own mean.
+    ``encoder`` gives the encoder of a name as of --encoders.image. Raises DataError where a judge's
+    catalogue does not say by what it was encoded.
     """
     for measure in measures:
         if measure not in METRICS:
             raise SettingError(f"judges give {', '.join(METRICS)}, got {measure!r}")
-    reward, *others = (JudgedRows(judge, encoder, scope=scope) for judge in judges)
-    groups = {reward.judge.label: [reward], **({HELD_OUT: others} if len(others) > 1 else {})}
-    groups |= {each.judge.label: [each] for each in others}
+    asked = [JudgedRows(one, encoder(one.catalog.encoder_of(MODALITY)), scope=scope) for one in judges]
+    rewards = {each.judge.label: [each] for each in asked if each.judge.label in rewarding}
+    others = {each.judge.label: [each] for each in asked if each.judge.label not in rewarding}
+    mean = {HELD_OUT: [each for (each,) in others.values()]} if len(others) > 1 else {}
     return [
-        JudgeMetric(measure, name, group, n_items, held_out=name != reward.judge.label)
+        JudgeMetric(measure, name, group, held_out=name not in rewards)
         for measure in measures
-        for name, group in groups.items()
+        for name, group in {**rewards, **mean, **others}.items()
     ]

@@ -12,7 +12,7 @@ The same as ``python -m recsim_gen.judge``, from Python::
     dataset = open_data("boutique")
     catalog = encode(dataset)
     ranker = trained_ranker("micro", catalog, dataset.interactions, seed=0)
-    judgement = judge(dataset, catalog, [Judge("micro", 0, ranker)], "my_images")
+    judgement = judge(dataset, [Judge("micro", 0, ranker, catalog)], "my_images")
     print(table(judgement.results, metrics=["delta_r", "delta_mrr"]), *judgement.guards, sep="\\n")
 
 Variants beside ``images``: ``placebo``, another real picture of the item; ``noise``, a random feature of
@@ -25,9 +25,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
@@ -35,16 +36,15 @@ from recsim_gen.core.results import Results
 from recsim_gen.core.types import Scope
 from recsim_gen.datasets.image_sets import ImageSet, read_images
 from recsim_gen.judging import guards
-from recsim_gen.judging.guards import Guard
+from recsim_gen.judging.guards import Guard, add_guard
 from recsim_gen.judging.judges import Judge
 from recsim_gen.judging.neighbourhood import Neighbourhood
 from recsim_gen.judging.queries import MODALITY, Triples, ask, triples_of
 from recsim_gen.judging.samples import add_rows, collect, over_seeds
+from recsim_gen.judging.swap_test import swap_test, swaps_of
 from recsim_gen.judging.variants import Variant, has_image, placebo_of, variants_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from recsim_gen.core.types import Catalog, Dataset
 
 CONTROLS = ("placebo", "noise", "shuffled")
@@ -67,7 +67,6 @@ class Judgement:
 
 def judge(
     dataset: Dataset,
-    catalog: Catalog,
     judges: Sequence[Judge],
     images: Images,
     *,
@@ -77,6 +76,7 @@ def judge(
     seeds: Sequence[int] = (0,),
     candidates: int = 40,
     headroom_pairs: int = 300,
+    swap_choices: int = 300,
     verify: int = 0,
     device: str = "cpu",
     results: Results | None = None,
@@ -85,14 +85,13 @@ def judge(
 
     Parameters
     ----------
-    dataset, catalog
-        The data, and its items with features (`encoders.features.encode`), by which the rankers were
-        trained. Images are encoded by what encoded the catalogue (`Catalog.encoders`).
+    dataset
+        The data that the rankers were trained on.
     judges
         The first is the one that gave the reward, if one did. Seeds of one name are averaged per triple,
-        and each has rows of its own as well.
+        and each has rows of its own as well. Images are encoded for each by what encoded its catalogue.
     images
-        Folder, tar (`image_sets`), or triples whose features are made already, by the same encoder.
+        Folder, tar (`image_sets`), or triples whose features are made already, by the judges' one encoder.
     placebo
         Folder or tar of other real pictures of the items; those without one are left out of it.
     users
@@ -103,6 +102,8 @@ def judge(
         Draws of noise and shuffled pictures, averaged per triple.
     candidates, headroom_pairs
         Headroom: random catalogue pictures, tried on a random sample of pairs; 0 leaves it out.
+    swap_choices
+        Swap test: random test choices that are asked about; 0 leaves it out.
     verify
         Triples to compare with the ranker's slow `rebuild`.
     device
@@ -112,38 +113,97 @@ def judge(
 
     Raises DataError for images, features or ids that cannot be used, SettingError for settings.
     """
-    if not judges or MODALITY not in catalog.features or not seeds or candidates < 1 or headroom_pairs < 0:
+    if not judges or not seeds or candidates < 1 or headroom_pairs < 0 or swap_choices < 0:
         raise SettingError(
-            "judging needs a judge, image features, a seed, a candidate and 0 or more headroom pairs, got "
-            f"{len(judges)}, {sorted(catalog.features)}, {len(seeds)}, {candidates} and {headroom_pairs}"
+            "judging needs a judge, a seed, a candidate and 0 or more headroom pairs and swap choices, got "
+            f"{len(judges)}, {len(seeds)}, {candidates}, {headroom_pairs} and {swap_choices}"
         )
+    for one in judges:
+        if MODALITY not in one.catalog.features:
+            has = sorted(one.catalog.features)
+            raise SettingError(f"judging needs image features, {one.label} sees items by features of {has}")
     labels = [one.label for one in judges]
     if len(set(labels)) < len(labels):
         raise SettingError(f"each judge must be given once, got {', '.join(labels)}")
     results = results or Results("judge", {"scope": scope, "seeds": [*seeds]})
     if not isinstance(images, (ImageSet, Triples)):
         images = read_images(images, dataset)
-    triples = images
-    if isinstance(triples, ImageSet):
-        _note_images("images", triples, results)
-        triples = triples_of(triples, dataset, catalog, users=users, device=device)
-    triples.check(dataset, catalog)
+    if isinstance(images, ImageSet):
+        _note_images("images", images, results)
     if placebo is not None and not isinstance(placebo, ImageSet):
         placebo = read_images(placebo, dataset)
-    other = None if placebo is None else _placebo(placebo, triples, catalog, device, results)
-    variants = variants_of(triples, catalog, seeds, other)
-    samples = collect(judges, triples, variants, scope, dataset)
-    add_rows(samples, scope, results)
-    named_guards = [
-        *_control_guards(samples),
-        *_headroom(judges, triples, catalog, scope, candidates, headroom_pairs),
-        *_feature_guards(triples, variants, catalog, judges),
+    if placebo is not None:
+        _note_images("placebo", placebo, results)
+    views = [
+        _view(group, images, placebo, dataset, users=users, seeds=seeds, device=device)
+        for group in _by_encoder(judges)
     ]
+    _note_placebo(views[0], results)
+    samples = pd.concat(
+        [collect(view.judges, view.triples, view.variants, scope, dataset) for view in views],
+        ignore_index=True,
+    )
+    add_rows(samples, scope, results)
+    named_guards = [*_control_guards(samples)]
+    for view in views:
+        named_guards += [
+            *_headroom(view, scope, candidates, headroom_pairs),
+            *_swap_tests(view, dataset, swap_choices),
+            *_feature_guards(view, None if len(views) == 1 else view.encoder),
+        ]
     for name, guard in named_guards:
-        _report(guard, name, results)
+        add_guard(guard, name, results, variant="images")
     if verify:
-        _verify(judges, triples, verify, results)
+        for view in views:
+            _verify(view, verify, results)
     return Judgement(results, over_seeds(samples), tuple(guard for _, guard in named_guards))
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The same questions as the judges of one encoder see them."""
+
+    judges: tuple[Judge, ...]
+    triples: Triples
+    variants: Mapping[str, list[Variant]]
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items, encoded."""
+        return self.judges[0].catalog
+
+    @property
+    def encoder(self) -> str:
+        """Of pictures; "" where the catalogue does not say."""
+        return self.catalog.encoders.get(MODALITY, "")
+
+
+def _by_encoder(judges: Sequence[Judge]) -> list[tuple[Judge, ...]]:
+    """The judges in groups that see pictures by one encoder, those of the first judge first."""
+    groups: dict[str | None, list[Judge]] = {}
+    for one in judges:
+        groups.setdefault(one.catalog.encoders.get(MODALITY), []).append(one)
+    return [tuple(group) for group in groups.values()]
+
+
+def _view(
+    judges: tuple[Judge, ...],
+    images: ImageSet | Triples,
+    placebo: ImageSet | None,
+    dataset: Dataset,
+    *,
+    users: Sequence[str] | None,
+    seeds: Sequence[int],
+    device: str,
+) -> View:
+    """Raises DataError for features that the judges' encoder did not make."""
+    catalog = judges[0].catalog
+    triples = images
+    if isinstance(triples, ImageSet):
+        triples = triples_of(triples, dataset, catalog, users=users, device=device)
+    triples.check(dataset, catalog)
+    other = None if placebo is None else placebo_of(triples, placebo, catalog.encoder_of(MODALITY), device)
+    return View(judges, triples, variants_of(triples, catalog, seeds, other))
 
 
 def _note_images(name: str, images: ImageSet, results: Results) -> None:
@@ -152,14 +212,14 @@ def _note_images(name: str, images: ImageSet, results: Results) -> None:
         results.note(f"{name}: {note}")
 
 
-def _placebo(placebo: ImageSet, triples: Triples, catalog: Catalog, device: str, results: Results) -> Variant:
-    _note_images("placebo", placebo, results)
-    at, shown = placebo_of(triples, placebo, catalog.encoder_of(MODALITY), device)
-    if len(at) < len(triples):
+def _note_placebo(view: View, results: Results) -> None:
+    """How many triples have one, where not all do."""
+    draws = view.variants.get("placebo")
+    if draws and len(draws[0][0]) < len(view.triples):
         results.note(
-            f"placebo for {len(at):,} of {len(triples):,} triples: the others' items have none there"
+            f"placebo for {len(draws[0][0]):,} of {len(view.triples):,} triples: the others' items have none "
+            "there"
         )
-    return at, shown
 
 
 def _control_guards(samples: pd.DataFrame) -> list[tuple[str | None, Guard]]:
@@ -183,58 +243,60 @@ def _control_guards(samples: pd.DataFrame) -> list[tuple[str | None, Guard]]:
     return [*named_guards, (None, guards.held_out(values, blind))]
 
 
-def _headroom(
-    judges: Sequence[Judge], triples: Triples, catalog: Catalog, scope: Scope, candidates: int, pairs: int
-) -> Iterable[tuple[str, Guard]]:
+def _headroom(view: View, scope: Scope, candidates: int, pairs: int) -> Iterable[tuple[str, Guard]]:
     """Of the first seed of each judge: a sample of pairs, each with the same random catalogue pictures."""
     if not pairs:
         return
+    triples, catalog = view.triples, view.catalog
     at = Rng(0).for_("headroom", "pairs").numpy().permutation(len(triples))[:pairs]
     order = Rng(0).for_("headroom", "candidates").numpy().permutation(np.flatnonzero(has_image(catalog)))
     rows = order[:candidates]
     width = len(rows)
     users, items = (np.repeat(a[at], width) for a in (triples.users, triples.items))
     tried = Triples(users, items, np.tile(rows, len(at)), catalog.features[MODALITY])
-    done = set()
+    for one in _first_seeds(view.judges):
+        answer = ask(one.ranker, tried, scope=scope, what=f"{one.label}: headroom")
+        yield one.name, guards.headroom(answer.original_rank[::width], answer.rank.reshape(-1, width))
+
+
+def _swap_tests(view: View, dataset: Dataset, choices: int) -> Iterable[tuple[str, Guard]]:
+    """Of all seeds of each judge together, on the same test choices."""
+    if not choices or not (dataset.interactions.split == "test").any():
+        return
+    swaps = swaps_of(dataset, view.catalog, Rng(0), most=choices)
+    for one in _first_seeds(view.judges):
+        rankers = [other.ranker for other in view.judges if other.name == one.name]
+        yield one.name, swap_test(rankers, swaps, view.catalog)
+
+
+def _first_seeds(judges: Sequence[Judge]) -> list[Judge]:
+    """The first judge of each name."""
+    first: dict[str, Judge] = {}
     for one in judges:
-        if one.name not in done:
-            done.add(one.name)
-            answer = ask(one.ranker, tried, scope=scope, what=f"{one.label}: headroom")
-            yield one.name, guards.headroom(answer.original_rank[::width], answer.rank.reshape(-1, width))
+        first.setdefault(one.name, one)
+    return list(first.values())
 
 
-def _feature_guards(
-    triples: Triples, variants: Mapping[str, list[Variant]], catalog: Catalog, judges: Sequence[Judge]
-) -> list[tuple[None, Guard]]:
+def _feature_guards(view: View, name: str | None) -> list[tuple[str | None, Guard]]:
     """Distance and hubs: of the features alone, whoever judges; lists as long as the first judge's."""
-    k = getattr(judges[0].ranker.config, "knn_k", 10) - 1
-    near = Neighbourhood.of(catalog.features[MODALITY], has_image(catalog), k)
+    x, present = view.catalog.features[MODALITY], has_image(view.catalog)
+    near = Neighbourhood.of(x, present, getattr(view.judges[0].ranker.config, "knn_k", 10) - 1)
     looked_up = {}
-    for variant, draws in variants.items():
+    for variant, draws in view.variants.items():
         _, t = draws[0]
         once = np.unique(np.stack([t.which, t.items]), axis=1)
         looked_up[variant] = near.look_up(t.features[once[0]], once[1])
     distances, lists = ({v: pair[i] for v, pair in looked_up.items()} for i in (0, 1))
-    return [(None, guards.distance(distances, near)), (None, guards.hubs(lists, near))]
+    return [(name, guards.distance(distances, near)), (name, guards.hubs(lists, near))]
 
 
-def _report(guard: Guard, judge_name: str | None, results: Results) -> None:
-    """A verdict in words, and its numbers as rows of the variant ``images``."""
-    results.verdict(
-        guard.name + (f" ({judge_name})" if judge_name else ""), f"{guard.verdict}: {guard.sentence}"
-    )
-    of_judge: dict[str, Any] = {"judge": judge_name} if judge_name else {}
-    name = guard.name.replace(" ", "_").replace("-", "_")
-    for number, value in guard.numbers.items():
-        results.row(variant="images", metric=f"{name}_{number}", value=value, **of_judge)
-
-
-def _verify(judges: Sequence[Judge], triples: Triples, count: int, results: Results) -> None:
+def _verify(view: View, count: int, results: Results) -> None:
     """Compare `substitute` (scope "graph") with `rebuild` on a random sample of the triples."""
+    triples = view.triples
     at = Rng(0).for_("verify").numpy().permutation(len(triples))[:count]
     users, items = triples.users[at], triples.items[at]
     x = {MODALITY: triples.features[triples.which[at]]}
-    for one in judges:
+    for one in view.judges:
         quick, slow = one.ranker.substitute(users, items, x, "graph"), one.ranker.rebuild(users, items, x)
         largest = float(np.abs(quick.score - slow.score).max())
         equal = float((quick.rank == slow.rank).mean())

@@ -57,9 +57,17 @@ class Swaps:
 
 
 def swaps_of(
-    dataset: Dataset, catalog: Catalog, rng: Rng, *, split: str = "test", others: int = OTHERS
+    dataset: Dataset,
+    catalog: Catalog,
+    rng: Rng,
+    *,
+    split: str = "test",
+    others: int = OTHERS,
+    most: int = 0,
 ) -> Swaps:
-    """Return the swaps of every choice in ``split``: the ``others`` items nearest in popularity.
+    """Return the swaps of choices in ``split``: the ``others`` items nearest in popularity.
+
+    Of every choice, or of ``most`` at random.
 
     Candidates are of the chosen item's category, have a picture, and were not chosen by the user;
     popularity is the number of training choices, equal ones in random order. Where no item has a category,
@@ -74,6 +82,9 @@ def swaps_of(
     order = np.argsort(chosen.user, kind="stable")
     bounds = np.searchsorted(chosen.user[order], np.arange(chosen.n_users + 1))
     users, items = chosen.only(split)
+    if 0 < most < len(users):
+        drawn = np.sort(rng.for_("swap choices").numpy().permutation(len(users))[:most])
+        users, items = users[drawn], items[drawn]
     choice: list[np.ndarray] = []
     other: list[np.ndarray] = []
     kept: list[tuple[int, int]] = []

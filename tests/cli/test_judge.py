@@ -153,6 +153,9 @@ def test_a_judge_may_be_trained_here(trained):
     brought_ = results_of.load(trained / "out/brought")
     assert here.rows == brought_.rows  # the same ranker, under the same name
     assert here.config["judges_settings"] == brought.QUICK
+    other = ["--encoders.image", "none", "--output", "out/others"]
+    assert judged(*both, "--quiet", *other) == 0  # each sees items as in its training
+    assert results_of.load(trained / "out/others").rows == here.rows
 
 
 def test_bad_judges_and_missing_options_are_told(trained, tmp_path, capsys):
@@ -168,9 +171,6 @@ def test_bad_judges_and_missing_options_are_told(trained, tmp_path, capsys):
     assert "must be given once" in error(*judge, *judge, *images)
     assert "a trained ranker is wanted" in error("--judges", "images", *images)
     assert "trained on other data" in error(*judge, *images, "--force", "--data-settings.seed=1")
-    assert "Give the same --data and encoders" in error(
-        *judge, *images, "--force", "--encoders.image", "none"
-    )
     assert "NAME-seedN (micro-seed0) or a folder" in error("--judges", "trained/micro-seed7", *images)
     brought.folder(tmp_path / "odd", {"config.json": b'{"ranker": "os:system"}'})
     assert "unknown ranker 'os:system'" in error("--judges", str(tmp_path / "odd"), *images)

@@ -19,7 +19,9 @@ def test_judges_are_asked_about_pictures_of_known_worth(apart):
     assert done.returncode == 0, done.stderr
     document = json.loads((apart / "out" / "results.json").read_text())
     rows = {(r["judge"], r["variant"], r["metric"]): r for r in document["rows"] if r["seed"] is None}
-    assert {v for _, v, _ in rows} == {"oracle", "opposite", "placebo", "random", "noise"}
+    assert {v for _, v, _ in rows} == {"oracle", "opposite", "placebo", "random", "noise", "swapped"}
+    assert rows["bpr", "swapped", "swap_test_auc"]["value"] == 0.5
+    assert rows["micro", "swapped", "swap_test_auc"]["value"] != 0.5
     for variant in ("oracle", "opposite", "placebo", "random", "noise"):
         assert rows["bpr", variant, "delta_r"]["value"] == 0  # blind to pictures: exactly 0
         row = rows["micro", variant, "delta_r"]

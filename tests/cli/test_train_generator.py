@@ -128,7 +128,11 @@ def test_one_judge_rewards_and_another_watches(here):
     assert {"evaluated_reward", "judge_reward"} <= {row["metric"] for row in found.rows}
     kept = json.loads(Path("ragar/ranker/config.json").read_text())
     assert kept["ranker"] == "micro"
-    assert kept["fingerprint"] == found.fingerprints["ranker"] != found.fingerprints["ranker vbpr-seed0"]
+    assert (
+        kept["fingerprint"]
+        == found.fingerprints["ranker micro-seed1"]
+        != found.fingerprints["ranker vbpr-seed0"]
+    )
     assert "modality use (micro-seed1)" in found.verdicts
     assert any(note.startswith("vbpr-seed0: whether it looks at images") for note in found.notes)
     config = yaml.safe_load(Path("ragar/config.yaml").read_text())
@@ -195,7 +199,7 @@ def test_show_draws_the_case_study(here, done):
         (["--checkpoint=pmg=nowhere"], "got no readable config.json"),
         (["--judges=nowhere"], "a folder that train_ranker wrote, got 'nowhere'"),
         (["--judges=cache"], "a trained ranker is wanted, got no readable config.json"),
-        (["--judges", "micro-seed0", "bpr-seed0"], "a sheet shows the ranks of one of --judges, got 2"),
+        (["--gen=ragar_taste", "--judges=bpr-seed0"], "ragar_taste learns from what a judge says"),
     ],
 )
 def test_show_tells_what_cannot_be(here, argv, told, capsys):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from recsim_gen.artifacts.drawn_images import images_for
@@ -10,7 +10,7 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.processes import this_process
 from recsim_gen.core.results import Results
 from recsim_gen.core.specs import GeneratorSpec
-from recsim_gen.core.types import Catalog, Dataset
+from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.episodes import training_episodes
 from recsim_gen.datasets.image_sets import ImageSet, read_images
 from recsim_gen.experiments.auxiliary.conditions import Conditions
@@ -25,8 +25,9 @@ from recsim_gen.experiments.auxiliary.features import (
 from recsim_gen.experiments.methods import Method, check_settings, read_methods
 
 if TYPE_CHECKING:
-    from recsim_gen.core.protocols import Generator, Ranker
+    from recsim_gen.core.protocols import Generator
     from recsim_gen.core.tracking import Tracker
+    from recsim_gen.judging.judges import Judge
     from recsim_gen.models.family import ModelFamily
 
 
@@ -48,9 +49,8 @@ def read_generators(words: Sequence[str], family: ModelFamily) -> list[Method]:
 def open_generators(
     methods: Sequence[Method],
     dataset: Dataset,
-    catalog: Catalog,
     *,
-    teacher: Callable[[], Ranker],
+    judges: Mapping[str, Judge],
     family: ModelFamily,
     seed: int,
     device: str = "cpu",
@@ -58,8 +58,8 @@ def open_generators(
 ) -> dict[str, Generator]:
     """Return {label: generator}, trained on training episodes or loaded; one of several processes trains.
 
-    ``catalog`` is the data set's, encoded; ``teacher`` gives the ranker that some learn from. Boutique's
-    placebo, which draws the same look again, is among them.
+    ``judges`` {label: judge} are those that some learn from. Boutique's placebo, which draws the same look
+    again, is among them.
     """
     from recsim_gen.datasets.boutique.world import Boutique
 
@@ -71,9 +71,9 @@ def open_generators(
     for method in methods:
         with process.main_process_first():
             generators[method.label] = method.open(
-                catalog,
+                dataset,
                 episodes,
-                ranker=teacher() if method.uses_ranker else None,
+                judge=judges.get(method.label),
                 seed=seed,
                 models=family,
                 device=device,

@@ -112,7 +112,7 @@ def test_a_killed_training_goes_on(world, tmp_path, monkeypatch):
 def test_one_that_learns_nothing_is_fitted_and_not_kept(world, tmp_path):
     shop, family, episodes = world
     made = trained_generator("sd", shop.catalog, episodes, models=family, device="cpu")
-    ready = ready_generator(GeneratorSpec("sd"), None, shop.catalog, models=family)
+    ready = ready_generator(GeneratorSpec("sd"), None, shop, models=family)
     assert made.fingerprint == ready.fingerprint
     assert not (tmp_path / "cache" / "generators").exists()
 

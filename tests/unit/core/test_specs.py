@@ -55,6 +55,9 @@ def test_a_judge_is_trained_here_or_in_a_folder(tmp_path):
     here = JudgeSpec("micro:published-code-seed12", {"epochs": 3})
     assert (here.folder, here.seed) == (None, 12)
     assert here.ranker == RankerSpec("micro:published-code", {"epochs": 3})
+    assert here.encoder is None
+    own = JudgeSpec("taste@open_clip:ViT-B-32/laion-seed3")
+    assert (own.ranker.name, own.encoder, own.seed) == ("taste", "open_clip:ViT-B-32/laion", 3)
     assert JudgeSpec(str(tmp_path)).folder == tmp_path
     assert JudgeSpec(str(tmp_path)).known() == []
     with pytest.raises(SettingError, match=r"unknown ranker 'mcro'\. Did you mean 'micro'"):

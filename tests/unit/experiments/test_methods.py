@@ -87,7 +87,7 @@ def test_roles():
     assert [c.role for c in found] == ["control", "method", "brought"]
     assert found[2].images == Path("DIR")
     with pytest.raises(SettingError, match=r"mine has images \(DIR\), not a generator"):
-        found[2].open(None, (), ranker=None, seed=0, models=None, device=None)
+        found[2].open(None, (), judge=None, seed=0, models=None, device=None)
     assert not any(c.uses_ranker for c in found)
     assert read_methods(["ragar"])[0].uses_ranker
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from tiny_ranker import Brightness, LikesBright
+from tiny_ranker import Brightness, LikesBright, SureOfBright
 
+from generators.keywords import Keywords
 from generators.ragar import RAGAR
+from generators.ragar.reflection import reward_of
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.datasets.boutique import world as boutique
@@ -57,7 +59,10 @@ def make(world, **settings):
 
 
 def training(world, **settings):
-    return make(world, **settings)._training(world[0], LikesBright(world[0]), Rng(0))
+    made = make(world, **settings)
+    made._catalog = world[0]
+    judge = made._picture_judge(LikesBright(world[0])) if made.config.rewarded else None
+    return made._new_action().training(judge, Rng(0))
 
 
 def test_the_gradient_reaches_what_is_learned_and_nothing_else(world):
@@ -103,7 +108,7 @@ def test_the_readings_move_the_score_in_opposite_directions(world, reading, sign
     action = reflection.actions(world[1][:1], mean.detach(), key, Rng(0))
     direction = torch.randn(action.shape[2:], generator=Rng(1).torch())
     score = (action * direction).sum((2, 3)).double()
-    reward = reflection.rewards(torch.cat([score, score[:, :1]], 1), score[:, 0])
+    reward = reward_of(torch.cat([score, score[:, :1]], 1), score[:, 0], reflection.config)
     from generators.ragar.reflection import Reflected
 
     loss = reflection.loss(Reflected(action, reward, score[:, 0], torch.empty(0)), mean, key)
@@ -176,6 +181,57 @@ def test_no_ranker_is_wanted_where_none_is_asked(world):
     assert make(world).uses_ranker
     assert not make(world, reward="none").uses_ranker
     make(world, reward="none").fit(world[0], world[1], rng=Rng(0))
+
+
+def test_an_anchor_holds_the_policy_near_its_start(world):
+    """The weights of two trainings that differ in it alone; at the start it says nothing."""
+    settings = {"reward": "none", "warm_start": 0, "calibrator_weight": 0.0, "semantic_weight": 1.0}
+    apart = []
+    for anchor in (0.0, 1e3):
+        made = training(world, anchor=anchor, **settings)
+        made.keep_start()
+        parts = made.joint(world[1][:2], Rng(0))
+        assert ("anchor" in parts) == (anchor > 0)
+        if anchor:
+            assert parts["anchor"].item() == pytest.approx(0, abs=1e-9)
+        start = make(world, anchor=anchor, steps=0, **settings).fit(world[0], world[1], rng=Rng(0)).weights()
+        end = make(world, anchor=anchor, steps=6, lr=0.05, **settings).fit(world[0], world[1], rng=Rng(0))
+        apart.append(sum(float((x - start[n]).square().sum()) for n, x in end.weights().items()))
+    assert apart[1] < apart[0]
+
+
+@pytest.mark.parametrize("settings", [{"evidence": "taste"}, {"reward": "gain"}, {"candidates": 3}])
+def test_what_is_ours_can_be_set_beside_what_is_the_papers(world, settings, monkeypatch):
+    """Each of our settings by itself, with the paper's action, is trained, drawn, kept and found again."""
+    # The tiny language model says the same of every item: the words of the titles stand in.
+    monkeypatch.setattr(
+        Keywords, "of_all", lambda self: [str(title).split()[:-1] for title in self._catalog.titles]
+    )
+    judge = SureOfBright(world[0])
+    made = make(world, warm_start=0, **settings)
+    made.fit(world[0], world[1], ranker=judge, rng=Rng(0))
+    plain = make(world, warm_start=0).fit(world[0], world[1], ranker=judge, rng=Rng(0))
+    episodes = world[1][:6]
+    drawn, paper = (g.generate(episodes, rng=Rng(1)).pixels for g in (made, plain))
+    assert not torch.equal(drawn, paper)
+    again = make(world, warm_start=0, **settings)
+    again._catalog = world[0]
+    again.restore(made.weights())
+    again.judged_by(judge)
+    assert torch.equal(again.generate(episodes, rng=Rng(1)).pixels, drawn)
+    if "candidates" in settings:  # the first of them is the paper's picture
+        assert (drawn.mean((1, 2, 3)) >= paper.mean((1, 2, 3))).all()
+
+
+def test_a_recipe_is_the_families_own_unless_it_is_named(world):
+    ours, paper = make(world).config, RAGAR(models=world[2], recipe="paper").config
+    assert (ours.recipe, paper.recipe, paper.lr, paper.mapper_width) == ("embedded", "paper", 1e-5, 512)
+    big = replace(world[2], name="paper")
+    assert RAGAR(models=big).config == paper
+    assert RAGAR(models=big, lr=0.1).config == replace(paper, lr=0.1)
+    assert RAGAR(models=big, recipe="embedded").config == RAGAR(models=world[2]).config
+    with pytest.raises(SettingError, match="'recipe' of RAGARConfig must be one of"):
+        RAGAR(models=big, recipe="papr")
 
 
 def test_the_map_of_the_calibrator_can_be_learned(world):

@@ -5,13 +5,21 @@ from __future__ import annotations
 import brought
 import pytest
 
+from recsim_gen.artifacts.checkpoints import ORIGIN, Origin, keep_ranker
 from recsim_gen.artifacts.trained_rankers import trained_ranker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.results import Results
 from recsim_gen.core.specs import JudgeSpec, RankerSpec
 from recsim_gen.encoders.features import encode
 from recsim_gen.judging.guards import Guard
-from recsim_gen.judging.judges import Judge, check_judges, judge_labels, loaded_judge, open_judges
+from recsim_gen.judging.judges import (
+    Judge,
+    check_judges,
+    judge_labels,
+    open_judge,
+    open_judges,
+    says_how_sure,
+)
 from recsim_gen.judging.modality_use import NAME
 from recsim_gen.judging.verdicts import store
 
@@ -27,9 +35,9 @@ def kept(tmp_path_factory):
         dataset = brought.shop()
         catalog = encode(dataset)
         for name, seed in (("a/bpr-seed0", 0), ("b/bpr-seed0", 0), ("a/mine", 1)):
-            spec = RankerSpec("bpr", QUICK)
-            trained_ranker(spec, catalog, dataset.interactions, seed=seed).save(here / name)
-        yield here, catalog, dataset.interactions
+            ranker = trained_ranker(RankerSpec("bpr", QUICK), catalog, dataset.interactions, seed=seed)
+            keep_ranker(ranker, here / name, Origin(seed, catalog.encoders))
+        yield here, dataset, catalog
 
 
 def specs(*names):
@@ -38,8 +46,8 @@ def specs(*names):
 
 def test_a_judge_is_called_by_its_name_and_seed():
     ranker = object()
-    assert Judge("micro", 1, ranker).label == "micro-seed1"
-    assert Judge("mine", None, ranker).label == "mine"
+    assert Judge("micro", 1, ranker, None).label == "micro-seed1"
+    assert Judge("mine", None, ranker, None).label == "mine"
 
 
 def test_labels_have_as_many_folders_as_tell_them_apart(kept):
@@ -54,10 +62,10 @@ def test_labels_have_as_many_folders_as_tell_them_apart(kept):
 
 
 def test_folders_and_rankers_to_train_are_opened_side_by_side(kept):
-    here, catalog, interactions = kept
+    here, dataset, catalog = kept
     results = Results("x", {})
     named = [*specs(here / "b/bpr-seed0", here / "a/mine"), JudgeSpec("bpr-seed2", QUICK)]
-    judges = open_judges(named, catalog, interactions, results=results)
+    judges = open_judges(named, dataset, catalog, results=results)
     assert [(judge.name, judge.seed, judge.label) for judge in judges] == [
         ("bpr", 0, "bpr-seed0"),
         ("mine", None, "mine"),
@@ -67,13 +75,41 @@ def test_folders_and_rankers_to_train_are_opened_side_by_side(kept):
     assert len(set(results.fingerprints.values())) == 3
     (note,) = results.notes
     assert note.startswith("bpr-seed2: whether it looks at images was not tested")
-    same = trained_ranker(RankerSpec("bpr", QUICK), catalog, interactions, seed=2)
+    same = trained_ranker(RankerSpec("bpr", QUICK), catalog, dataset.interactions, seed=2)
     assert judges[2].ranker.fingerprint == same.fingerprint
-    nested = open_judges(
-        specs(here / "a/bpr-seed0", here / "b/bpr-seed0"), catalog, interactions, results=results
-    )
+    nested = open_judges(specs(here / "a/bpr-seed0", here / "b/bpr-seed0"), dataset, catalog, results=results)
     assert [(judge.name, judge.seed) for judge in nested] == [("a/bpr", 0), ("b/bpr", 0)]
-    assert loaded_judge(here / "a/bpr-seed0", catalog, interactions).label == "bpr-seed0"
+    (one,) = specs(here / "a/bpr-seed0")
+    assert open_judge(one, dataset, catalog).label == "bpr-seed0"
+
+
+def test_a_judge_sees_items_by_an_encoder_of_its_own(kept, tmp_path):
+    """Named with it, or kept with it in a folder; whatever the command's encoder is."""
+    _, dataset, catalog = kept
+    named = JudgeSpec("taste@brought:Backwards-seed3")
+    judge = open_judge(named, dataset, catalog)
+    assert (judge.name, judge.seed, judge.label) == ("taste@brought:Backwards", 3, named.name)
+    assert judge.catalog.encoder_of("image") == "brought:Backwards"
+    assert judge.catalog.encoder_of("text") == catalog.encoder_of("text")
+    assert (judge.catalog.features["image"] != catalog.features["image"]).any()
+    keep_ranker(judge.ranker, tmp_path / "x-seed3", Origin(3, judge.catalog.encoders))
+    (folder,) = specs(tmp_path / "x-seed3")
+    again = open_judge(folder, dataset, catalog)
+    assert (again.name, again.seed) == ("x", 3)
+    assert again.ranker.fingerprint == judge.ranker.fingerprint
+    assert again.catalog.fingerprint == judge.catalog.fingerprint
+    (tmp_path / "x-seed3" / ORIGIN).write_text("{}")
+    with pytest.raises(DataError, match=r"seed and encoders are wanted.*Delete it"):
+        open_judge(folder, dataset, catalog)
+    (tmp_path / "x-seed3" / ORIGIN).unlink()
+    with pytest.raises(DataError, match="trained on other data or features"):
+        open_judge(folder, dataset, catalog)
+
+
+def test_who_says_how_sure_it_is_is_known_without_training(kept):
+    assert says_how_sure(JudgeSpec("taste@boutique-clip-seed0"))
+    assert not says_how_sure(JudgeSpec("micro-seed0"))
+    assert not says_how_sure(*specs(kept[0] / "a/mine"))
 
 
 def test_the_verdict_of_a_folder_is_asked_before_any_data_is_read(kept):

@@ -37,7 +37,12 @@ JUDGES = (("micro", 0), ("micro", 1), ("bpr", 0))
 
 def trained(name, catalog, dataset, seed=0) -> Judge:
     spec = RankerSpec(name, brought.QUICK)
-    return Judge(name, seed, trained_ranker(spec, catalog, dataset.interactions, seed=seed))
+    return Judge(name, seed, trained_ranker(spec, catalog, dataset.interactions, seed=seed), catalog)
+
+
+def seeing(judges, catalog):
+    """The same judges with other items before them."""
+    return [replace(one, catalog=catalog) for one in judges]
 
 
 def own_pictures(dataset, folder):
@@ -56,11 +61,11 @@ def test_images_are_encoded_as_the_catalogue_was(apart):
     judges = [trained("micro", catalog, dataset)]
     folder = own_pictures(dataset, apart / "own")
     for more in ({}, {"placebo": folder}):
-        result = judge(dataset, catalog, judges, folder, headroom_pairs=0, **more)
+        result = judge(dataset, judges, folder, headroom_pairs=0, **more)
         assert value(result, "images", "delta_r") == 0
     assert value(result, "placebo", "delta_r") == 0
     others = replace(triples_of(folder, dataset, encode(dataset)), encoder=None)
-    wrong = judge(dataset, catalog, judges, others, headroom_pairs=0)
+    wrong = judge(dataset, judges, others, headroom_pairs=0)
     assert value(wrong, "images", "delta_r") != 0  # so the encoder of the data would be seen above
 
 
@@ -71,7 +76,7 @@ def test_features_of_another_encoder_are_refused_by_name(shop, tmp_path):
     triples = triples_of(own_pictures(dataset, tmp_path / "own"), dataset, other)
     told = r"must be made by 'pixels', as the catalogue's, got some of 'brought:Backwards'.*Make them by 'pix"
     with pytest.raises(DataError, match=told):
-        judge(dataset, catalog, judges, triples)
+        judge(dataset, judges, triples)
 
 
 def test_a_catalogue_of_features_of_ones_own_cannot_encode_images(shop, tmp_path):
@@ -80,13 +85,13 @@ def test_a_catalogue_of_features_of_ones_own_cannot_encode_images(shop, tmp_path
     folder = own_pictures(dataset, tmp_path / "own")
     silent = r"does not say which encoder made its image features.*encoder=NAME"
     with pytest.raises(DataError, match=silent):
-        judge(dataset, own, judges, folder)
+        judge(dataset, seeing(judges, own), folder)
     triples = triples_of(folder, dataset, catalog)
     with pytest.raises(DataError, match=silent):
-        judge(dataset, own, judges, triples)
-    unnamed = judge(dataset, own, judges, replace(triples, encoder=None), headroom_pairs=0)
+        judge(dataset, seeing(judges, own), triples)
+    unnamed = judge(dataset, seeing(judges, own), replace(triples, encoder=None), headroom_pairs=0)
     said = catalog.with_features("image", None, catalog.features["image"], encoder="pixels")
-    for result in (unnamed, judge(dataset, said, judges, folder, headroom_pairs=0)):
+    for result in (unnamed, judge(dataset, seeing(judges, said), folder, headroom_pairs=0)):
         assert value(result, "images", "delta_r") == 0
 
 
@@ -106,14 +111,14 @@ def value(judgement, variant, metric, judge_="micro", seed=None):
 
 @pytest.fixture(scope="module")
 def judgement(shop, tmp_path_factory):
-    dataset, catalog, judges = shop
+    dataset, _catalog, judges = shop
     folder = tmp_path_factory.mktemp("images")
     brought.folder(folder / "i", [f"{i}.png" for i in references(dataset)])
     brought.folder(
         folder / "p", {f"{i}.png": brought.picture(99 + k) for k, i in enumerate(references(dataset, 9))}
     )
     more = {"candidates": 5, "headroom_pairs": 10, "verify": 3, "seeds": (0, 1)}
-    return judge(dataset, catalog, judges, folder / "i", placebo=folder / "p", **more)
+    return judge(dataset, judges, folder / "i", placebo=folder / "p", **more)
 
 
 def test_every_variant_is_there_and_the_laws_hold(judgement, shop):
@@ -204,8 +209,8 @@ def test_an_image_is_encoded_once_for_all_users_and_never_again(shop, tmp_path, 
 def test_the_own_picture_brought_as_a_file_moves_nothing(shop, tmp_path):
     dataset, catalog, judges = shop
     folder = own_pictures(dataset, tmp_path / "own")
-    (alone,) = [Judge("mine", None, judges[0].ranker)]
-    result = judge(dataset, catalog, [alone], folder, headroom_pairs=0)
+    (alone,) = [Judge("mine", None, judges[0].ranker, catalog)]
+    result = judge(dataset, [alone], folder, headroom_pairs=0)
     assert value(result, "images", "delta_r", "mine") == 0
     assert "headroom (mine)" not in result.results.verdicts
     assert {r["seed"] for r in result.results.rows} == {None}  # nobody knows its seed
@@ -217,7 +222,7 @@ def test_features_that_cannot_be_used_are_told(shop):
     one, x = np.array([0]), np.zeros((1, d), dtype=np.float32)
 
     def asked(users=one, items=one, which=one, x=x):
-        return judge(dataset, catalog, judges, Triples(users, items, which, x), headroom_pairs=0)
+        return judge(dataset, judges, Triples(users, items, which, x), headroom_pairs=0)
 
     with pytest.raises(
         DataError, match=rf"must be \(k, {d}\), as the catalogue's, got \(1, 3\).*another encoder"
@@ -236,22 +241,22 @@ def test_features_that_cannot_be_used_are_told(shop):
 
 
 def test_images_that_cannot_be_used_are_told(shop, tmp_path):
-    dataset, catalog, judges = shop
+    dataset, _catalog, judges = shop
     item, other = references(dataset, 2)
     broken = brought.folder(tmp_path / "broken", {f"{item}.png": b"no picture at all"})
     with pytest.raises(DataError, match=f"{item}.png: a picture is wanted .*got bytes that begin with b'no"):
-        judge(dataset, catalog, judges, broken)
+        judge(dataset, judges, broken)
     cut = brought.folder(tmp_path / "cut", {f"{item}.png": brought.picture(0)[:200]})
     with pytest.raises(DataError, match=f"{item}.png: the picture cannot be decoded"):
-        judge(dataset, catalog, judges, cut)
+        judge(dataset, judges, cut)
     good = read_images(brought.folder(tmp_path / "good", [f"{item}.png"]), dataset)
     elsewhere = brought.folder(tmp_path / "elsewhere", [f"{other}.png"])
     with pytest.raises(DataError, match="the placebo has a picture of none of the items"):
-        judge(dataset, catalog, judges, good, placebo=elsewhere)
+        judge(dataset, judges, good, placebo=elsewhere)
     with pytest.raises(SettingError, match="judging needs a judge"):
-        judge(dataset, catalog, [], good)
+        judge(dataset, [], good)
     with pytest.raises(SettingError, match="each judge must be given once, got bpr-seed0, bpr-seed0"):
-        judge(dataset, catalog, [judges[2], judges[2]], good)
+        judge(dataset, [judges[2], judges[2]], good)
 
 
 def test_the_script_of_the_docstring_runs(shop, tmp_path, monkeypatch, capsys):

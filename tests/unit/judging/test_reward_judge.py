@@ -10,8 +10,7 @@ from recsim_gen.core.specs import JudgeSpec
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.encoders.features import encode
 from recsim_gen.judging import modality_use, swap_test
-from recsim_gen.judging.judges import check_judges
-from recsim_gen.judging.reward_ranker import reward_judge
+from recsim_gen.judging.judges import check_judges, reward_judge
 
 BLIND = JudgeSpec("popularity-seed0")
 
@@ -26,7 +25,7 @@ def shop(apart):
 def rewarding(shop, spec=BLIND, **more):
     dataset, catalog, folder = shop
     results = Results("x", {})
-    return reward_judge(spec, folder, dataset, catalog, results, **more), results
+    return reward_judge(spec, dataset, catalog, results, keep=folder, **more), results
 
 
 def test_one_that_is_blind_to_pictures_gives_no_reward(shop):
@@ -34,7 +33,7 @@ def test_one_that_is_blind_to_pictures_gives_no_reward(shop):
         rewarding(shop)
     judge, results = rewarding(shop, force=True)
     assert (judge.name, judge.seed, judge.ranker.name) == ("popularity", 0, "popularity")
-    assert results.fingerprints["ranker"] == judge.ranker.fingerprint
+    assert results.fingerprints["ranker popularity-seed0"] == judge.ranker.fingerprint
     assert "does not use" in results.verdicts["modality use (popularity-seed0)"]
     assert "is blind" in results.verdicts["swap test (popularity-seed0)"]
     assert any("judges by force" in note for note in results.notes)
@@ -56,4 +55,4 @@ def test_the_verdict_is_found_again_and_given_to_who_names_the_folder(shop, monk
     assert "by force" in note
     judge, results = rewarding(shop, kept, force=True)
     assert judge.label == "ranker"
-    assert results.fingerprints == {"ranker": judge.ranker.fingerprint}
+    assert results.fingerprints == {"ranker ranker": judge.ranker.fingerprint}

@@ -1,0 +1,157 @@
+"""Our action: which list of keywords to draw, by a policy with exact probabilities (`keyword_policy`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from generators.denoising import draw_rows
+from generators.ragar.keyword_policy import KeywordPolicy, divergence, draw_actions, keyword_loss
+from generators.ragar.reflection import reward_of
+from generators.ragar.states import Proposal, Work
+from generators.sampler import Conditions, Sampler
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.training_loop import Schedule, fit, forget
+
+if TYPE_CHECKING:
+    from generators.ragar.config import RAGARConfig
+    from generators.ragar.evidence import Evidence
+    from generators.ragar.judge import PictureJudge
+    from generators.ragar.looks import Looks
+    from recsim_gen.core.protocols import TrainingTracker
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.types import Episode
+
+PART, PREFIX = "ragar-keywords", "policy."
+
+
+class KeywordAction:
+    """A policy over the looks of each episode that the evidence thinks of."""
+
+    def __init__(self, evidence: Evidence, sampler: Sampler, config: RAGARConfig) -> None:
+        self.evidence, self.sampler, self.config = evidence, sampler, config
+        self._policy: KeywordPolicy | None = None
+
+    def train(
+        self,
+        episodes: Sequence[Episode],
+        judge: PictureJudge | None,
+        watching: PictureJudge | None,
+        rng: Rng,
+        work: Work,
+        tracker: TrainingTracker | None,
+    ) -> None:
+        """From what ``judge`` says of pictures of the looks; without it the policy stays where it starts."""
+        config, policy = self.config, self._new_policy()
+        self._policy = policy
+        if judge is None:
+            return
+        sampler = Sampler(self.evidence.family, self.evidence.device)
+        sampler.steps = config.reward_steps or sampler.steps
+
+        def loss(step: Rng) -> dict[str, Tensor]:
+            rows = dict.fromkeys(draw_rows(len(episodes), config.batch_size, step.numpy()))
+            batch = [episodes[row] for row in rows]
+            looks = self.evidence.looks(batch)
+            choices = policy.choices(looks)
+            log_policy = policy(choices)
+            streams = [step.for_("action", e.id).torch() for e in batch]
+            actions = draw_actions(log_policy, config.samples, streams)
+            reward = self._rewards(sampler, judge, batch, looks, actions, step)
+            far = divergence(log_policy, choices.start)
+            loss = keyword_loss(log_policy, actions, reward, standardise=config.standardise)
+            return {
+                "loss": config.rank_weight * loss + config.anchor * far,
+                "reward": reward.mean(),
+                "divergence": far.detach(),
+            }
+
+        schedule = Schedule(
+            config.steps,
+            config.lr,
+            warmup=min(10, config.steps // 10),
+            weight_decay=config.weight_decay,
+            log_every=10,
+            accumulate=config.accumulate,
+        )
+        fit(
+            PART,
+            policy,
+            loss,
+            schedule,
+            output=work.folder,
+            data=work.data,
+            rng=rng.for_("policy"),
+            tracker=tracker,
+        )
+        forget(work.folder, PART)
+
+    def _rewards(
+        self,
+        sampler: Sampler,
+        judge: PictureJudge,
+        episodes: Sequence[Episode],
+        looks: Sequence[Looks],
+        actions: Tensor,
+        step: Rng,
+    ) -> Tensor:
+        """R (B, T) of the pictures of these actions, all of an episode from one latent.
+
+        Where Eq. 14 compares, the first look stands for the keywords' picture.
+        """
+        shown = [[*chosen, 0] for chosen in actions.tolist()]
+        texts = [
+            self.evidence.text(episode.reference, one.keywords[c])
+            for episode, one, chosen in zip(episodes, looks, shown, strict=True)
+            for c in chosen
+        ]
+        count = actions.shape[1] + 1
+        streams = [step.for_("latents", e.id) for e in episodes for _ in range(count)]
+        states = sampler.states(texts).to(sampler.pipeline.unet.dtype)
+        pixels = sampler.draw(states, streams).unflatten(0, (len(episodes), count))
+        asked = judge.bounds if self.config.reward == "gain" else judge.scores
+        return reward_of(*asked(episodes, pixels), self.config).float()
+
+    def proposals(self, episodes: Sequence[Episode], count: int) -> list[list[Proposal]]:
+        """The looks that the policy likes best, and where there are fewer than ``count``, these again."""
+        found = []
+        for episode, looks in zip(episodes, self.ranked(episodes), strict=True):
+            states = self.sampler.states(
+                [self.evidence.text(episode.reference, words) for words in looks.keywords[:count]]
+            )
+            proposed = [
+                Proposal(Conditions(x), float(gain)) for x, gain in zip(states, looks.gain, strict=False)
+            ]
+            found.append([proposed[c % len(proposed)] for c in range(count)])
+        return found
+
+    def ranked(self, episodes: Sequence[Episode]) -> list[Looks]:
+        """The looks of each episode, those that the policy likes best first."""
+        policy, looks = self._policy, self.evidence.looks(episodes)
+        if policy is None:
+            raise SettingError("ragar is neither fitted nor loaded: call fit or load first")
+        with torch.no_grad():
+            order = torch.argsort(policy(policy.choices(looks)), dim=1, descending=True, stable=True).tolist()
+        return [one.take(row[: len(one.keywords)]) for one, row in zip(looks, order, strict=True)]
+
+    def weights(self) -> dict[str, Tensor]:
+        """The policy's."""
+        assert self._policy is not None
+        return {f"{PREFIX}{n}": x.detach().cpu().clone() for n, x in self._policy.state_dict().items()}
+
+    def restore(self, weights: Mapping[str, Tensor]) -> None:
+        """Take what was learned. Raises DataError where it does not fit the catalogue."""
+        policy = self._new_policy()
+        expected = {f"{PREFIX}{n}": tuple(x.shape) for n, x in policy.state_dict().items()}
+        got = {name: tuple(x.shape) for name, x in weights.items()}
+        if expected != got:
+            raise DataError(f"weights of a policy over keywords are wanted, {expected}, got {got}")
+        policy.load_state_dict({name.removeprefix(PREFIX): x for name, x in weights.items()})
+        self._policy = policy
+
+    def _new_policy(self) -> KeywordPolicy:
+        vocabulary = sorted({word for words in self.evidence.keywords for word in words})
+        return KeywordPolicy(vocabulary, temperature=self.config.temperature, caution=self.config.caution)

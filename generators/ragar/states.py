@@ -1,0 +1,117 @@
+"""The paper's action: P_gen of the network, with noise on it while it learns (Eq. 7–12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from generators.ragar.network import Network
+from generators.ragar.reflection import Reflection, with_key
+from generators.ragar.training import Training, key_states, train
+from generators.sampler import Conditions, Sampler
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.randomness import Rng
+
+if TYPE_CHECKING:
+    from generators.ragar.config import RAGARConfig
+    from generators.ragar.evidence import Evidence
+    from generators.ragar.judge import PictureJudge
+    from recsim_gen.core.protocols import TrainingTracker
+    from recsim_gen.core.types import Episode
+
+
+class Proposal(NamedTuple):
+    """What a candidate is drawn from, and what is expected of it before it is drawn, in units of gain."""
+
+    conditions: Conditions
+    prior: float
+
+
+class Work(NamedTuple):
+    """Where a training keeps how far it is; hashes of all that it, and its warm start, depend on."""
+
+    folder: Path
+    data: str
+    start: str
+
+
+class StatesAction:
+    """A network that speaks to the diffusion model in the states of its text encoder."""
+
+    def __init__(self, evidence: Evidence, sampler: Sampler, config: RAGARConfig) -> None:
+        self.evidence, self.sampler, self.config = evidence, sampler, config
+        self._network: Network | None = None
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def train(
+        self,
+        episodes: Sequence[Episode],
+        judge: PictureJudge | None,
+        watching: PictureJudge | None,
+        rng: Rng,
+        work: Work,
+        tracker: TrainingTracker | None,
+    ) -> None:
+        """Warm start, then what ``judge`` says of pictures, with ``watching`` to tell when to stop."""
+        training = self.training(judge, rng)
+        train(
+            training,
+            episodes,
+            work=work.folder,
+            data=work.data,
+            start=work.start,
+            judge=watching,
+            tracker=tracker,
+        )
+        self._network = training.network.eval()
+        self._weights = {n: x.detach().cpu().clone() for n, x in training.network.trainable().items()}
+
+    def training(self, judge: PictureJudge | None, rng: Rng) -> Training:
+        """What a step of training computes."""
+        sampler = Sampler(self.evidence.family, self.evidence.device)
+        sampler.steps = self.config.reward_steps or sampler.steps
+        reflection = None if judge is None else Reflection(sampler, judge, self.config)
+        return Training(self._new_network(rng), self.evidence, sampler, reflection, self.config, rng)
+
+    def proposals(self, episodes: Sequence[Episode], count: int) -> list[list[Proposal]]:
+        """P_gen of each episode, ``count`` times: only the noise that they are drawn from differs.
+
+        Raises DataError for a history shorter than k, or a reference without text.
+        """
+        return [[Proposal(self._conditions(episode), 0.0)] * count for episode in episodes]
+
+    def _conditions(self, episode: Episode) -> Conditions:
+        network = self._network
+        if network is None:
+            raise SettingError("ragar is neither fitted nor loaded: call fit or load first")
+        inputs = self.evidence.of([episode])
+        with torch.no_grad():
+            key, mask = key_states(self.sampler, inputs.keys)
+            learned = network(inputs.prompts, key, mask).learned
+            states = with_key(learned.float(), key).to(self.sampler.pipeline.unet.dtype)
+        return Conditions(states[0])
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """LoRA, image tokens, mapper, fusion, and W where it is learned."""
+        return dict(self._weights)
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take what was learned. Raises DataError where it does not fit the models."""
+        self._network = self._new_network(Rng(0)).eval()
+        self._network.restore(weights)
+        self._weights = dict(weights)
+
+    def _new_network(self, rng: Rng) -> Network:
+        pipeline, evidence = self.sampler.pipeline, self.evidence
+        return Network(
+            evidence.family.to_learn(),
+            self.config,
+            length=pipeline.tokenizer.model_max_length,
+            width=self.sampler.width,
+            visual=evidence.visual.shape[1] if self.config.calibrator_map == "learned" else 1,
+            device=evidence.device,
+            rng=rng.for_("network"),
+        )

@@ -1,0 +1,85 @@
+"""Which judge each generator of a table learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.processes import this_process
+from recsim_gen.judging.judges import judge_labels, reward_judge, says_how_sure
+
+if TYPE_CHECKING:
+    from recsim_gen.core.results import Results
+    from recsim_gen.core.specs import JudgeSpec
+    from recsim_gen.core.types import Catalog, Dataset
+    from recsim_gen.experiments.methods import Method
+    from recsim_gen.judging.judges import Judge
+
+
+def rewarding_judges(
+    methods: Sequence[Method], judges: Sequence[JudgeSpec], chosen: Sequence[str] = ()
+) -> dict[str, str]:
+    """{label of a method: label of the judge of its reward}, for all methods that learn from a ranker.
+
+    By default that is the first of ``judges``, and for a generator that weighs doubt the first that says how
+    sure it is. ``chosen`` has METHOD=JUDGE of those that differ. Raises SettingError where a method or judge
+    is unknown or needs none, and where no judge fits.
+    """
+    labels = judge_labels(judges)
+    learning = {method.label: method for method in methods if method.uses_ranker}
+    rewards = {}
+    for word in chosen:
+        label, equals, judge = word.partition("=")
+        if not equals or label not in learning or judge not in labels:
+            raise SettingError(
+                f"--reward METHOD=JUDGE: a method among {', '.join(learning) or 'none'} and a judge among "
+                f"{', '.join(labels) or 'none'} are wanted, got {word!r}"
+            )
+        rewards[label] = judge
+    for label, method in learning.items():
+        if label not in rewards:
+            rewards[label] = _fitting(method, judges, labels)
+    return rewards
+
+
+def _fitting(method: Method, judges: Sequence[JudgeSpec], labels: Sequence[str]) -> str:
+    """Label of the first judge that a method can learn from."""
+    generator = method.untrained
+    assert generator is not None
+    if not generator.weighs_doubt and labels:
+        return labels[0]
+    for label, spec in zip(labels, judges, strict=True):
+        if says_how_sure(spec):
+            return label
+    kind = "a judge that says how sure it is (taste@boutique-clip-seed0)" if generator.weighs_doubt else "one"
+    raise SettingError(
+        f"{method.label} learns from what a judge says of its pictures: give {kind} among --judges, got "
+        f"{', '.join(labels) or 'none'}"
+    )
+
+
+def reward_judges(
+    methods: Sequence[Method],
+    judges: Sequence[JudgeSpec],
+    dataset: Dataset,
+    catalog: Catalog,
+    results: Results,
+    *,
+    force: bool = False,
+    device: str = "cpu",
+) -> dict[str, Judge]:
+    """{label of a method: the judge of its reward}, trained or loaded; one of several processes trains.
+
+    Judges that no method learns from are not opened. Raises SettingError as `rewarding_judges` and
+    `judges.reward_judge` do.
+    """
+    rewards = rewarding_judges(methods, judges)
+    opened = {}
+    with this_process().main_process_first():
+        for label, spec in zip(judge_labels(judges), judges, strict=True):
+            if label in rewards.values():
+                opened[label] = reward_judge(
+                    spec, dataset, catalog, results, label=label, force=force, device=device
+                )
+    return {method: opened[label] for method, label in rewards.items()}
