@@ -183,21 +183,27 @@ def test_no_ranker_is_wanted_where_none_is_asked(world):
     make(world, reward="none").fit(world[0], world[1], rng=Rng(0))
 
 
-def test_an_anchor_holds_the_policy_near_its_start(world):
-    """The weights of two trainings that differ in it alone; at the start it says nothing."""
-    settings = {"reward": "none", "warm_start": 0, "calibrator_weight": 0.0, "semantic_weight": 1.0}
-    apart = []
-    for anchor in (0.0, 1e3):
-        made = training(world, anchor=anchor, **settings)
-        made.keep_start()
-        parts = made.joint(world[1][:2], Rng(0))
-        assert ("anchor" in parts) == (anchor > 0)
-        if anchor:
-            assert parts["anchor"].item() == pytest.approx(0, abs=1e-9)
-        start = make(world, anchor=anchor, steps=0, **settings).fit(world[0], world[1], rng=Rng(0)).weights()
-        end = make(world, anchor=anchor, steps=6, lr=0.05, **settings).fit(world[0], world[1], rng=Rng(0))
-        apart.append(sum(float((x - start[n]).square().sum()) for n, x in end.weights().items()))
-    assert apart[1] < apart[0]
+def test_an_anchor_pulls_the_policy_back_to_its_start(world):
+    """There it is 0; away from it the gradient leads back; without its weight it is not computed."""
+    settings = {"reward": "none", "calibrator_weight": 0.0, "semantic_weight": 0.0}
+    assert "anchor" not in training(world, **settings).joint(world[1][:2], Rng(0))
+    made = training(world, anchor=1.0, **settings)
+    made.keep_start()
+    learned = list(made.network.trainable().values())
+
+    def divergence():
+        return made.joint(world[1][:2], Rng(0))["loss"]
+
+    assert divergence().item() == pytest.approx(0, abs=1e-9)
+    with torch.no_grad():
+        for k, x in enumerate(learned):
+            x += 0.1 * torch.randn(x.shape, generator=Rng(k).torch())
+    away = divergence()
+    gradient = torch.autograd.grad(away, learned, allow_unused=True)
+    with torch.no_grad():
+        for x, g in zip(learned, gradient, strict=True):
+            x -= 0.0 if g is None else 1e-2 * g
+    assert 0 < divergence().item() < away.item()
 
 
 @pytest.mark.parametrize("settings", [{"evidence": "taste"}, {"reward": "gain"}, {"candidates": 3}])
