@@ -58,7 +58,7 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 class Cell:
     """A method's number: mean over all seeds, ``sd`` of the seeds' means, 95% interval, ``n`` episodes.
 
-    ``mark`` is ``best``, ``second`` or empty; ``differs`` from the baseline (paired, Holm, p < 0.05).
+    ``mark`` is ``best``, ``second`` or empty; ``differs`` from the baseline (see `Table2.caption`).
     """
 
     value: float
@@ -121,10 +121,13 @@ class Table2:
     def caption(self) -> str:
         """How to read it, in one sentence after another."""
         seeds = f"mean ± sd over {self.seeds} seeds" if self.seeds > 1 else "mean of one seed"
-        caption = f"n test episodes; {seeds} [95% interval, people drawn again]. "
+        drawn = "people and seeds" if self.seeds > 1 else "people"
+        caption = f"n test episodes; {seeds} [95% interval, {drawn} drawn again]. "
         caption += "Best method bold, second underlined"
         caption += f", controls ({', '.join(self.controls)}) not ranked" if self.controls else ""
-        caption += f". † differs from {self.baseline} (paired, Holm, p < {LEVEL})."
+        agreed = ", all seeds of one sign" if self.seeds > 1 else ""
+        how = f"paired; Holm over the methods, each metric by itself, p < {LEVEL}{agreed}"
+        caption += f". † differs from {self.baseline} ({how})."
         learned: dict[str, list[str]] = {}
         for variant, judge in self.rewards.items():
             learned.setdefault(judge, []).append(variant)
@@ -140,13 +143,13 @@ def table2(results: Results) -> Table2:
     whole = [row for row in results.rows if row["seed"] is None and row.get("block")]
     variants = tuple(dict.fromkeys(row["variant"] for row in whole))
     controls = tuple(dict.fromkeys(r["variant"] for r in whole if r.get("role") == CONTROL))
-    p = {(r["variant"], r["metric"]): r["p_holm"] for r in results.rows if r.get("p_holm") is not None}
+    decided = {(r["variant"], r["metric"]) for r in results.rows if r.get("decided")}
     blocks: dict[str, list[Line]] = {name: [] for name in TITLES}
     for metric in dict.fromkeys(row["metric"] for row in whole):
         of = {row["variant"]: row for row in whole if row["metric"] == metric}
         first = next(iter(of.values()))
-        differs = {v: p.get((v, f"{metric}_minus_{baseline}"), 1.0) < LEVEL for v in variants}
-        cells = {v: _cell(of.get(v), differs[v]) for v in variants}
+        difference = f"{metric}_minus_{baseline}"
+        cells = {v: _cell(of.get(v), (v, difference) in decided) for v in variants}
         line = Line(
             metric,
             first["better"],

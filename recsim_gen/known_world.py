@@ -112,7 +112,7 @@ def _judge(
 
     from recsim_gen.core.randomness import Rng
     from recsim_gen.judging.queries import Triples, ask
-    from recsim_gen.metrics.delta_rank import METRICS, per_sample, summarise
+    from recsim_gen.metrics.delta_rank import per_sample, summarise
 
     tables = []
     for seed, ranker in rankers.items():
@@ -124,9 +124,9 @@ def _judge(
             tables.append(table.assign(kind=kind, seed=seed, user=shown.users, utility=shown.utility))
     table = pd.concat(tables)
     for kind in images:
-        by_image = table[table["kind"] == kind].groupby(level=0)
-        wide = by_image.agg({"user": "first", **dict.fromkeys(METRICS, "mean")})
-        for metric, e in summarise(wide, wide["user"].to_numpy(), Rng(0)).items():
+        mine = table[table["kind"] == kind]
+        people, seed = mine["user"].to_numpy(), mine["seed"].to_numpy()
+        for metric, e in summarise(mine, people, Rng(0), trainings=seed).items():
             results.row(
                 variant=kind,
                 metric=metric,

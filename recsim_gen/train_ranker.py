@@ -80,7 +80,6 @@ def _train(
     tracker: Tracker,
 ) -> None:
     """One ranker with every seed: saved, evaluated, each seed and all together in the results."""
-    import numpy as np
     import pandas as pd
 
     from recsim_gen.artifacts.checkpoints import Origin, keep_ranker
@@ -93,7 +92,6 @@ def _train(
     def on_epoch(seed: int) -> OnEpoch:
         return partial(tracker.child(spec.name).log_epoch, prefix=f"seed_{seed}/")
 
-    person = {e.user: e.source_user for e in dataset.episodes}
     rankers = trained_rankers(
         spec, catalog, dataset.interactions, seeds=options.seeds, device=options.place, on_epoch=on_epoch
     )
@@ -109,9 +107,9 @@ def _train(
     metrics = [c for c in table.columns if c not in ("user", "seed")]
     for one in [*options.seeds, None]:
         part = table if one is None else table[table["seed"] == one]
-        wide = part.groupby("user")[metrics].mean()
-        people = np.array([person.get(user, f"user {user}") for user in wide.index])
-        for metric, e in zip(metrics, bootstrap_columns(wide.to_numpy(), people, Rng(0)), strict=True):
+        people, seed = dataset.people[part["user"]], part["seed"].to_numpy()
+        estimates = bootstrap_columns(part[metrics].to_numpy(), people, Rng(0), trainings=seed)
+        for metric, e in zip(metrics, estimates, strict=True):
             results.row(
                 variant=spec.name, metric=metric, seed=one, value=e.value, low=e.low, high=e.high, n=e.n
             )

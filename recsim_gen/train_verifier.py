@@ -81,9 +81,8 @@ def _train(
         raise DataError(f"a verifier learns from pictures, {dataset.name} has none")
     config = options.verifier
     features = encode(dataset, {"image": encoder}, device=device).features["image"]
-    person = {e.user: e.source_user for e in dataset.episodes}
     ids = dataset.interactions.user_ids
-    people = np.unique([person.get(u, name) for u, name in enumerate(ids.tolist())], return_inverse=True)[1]
+    people = np.unique(dataset.people, return_inverse=True)[1]
     made_of = {
         "data": dataset.name,
         "users": users_hash(ids),

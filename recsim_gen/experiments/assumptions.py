@@ -40,7 +40,7 @@ Histories = list[np.ndarray]
 
 @dataclass(frozen=True)
 class Comparison:
-    """``better`` minus ``worse`` in ``metric``, paired by episode; ``p_holm`` over all comparisons."""
+    """``better`` minus ``worse`` in ``metric``, paired by seed and episode; ``p_holm`` over all."""
 
     better: str
     worse: str
@@ -176,39 +176,51 @@ def per_episode(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def estimates(values: pd.DataFrame, person: Mapping[str, str], rng: Rng) -> dict[tuple[str, str], Estimate]:
-    """Mean of each (variant, metric) with its clustered interval; seeds are averaged per episode."""
-    wide = values.groupby(["episode", "variant"], sort=False)[[*METRICS]].mean().unstack("variant")
+    """Mean of each (variant, metric) with its interval; people and seeds are drawn again."""
+    wide = _by_episode(values)
     columns = [(variant, metric) for variant in VARIANTS for metric in METRICS]
-    data = np.stack([wide[metric][variant].to_numpy() for variant, metric in columns], axis=1)
-    means = bootstrap_columns(data, wide.index.map(person).to_numpy(), rng)
-    return dict(zip(columns, means, strict=True))
+    data = [wide[metric][variant].to_numpy() for variant, metric in columns]
+    return dict(zip(columns, _bootstrapped(data, wide, person, rng), strict=True))
 
 
 def compare(values: pd.DataFrame, person: Mapping[str, str], rng: Rng) -> list[Comparison]:
-    """Paired differences of all comparisons in both metrics, clustered by person, Holm over all.
+    """Paired differences of all comparisons in both metrics; people and seeds drawn again, Holm over all.
 
-    ``values`` is `per_episode`'s table (one seed or several; seeds are averaged per episode).
+    ``values`` is `per_episode`'s table (one seed or several).
     """
     pairs = [pair for pairs in ASSUMPTIONS.values() for pair in pairs] + list(CONTROLS)
-    wide = values.groupby(["episode", "variant"], sort=False)[[*METRICS]].mean().unstack("variant")
+    wide = _by_episode(values)
     columns = [(better, worse, metric) for metric in METRICS for better, worse in pairs]
-    data = np.stack([(wide[m][better] - wide[m][worse]).to_numpy() for better, worse, m in columns], axis=1)
-    differences = bootstrap_columns(data, wide.index.map(person).to_numpy(), rng)
+    data = [(wide[m][better] - wide[m][worse]).to_numpy() for better, worse, m in columns]
+    differences = _bootstrapped(data, wide, person, rng)
     adjusted = holm([estimate.p for estimate in differences])
     return [Comparison(*c, e, float(p)) for c, e, p in zip(columns, differences, adjusted, strict=True)]
+
+
+def _by_episode(values: pd.DataFrame) -> pd.DataFrame:
+    """Row per (seed, episode), column per (metric, variant)."""
+    return values.set_index(["seed", "episode", "variant"])[[*METRICS]].unstack("variant")
+
+
+def _bootstrapped(
+    columns: Sequence[np.ndarray], wide: pd.DataFrame, person: Mapping[str, str], rng: Rng
+) -> list[Estimate]:
+    seed, episode = (wide.index.get_level_values(name) for name in ("seed", "episode"))
+    people = episode.map(person).to_numpy()
+    return bootstrap_columns(np.stack(columns, axis=1), people, rng, trainings=seed.to_numpy())
 
 
 def verdict(assumption: str, comparisons: Sequence[Comparison], level: float = 0.05) -> str:
     """``holds``, ``does not hold`` or ``undecided``.
 
-    Holds: every comparison of the assumption is above 0 with Holm p < level, in both metrics. Does
-    not hold: one of them is below 0 with Holm p < level. Undecided: anything else.
+    Holds: every comparison of the assumption is above 0 with Holm p < level, in both metrics and every seed.
+    Does not hold: one of them is below 0 so. Undecided: anything else.
     """
     mine = [c for c in comparisons if (c.better, c.worse) in ASSUMPTIONS[assumption]]
-    sure = [c.p_holm < level for c in mine]
-    if all(s and c.estimate.value > 0 for s, c in zip(sure, mine, strict=True)):
+    signs = [c.estimate.decided(c.p_holm, level) for c in mine]
+    if min(signs) > 0:
         return "holds"
-    if any(s and c.estimate.value < 0 for s, c in zip(sure, mine, strict=True)):
+    if min(signs) < 0:
         return "does not hold"
     return "undecided"
 

@@ -57,19 +57,28 @@ def identity(own: np.ndarray, delta_score: np.ndarray) -> Guard:
     return Guard("identity", "holds" if holds else "fails", numbers, text)
 
 
-def against(name: str, images: np.ndarray, control: np.ndarray, people: np.ndarray, rng: Rng) -> Guard:
+def against(
+    name: str,
+    images: np.ndarray,
+    control: np.ndarray,
+    people: np.ndarray,
+    rng: Rng,
+    *,
+    trainings: np.ndarray | None = None,
+) -> Guard:
     """ΔR (B,) of images against that of a control (``placebo``, ``noise``, ``shuffled``), pair by pair.
 
     The control's ΔR is what any other picture does: the null distribution. Verdict: ``above``,
-    ``below`` or ``not told apart``, by the 95% interval of the mean difference, ``people`` (B,) drawn
-    again as a whole; ``unknown`` with one person.
+    ``below`` or ``not told apart``, by the 95% interval of the mean difference, ``people`` (B,) and the
+    judge's ``trainings`` (B,) drawn again as a whole, and by the signs of these; ``unknown`` with one person.
     """
     images, control = np.asarray(images, dtype=float), np.asarray(control, dtype=float)
     _refuse_empty(images)
     if images.shape != control.shape:
         raise DataError(f"images and {name} must be (B,) alike, got {images.shape} and {control.shape}")
-    e = bootstrap(images - control, people, rng)
-    verdict = "unknown" if np.isnan(e.low) else "above" if e.low > 0 else "below" if e.high < 0 else ""
+    e = bootstrap(images - control, people, rng, trainings=trainings)
+    sign = e.decided(0.0 if e.low > 0 or e.high < 0 else 1.0)
+    verdict = "unknown" if np.isnan(e.low) else {1: "above", -1: "below", 0: "not told apart"}[sign]
     numbers = {
         "n": e.n,
         "mean": float(control.mean()),
@@ -80,13 +89,14 @@ def against(name: str, images: np.ndarray, control: np.ndarray, people: np.ndarr
         "difference_high": e.high,
         "share_above": float((images > control).mean() + (images == control).mean() / 2),
     }
+    by_seed = f" (by seed {e.signs})" if e.signs else ""
     text = (
         f"ΔR of {name}: mean {control.mean():+.3f}, median {np.median(control):+.3f}, "
         f"sd {control.std():.3f}; "
-        f"images − {name} {e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}], "
+        f"images − {name} {e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]{by_seed}, "
         f"above it in {numbers['share_above']:.0%} of {e.n:,} pairs"
     )
-    return Guard(name, verdict or "not told apart", numbers, text)
+    return Guard(name, verdict, numbers, text)
 
 
 def headroom(original: np.ndarray, attainable: np.ndarray) -> Guard:

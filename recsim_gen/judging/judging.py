@@ -224,19 +224,22 @@ def _note_placebo(view: View, results: Results) -> None:
 
 def _control_guards(samples: pd.DataFrame) -> list[tuple[str | None, Guard]]:
     """Identity, placebo, noise and shuffled of each judge, and the judges against each other."""
-    whole = over_seeds(samples)
     named_guards: list[tuple[str | None, Guard]] = []
-    for judge_name, mine in whole.groupby("judge", sort=False):
-        of = {variant: part.set_index("triple") for variant, part in mine.groupby("variant", sort=False)}
-        own = samples[(samples["judge"] == judge_name) & (samples["variant"] == "own")]
+    for judge_name, mine in samples.groupby("judge", sort=False):
+        of = {
+            variant: part.set_index(["label", "triple"])
+            for variant, part in mine.groupby("variant", sort=False)
+        }
+        own = of["own"]
         identity = guards.identity(own["delta_r"].to_numpy(), own["delta_score"].to_numpy())
         named_guards.append((str(judge_name), identity))
         for name in (c for c in CONTROLS if c in of):
             control = of[name]
             same = of["images"].loc[control.index]
-            people = control["person"].to_numpy()
+            people, label = control["person"].to_numpy(), control.index.get_level_values("label").to_numpy()
             ours, theirs = (part["delta_r"].to_numpy() for part in (same, control))
-            named_guards.append((str(judge_name), guards.against(name, ours, theirs, people, Rng(0))))
+            guard = guards.against(name, ours, theirs, people, Rng(0), trainings=label)
+            named_guards.append((str(judge_name), guard))
     images = samples[samples["variant"] == "images"].groupby("label", sort=False)
     values = {str(label): part["delta_r"].to_numpy() for label, part in images}
     blind = {str(label): not part["touched"].any() for label, part in images}

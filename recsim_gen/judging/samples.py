@@ -34,9 +34,7 @@ def collect(
     Columns ``judge`` (its name), ``seed``, ``label``, ``variant``, ``triple`` (position), ``user`` and
     ``item`` (ids), ``person`` (source user) and ``NUMBERS``.
     """
-    person = {e.user: e.source_user for e in dataset.episodes}
-    ids = dataset.interactions.user_ids
-    people = np.array([person.get(u, ids[u]) for u in triples.users.tolist()])
+    ids, people = dataset.interactions.user_ids, dataset.people[triples.users]
     frames = []
     for judge in judges:
         for variant, draws in variants.items():
@@ -60,18 +58,22 @@ def over_seeds(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def add_rows(samples: pd.DataFrame, scope: Scope, results: Results) -> None:
-    """Means with intervals per judge and variant: of each seed, and of all (``seed`` null)."""
+    """Means with intervals per judge and variant: of each seed, and of all (``seed`` null).
+
+    Where a judge has several seeds, the interval over all draws these again as well as people.
+    """
     of_seeds = samples[samples["seed"].notna()]
     for _, part in of_seeds.groupby(["judge", "seed", "variant"], sort=False):
         _add(part, scope, results, seed=int(part["seed"].iloc[0]))
-    for _, part in over_seeds(samples).groupby(["judge", "variant"], sort=False):
+    for _, part in samples.groupby(["judge", "variant"], sort=False):
         _add(part, scope, results)
 
 
 def _add(part: pd.DataFrame, scope: Scope, results: Results, *, seed: int | None = None) -> None:
     """Rows of one judge and variant."""
     judge, variant = (str(part[name].iloc[0]) for name in ("judge", "variant"))
-    for metric, e in summarise(part, part["person"].to_numpy(), Rng(0)).items():
+    people, label = part["person"].to_numpy(), part["label"].to_numpy()
+    for metric, e in summarise(part, people, Rng(0), trainings=label).items():
         results.row(
             variant=variant,
             metric=metric,

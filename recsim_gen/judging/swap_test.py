@@ -119,13 +119,17 @@ def auc_of(ranker: Ranker, swaps: Swaps, catalog: Catalog) -> np.ndarray:
 
 
 def swap_test(rankers: Sequence[Ranker], swaps: Swaps, catalog: Catalog) -> Guard:
-    """AUC of the own picture, mean over choices and ``rankers`` (seeds of one judge), people drawn again.
+    """AUC of the own picture, mean over choices and ``rankers`` (seeds of one judge), both drawn again.
 
     Verdict: ``sees`` where the 95% interval lies above 0.5, ``is blind`` where it holds 0.5 or all scores
     are tied, ``prefers others`` where it lies below; ``unknown`` with one person.
     """
-    by_choice = np.mean([auc_of(ranker, swaps, catalog) for ranker in rankers], axis=0)
-    e = bootstrap(by_choice, swaps.people, Rng(0))
+    by_choice = np.concatenate([auc_of(ranker, swaps, catalog) for ranker in rankers])
+    people, trainings = (
+        np.tile(swaps.people, len(rankers)),
+        np.repeat(np.arange(len(rankers)), len(swaps.people)),
+    )
+    e = bootstrap(by_choice, people, Rng(0), trainings=trainings)
     verdict = "unknown" if np.isnan(e.low) else "sees" if e.low > 0.5 else "is blind"
     if e.high < 0.5:
         verdict = "prefers others"

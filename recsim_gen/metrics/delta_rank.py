@@ -64,11 +64,15 @@ def summarise(
     people: np.ndarray,
     rng: Rng,
     *,
+    trainings: np.ndarray | None = None,
     resamples: int = RESAMPLES,
 ) -> dict[str, Estimate]:
-    """Mean of each of ``METRICS`` with its 95% interval, ``people`` (B,) drawn again as a whole."""
+    """Mean of each of ``METRICS`` with its 95% interval, ``people`` (B,) drawn again as a whole.
+
+    ``trainings`` (B,): the judge's seed behind each row, where there are several; drawn again, too.
+    """
     columns = np.stack([np.asarray(values[metric], dtype=float) for metric in METRICS], axis=1)
-    estimates = bootstrap_columns(columns, people, rng, resamples=resamples)
+    estimates = bootstrap_columns(columns, people, rng, trainings=trainings, resamples=resamples)
     return dict(zip(METRICS, estimates, strict=True))
 
 

@@ -1,11 +1,13 @@
 """From numbers of pictures to numbers of methods: means, intervals, and differences from a baseline.
 
-Numbers of pictures are a table with a row per ``variant``, ``seed`` and ``episode`` and its ``person``;
-an episode's number over all seeds is the mean of its seeds'. NaN does not count.
+Numbers of pictures are a table with a row per ``variant``, ``seed`` and ``episode`` and its ``person``. Where
+a variant has several seeds, intervals draw these again as well as people: they are trainings of their own, or
+draws of the noise. NaN does not count.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,18 +27,24 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """``variant`` minus the baseline, paired by episode; p by Holm over the variants of a metric."""
+    """``variant`` minus the baseline, paired by seed and episode; p by Holm over a metric's variants."""
 
     variant: str
     metric: str
     estimate: Estimate
     p_holm: float
 
+    @property
+    def sign(self) -> int:
+        """1: above the baseline, −1: below (p < 0.05 and every seed says so), 0: undecided."""
+        return self.estimate.decided(self.p_holm, LEVEL)
+
 
 def estimates(values: pd.DataFrame, metrics: Sequence[str], rng: Rng) -> dict[str, Estimate]:
-    """Mean of each metric with its 95% interval, people drawn again as a whole.
+    """Mean of each metric with its 95% interval, people and seeds drawn again as a whole.
 
-    ``values`` has ``person`` and the metrics, a row per episode. A metric without any number has none.
+    ``values`` has ``person``, ``seed`` and the metrics, a row per seed and episode. A metric without any
+    number has none.
     """
     present = values[[*metrics]].notna()
     alike: dict[bytes, list[str]] = {}
@@ -46,15 +54,14 @@ def estimates(values: pd.DataFrame, metrics: Sequence[str], rng: Rng) -> dict[st
     for names in alike.values():
         part = values[present[names[0]]]
         if len(part):
-            drawn = bootstrap_columns(part[names].to_numpy(float), part["person"].to_numpy(), rng)
+            drawn = bootstrap_columns(
+                part[names].to_numpy(float),
+                part["person"].to_numpy(),
+                rng,
+                trainings=part["seed"].to_numpy(),
+            )
             by_metric.update(zip(names, drawn, strict=True))
     return by_metric
-
-
-def over_seeds(values: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """A row per variant and episode: the mean over its seeds."""
-    keys = ["variant", "episode", "person"]
-    return values.groupby(keys, sort=False)[[*metrics]].mean().reset_index()
 
 
 def add_rows(
@@ -70,7 +77,6 @@ def add_rows(
     has ``sd``, the standard deviation of the seeds' means (null for one seed).
     """
     metrics = [*about]
-    whole = over_seeds(values, metrics)
     for variant in dict.fromkeys(values["variant"]):
         mine = values[values["variant"] == variant]
         means: dict[str, list[float]] = {metric: [] for metric in metrics}
@@ -79,25 +85,22 @@ def add_rows(
                 means[metric].append(e.value)
                 more = {**about[metric], **of_variant[variant], "sd": None}
                 _add(results, variant, metric, int(seed), e, more)
-        for metric, e in estimates(whole[whole["variant"] == variant], metrics, rng).items():
+        for metric, e in estimates(mine, metrics, rng).items():
             several = len(means[metric]) > 1
             sd = float(np.std(means[metric], ddof=1)) if several else None
             _add(results, variant, metric, None, e, {**about[metric], **of_variant[variant], "sd": sd})
 
 
 def compared(values: pd.DataFrame, metrics: Sequence[str], baseline: str, rng: Rng) -> list[Comparison]:
-    """Every other variant minus ``baseline``, on the episodes that both have."""
-    import pandas as pd
+    """Every other variant minus ``baseline``, on the episodes that both have, seed by seed.
 
-    wide = over_seeds(values, metrics).set_index(["variant", "episode"])
-    theirs = wide.loc[baseline]
+    A variant of one seed alone, such as images that were brought, is compared with every seed of the other.
+    """
+    theirs = values[values["variant"] == baseline]
     by_variant: list[tuple[str, dict[str, Estimate]]] = []
     for variant in [v for v in dict.fromkeys(values["variant"]) if v != baseline]:
-        ours = wide.loc[variant]
-        shared = ours.index.intersection(theirs.index)
-        if len(shared):
-            difference = ours.loc[shared, [*metrics]] - theirs.loc[shared, [*metrics]]
-            paired = pd.concat([difference, ours.loc[shared, "person"]], axis=1)
+        paired = _differences(values[values["variant"] == variant], theirs, metrics)
+        if len(paired):
             by_variant.append((variant, estimates(paired, metrics, rng)))
     comparisons = []
     for metric in metrics:
@@ -109,6 +112,17 @@ def compared(values: pd.DataFrame, metrics: Sequence[str], baseline: str, rng: R
     return comparisons
 
 
+def _differences(ours: pd.DataFrame, theirs: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """``person``, ``seed`` and the differences in ``metrics``, a row per seed and episode that both have."""
+    alone = [part["seed"].nunique() == 1 for part in (ours, theirs)]
+    keys = ["episode"] if any(alone) else ["episode", "seed"]
+    columns = ["seed", "episode", *metrics]
+    both = ours[["person", *columns]].merge(theirs[columns], on=keys, suffixes=("", "_theirs"))
+    seed = both["seed_theirs"] if alone[0] else both["seed"]
+    numbers = {m: both[m] - both[f"{m}_theirs"] for m in metrics}
+    return both[["person"]].assign(seed=seed, **numbers)
+
+
 def add_comparisons(
     comparisons: Sequence[Comparison],
     baseline: str,
@@ -116,9 +130,18 @@ def add_comparisons(
     of_variant: Mapping[str, Mapping[str, Any]],
     results: Results,
 ) -> None:
-    """The differences as rows ``METRIC_minus_BASELINE`` with ``p_holm``, and a verdict for each variant."""
+    """The differences as rows ``METRIC_minus_BASELINE``, and a verdict for each variant.
+
+    Rows have ``p_holm``, ``signs`` of the seeds, and ``decided``: whether the difference is one.
+    """
+    of_metric = Counter(c.metric for c in comparisons)
     for c in comparisons:
-        more = {**of_variant[c.variant], "p_holm": c.p_holm}
+        more = {
+            **of_variant[c.variant],
+            "p_holm": c.p_holm,
+            "signs": c.estimate.signs,
+            "decided": bool(c.sign),
+        }
         _add(results, c.variant, f"{c.metric}_minus_{baseline}", None, c.estimate, more)
     for variant in dict.fromkeys(c.variant for c in comparisons):
         mine = [c for c in comparisons if c.variant == variant]
@@ -127,16 +150,16 @@ def add_comparisons(
             "worse": [c for c in mine if _decided(c, better) < 0],
         }
         words = [f"{sign} in {', '.join(c.metric for c in cs)}" for sign, cs in decided.items() if cs]
+        count = max(of_metric[c.metric] for c in mine)
         rest = len(mine) - sum(map(len, decided.values()))
         words += [f"undecided in {rest} of {len(mine)}"] if rest else []
-        results.verdict(f"{variant} against {baseline}", f"{'; '.join(words)} (paired, Holm, p < {LEVEL})")
+        how = f"paired; Holm over the {count} variants of each metric, p < {LEVEL}; all seeds of one sign"
+        results.verdict(f"{variant} against {baseline}", f"{'; '.join(words)} ({how})")
 
 
 def _decided(c: Comparison, better: Mapping[str, bool | None]) -> int:
     """1: better, −1: worse, 0: undecided, or no direction is better."""
-    if better[c.metric] is None or not c.p_holm < LEVEL:
-        return 0
-    return 1 if (c.estimate.value > 0) == better[c.metric] else -1
+    return 0 if better[c.metric] is None else c.sign if better[c.metric] else -c.sign
 
 
 def _add(

@@ -1,8 +1,8 @@
 """Do generated pictures make a better recommender? Means, paired differences and verdicts.
 
-A *case* is a variant at a fraction under a policy (`training.Case`). Its numbers are of one
-user each, means over seeds, and are set beside the same users' under the original catalogue; people, not
-users, are drawn again. The same again for cold items alone (``recall@10_cold``) and for warm ones.
+A *case* is a variant at a fraction under a policy (`training.Case`). Its numbers are of one user and one seed
+each, and are set beside those of the same user and seed under the original catalogue; people (not users) and
+seeds are drawn again. The same again for cold items alone (``recall@10_cold``) and for warm ones.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Number:
 def numbers(values: pd.DataFrame, person: np.ndarray, rng: Rng) -> list[Number]:
     """Means of every case, differences to the original, and of the leaky policy to the strict one.
 
-    ``values`` has ``user`` (rows of ``person`` (n_users,)), ``variant``, ``leakage``, ``fraction``, perhaps
-    several seeds, and the metrics. Holm's correction is over all differences to the original in the four
+    ``values`` has ``user`` (rows of ``person`` (n_users,)), ``variant``, ``leakage``, ``fraction``, ``seed``,
+    and the metrics. Holm's correction is over all differences to the original in the four
     metrics of a group of items.
     """
-    wide = pd.DataFrame(values.groupby(["user", *KEYS])[_metrics(values)].mean().unstack(KEYS))
+    wide = pd.DataFrame(values.set_index(["seed", "user", *KEYS])[_metrics(values)].unstack(KEYS))
     every = [Case(*key) for key in values[KEYS].drop_duplicates().itertuples(index=False)]
     estimated = []
     for group in GROUPS:
@@ -54,7 +54,7 @@ def numbers(values: pd.DataFrame, person: np.ndarray, rng: Rng) -> list[Number]:
 def _of_group(
     wide: pd.DataFrame, every: Sequence[Case], metrics: Sequence[str], person: np.ndarray, rng: Rng
 ) -> list[Number]:
-    """`numbers` of the metrics of one group of items; ``wide`` has a row per user."""
+    """`numbers` of the metrics of one group of items; ``wide`` has a row per seed and user."""
     column = {(Case(*key[1:]), key[0]): wide[key].to_numpy() for key in wide.columns}
     original = Case(ORIGINAL)
     changed = [case for case in every if case != original]
@@ -68,7 +68,8 @@ def _of_group(
     leaks = minus([pair for pair in leaky if pair[1] in changed], "strict")
     cells = [*plain, *compared, *leaks]
     data = np.stack([x for *_, x in cells], axis=1)
-    estimates = bootstrap_columns(data, person[wide.index.to_numpy()], rng)
+    seed, user = (wide.index.get_level_values(name).to_numpy() for name in ("seed", "user"))
+    estimates = bootstrap_columns(data, person[user], rng, trainings=seed)
     adjusted = holm([e.p for e in estimates[len(plain) : len(plain) + len(compared)]])
     p: list[float | None] = [*[None] * len(plain), *adjusted.tolist(), *[None] * len(leaks)]
     return [Number(case, name, e, q) for (case, name, _), e, q in zip(cells, estimates, p, strict=True)]
@@ -81,14 +82,11 @@ def _metrics(values: pd.DataFrame) -> list[str]:
 def verdict(case: Case, estimated: Sequence[Number]) -> str:
     """``helps``, ``hurts`` or ``undecided``: against the original pictures, over all test items.
 
-    Helps: some of the four metrics rises with Holm p < 0.05 and none falls so. Hurts: some falls and none
-    rises. Undecided: anything else.
+    Helps: some of the four metrics rises, with Holm p < 0.05 and in every seed, and none falls so. Hurts:
+    some falls and none rises. Undecided: anything else.
     """
-    signs = {
-        np.sign(n.estimate.value)
-        for n in _against(case, estimated)
-        if n.p_holm is not None and n.p_holm < LEVEL
-    }
+    against = [n for n in _against(case, estimated) if n.p_holm is not None]
+    signs = {n.estimate.decided(n.p_holm, LEVEL) for n in against} - {0}
     return {(1,): "helps", (-1,): "hurts"}.get(tuple(sorted(signs)), "undecided")
 
 
@@ -145,10 +143,10 @@ def _name(case: Case) -> str:
 
 
 def _in_words(estimated: Sequence[Number]) -> str:
-    """Differences with intervals and p-values in one line."""
+    """Differences with intervals, p-values and the signs of the seeds in one line."""
     parts = []
     for n in estimated:
         p, e = "" if n.p_holm is None else f" p {n.p_holm:.2g}", n.estimate
-        metric = n.metric.partition("_minus_")[0]
-        parts.append(f"{metric} {e.value:+.4f} [{e.low:+.4f}, {e.high:+.4f}]{p}")
+        metric, seeds = n.metric.partition("_minus_")[0], f" ({e.signs})" if e.signs else ""
+        parts.append(f"{metric} {e.value:+.4f} [{e.low:+.4f}, {e.high:+.4f}]{p}{seeds}")
     return "; ".join(parts)

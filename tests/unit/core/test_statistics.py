@@ -1,7 +1,5 @@
 """Intervals against scipy and against the truth of simulated data; Holm by hand."""
 
-from dataclasses import astuple
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,6 +8,10 @@ from recsim_gen.core import statistics
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.statistics import bootstrap, bootstrap_columns, holm
+
+
+def numbers(e: statistics.Estimate) -> tuple[float, ...]:
+    return e.value, e.low, e.high, e.p, e.n
 
 
 def test_without_clusters_it_is_scipys_percentile_interval():
@@ -65,9 +67,9 @@ def test_columns_share_their_draws_and_blocks_do_not_matter(monkeypatch):
     assert both[1].low == pytest.approx(2 * both[0].low + 1)
     assert both[1].high == pytest.approx(2 * both[0].high + 1)
     alone = bootstrap(x, person, Rng(0), resamples=500)
-    assert astuple(both[0]) == pytest.approx(astuple(alone))
+    assert numbers(both[0]) == pytest.approx(numbers(alone))
     monkeypatch.setattr(statistics, "DRAWS_HELD", 40 * 7)
-    assert astuple(bootstrap(x, person, Rng(0), resamples=500)) == pytest.approx(astuple(alone), rel=1e-12)
+    assert numbers(bootstrap(x, person, Rng(0), resamples=500)) == pytest.approx(numbers(alone), rel=1e-12)
 
 
 def test_names_and_order_of_people_do_not_matter_much_and_streams_do():
@@ -103,3 +105,42 @@ def test_holm_by_hand():
     assert found[[0, 2]] == pytest.approx([0.02, 0.04])
     assert np.isnan(found[1])
     assert np.isnan(holm([np.nan])).all()
+
+
+def trained(seed: int, spread: float, trainings: int = 5, people: int = 60) -> tuple[np.ndarray, ...]:
+    """Each training asked about the same people: effects of both and of neither; the mean is 1."""
+    draw = np.random.default_rng(seed)
+    training, person = np.repeat(np.arange(trainings), people), np.tile(np.arange(people), trainings)
+    of_training, of_person = spread * draw.standard_normal(trainings), 0.5 * draw.standard_normal(people)
+    noise = 0.5 * draw.standard_normal(len(person))
+    return 1 + of_training[training] + of_person[person] + noise, person, training
+
+
+def test_intervals_hold_for_other_trainings_too():
+    """Where trainings differ, people alone miss the truth; where they do not, trainings cost little."""
+    hits, people_alone, wider = 0, 0, []
+    for seed in range(200):
+        x, person, training = trained(seed, spread=0.3)
+        e = bootstrap(x, person, Rng(seed), trainings=training, resamples=400)
+        hits += e.low <= 1 <= e.high
+        e = bootstrap(x, person, Rng(seed), resamples=400)
+        people_alone += e.low <= 1 <= e.high
+        x, person, training = trained(seed, spread=0)
+        both = bootstrap(x, person, Rng(seed), trainings=training, resamples=400)
+        alone = bootstrap(x, person, Rng(seed), resamples=400)
+        wider.append((both.high - both.low) / (alone.high - alone.low))
+    assert 0.84 <= hits / 200 <= 0.97  # of 5 trainings; a normal quantile for a t of 4 degrees gives 0.88
+    assert people_alone / 200 < 0.75
+    assert np.mean(wider) < 1.25
+
+
+def test_a_difference_that_one_training_denies_is_undecided():
+    x, person, training = np.repeat([1.0, 2.0, 0.5], 50), np.tile(np.arange(50), 3), np.repeat([4, 5, 9], 50)
+    agreed = bootstrap(x, person, Rng(0), trainings=training)
+    assert (agreed.signs, agreed.n, agreed.decided(agreed.p)) == ("+ + +", 50, 1)
+    denied = bootstrap(np.where(training == 5, -0.1, x), person, Rng(0), trainings=training)
+    assert (denied.signs, denied.decided(0.001)) == ("+ − +", 0)
+    assert bootstrap(x, person, Rng(0)).signs == ""
+    assert agreed.decided(0.09) == 0
+    with pytest.raises(DataError, match=r"trainings must be \(B,\)"):
+        bootstrap(x, person, Rng(0), trainings=training[:3])

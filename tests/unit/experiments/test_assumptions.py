@@ -1,5 +1,7 @@
 """The verdicts in worlds where the answer is known, and the rules of the sub-histories."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,7 +53,7 @@ def verdicts(gain: dict[str, float], seed: int) -> list[str]:
 def _quick(monkeypatch):
     monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels' Holm calls it: 0.3 s in a large process
     found = assumptions.bootstrap_columns
-    monkeypatch.setattr(assumptions, "bootstrap_columns", lambda *a: found(*a, resamples=500))
+    monkeypatch.setattr(assumptions, "bootstrap_columns", partial(found, resamples=500))
 
 
 def test_what_is_planted_is_found():

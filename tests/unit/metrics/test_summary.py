@@ -59,13 +59,41 @@ def test_means_and_deviations_of_seeds_are_numpys(found):
             assert row(found, variant, "x", seed)["value"] == pytest.approx(mean)
 
 
-def test_intervals_draw_persons(found):
-    mine = (
-        numbers().query("variant == 'a'").groupby(["episode", "person"], sort=False)["x"].mean().reset_index()
-    )
-    wanted = bootstrap(mine["x"].to_numpy(), mine["person"].to_numpy(), Rng(0))
-    whole = row(found, "a", "x")
-    assert (whole["low"], whole["high"]) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+def test_intervals_draw_persons_and_seeds(found):
+    mine = numbers().query("variant == 'a'")
+    x, person, seed = (mine[name].to_numpy() for name in ("x", "person", "seed"))
+    for wanted, of_seed in (
+        (bootstrap(x, person, Rng(0), trainings=seed), None),
+        (bootstrap(x[seed == 1], person[seed == 1], Rng(0)), 1),
+    ):
+        whole = row(found, "a", "x", of_seed)
+        assert (whole["low"], whole["high"]) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+
+
+def test_what_one_training_denies_is_undecided_however_many_people_are_asked():
+    """Two trainings of b lie above a by 1, the third below it by 0.1: people alone would be certain."""
+    table = numbers(n=400)
+    shift = (table["variant"] == "b") * np.where(table["seed"] == 2, -1.1, 0.0)
+    table["x"] += shift
+    (b,) = [c for c in summary.compared(table, ["x"], "a", Rng(0)) if c.variant == "b"]
+    mean = table.groupby(["variant", "episode", "person"])["x"].mean().unstack("variant").reset_index()
+    assert bootstrap((mean["b"] - mean["a"]).to_numpy(), mean["person"].to_numpy(), Rng(0)).p < 0.001
+    assert (b.estimate.signs, b.sign) == ("+ + −", 0)
+    assert b.estimate.low < 0
+    results = Results("evaluate", {})
+    summary.add_comparisons([b], "a", {"x": True}, OF, results)
+    assert results.verdicts["b against a"].startswith("undecided in 1 of 1")
+    assert row(results, "b", "x_minus_a")["signs"] == "+ + −"
+    assert not row(results, "b", "x_minus_a")["decided"]
+
+
+def test_images_of_one_seed_are_compared_with_every_training_of_the_other():
+    table = numbers()
+    one = table[(table["variant"] != "b") | (table["seed"] == 0)]
+    found = {c.variant: c.estimate for c in summary.compared(one, ["x"], "a", Rng(0))}
+    means = table.groupby(["variant", "seed"])["x"].mean()
+    assert found["b"].value == pytest.approx(means["b", 0] - means["a"].mean())
+    assert (found["b"].n, found["b"].signs) == (40, "+ + +")
 
 
 def test_rows_without_a_number_do_not_count(found):
@@ -87,7 +115,7 @@ def test_differences_are_paired_by_episode_and_directions_are_understood():
     b = row(results, "b", "x_minus_a")
     assert 0.9 < b["low"] < b["value"] < b["high"] < 1.1  # unpaired it would be ten times as wide
     assert b["p_holm"] < 0.05 < row(results, "c", "x_minus_a")["p_holm"]
-    assert results.verdicts["b against a"].startswith("better in x, y (paired, Holm")
+    assert results.verdicts["b against a"].startswith("better in x, y (paired; Holm over the 2 variants of")
     assert results.verdicts["c against a"].startswith("undecided in 2 of 2")
     turned = Results("evaluate", {})
     summary.add_comparisons(found, "a", {"x": False, "y": None}, OF, turned)

@@ -1,6 +1,7 @@
 """Retrained rankers in worlds where the answer is known, the statistics, and the tables of them."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ SETTINGS = {"epochs": 15, "eval_step": 15, "embedding_size": 16, "learning_rate"
 def _quick(apart, monkeypatch):
     monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels' Holm calls it: 0.3 s in a large process
     found = auxiliary.bootstrap_columns
-    monkeypatch.setattr(auxiliary, "bootstrap_columns", lambda *a: found(*a, resamples=800))
+    monkeypatch.setattr(auxiliary, "bootstrap_columns", partial(found, resamples=800))
 
 
 # ---- known worlds ----
