@@ -42,6 +42,8 @@ class BaseGenerator:
     roles: tuple[str, ...] = ()
     """Models of the family that its pictures depend on."""
     learns: bool = False
+    training_version: int = 1
+    """Raise it when the same settings come to train otherwise: what was kept before is not found again."""
     uses_ranker: bool = False
     chooses: bool = False
     weighs_doubt: bool = False

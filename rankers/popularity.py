@@ -26,6 +26,7 @@ class Popularity(Counterfactuals):
 
     name = "popularity"
     config_class = PopularityConfig
+    training_version = 4
 
     def __init__(self, *, device: str = "cpu", **settings: Any) -> None:
         self.config = config_from(PopularityConfig, settings)

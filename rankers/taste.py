@@ -50,6 +50,7 @@ class TasteRanker:
 
     name = "taste"
     config_class = TasteConfig
+    training_version = 4
 
     def __init__(self, *, device: str = "cpu", **settings: Any) -> None:
         self.config: TasteConfig = config_from(TasteConfig, settings)

@@ -123,8 +123,10 @@ class RAGAR(BaseGenerator):
         watching = None if judge is None else self._picture_judge(judge)
         rewarding = self._picture_judge(ranker) if config.rewarded and ranker is not None else None
         judges = [None if r is None else r.fingerprint for r in (ranker, judge)]
-        data = fingerprint(catalog_key(catalog), tuple(usable), asdict(config), self._models(), judges)
-        start = fingerprint(__version__, catalog_key(catalog), self._models(), config.of_warm_start, rng)
+        code = __version__, self.training_version
+        about = catalog_key(catalog), self._models()
+        data = fingerprint(*code, *about, tuple(usable), asdict(config), judges)
+        start = fingerprint(*code, *about, config.of_warm_start, rng)
         with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
             action.train(usable, rewarding, watching, rng, Work(Path(folder), data, start), tracker)
         self._action = action

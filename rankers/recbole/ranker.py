@@ -34,6 +34,8 @@ class RecBoleRanker(Counterfactuals):
     model_class: ClassVar[type]
     config_class: ClassVar[type[Training]]
     needs_features: ClassVar[bool] = False
+    training_version: int = 4
+    """Raise it when the same settings come to train otherwise: what was kept before is not found again."""
 
     def __init__(self, *, device: str = "cpu", **settings: Any) -> None:
         self.config: Any = config_from(self.config_class, settings)

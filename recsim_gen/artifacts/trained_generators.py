@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 JUDGE = "judge"  # sub-folder of a checkpoint: what the generator chooses pictures by
-TRAINING = 1  # raise it when the same settings train otherwise: what was kept before is not found again
 
 
 def make_generator(
@@ -190,7 +189,8 @@ def kept_generator(
     data = replace(catalog, features={}).fingerprint, tuple(episodes)
     rankers = (ranker, judge) if made.uses_ranker else ()
     judges = [None if r is None else r.fingerprint for r in rankers]
-    key = fingerprint(__version__, TRAINING, made.name, asdict(made.config), models, data, judges, seed)
+    version = __version__, made.training_version
+    key = fingerprint(*version, made.name, asdict(made.config), models, data, judges, seed)
     return cache_dir() / "generators" / key
 
 

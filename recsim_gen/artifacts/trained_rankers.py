@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     Job = tuple[Catalog, int]  # what to train on, and the seed
 
-TRAINING = 4  # raise it when the same settings train otherwise: what was kept before is not found again
-
 WORTH_A_PROCESS = 50_000
 """Interactions from which seeds are trained side by side: below, a process starts longer than it saves."""
 
@@ -82,7 +80,10 @@ def trained_ranker(
     device: str = "cpu",
     on_epoch: OnEpoch | None = None,
 ) -> Ranker:
-    """The ranker trained with this seed; loaded if it was trained before on the same everything."""
+    """The ranker trained with this seed; loaded if it was trained before on the same everything.
+
+    Code counts by the version of the package and by ``Ranker.training_version``.
+    """
     ranker, folder = make_ranker(spec, device=device), kept_ranker(spec, catalog, interactions, seed=seed)
     if (folder / "config.json").exists():
         say(f"{spec}, seed {seed}: found in {folder}")
@@ -97,7 +98,7 @@ def kept_ranker(spec: RankerSpec | str, catalog: Catalog, interactions: Interact
     ranker = make_ranker(spec)
     items = [catalog.item_ids, catalog.categories, dict(catalog.features)]
     data = fingerprint(items, interactions.fingerprint)
-    key = fingerprint(__version__, TRAINING, ranker.name, asdict(ranker.config), data, seed)
+    key = fingerprint(__version__, ranker.training_version, ranker.name, asdict(ranker.config), data, seed)
     return cache_dir() / "rankers" / key
 
 

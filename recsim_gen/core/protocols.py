@@ -21,10 +21,15 @@ OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 @runtime_checkable
 class Ranker(Protocol):
-    """A model that scores items for users, and for histories of people it never saw."""
+    """A model that scores items for users, and for histories of people it never saw.
+
+    ``training_version``: raise it when the same settings come to train otherwise; what was trained and kept
+    under another number is not found again.
+    """
 
     name: str
     config: Any
+    training_version: int
 
     @property
     def fingerprint(self) -> str:
@@ -115,6 +120,8 @@ class Generator(Protocol):
     - ``config_class``: dataclass of its settings; ``config``: its own.
     - ``family``, ``roles``: its models, and those of them that its pictures depend on.
     - ``learns``: it has weights to find, so that it draws only once fitted on episodes or loaded.
+    - ``training_version``: raise it when the same settings come to train otherwise; what was trained and kept
+      under another number is not found again.
     - ``uses_ranker``: it learns from a ranker's scores of its pictures, or chooses by them.
     - ``chooses``: it asks the ranker when drawing, too, to keep the best of several pictures.
     - ``weighs_doubt``: how sure the ranker is counts, so that a `ContentJudge` is best.
@@ -126,6 +133,7 @@ class Generator(Protocol):
     family: Family
     roles: tuple[str, ...]
     learns: bool
+    training_version: int
     uses_ranker: bool
     chooses: bool
     weighs_doubt: bool

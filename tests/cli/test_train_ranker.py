@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from command_line import BOUTIQUE, call, tracked
 
+from recsim_gen.artifacts.checkpoints import Origin, origin_of
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core import results
 from recsim_gen.core.config import run
@@ -52,6 +53,7 @@ def test_a_saved_ranker_gives_the_reported_numbers(done, monkeypatch):
         folder = done[1] / "out" / f"{spec.replace(':', '-')}-seed7"
         ranker = type(make_ranker(spec)).load(folder, catalog, data.interactions)
         assert ranker.fingerprint == found.fingerprints[f"{spec} seed 7"]
+        assert origin_of(folder) == Origin(7, dict(catalog.encoders))  # kept, not read from its name
         mean = evaluate(ranker, data.interactions).mean()
         for row in found.rows:
             if row["variant"] == spec and row["seed"] == 7:

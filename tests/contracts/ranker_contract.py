@@ -44,6 +44,7 @@ class RankerContract:
 
     def test_it_is_a_ranker(self):
         assert isinstance(self.fitted(), Ranker)
+        assert self.make().training_version >= 1
 
     def test_scores_are_one_number_for_each_user_and_item(self):
         catalog, chosen = worlds.noise()

@@ -77,6 +77,18 @@ def test_the_same_training_is_done_once(world, tmp_path, monkeypatch):
     assert len({one.fingerprint, *found}) == 1 + len(others)
 
 
+def test_a_generator_whose_training_changed_is_trained_anew(world, monkeypatch):
+    from generators.denoising import Denoising
+    from generators.ip_adapter import IPAdapter
+
+    steps = counted(monkeypatch, Denoising, "loss")
+    trained(world)
+    monkeypatch.setattr(IPAdapter, "training_version", IPAdapter.training_version + 1)
+    for _ in range(2):
+        trained(world)
+    assert len(steps) == 2 * SETTINGS["steps"]
+
+
 def test_features_and_a_ranker_that_is_not_used_do_not_train_again(world, monkeypatch):
     from generators.denoising import Denoising
 

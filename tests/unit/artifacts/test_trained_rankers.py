@@ -7,6 +7,7 @@ import pytest
 import torch
 import worlds
 
+from rankers.recbole.models import BPR
 from recsim_gen.artifacts import trained_rankers as stages
 from recsim_gen.artifacts.trained_rankers import make_ranker, trained_ranker, trained_rankers
 from recsim_gen.core.errors import SettingError
@@ -54,6 +55,22 @@ def test_the_same_is_trained_once_and_anything_else_anew():
     for number, other in enumerate(others, 2):
         assert train(**other).fingerprint != first.fingerprint
         assert kept() == number
+
+
+def test_a_ranker_whose_training_changed_is_trained_anew(monkeypatch):
+    """One number raised trains that kind of ranker again, and no other."""
+    trained = []
+
+    def train(spec):
+        trained_ranker(
+            RankerSpec(spec, {"epochs": 1}), CATALOG, CHOSEN, seed=0, on_epoch=lambda *_: trained.append(spec)
+        )
+
+    train("bpr"), train("lightgcn")
+    monkeypatch.setattr(BPR, "training_version", BPR.training_version + 1)
+    train("bpr"), train("bpr"), train("lightgcn")
+    assert trained == ["bpr", "lightgcn", "bpr"]
+    assert kept() == 3
 
 
 def test_a_training_that_was_stopped_is_not_found():

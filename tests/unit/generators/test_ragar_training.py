@@ -274,3 +274,5 @@ def test_trainings_that_differ_in_the_rest_share_the_warm_start(world, tmp_path,
     assert found
     assert all(torch.equal(shared[name], x) for name, x in alone.items())
     assert not learned("two", mapper_layers=2)[1]
+    monkeypatch.setattr(RAGAR, "training_version", RAGAR.training_version + 1)
+    assert not learned("two", semantic_weight=0.5)[1]  # changed code does not take what the old one left
