@@ -55,6 +55,8 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
         Items with at most so many training choices are told apart as cold.
     placebo
         Folder or tar of other real pictures of the items, <item id>.png; Boutique draws its own.
+    placebo_is_real
+        State that the placebo's pictures were made for nobody: strict cannot see it in <item id>.png.
     seeds
         Seeds of training.
     judges
@@ -76,6 +78,7 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
     least_history: int = 5
     cold: int = 5
     placebo: Path | None = None
+    placebo_is_real: bool = False
     seeds: tuple[int, ...] = (0, 1, 2)
     judges: tuple[JudgeSpec, ...] = ()
     force: bool = False
@@ -166,7 +169,7 @@ def _policies(
     from recsim_gen.datasets.image_sets import read_images
     from recsim_gen.experiments.auxiliary.conditions import conditions
     from recsim_gen.experiments.auxiliary.drawing import drawn_features, drawn_images, open_generators
-    from recsim_gen.experiments.auxiliary.features import PLACEBO
+    from recsim_gen.experiments.auxiliary.features import PLACEBO, assert_strict_images
     from recsim_gen.experiments.rewards import reward_judges
     from recsim_gen.judging.queries import MODALITY
 
@@ -182,6 +185,9 @@ def _policies(
         )
         for policy in options.leakage
     ]
+    brought = None if options.placebo is None else read_images(options.placebo, dataset)
+    if brought is not None and "strict" in options.leakage:
+        assert_strict_images(brought, dataset, of_nobody=options.placebo_is_real)
     seed, device = options.seeds[0], options.place
 
     judges = reward_judges(
@@ -202,9 +208,18 @@ def _policies(
     images: dict[str, ImageSet] = {}
     for c in chosen:
         sets = {name: drawn_images(g, dataset, c, seed=seed) for name, g in generators.items()}
-        if options.placebo is not None:
-            sets[PLACEBO] = read_images(options.placebo, dataset)
-        features = drawn_features(c, dataset, sets, encoder, results, rule=options.aggregate, device=device)
+        if brought is not None:
+            sets[PLACEBO] = brought
+        features = drawn_features(
+            c,
+            dataset,
+            sets,
+            encoder,
+            results,
+            rule=options.aggregate,
+            device=device,
+            placebo_is_real=options.placebo_is_real,
+        )
         policies.append((c, features))
         images |= {f"{name}_{c.leakage}": drawn for name, drawn in sets.items()}
     return policies, images

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 import numpy as np
@@ -154,12 +154,12 @@ def write_image(path: Path, pixels: np.ndarray, made: Provenance) -> Path:
     return path
 
 
-def read_provenance(path: Path) -> Provenance | None:
+def read_provenance(file: Path | BinaryIO) -> Provenance | None:
     """Return what an image says of itself; None where another program wrote it, or there is none."""
     from PIL import Image
 
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with Image.open(file, formats=("PNG",)) as image:
             text = {field.name: str(image.info[field.name]) for field in fields(Provenance)}
         return Provenance(
             text["generator"],

@@ -204,7 +204,10 @@ def test_without_generators_and_with_a_placebo_that_was_brought(there, capsys):
             there / "other" / f"{item}.png"
         )
     argv = [*WORLD, *RANKER, "--gen=none", "--placebo=other", "--seeds", "0", "--output=out"]
-    assert run(main, argv) == 0
+    assert run(main, argv) == 2
+    assert "say --placebo-is-real" in capsys.readouterr().err
+    assert not (there / "out").exists()
+    assert run(main, [*argv, "--placebo-is-real"]) == 0
     found = results.load(there / "out")
     assert list(dict.fromkeys(r["variant"] for r in found.rows)) == [
         "original",

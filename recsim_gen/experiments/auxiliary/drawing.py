@@ -106,16 +106,24 @@ def drawn_features(
     *,
     rule: Rule = "mean",
     device: str = "cpu",
+    placebo_is_real: bool = False,
 ) -> dict[str, NewFeatures]:
     """Return {name: features} of each set of images for these conditions, as `features_of` gives them.
 
+    ``placebo_is_real``: it is stated that the placebo's pictures were made for nobody.
     ``results`` gets a fingerprint of each set, and what its reader must know.
     """
     features = {}
     with this_process().main_process_first():  # the others load what it has encoded
         for name, images in sets.items():
             features[name] = features_of(
-                images, conditions, encoder, dataset.interactions, rule=rule, device=device
+                images,
+                conditions,
+                encoder,
+                dataset,
+                rule=rule,
+                device=device,
+                of_nobody=placebo_is_real and name == PLACEBO,
             )
             results.fingerprints[f"pictures {name} {conditions.leakage}"] = images.reader.fingerprint
     _note(conditions, features, dataset, results)

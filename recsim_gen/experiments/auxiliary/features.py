@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Literal
 
 import numpy as np
 
+from recsim_gen.artifacts.drawn_images import read_provenance
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
-from recsim_gen.core.types import Catalog, Interactions
+from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.core.vectors import unit
 from recsim_gen.datasets.image_sets import ANY, ImageSet
 from recsim_gen.experiments.auxiliary.conditions import Conditions, assert_strict
@@ -44,21 +46,20 @@ def features_of(
     images: ImageSet,
     conditions: Conditions,
     encoder: str,
-    interactions: Interactions,
+    dataset: Dataset,
     *,
     rule: Rule = "mean",
     device: str = "cpu",
+    of_nobody: bool = False,
 ) -> NewFeatures:
     """One feature for each item of the conditions that has a picture among ``images``.
 
     A picture for the very user comes before one of the item; several of an item are made one by
-    `aggregate`. Under ``strict`` *all* images there must be of training pairs, or of nobody (DataError):
-    asked of the files that are read, not of what was meant to be drawn. Raises DataError, too, where
-    they show none of the items.
+    `aggregate`. Under ``strict`` *all* images there must have been made for training pairs or for nobody, see
+    `assert_strict_images`. Raises DataError, too, where they show none of the items.
     """
     if conditions.leakage == "strict":
-        own = images.user != ANY
-        assert_strict(np.stack([images.user[own], images.item[own]], axis=1), interactions)
+        assert_strict_images(images, dataset, of_nobody=of_nobody)
     image = images.find(conditions.users, conditions.items[conditions.place])
     at = np.flatnonzero(image >= 0)
     if not len(at):
@@ -70,6 +71,39 @@ def features_of(
     x, which = encoded(images, image[at], encoder, device)
     place = conditions.place[at]
     return NewFeatures(np.unique(place), aggregate(x[which], place, rule))
+
+
+def assert_strict_images(images: ImageSet, dataset: Dataset, *, of_nobody: bool = False) -> None:
+    """DataError unless every image was made for a training pair or, so it is stated, for nobody.
+
+    Asked of the files, not of what was meant to be drawn: of the user that a name or manifest gives, and of
+    the user and item that an image drawn here carries inside, whatever it is called. Where none of these
+    tells, the statement ``of_nobody`` is wanted: that these are real pictures.
+    """
+    inside = [read_provenance(BytesIO(member.read())) for member in images.members]
+    users = {name: row for row, name in enumerate(dataset.interactions.user_ids.tolist())}
+    items = dataset.catalog.row_of
+    said = [made for made in inside if made is not None]
+    for made in said:
+        if made.user not in users or made.item not in items:
+            raise DataError(
+                f"leakage strict: a picture made for user {made.user!r} and item {made.item!r} was brought, "
+                "and the data does not have both",
+                remedy="Draw pictures for these data",
+            )
+    named = images.user != ANY
+    by_name = np.stack([images.user[named], images.item[named]], axis=1)
+    by_content = np.array([(users[made.user], items[made.item]) for made in said], dtype=np.int64)
+    assert_strict(np.concatenate([by_name, by_content.reshape(-1, 2)]), dataset.interactions)
+    unknown = np.flatnonzero(~named & np.array([made is None for made in inside]))
+    if len(unknown) and not of_nobody:
+        raise DataError(
+            f"leakage strict: it must be known whom a picture was made for; of {len(unknown):,} of "
+            f"{len(images):,} neither name nor content tells",
+            file=images.members[unknown[0]].file,
+            remedy="Name them <user id>/<item id>.png, or bring their manifest.json; if they are real "
+            "pictures, made for nobody, say --placebo-is-real",
+        )
 
 
 def aggregate(x: np.ndarray, group: np.ndarray, rule: Rule) -> np.ndarray:

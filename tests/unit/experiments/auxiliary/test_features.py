@@ -1,14 +1,18 @@
 """From pictures to new features: rules, controls, and what must stay as it was."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import worlds
 from pictures import plain_picture
 
+from recsim_gen.artifacts.drawn_images import write_image
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.episodes import test_episodes as episodes_of
 from recsim_gen.datasets.image_sets import read_images
+from recsim_gen.datasets.manifests import Provenance
 from recsim_gen.experiments.auxiliary.conditions import conditions
 from recsim_gen.experiments.auxiliary.features import NewFeatures, aggregate, features_of, replacements
 
@@ -70,11 +74,11 @@ def test_features_are_of_the_pictures_of_the_conditions(world, tmp_path, apart):
         place.parent.mkdir(parents=True, exist_ok=True)
         plain_picture((20 * k, 100, 200)).save(place)
     images = read_images(tmp_path / "set", world)
-    found = features_of(images, chosen, "pixels", world.interactions, rule="latest")
+    found = features_of(images, chosen, "pixels", world, rule="latest")
     assert found.place.tolist() == [0, 1, 2, 3]
-    one = features_of(images, conditions(world, "strict", items=4), "pixels", world.interactions)
+    one = features_of(images, conditions(world, "strict", items=4), "pixels", world)
     assert (one.x == found.x).all()  # the latest of two is the one
-    mean = features_of(images, chosen, "pixels", world.interactions, rule="mean")
+    mean = features_of(images, chosen, "pixels", world, rule="mean")
     several = np.bincount(chosen.place) > 1
     assert ((mean.x != found.x).any(1) == several).all()
 
@@ -91,23 +95,60 @@ def test_a_picture_for_a_test_pair_is_refused_wherever_it_comes_from(world, tmp_
     with pytest.raises(
         DataError, match=rf"user 'u{asked.user}' with item row {asked.reference} is of the test"
     ):
-        features_of(images, chosen, "pixels", world.interactions)
+        features_of(images, chosen, "pixels", world)
     leaky = conditions(world, "paper")
-    assert len(features_of(images, leaky, "pixels", world.interactions).place) == 1
+    assert len(features_of(images, leaky, "pixels", world).place) == 1
+
+
+def drawn_for(episode, path, name, pixels=(9, 9, 9)):
+    """As a generator writes it, under whatever name."""
+    user, item = f"u{episode.user}", f"i{episode.reference}"
+    made = Provenance("sd", "print", episode.id, user, item, seed=0, stream=0)
+    return write_image(path / name, np.full((3, 8, 8), 0.5) * np.reshape(pixels, (3, 1, 1)) / 255, made)
+
+
+def test_pictures_that_do_not_say_for_whom_they_are_need_a_statement(world, tmp_path, apart):
+    chosen = conditions(world, "strict", items=3)
+    for item in chosen.items.tolist():
+        plain_picture((item, 9, 9)).save(tmp_path / f"i{item}.png")
+    images = read_images(tmp_path, world)
+    with pytest.raises(DataError, match=r"of 3 of 3 neither name nor content tells.*--placebo-is-real"):
+        features_of(images, chosen, "pixels", world)
+    assert len(features_of(images, chosen, "pixels", world, of_nobody=True).place) == 3
+    for item in range(len(world.catalog)):
+        plain_picture((item, 9, 9)).save(tmp_path / f"i{item}.png")
+    leaky = conditions(world, "paper")
+    assert len(features_of(read_images(tmp_path, world), leaky, "pixels", world).place) == len(leaky.items)
+
+
+def test_no_statement_and_no_name_hides_whom_a_picture_was_drawn_for(world, tmp_path, apart):
+    """A generated picture says inside for whom it is: renamed, it is found out."""
+    chosen = conditions(world, "strict", items=3)
+    mine, asked = chosen.episodes[0], world.episodes[0]
+    drawn_for(mine, tmp_path / "fair", f"i{mine.reference}.png")
+    assert features_of(read_images(tmp_path / "fair", world), chosen, "pixels", world).place.tolist() == [0]
+    for name in (f"i{mine.reference}.png", f"u{mine.user}/i{mine.reference}.png"):
+        place = tmp_path / name.replace("/", "-")
+        drawn_for(asked, place, name)
+        with pytest.raises(DataError, match=rf"user 'u{asked.user}'.* is of the test split"):
+            features_of(read_images(place, world), chosen, "pixels", world, of_nobody=True)
+    drawn_for(replace(mine, user=10_000), tmp_path / "strange", f"i{mine.reference}.png")
+    with pytest.raises(DataError, match=r"made for user 'u10000'.*the data does not have both"):
+        features_of(read_images(tmp_path / "strange", world), chosen, "pixels", world, of_nobody=True)
 
 
 def test_a_placebo_of_some_items_is_of_these(world, tmp_path, apart):
     chosen = conditions(world, "strict", items=6)
     for item in chosen.items[[1, 4]].tolist():
         plain_picture((item, 9, 9)).save(tmp_path / f"i{item}.png")
-    found = features_of(read_images(tmp_path, world), chosen, "pixels", world.interactions)
+    found = features_of(read_images(tmp_path, world), chosen, "pixels", world, of_nobody=True)
     assert found.place.tolist() == [1, 4]
     rest = tmp_path / "rest"
     rest.mkdir()
     plain_picture((1, 1, 1)).save(rest / f"i{chosen.items[-1]}.png")
     two = conditions(world, "strict", items=2)
     with pytest.raises(DataError, match="pictures of the 2 items to replace are wanted, got none"):
-        features_of(read_images(rest, world), two, "pixels", world.interactions)
+        features_of(read_images(rest, world), two, "pixels", world, of_nobody=True)
 
 
 # ---- controls ----
