@@ -21,6 +21,7 @@ from recsim_gen.metrics.delta_rank import delta_r
 if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.judging.neighbourhood import Neighbourhood
+    from recsim_gen.metrics.copies import Copies, CopyFinder
 
 FAR = 0.99  # percentile of the catalogue's own distances beyond which a feature counts as far
 FAR_SHARE = 0.05  # share of far images from which on the set counts as outside the catalogue
@@ -197,6 +198,23 @@ def hubs(lists: Mapping[str, np.ndarray], catalogue: Neighbourhood) -> Guard:
         f"catalogue (hub: more than {limit:.0f}): " + ", ".join(parts)
     )
     return Guard("hubs", "hubs" if share["images"] > FAR_SHARE else "none", numbers, text)
+
+
+def copies(found: Copies, finder: CopyFinder) -> Guard:
+    """How many of the images are pictures of the catalogue, whatever their bytes: nobody generated these.
+
+    Verdict: ``none``, ``some`` or ``all``. Copies lie inside the catalogue by every other guard.
+    """
+    _refuse_empty(found.row)
+    numbers = {
+        "n": len(found),
+        "count": found.count,
+        "own": int(found.own.sum()),
+        "limit": finder.limit,
+        "catalogue_share": finder.alike,
+    }
+    verdict = "none" if not found.count else "all" if found.count == len(found) else "some"
+    return Guard("copies", verdict, numbers, f"{found.sentence}; {finder.rule}")
 
 
 def _refuse_empty(values: np.ndarray) -> None:

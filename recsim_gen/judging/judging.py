@@ -35,6 +35,7 @@ from recsim_gen.core.randomness import Rng
 from recsim_gen.core.results import Results
 from recsim_gen.core.types import Scope
 from recsim_gen.datasets.image_sets import ImageSet, read_images
+from recsim_gen.encoders.features import encode_reader
 from recsim_gen.judging import guards
 from recsim_gen.judging.guards import Guard, add_guard
 from recsim_gen.judging.judges import Judge
@@ -43,6 +44,7 @@ from recsim_gen.judging.queries import MODALITY, Triples, ask, triples_of
 from recsim_gen.judging.samples import add_rows, collect, over_seeds
 from recsim_gen.judging.swap_test import swap_test, swaps_of
 from recsim_gen.judging.variants import Variant, has_image, placebo_of, variants_of
+from recsim_gen.metrics.copies import THUMBNAILS, CopyFinder
 
 if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog, Dataset
@@ -128,8 +130,10 @@ def judge(
     results = results or Results("judge", {"scope": scope, "seeds": [*seeds]})
     if not isinstance(images, (ImageSet, Triples)):
         images = read_images(images, dataset)
+    copied = []
     if isinstance(images, ImageSet):
         _note_images("images", images, results)
+        copied = _copies(images, judges[0].catalog)
     if placebo is not None and not isinstance(placebo, ImageSet):
         placebo = read_images(placebo, dataset)
     if placebo is not None:
@@ -151,6 +155,7 @@ def judge(
             *_swap_tests(view, dataset, swap_choices),
             *_feature_guards(view, None if len(views) == 1 else view.encoder),
         ]
+    named_guards += copied
     for name, guard in named_guards:
         add_guard(guard, name, results, variant="images")
     if verify:
@@ -291,6 +296,15 @@ def _feature_guards(view: View, name: str | None) -> list[tuple[str | None, Guar
         looked_up[variant] = near.look_up(t.features[once[0]], once[1])
     distances, lists = ({v: pair[i] for v, pair in looked_up.items()} for i in (0, 1))
     return [(name, guards.distance(distances, near)), (name, guards.hubs(lists, near))]
+
+
+def _copies(images: ImageSet, catalog: Catalog) -> list[tuple[None, Guard]]:
+    """Of the pictures alone: how many are the catalogue's; nothing where that has none to compare with."""
+    finder = None if catalog.images is None else CopyFinder.of(catalog.images)
+    if finder is None:
+        return []
+    found = finder.find(encode_reader(images.reader, THUMBNAILS), images.item)
+    return [(None, guards.copies(found, finder))]
 
 
 def _verify(view: View, count: int, results: Results) -> None:

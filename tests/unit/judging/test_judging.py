@@ -69,6 +69,32 @@ def test_images_are_encoded_as_the_catalogue_was(apart):
     assert value(wrong, "images", "delta_r") != 0  # so the encoder of the data would be seen above
 
 
+def test_copies_of_the_catalogue_are_named(shop, tmp_path):
+    """Other articles' pictures lie inside the catalogue: unnamed they would pass for generated ones."""
+    dataset, catalog, judges = shop
+    asked = references(dataset)
+    (tmp_path / "others").mkdir()
+    for item, other in zip(asked, np.roll(asked, 1), strict=True):
+        picture = dataset.catalog.images.read(dataset.catalog.row_of[other])
+        picture.save(tmp_path / "others" / f"{item}.jpg", quality=90)
+    n = len(asked)
+    for folder, words in (
+        (
+            tmp_path / "others",
+            f"all: {n} of {n} are a catalogue picture (0 the item's own, {n} another item's)",
+        ),
+        (
+            own_pictures(dataset, tmp_path / "own"),
+            f"all: {n} of {n} are a catalogue picture ({n} the item's own",
+        ),
+        (brought.folder(tmp_path / "new", [f"{item}.png" for item in asked]), f"none: 0 of {n} are"),
+    ):
+        result = judge(dataset, catalog, judges[:1], folder, headroom_pairs=0)
+        assert result.results.verdicts["copies"].startswith(words)
+    triples = triples_of(folder, dataset, catalog)
+    assert "copies" not in judge(dataset, catalog, judges[:1], triples, headroom_pairs=0).results.verdicts
+
+
 def test_features_of_another_encoder_are_refused_by_name(shop, tmp_path):
     dataset, catalog, judges = shop
     other = encode(dataset, {"image": "brought:Backwards"})

@@ -1,0 +1,163 @@
+"""Which pictures are copies of catalogue pictures: the same bytes, other bytes, another size.
+
+Pictures are compared as thumbnails, by the root of the mean square of their differences. How far a copy may
+be is asked of the catalogue: as far as its own pictures are from themselves when they are encoded again. What
+is cut out, turned or drawn over is no copy here.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.store import cached_array, fingerprint
+from recsim_gen.encoders.features import encode_reader
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from recsim_gen.core.types import ImageReader
+
+SIDE = 12  # pixels a side of a thumbnail
+QUALITY, SMALLER = 75, 0.75  # how pictures are encoded again: as JPEG, and at a smaller size
+SAMPLE = 200  # pictures that are, at random
+SHARE = 0.99  # of them that would be found again
+NO = -1
+
+
+class Thumbnails:
+    """An image encoder: a picture as SIDE × SIDE colours, scaled so that distances are RMS differences."""
+
+    def __init__(self, *, device: str = "cpu") -> None:  # device: as of every encoder; unused
+        self.fingerprint = fingerprint("thumbnails", Path(__file__).read_bytes())
+
+    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """(B, 3 · SIDE²) float32 in [0, 1] / √(3 · SIDE²)."""
+        from PIL.Image import Resampling
+
+        small = [np.asarray(x.resize((SIDE, SIDE), Resampling.BILINEAR), dtype=np.float32) for x in images]
+        x = np.stack(small).reshape(len(images), -1) / 255
+        return (x / np.sqrt(x.shape[1])).astype(np.float32)
+
+
+THUMBNAILS = f"{Thumbnails.__module__}:{Thumbnails.__name__}"
+"""As ``encode_reader`` takes it."""
+
+
+@dataclass(frozen=True)
+class Copies:
+    """``row`` (B,): the catalogue row that each is a copy of, −1 for none; ``own`` (B,): its item's own."""
+
+    row: np.ndarray
+    own: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int((self.row != NO).sum())
+
+    @property
+    def sentence(self) -> str:
+        """``60 of 60 are a catalogue picture (2 the item's own, 58 another item's)``."""
+        text = f"{self.count:,} of {len(self):,} are a catalogue picture"
+        own = int(self.own.sum())
+        return text + (
+            f" ({own:,} the item's own, {self.count - own:,} another item's)" if self.count else ""
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CopyFinder:
+    """Thumbnails ``x`` (p, d) of the catalogue rows ``rows`` (p,), and how far a copy may be.
+
+    ``limit``: 99% of the catalogue's pictures are nearer to themselves when encoded again (the farther of
+    JPEG of quality 75 and three quarters of the size). ``alike``: share that have another one as near.
+    """
+
+    x: np.ndarray
+    rows: np.ndarray
+    limit: float
+    alike: float
+
+    @classmethod
+    def of(cls, images: ImageReader) -> CopyFinder | None:
+        """Of a catalogue's pictures, kept by content; None where it has fewer than two."""
+        rows = np.flatnonzero(images.present)
+        if len(rows) < 2:
+            return None
+        x = encode_reader(images, THUMBNAILS)
+        key = fingerprint(Thumbnails().fingerprint, images.fingerprint)
+        limit, alike = cached_array("copies", key, lambda: _limit(images, x, rows)).tolist()
+        return cls(x, rows, limit, alike)
+
+    def find(self, x: np.ndarray, items: np.ndarray | None = None) -> Copies:
+        """Copies among thumbnails ``x`` (B, d); ``items`` (B,) are catalogue rows that they stand for.
+
+        A copy of its item's own picture and of another equal to it is one of its own. Memory is bounded.
+        """
+        from sklearn.metrics import pairwise_distances_argmin_min
+
+        nearest, distance = pairwise_distances_argmin_min(x, self.x)
+        row = np.where(distance <= self.limit, self.rows[nearest], NO)
+        own = np.zeros(len(x), dtype=bool)
+        if items is not None:
+            place = np.searchsorted(self.rows, items).clip(max=len(self.rows) - 1)
+            own = self.rows[place] == items
+            own &= np.linalg.norm(x - self.x[place], axis=1) <= self.limit
+            row = np.where(own, items, row)
+        return Copies(row, own)
+
+    def groups(self) -> np.ndarray:
+        """(p,) int: equal for pictures that are copies of each other, directly or through others."""
+        from scipy.sparse.csgraph import connected_components
+        from sklearn.neighbors import radius_neighbors_graph
+
+        near = radius_neighbors_graph(self.x, self.limit, mode="connectivity", include_self=True)
+        group: np.ndarray = connected_components(near, directed=False)[1]
+        return group
+
+    @property
+    def rule(self) -> str:
+        """What counts as a copy, in words."""
+        return (
+            f"copies are as near as {SHARE:.0%} of the catalogue's pictures are to themselves as JPEG or at "
+            f"{SMALLER:.0%} of the size (RMS {self.limit:.3f}; {self.alike:.1%} of the catalogue's own have "
+            "another as near)"
+        )
+
+
+def _limit(images: ImageReader, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(2,): the `CopyFinder.limit`, and the share of pictures that have another as near."""
+    from sklearn.neighbors import NearestNeighbors
+
+    at = Rng(0).for_("copies").numpy().permutation(len(rows))[:SAMPLE]
+    pictures = [images.read(row) for row in rows[at].tolist()]
+    again = [[_as_jpeg(p) for p in pictures], [_smaller(p) for p in pictures]]
+    distances = [np.linalg.norm(Thumbnails().encode_images(ps) - x[at], axis=1) for ps in again]
+    limit = np.quantile(np.max(distances, axis=0), SHARE)
+    others = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(x).kneighbors(x[at])[0][:, 1]
+    return np.array([limit, (others <= limit).mean()])
+
+
+def _as_jpeg(picture: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=QUALITY)
+    return Image.open(buffer).convert("RGB")
+
+
+def _smaller(picture: Image.Image) -> Image.Image:
+    from PIL.Image import Resampling
+
+    wide, high = (max(1, round(side * SMALLER)) for side in picture.size)
+    return picture.resize((wide, high), Resampling.BICUBIC)
