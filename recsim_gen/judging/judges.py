@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from recsim_gen.judging.guards import Guard
 
 
+TRAININGS = 4  # with pictures and without, that tell whether a ranker uses them: fewer are too few to tell
+
+
 @dataclass(frozen=True)
 class Judge:
     """A trained ranker that judges images.
@@ -178,9 +181,9 @@ def reward_judge(
 ) -> Judge:
     """Return the judge ``spec`` once it has passed both guards, whose verdicts are added to the results.
 
-    Of a ranker that is trained here they are asked once, and kept with it: `modality_use` takes four
-    trainings, with the judge's seed and the next one, loaded if they were done before; `swap_test` asks about
-    validation choices. Of a folder the first is read. Raises SettingError where the ranker fails either,
+    Of a ranker that is trained here they are asked once, and kept with it: `modality_use` takes eight
+    trainings, with the judge's seed and the next three, loaded if they were done before; `swap_test` asks
+    about validation choices. Of a folder the first is read. Raises SettingError where the ranker fails either,
     unless ``force``.
 
     Parameters
@@ -225,7 +228,7 @@ def _asked_once(spec: JudgeSpec, judge: Judge, dataset: Dataset, device: str) ->
         return trained_ranker(spec.ranker, items, interactions, seed=seed, device=device)
 
     if modality_use.NAME not in stored(folder):
-        seeds = (spec.seed, spec.seed + 1)
+        seeds = range(spec.seed, spec.seed + TRAININGS)
         store(folder, modality_use.modality_use(train, judge.catalog, interactions, seeds))
     if swap_test.NAME not in stored(folder):
         store(folder, validation_swaps(judge, dataset))
