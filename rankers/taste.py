@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,26 +26,24 @@ from torch import Tensor
 from rankers.base import check_catalog, check_histories, check_triples, check_users
 from rankers.checkpoint import WEIGHTS, other_data, read_about, write
 from rankers.configs import TasteConfig, config_from
-from rankers.counterfactual import TIE
-from rankers.scalar_ranks import SORTED_FROM, rank_among
+from rankers.own_row import AT_ONCE, OwnRowCounterfactuals
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.protocols import OnEpoch
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.store import fingerprint
-from recsim_gen.core.types import Appraisal, Catalog, Counterfactual, Interactions, Scope
+from recsim_gen.core.types import Appraisal, Catalog, Interactions
 from recsim_gen.core.vectors import unit
 from recsim_gen.core.weights import read_tensors
 from recsim_gen.taste.categories import taste_categories
 from recsim_gen.taste.model import TasteModel
 
 NOISES = (1.0, 2.0, 4.0, 8.0)  # σ² that validation choices choose among
-AT_ONCE = 64  # people whose tastes are held at a time
 SELECTED_ON = 2_000  # people whose validation choices choose the noise
 JOINT = "joint"
 
 
-class TasteRanker:
+class TasteRanker(OwnRowCounterfactuals):
     """Tastes of all modalities together rank; tastes of each alone judge what replaces it."""
 
     name = "taste"
@@ -115,6 +113,9 @@ class TasteRanker:
 
     def _chosen(self, user: int) -> np.ndarray:
         return self._items[self._bounds[user] : self._bounds[user + 1]]
+
+    def _masked(self, user: int) -> np.ndarray:
+        return self._mask_items[self._mask_bounds[user] : self._mask_bounds[user + 1]]
 
     def _surprise(self, interactions: Interactions) -> float:
         """Mean −log softmax of validation choices among all items not chosen in training; NaN for none."""
@@ -227,69 +228,6 @@ class TasteRanker:
         ]
         return np.concatenate(z, axis=1)
 
-    def substitute(
-        self,
-        users: np.ndarray,
-        items: np.ndarray,
-        features: Mapping[str, np.ndarray],
-        scope: Scope = "graph",
-    ) -> Counterfactual:
-        """What would it say if item i looked like x? Each (user, item, features) alone, in O(d) a triple.
-
-        A picture acts through its own item's row alone, so both scopes are one. Ranks cost a pass over the
-        catalogue a picture, or one sort a user. Raises as every ranker does for unknown rows, other widths
-        and NaN.
-        """
-        if scope not in get_args(Scope):
-            raise SettingError(f"unknown scope {scope!r}.{did_you_mean(scope, get_args(Scope))}")
-        users, items, given = self._triples(users, items, features)
-        delta = self._delta(users, items, given)
-        score, rank, original, original_rank = (np.empty(len(users)) for _ in range(4))
-        people, place = np.unique(users, return_inverse=True)
-        by_person = np.argsort(place, kind="stable")
-        bounds = np.searchsorted(place[by_person], np.arange(len(people) + 1))
-        for start in range(0, len(people), AT_ONCE):
-            part = people[start : start + AT_ONCE]
-            table = self._scores([self._chosen(u) for u in part.tolist()])
-            for row, user in enumerate(part.tolist()):
-                at = by_person[bounds[start + row] : bounds[start + row + 1]]
-                own = table[row, items[at]]
-                mask = self._mask_items[self._mask_bounds[user] : self._mask_bounds[user + 1]]
-                others, inside = np.delete(table[row], mask), ~np.isin(items[at], mask)
-                if len(at) > SORTED_FROM:
-                    others = np.sort(others)
-                score[at], original[at] = own + delta[at], own
-                rank[at] = rank_among(others, own + delta[at], own, inside)
-                original_rank[at] = rank_among(others, own, own, inside)
-        touched = np.full(len(users), 1 if given else 0)
-        gap = np.full(len(users), np.nan)
-        return Counterfactual(scope, score, rank, original, original_rank, touched, gap)
-
-    def rebuild(
-        self, users: np.ndarray, items: np.ndarray, features: Mapping[str, np.ndarray]
-    ) -> Counterfactual:
-        """`substitute` with every rank counted from the whole list of scores: the slow reference."""
-        users, items, given = self._triples(users, items, features)
-        parts = []
-        for b in range(len(users)):
-            at = slice(b, b + 1)
-            one = {modality: x[at] for modality, x in given.items()}
-            table = self._scores([self._chosen(int(users[b]))])[0]
-            mask = self._mask_items[self._mask_bounds[users[b]] : self._mask_bounds[users[b] + 1]]
-            eligible = np.setdiff1d(np.delete(np.arange(len(table)), mask), items[at])
-            own = table[items[b]]
-            new = own + self._delta(users[at], items[at], one)[0]
-            ranks = []
-            for s in (new, own):
-                apart = table[eligible] - s
-                ranks.append(1 + (apart > TIE).sum() + 0.5 * (np.abs(apart) <= TIE).sum())
-            parts.append((new, ranks[0], own, ranks[1]))
-        score, rank, original, original_rank = (np.array(column) for column in zip(*parts, strict=True))
-        touched = np.full(len(users), 1 if given else 0)
-        return Counterfactual(
-            "graph", score, rank, original, original_rank, touched, np.full(len(users), np.nan)
-        )
-
     def _delta(self, users: np.ndarray, items: np.ndarray, given: Mapping[str, np.ndarray]) -> np.ndarray:
         """(B,) change of score: exactly 0 for an item's own features."""
         if not given:
@@ -305,7 +243,7 @@ class TasteRanker:
         change[:] = (taste[which.reshape(-1)] * (new - own)).sum(1)
         return change
 
-    def _triples(
+    def _checked(
         self, users: np.ndarray, items: np.ndarray, features: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         self._model(JOINT)
