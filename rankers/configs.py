@@ -162,6 +162,41 @@ class TasteConfig:
 
 
 @dataclass(frozen=True)
+class DINConfig(Training):
+    """Settings of the history that attends to the candidate; sizes are our own, the paper has ids."""
+
+    embedding_size: int = 64  # numbers that the heads share, of each of query, key, value and reply
+    heads: int = 4  # that attend apart from each other
+    hidden_size: int = 128  # of the layer that encodes items
+    width: int = 24  # whitened coordinates of each modality
+    clusters: int = 20  # of text features, that stand in for categories where the catalogue has none
+    dropout: float = 0.3  # of what encodes items
+    history_dropout: float = 0.2  # share of choices that a step does not see in the history
+    alone: float = 0.5  # share of steps that see one modality alone, as a new picture is judged
+    history: int = 50  # choices of a user that a step sees at most; all when scoring
+    negatives: int = 128  # items that a batch's choices are held against
+    weight_decay: float = 1e-4  # of Adam
+    epochs: int = 20  # at most, each of as many users as there are choices; validation stops earlier
+    learning_rate: float = 2e-3  # of Adam, at the start
+    train_batch_size: int = 32  # users a step, with all of their choices
+    eval_step: int = 1  # epochs between validations
+    stopping_step: int = 3  # validations without improvement
+    sampling: Literal["interaction", "user"] = "user"  # user: each of a step's users once
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("embedding_size", "heads", "hidden_size", "width", "clusters", "history", "negatives"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.embedding_size % self.heads:
+            got = f"{self.embedding_size} and {self.heads}"
+            raise SettingError(f"embedding_size must be a multiple of heads, got {got}")
+        for name in ("dropout", "history_dropout", "alone"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
 class PopularityConfig:
     """Nothing to set."""
 

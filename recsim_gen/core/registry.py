@@ -23,6 +23,7 @@ RANKERS = {
     "lightgcn": "rankers.recbole.models:LightGCN",
     "popularity": "rankers.popularity:Popularity",
     "taste": "rankers.taste:TasteRanker",
+    "din": "rankers.din:DINRanker",
 }
 
 RANKER_CONFIGS = {
@@ -33,6 +34,7 @@ RANKER_CONFIGS = {
     "lightgcn": "rankers.configs:LightGCNConfig",
     "popularity": "rankers.configs:PopularityConfig",
     "taste": "rankers.configs:TasteConfig",
+    "din": "rankers.configs:DINConfig",
 }
 """Settings of those whose class takes seconds to import; of others its ``config_class`` is asked."""
 

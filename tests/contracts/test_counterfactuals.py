@@ -11,7 +11,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.specs import RankerSpec
 
-SEES = ("micro", "micro:published-code", "lattice", "vbpr", "taste")
+SEES = ("micro", "micro:published-code", "lattice", "vbpr", "taste", "din")
 CLOSED_FORM = ("popularity", "taste")
 BLIND = ("bpr", "lightgcn", "popularity")
 SHORT = {"epochs": 2, "embedding_size": 8, "train_batch_size": 32}

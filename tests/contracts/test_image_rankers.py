@@ -31,6 +31,12 @@ class TestVBPR(LearnedRankerContract):
     enough: ClassVar = {**LONG, "feature_size": 16}
 
 
+class TestDIN(LearnedRankerContract):
+    spec = "din"
+    settings: ClassVar = SHORT
+    enough: ClassVar = {**LONG, "epochs": 40, "eval_step": 40, "train_batch_size": 12, "alone": 0.0}
+
+
 class TestTaste(RankerContract):
     spec = "taste"
     learns = False
@@ -52,14 +58,14 @@ def trained(tmp_path_factory):
         yield get, catalog, chosen
 
 
-@pytest.mark.parametrize("spec", ["lattice", "vbpr", "taste"])
+@pytest.mark.parametrize("spec", ["lattice", "vbpr", "taste", "din"])
 def test_where_only_the_picture_tells_they_see_it(trained, spec):
     """Among items that nobody chose in training: how often one of the user's style beats another."""
     get, _, chosen = trained
     assert worlds.own_style_wins(get(spec), chosen) > 0.95
 
 
-@pytest.mark.parametrize("spec", ["micro", "lattice", "vbpr", "taste"])
+@pytest.mark.parametrize("spec", ["micro", "lattice", "vbpr", "taste", "din"])
 def test_the_best_picture_wins_and_the_worst_loses(trained, spec):
     """Each user is shown an item of no style of theirs as if it were of theirs, and the reverse."""
     get, catalog, chosen = trained

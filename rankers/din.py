@@ -1,0 +1,267 @@
+"""DIN without item ids: what somebody chose attends to the candidate, and both are their features.
+
+Zhou et al., "Deep Interest Network for Click-Through Rate Prediction", KDD 2018: a choice of before counts by
+how much it bears on the candidate. Here an item is what it looks like and its category, so that pictures
+which nobody ever chose are judged as well. With item i encoded as q_i, k_i, v_i, r_i (in each of H heads)
+and a bias b_i,
+
+    s(u, i) = b_i + Σ_heads Σ_{j∈H_u} a_ij · v_j·r_i
+    a_ij = exp(q_i·k_j) / (exp(q_i·k₀) + Σ_{l∈H_u} exp(q_i·k_l))
+
+k₀ is a learned key of nothing: the less a history says of the candidate, the nearer s is to b_i. Trained by
+sampled softmax, each choice against negatives that its batch shares. A choice does not see itself in the
+history. Nor does a negative see one item of it, drawn at random: the network would count what is left.
+
+A picture put onto an item is judged by pictures alone, as `rankers.taste` does: what the item's text says of
+its look does not hold of another picture. For that, training leaves all modalities but one out now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
+from torch import Tensor, nn
+
+from rankers.base import check_histories, check_triples, check_users
+from rankers.configs import DINConfig
+from rankers.counterfactual import InteractionMask
+from rankers.own_row import AT_ONCE, OwnRowCounterfactuals
+from rankers.recbole.bridge import item_features
+from rankers.recbole.ranker import RecBoleRanker
+from rankers.target_attention import Encoded, TargetAttention
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.registry import did_you_mean
+from recsim_gen.core.store import fingerprint
+from recsim_gen.core.types import Appraisal, Catalog, Interactions
+from recsim_gen.taste.categories import taste_categories
+
+HELD = 1 << 22  # attention weights held at a time: 32 MiB
+
+
+class DIN(GeneralRecommender):  # type: ignore[misc]
+    """The model under RecBole's trainer: an epoch draws as many users as there are choices.
+
+    A user that is drawn is trained with all of their choices, `DINConfig.history` at most. The config gives,
+    beside the settings, ``item_features`` and ``item_categories`` (n,) codes.
+    """
+
+    input_type = InputType.PAIRWISE
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        names = DINConfig.__dataclass_fields__
+        self.settings = c = DINConfig(**{n: config[n] for n in names if config[n] is not None})
+        features = {m: torch.from_numpy(x.copy()) for m, x in item_features(config, dataset).items()}
+        category = torch.as_tensor(config["item_categories"])
+        self.net = TargetAttention(
+            features,
+            category,
+            size=c.embedding_size,
+            heads=c.heads,
+            hidden=c.hidden_size,
+            width=c.width,
+            dropout=c.dropout,
+        )
+        user, item = (dataset.inter_feat[field].numpy() - 1 for field in (self.USER_ID, self.ITEM_ID))
+        self.chosen = InteractionMask.of(user, item, dataset.user_num - 1, config["device"])
+
+    def histories(self, users: Tensor, longest: int | None = None) -> tuple[Tensor, Tensor]:
+        """(B, L) item rows that ``users`` (B,) chose in training, and which of them are no padding.
+
+        Of more than ``longest``, as many at equal distances from a random start.
+        """
+        start = self.chosen.start[users][:, None]
+        count = self.chosen.start[users + 1][:, None] - start
+        size = min(int(count.max()), longest or self.n_items)
+        place = torch.arange(size, device=users.device)
+        known = place < count
+        shift = torch.rand(len(users), 1, device=users.device) * (count > size)
+        position = ((place + shift) * (count / size).clamp(min=1)).long()
+        return self.chosen.item[start + torch.where(known, position, 0)], known
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """−mean log p of each choice against the negatives, both left out of the history alike."""
+        c, users = self.settings, torch.unique(interaction[self.USER_ID] - 1)
+        rows, known = self.histories(users, c.history)
+        size, device = rows.shape[1], rows.device
+        negative = torch.randint(self.n_items - 1, (c.negatives,), device=device)
+        only = self._only()
+        history, other = self.net.encode(rows, only=only), self.net.encode(negative, only=only)
+        kept = known & (torch.rand(known.shape, device=device) >= c.history_dropout)
+        left_out = (torch.rand(len(users), c.negatives, device=device) * known.sum(1, keepdim=True)).long()
+        by_choice = kept[:, None] & ~torch.eye(size, dtype=torch.bool, device=device)
+        by_negative = kept[:, None] & ~F.one_hot(left_out, size).bool()
+        positive = self.net(history, by_choice, history)
+        rest = self.net(history, by_negative, other)
+        chosen = ((rows[:, :, None] == negative) & known[:, :, None]).any(1)
+        rest = rest.masked_fill(chosen, -torch.inf).logsumexp(1, keepdim=True)
+        return F.softplus(rest - positive)[known].mean()
+
+    def _only(self) -> tuple[str, ...]:
+        """The modalities of a step: all, or one of several."""
+        names = tuple(self.net.modalities)
+        alone, which = torch.rand(2).tolist()
+        if len(names) == 1 or alone >= self.settings.alone:
+            return ()
+        return (names[int(which * len(names))],)
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """(B·item_num,) scores of all items, [PAD] first, as RecBole wants them."""
+        items = self.net.encode(torch.arange(self.n_items - 1, device=self.device))
+        parts = [
+            scores_of_all(self.net, items, *self.histories(users))
+            for users in (interaction[self.USER_ID] - 1).split(AT_ONCE)
+        ]
+        return F.pad(torch.cat(parts), (1, 0), value=-torch.inf).reshape(-1)
+
+
+def scores_of_all(net: TargetAttention, items: Encoded, rows: Tensor, known: Tensor) -> Tensor:
+    """(B, n) scores of all ``items`` for histories ``rows`` (B, L); O(B·(n + L)) memory beside `HELD`."""
+    history = items.at(rows)
+    size = max(1, HELD // (net.heads * max(1, rows.numel())))
+    parts = [net(history, known, items.at(slice(at, at + size))) for at in range(0, len(items.bias), size)]
+    return torch.cat(parts, 1)
+
+
+class DINRanker(OwnRowCounterfactuals, RecBoleRanker):
+    """The model behind the `Ranker` and `ContentJudge` protocols; float64 once trained.
+
+    New people need no training: their history attends like any other.
+    """
+
+    name = "din"
+    model_class = DIN
+    config_class = DINConfig
+    needs_features = True
+    model: DIN
+
+    def _settings(self, catalog: Catalog) -> dict[str, Any]:
+        categories = taste_categories(catalog, self.config.clusters)
+        return {**super()._settings(catalog), "item_categories": categories}
+
+    def _build(self, opened: Any, catalog: Catalog, interactions: Interactions) -> None:
+        super()._build(opened, catalog, interactions)
+        self._features = dict(catalog.features)
+        self._exact: TargetAttention | None = None
+        self._encoded: dict[tuple[str, ...], Encoded] = {}
+
+    def _data_fingerprint(self, catalog: Catalog, interactions: Interactions) -> str:
+        return fingerprint(catalog.categories, super()._data_fingerprint(catalog, interactions))
+
+    @property
+    def _net(self) -> TargetAttention:
+        """The trained network in float64."""
+        self._fitted()
+        if self._exact is None:
+            self._exact = deepcopy(self.model.net).double().eval()
+        return self._exact
+
+    def _items(self, only: tuple[str, ...] = ()) -> Encoded:
+        """All items by these modalities (none: all)."""
+        net = self._net
+        if only not in self._encoded:
+            self._encoded[only] = net.encode(torch.arange(self._n_items, device=self.device), only=only)
+        return self._encoded[only]
+
+    def _padded(self, histories: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """(B, L) item rows, and which of them are no padding."""
+        lists = [torch.as_tensor(np.asarray(h, dtype=np.int64)) for h in histories]
+        rows = nn.utils.rnn.pad_sequence(lists, batch_first=True, padding_value=-1).to(self.device)
+        return rows.clamp(min=0), rows >= 0
+
+    def _chosen(self, user: int) -> np.ndarray:
+        chosen = self.model.chosen
+        rows: np.ndarray = chosen.item[chosen.start[user] : chosen.start[user + 1]].cpu().numpy()
+        return rows
+
+    def _masked(self, user: int) -> np.ndarray:
+        rows: np.ndarray = self._mask.item[self._mask.start[user] : self._mask.start[user + 1]].cpu().numpy()
+        return rows
+
+    @torch.no_grad()
+    def _scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+        scores: np.ndarray = scores_of_all(self._net, self._items(), *self._padded(histories)).cpu().numpy()
+        return scores
+
+    def _table(self, histories: Sequence[np.ndarray]) -> Tensor:
+        parts = [
+            self._scores(histories[start : start + AT_ONCE]) for start in range(0, len(histories), AT_ONCE)
+        ]
+        scores = np.concatenate(parts) if parts else np.empty((0, self._n_items))
+        return torch.from_numpy(scores.astype(np.float32)).to(self.device)
+
+    def score(self, users: np.ndarray) -> Tensor:
+        """(B, n) scores of all items for known users (rows)."""
+        self._fitted()
+        return self._table([self._chosen(u) for u in check_users(users, self._n_users).tolist()])
+
+    def fold_in(self, histories: Sequence[np.ndarray]) -> Tensor:
+        """(B, n) scores for new people who chose these items (rows): the same network."""
+        self._fitted()
+        check_histories(histories, self._n_items)
+        return self._table(histories)
+
+    def appraise(
+        self, histories: Sequence[np.ndarray], items: np.ndarray, features: Mapping[str, np.ndarray]
+    ) -> Appraisal:
+        """What B people with these histories think of ``items`` (B,) with these features.
+
+        ``mean`` is the score by the modalities given alone; without any, by pictures and the items' own.
+        ``sd`` is how much it hangs on single choices: √Σ_j (s − s_j)², s_j without choice j (jackknife).
+        """
+        self._fitted()
+        check_histories(histories, self._n_items)
+        given = {m: np.asarray(x, dtype=np.float32) for m, x in features.items()}
+        for modality in given:
+            if modality not in self._features:
+                raise DataError(f"unknown modality {modality!r}.{did_you_mean(modality, self._features)}")
+        items = np.asarray(items, dtype=np.int64)
+        mean, sd = self._judged(histories, items, given or {"image": self._features["image"][items]}, sd=True)
+        return Appraisal(mean, sd)
+
+    @torch.no_grad()
+    def _judged(
+        self,
+        histories: Sequence[np.ndarray],
+        items: np.ndarray,
+        features: Mapping[str, np.ndarray],
+        *,
+        sd: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(B,) scores of items with these features by these alone, and with ``sd`` their jackknife."""
+        only = tuple(m for m in self._features if m in features)
+        encoded, means, sds = self._items(only), [], []
+        for start in range(0, len(items), AT_ONCE):
+            at = slice(start, start + AT_ONCE)
+            rows, known = self._padded(histories[at])
+            instead = {
+                m: torch.from_numpy(x[at].astype(np.float64)).to(self.device) for m, x in features.items()
+            }
+            one = self._net.encode(torch.as_tensor(items[at]).to(self.device), only=only, instead=instead)
+            candidate, history = one.at((slice(None), None)), encoded.at(rows)
+            means.append(self._net(history, known, candidate)[:, 0])
+            sds.append(self._net.jackknife(history, known, candidate)[:, 0] if sd else means[-1])
+        return torch.cat(means).cpu().numpy(), torch.cat(sds).cpu().numpy()
+
+    def _delta(self, users: np.ndarray, items: np.ndarray, given: Mapping[str, np.ndarray]) -> np.ndarray:
+        if not given:
+            return np.zeros(len(users))
+        histories = [self._chosen(u) for u in users.tolist()]
+        own = {m: self._features[m][items] for m in given}
+        change: np.ndarray = self._judged(histories, items, given)[0] - self._judged(histories, items, own)[0]
+        return change
+
+    def _checked(
+        self, users: np.ndarray, items: np.ndarray, features: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        self._fitted()
+        return check_triples(
+            users, items, features, n_users=self._n_users, n_items=self._n_items, widths=self._widths
+        )
