@@ -8,6 +8,7 @@ import numpy as np
 
 NO_GENRE = "no genre"
 _ARTICLE_LAST = re.compile(r"^(.*?), (The|A|An)(?= \(|$)")  # "Matrix, The (1999)"
+_YEAR = re.compile(r"\((\d{3})\d(?:\D\d{4})?\D*$")
 
 
 def captions(titles: np.ndarray, genres: np.ndarray) -> np.ndarray:
@@ -28,6 +29,12 @@ def first_genres(genres: np.ndarray) -> np.ndarray:
     """(n,) the first of each film's genres, ``"no genre"`` where there are none."""
     first = np.char.partition(genres, ", ")[:, 0]
     return np.where(first == "", NO_GENRE, first)
+
+
+def decades(titles: np.ndarray) -> np.ndarray:
+    """(n,) decade of the year that ends a title: ``"1990s"`` of ``"Heat (1995)"``; ``""`` without a year."""
+    years = (_YEAR.search(title) for title in titles.tolist())
+    return np.array([f"{year[1]}0s" if year else "" for year in years], dtype=str)
 
 
 def _in_words(genres: str) -> str:

@@ -4,7 +4,7 @@ For a choice (u, i) that the judge did not learn from, the pictures of other ite
 about its popularity are put onto i, each alone, everything else unchanged. A judge that sees taste scores
 the picture that was chosen above them: AUC = P(own > other) + ½ P(own = other), 0.5 for a blind one. No
 truth is needed, so the test works on any log. What it cannot say is why pictures differ: among posters of
-one genre the era is taste to this test, as well.
+one genre the era is taste to this test, as well, unless all candidates are of one era (``groups``).
 """
 
 from __future__ import annotations
@@ -64,21 +64,44 @@ def swaps_of(
     split: str = "test",
     others: int = OTHERS,
     most: int = 0,
+    groups: np.ndarray | None = None,
+    by_popularity: bool = True,
 ) -> Swaps:
     """Return the swaps of choices in ``split``: the ``others`` items nearest in popularity.
 
-    Of every choice, or of ``most`` at random.
-
-    Candidates are of the chosen item's category, have a picture, and were not chosen by the user;
+    Candidates are of the chosen item's group, have a picture, and were not chosen by the user;
     popularity is the number of training choices, equal ones in random order. Where no item has a category,
-    all are of one. Raises SettingError for ``others`` below 1, DataError where no choice has a candidate.
+    all are of one.
+
+    Parameters
+    ----------
+    others
+        Pictures put onto each item, as far as its group has so many.
+    most
+        Choices, at random; 0: all.
+    groups
+        (n,) labels of what candidates share with the chosen item; None: categories.
+    by_popularity
+        False draws candidates at random.
+
+    Raises
+    ------
+    SettingError
+        For ``others`` below 1, and for ``groups`` that are not one label for each item.
+    DataError
+        Where no choice has a candidate.
     """
     if others < 1:
         raise SettingError(f"others must be 1 picture or more, got {others}")
+    groups = catalog.categories if groups is None else np.asarray(groups)
+    if groups.shape != (len(catalog),):
+        raise SettingError(f"groups must be ({len(catalog)},), a label for each item, got {groups.shape}")
     chosen, image = dataset.interactions, has_image(catalog)
-    _, category = np.unique(catalog.categories, return_inverse=True)
+    _, group = np.unique(groups, return_inverse=True)
     degree = np.bincount(chosen.only("train")[1], minlength=len(catalog))
-    members = {c: np.flatnonzero((category == c) & image) for c in np.unique(category).tolist()}
+    if not by_popularity:
+        degree = np.zeros_like(degree)
+    members = {g: np.flatnonzero((group == g) & image) for g in np.unique(group).tolist()}
     order = np.argsort(chosen.user, kind="stable")
     bounds = np.searchsorted(chosen.user[order], np.arange(chosen.n_users + 1))
     users, items = chosen.only(split)
@@ -90,7 +113,7 @@ def swaps_of(
     kept: list[tuple[int, int]] = []
     for user, item in zip(users.tolist(), items.tolist(), strict=True):
         own = chosen.item[order[bounds[user] : bounds[user + 1]]]
-        pool = np.setdiff1d(members.get(int(category[item]), np.empty(0, np.int64)), own)
+        pool = np.setdiff1d(members[int(group[item])], own)
         if not image[item] or not len(pool):
             continue
         tie = rng.for_("swap", user, item).numpy().random(len(pool))

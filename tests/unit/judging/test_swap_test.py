@@ -45,6 +45,30 @@ def test_others_are_of_the_category_of_like_popularity_and_not_the_persons_own(w
     np.testing.assert_array_equal(again.other, swaps.other)
 
 
+def test_what_sets_items_apart_can_be_taken_out_of_the_test(world):
+    """Among items of one style there is nothing to see, also for the judge that sees styles."""
+    dataset, catalog = world
+    style = np.arange(len(catalog)) // 40
+    swaps = swaps_of(dataset, catalog, Rng(0), groups=style)
+    assert (style[swaps.other] == style[swaps.items[swaps.choice]]).all()
+    sees = make_ranker("taste").fit(catalog, dataset.interactions, rng=Rng(0))
+    assert abs(auc_of(sees, swaps, catalog).mean() - 0.5) < 0.1
+    with pytest.raises(SettingError, match=r"groups must be \(160,\), a label for each item, got \(2,\)"):
+        swaps_of(dataset, catalog, Rng(0), groups=np.array(["a", "b"]))
+
+
+def test_candidates_at_random_are_of_any_popularity(world):
+    dataset, catalog = world
+    degree = np.bincount(dataset.interactions.only("train")[1], minlength=len(catalog))
+    near, drawn = (
+        swaps_of(dataset, catalog, Rng(0), others=7, by_popularity=by_popularity)
+        for by_popularity in (True, False)
+    )
+    assert degree[near.other].max() == 0  # as every choice of the test split
+    assert degree[drawn.other].max() > 0
+    assert len(np.unique(drawn.other)) > 100
+
+
 def test_a_judge_that_sees_styles_passes_and_a_blind_one_does_not(world):
     dataset, catalog = world
     swaps = swaps_of(dataset, catalog, Rng(0))

@@ -1,0 +1,75 @@
+"""Which rankers tell better from worse among pictures of one thing? The swap test, on any data.
+
+    python tests/benchmarks/swap_table.py taste din micro vbpr --data movielens:DIR
+
+Candidates are of the chosen item's category, drawn at random or near in popularity; where titles end in a year,
+once more of its decade as well: so era and fame are taken out one by one. The 95% interval is clustered by
+person. Beside it, how well each ranks the test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from recsim_gen.artifacts.trained_rankers import trained_ranker
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.specs import RankerSpec
+from recsim_gen.core.types import Catalog
+from recsim_gen.datasets.films import decades
+from recsim_gen.datasets.opening import open_data
+from recsim_gen.encoders.features import encode
+from recsim_gen.judging.swap_test import swap_test, swaps_of
+from recsim_gen.metrics.evaluation import evaluate
+
+METRICS = ["recall@20", "ndcg@20"]
+
+
+def groups_of(catalog: Catalog) -> dict[str, np.ndarray]:
+    """What candidates can share with the chosen item: its category, and its decade where titles tell it."""
+    groups, decade = {"category": catalog.categories}, decades(catalog.titles)
+    if len(np.unique(decade)) > 1:
+        groups["category, decade"] = np.char.add(np.char.add(catalog.categories, "/"), decade)
+    return groups
+
+
+def main() -> None:
+    """Train or find each ranker, and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("rankers", nargs="+", help="NAME or NAME={settings as JSON}")
+    parser.add_argument("--data", default="boutique")
+    parser.add_argument("--data-settings", default="{}", type=json.loads, help="as JSON")
+    parser.add_argument("--encoders", default="{}", type=json.loads, help="as JSON, default the data's own")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the rankers' training")
+    options = parser.parse_args()
+    dataset = open_data(options.data, **options.data_settings)
+    catalog = encode(dataset, {**dataset.encoders, **options.encoders})
+    tests = {
+        f"{name}{', popularity' * popular}": swaps_of(
+            dataset, catalog, Rng(0), groups=group, by_popularity=popular
+        )
+        for (name, group), popular in product(groups_of(catalog).items(), (False, True))
+    }
+    table: dict[str, dict[str, str]] = {}
+    for ranker in options.rankers:
+        name, _, settings = ranker.partition("=")
+        spec = RankerSpec(name, json.loads(settings or "{}"))
+        seeds = [trained_ranker(spec, catalog, dataset.interactions, seed=s) for s in options.seeds]
+        ranked = pd.concat([evaluate(one, dataset.interactions)[METRICS].mean() for one in seeds], axis=1)
+        line = {metric: f"{ranked.loc[metric].mean():.4f}" for metric in METRICS}
+        for test, swaps in tests.items():
+            n = swap_test(seeds, swaps, catalog).numbers
+            line[test] = f"{n['auc']:.3f} [{n['auc_low']:.3f}, {n['auc_high']:.3f}]"
+        table[name] = line
+        print(name, line, flush=True)
+    choices = {test: len(swaps.items) for test, swaps in tests.items()}
+    print(f"{dataset.name}, seeds {options.seeds}, choices {choices}")
+    print(pd.DataFrame(table).T.to_markdown(disable_numparse=True))
+
+
+if __name__ == "__main__":
+    main()
