@@ -2,7 +2,7 @@
 
     python tests/benchmarks/swap_table.py taste din micro vbpr --data movielens:DIR
 
-Candidates are of the chosen item's category, drawn at random or near in popularity; where titles end in a year,
+Candidates are of the chosen item's category, drawn at random or near in popularity; where titles give a year,
 once more of its decade as well: so era and fame are taken out one by one. The 95% interval is clustered by
 person. Beside it, how well each ranks the test split.
 """
