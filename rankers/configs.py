@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
+from rankers.search import OneOf, Range, Space
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import did_you_mean, with_settings
 
@@ -16,7 +17,7 @@ LARGE_LOG = 50_000
 
 @dataclass(frozen=True)
 class Training:
-    """How a model is trained, under RecBole's names."""
+    """How a model is trained, under RecBole's names; ``search_space`` is what a search draws from."""
 
     epochs: int = 1000  # at most; validation stops earlier
     learning_rate: float = 1e-2  # of Adam, at the start
@@ -81,6 +82,13 @@ class ItemGraphConfig(Training):
     raw_features: Literal["frozen", "trainable"] = "frozen"  # frozen: features of a fresh image fit the table
     negative_cosine: Literal["clamp", "keep"] = "clamp"  # as edge weights; kept, they can give NaN
 
+    search_space: ClassVar[Space] = {
+        "learning_rate": Range(1e-3, 3e-2, log=True),
+        "reg_weight": Range(1e-6, 1e-1, log=True),
+        "n_layers": Range(1, 3),
+        "knn_k": Range(5, 20),
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("knn_k", "n_item_layers", "rebuild_every"):
@@ -134,6 +142,12 @@ class VBPRConfig(Training):
     learning_rate: float = 2e-3  # 1e-2 is worse on Boutique's validation
     reg_weight: float = 1e-2  # ½Σx² of the batch's rows, divided by the batch size; W and β go free
 
+    search_space: ClassVar[Space] = {
+        "learning_rate": Range(5e-4, 1e-2, log=True),
+        "reg_weight": Range(1e-4, 1e-1, log=True),
+        "feature_size": OneOf((32, 64, 128)),
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.embedding_size < 1 or self.feature_size < 1:
@@ -151,6 +165,8 @@ class TasteConfig:
     noise: float = 0.0  # σ² of a choice, in units of a coordinate's variance; 0: by validation choices
     smoothing: float = 3.0  # choices of each category that everybody is taken to have made before
     clusters: int = 20  # of text features, that stand in for categories where the catalogue has none
+
+    search_space: ClassVar[Space] = {"width": Range(12, 48), "smoothing": Range(0.5, 10.0, log=True)}
 
     def __post_init__(self) -> None:
         for name in ("width", "clusters"):
@@ -183,6 +199,14 @@ class DINConfig(Training):
     stopping_step: int = 3  # validations without improvement
     sampling: Literal["interaction", "user"] = "user"  # user: each of a step's users once
 
+    search_space: ClassVar[Space] = {
+        "learning_rate": Range(5e-4, 5e-3, log=True),
+        "dropout": Range(0.1, 0.5),
+        "history_dropout": Range(0.0, 0.5),
+        "weight_decay": Range(1e-5, 1e-2, log=True),
+        "width": Range(12, 48),
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("embedding_size", "heads", "hidden_size", "width", "clusters", "history", "negatives"):
@@ -207,6 +231,11 @@ class BPRConfig(Training):
 
     embedding_size: int = 64  # d: numbers a user or item is
 
+    search_space: ClassVar[Space] = {
+        "learning_rate": Range(5e-4, 3e-2, log=True),
+        "embedding_size": OneOf((16, 32, 64, 128)),
+    }
+
 
 @dataclass(frozen=True)
 class LightGCNConfig(Training):
@@ -216,6 +245,12 @@ class LightGCNConfig(Training):
     n_layers: int = 2  # convolutions, mean over layers
     reg_weight: float = 1e-5  # of the lengths of the batch's embeddings
     require_pow: bool = True  # squares of the lengths
+
+    search_space: ClassVar[Space] = {
+        "learning_rate": Range(1e-3, 3e-2, log=True),
+        "reg_weight": Range(1e-6, 1e-1, log=True),
+        "n_layers": Range(1, 4),
+    }
 
 
 def config_from(config_class: type[Any], settings: Mapping[str, Any]) -> Any:

@@ -1,9 +1,17 @@
-"""A ranker whose answer is certain: people like bright pictures, all of them alike."""
+"""Rankers whose answer is certain: people like bright pictures, all of them alike, or one item."""
 
 from __future__ import annotations
 
-import numpy as np
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
+import torch
+
+from rankers.search import Range
+from recsim_gen.core.registry import with_settings
 from recsim_gen.core.store import fingerprint
 from recsim_gen.core.types import Appraisal, Counterfactual
 
@@ -51,3 +59,52 @@ class SureOfBright(LikesBright):
         """As of every content judge."""
         x = features.get("image", self.catalog.features["image"][items])
         return Appraisal(self.sign * x[:, 0].astype(np.float64), np.zeros(len(items)))
+
+
+@dataclass(frozen=True)
+class FavouriteConfig:
+    """Settings of `Favourite`."""
+
+    item: int = 0  # row that it puts first
+
+    search_space: ClassVar = {"item": Range(0, 9)}
+
+
+class Favourite:
+    """One item first and all others tied, as its only setting says; ``trained`` tells every item of a fit."""
+
+    name = "favourite"
+    config_class = FavouriteConfig
+    trained: ClassVar[list[int]] = []
+
+    def __init__(self, *, device="cpu", **settings):
+        self.config = with_settings(FavouriteConfig, settings)
+
+    @property
+    def fingerprint(self):
+        return fingerprint(self.name, self.config.item)
+
+    def fit(self, catalog, interactions, *, rng, on_epoch=None):
+        """Learns nothing."""
+        self.n_items = len(catalog)
+        self.trained.append(self.config.item)
+        return self
+
+    def score(self, users):
+        """(B, n)."""
+        scores = torch.zeros(len(users), self.n_items)
+        scores[:, self.config.item] = 1
+        return scores
+
+    def save(self, folder):
+        """Its config alone."""
+        Path(folder).mkdir(parents=True)
+        (Path(folder) / "config.json").write_text(json.dumps({"item": self.config.item, "n": self.n_items}))
+
+    @classmethod
+    def load(cls, folder, catalog, interactions, *, device="cpu"):
+        """Read what ``save`` wrote."""
+        about = json.loads((Path(folder) / "config.json").read_text())
+        ranker = cls(item=about["item"])
+        ranker.n_items = about["n"]
+        return ranker

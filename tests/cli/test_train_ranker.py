@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -78,6 +79,26 @@ def test_what_is_printed_written_and_tracked(done):
         assert spec == "popularity" or {"seed_0/loss", "seed_7/valid_recall_at_20"} <= keys
 
 
+def test_settings_are_searched_on_validation_and_every_trial_is_told(apart):
+    small = ["--settings.epochs=1", "--seeds", "0", "3", "--encoders.text=words", "--encoders.image=none"]
+    small += ["--data-settings.n_items=120", "--data-settings.n_users=60", "--output=out", "--quiet"]
+    assert run(main, [*small, "--ranker", "lightgcn", "--trials=4"]) == 0
+    found = results.load(apart / "out")
+    trials = {row["metric"]: row for row in found.rows if row["metric"].endswith("valid_ndcg@20")}
+    assert list(trials) == [f"trial_{number}_valid_ndcg@20" for number in range(4)]
+    drawn = [json.loads(row["settings"]) for row in trials.values()]
+    assert drawn[0] == {}
+    assert all(set(one) == {"learning_rate", "reg_weight", "n_layers"} for one in drawn[1:])
+    best = max(range(4), key=lambda number: list(trials.values())[number]["value"])
+    assert found.verdicts["best of 4 trials (lightgcn)"].startswith(f"trial {best}: ")
+    about = json.loads((apart / "out" / "lightgcn-seed3" / "config.json").read_text())
+    assert {name: about["settings"][name] for name in drawn[best]} == drawn[best]
+    assert about["settings"]["epochs"] == 1
+    _, children = tracked(apart / "mlflow.db")
+    assert {f"lightgcn trial {number}" for number in range(4)} <= set(children)
+    assert {"loss", "valid_ndcg_at_20"} <= set(children["lightgcn trial 3"])
+
+
 def test_initial_weights_and_users_differ_by_seed(done):
     found = results.load(done[1] / "out")
     for spec in RANKERS[1:]:
@@ -98,6 +119,7 @@ def test_initial_weights_and_users_differ_by_seed(done):
             ["--settings.valid_metric", "Recall@30"],
             "must be one of Recall@10, Recall@20, NDCG@10, NDCG@20, got",
         ),
+        (["--trials", "0"], "--trials must be 1 or more, got 0"),
         (["--data", "movielens"], "data 'movielens' needs its folder"),
     ],
     ids=lambda x: "=".join(x) if isinstance(x, list) else "",
