@@ -29,6 +29,12 @@ from recsim_gen.metrics.evaluation import evaluate
 METRICS = ["recall@20", "ndcg@20"]
 
 
+def spec_of(text: str) -> RankerSpec:
+    """A ranker from ``NAME`` or ``NAME={settings as JSON}``."""
+    name, _, settings = text.partition("=")
+    return RankerSpec(name, json.loads(settings or "{}"))
+
+
 def groups_of(catalog: Catalog) -> dict[str, np.ndarray]:
     """What candidates can share with the chosen item: its category, and its decade where titles tell it."""
     groups, decade = {"category": catalog.categories}, decades(catalog.titles)
@@ -55,17 +61,16 @@ def main() -> None:
         for (name, group), popular in product(groups_of(catalog).items(), (False, True))
     }
     table: dict[str, dict[str, str]] = {}
-    for ranker in options.rankers:
-        name, _, settings = ranker.partition("=")
-        spec = RankerSpec(name, json.loads(settings or "{}"))
+    for text in options.rankers:
+        spec = spec_of(text)
         seeds = [trained_ranker(spec, catalog, dataset.interactions, seed=s) for s in options.seeds]
         ranked = pd.concat([evaluate(one, dataset.interactions)[METRICS].mean() for one in seeds], axis=1)
         line = {metric: f"{ranked.loc[metric].mean():.4f}" for metric in METRICS}
         for test, swaps in tests.items():
             n = swap_test(seeds, swaps, catalog).numbers
             line[test] = f"{n['auc']:.3f} [{n['auc_low']:.3f}, {n['auc_high']:.3f}]"
-        table[name] = line
-        print(name, line, flush=True)
+        table[spec.name] = line
+        print(spec.name, line, flush=True)
     choices = {test: len(swaps.items) for test, swaps in tests.items()}
     print(f"{dataset.name}, seeds {options.seeds}, choices {choices}")
     print(pd.DataFrame(table).T.to_markdown(disable_numparse=True))
