@@ -183,8 +183,8 @@ def reward_judge(
 
     Of a ranker that is trained here they are asked once, and kept with it: `modality_use` takes eight
     trainings, with the judge's seed and the next three, loaded if they were done before; `swap_test` asks
-    about validation choices. Of a folder the first is read. Raises SettingError where the ranker fails either,
-    unless ``force``.
+    about validation choices. Of a folder the first is read. Raises SettingError where the ranker fails
+    either, unless ``force``.
 
     Parameters
     ----------
@@ -227,7 +227,8 @@ def _asked_once(spec: JudgeSpec, judge: Judge, dataset: Dataset, device: str) ->
     def train(items: Catalog, seed: int) -> Ranker:
         return trained_ranker(spec.ranker, items, interactions, seed=seed, device=device)
 
-    if modality_use.NAME not in stored(folder):
+    use = stored(folder).get(modality_use.NAME)
+    if use is None or use.numbers["seeds"] < TRAININGS:
         seeds = range(spec.seed, spec.seed + TRAININGS)
         store(folder, modality_use.modality_use(train, judge.catalog, interactions, seeds))
     if swap_test.NAME not in stored(folder):

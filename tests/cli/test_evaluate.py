@@ -107,6 +107,27 @@ def test_two_processes_give_the_same_results(here, done, tmp_path):
     assert process.stdout.count("Table 2") == done[1].count("Table 2")
 
 
+def test_each_generator_learns_from_its_own_judge_and_the_others_are_held_out(here, capsys):
+    """The gate asks those that reward; a judge sees pictures by an encoder of its own."""
+    other = "taste@brought:Backwards-seed0"
+    judges = ["--judges", "taste-seed0", other, "popularity-seed0"]
+    learn = "steps=1,warm_start=0,batch_size=1,noises=1,reward_steps=1,evaluate_every=1,evaluation_episodes=1"
+    gen = ["--gen", f"ragar:{learn},t=ragar_taste:steps=1,batch_size=1,reward_steps=1,candidates=2"]
+    call = [*gen, "--baseline=ragar", "--metrics=delta_r", "--seeds=0", "--output=two"]
+    assert evaluated(*call, f"--reward=t={other}", judges=[*judges, "--force"]) == 0
+    found = results_of.load("two")
+    assert {"swap test (taste-seed0)", f"swap test ({other})"} <= set(found.verdicts)
+    assert not any("popularity" in name for name in found.verdicts)
+    whole = [row for row in found.rows if row["seed"] is None and row.get("block")]
+    rewards = {row["variant"]: row["reward"] for row in whole}
+    assert rewards == {"placebo": "", "ragar": "taste-seed0", "t": other}
+    held_out = {row["metric"]: row["held_out"] for row in whole}
+    assert [name for name, held in held_out.items() if held] == ["delta_r[popularity-seed0]"]
+    assert f"Learned from a judge: ragar by taste-seed0; t by {other}." in capsys.readouterr().out
+    assert evaluated(f"--gen=ragar:{learn}", *call[2:], judges=["--judges", "popularity-seed0"]) == 2
+    assert "popularity-seed0 must not judge images" in capsys.readouterr().err
+
+
 def test_every_line_has_every_metric_and_the_placebo_comes_by_itself(done):
     found, out = done
     variants = ["placebo", "original", "oracle", "sd", "wide", "again", "mine"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from command_line import tracked
 from PIL import Image
 from safetensors.torch import load_file
 
+from generators.keywords import Keywords
 from recsim_gen import generate, show, train_generator, train_ranker
 from recsim_gen.core import results
 from recsim_gen.core.config import run
@@ -113,6 +115,28 @@ def test_fewer_episodes_are_another_training(done):
     assert train("--gen=ip_adapter", "--gen-settings.images=1", *fewer) == 0
     assert any(note.startswith("9 training episodes") for note in results.load("fewer").notes)
     assert {row["n"] for row in results.load("fewer").rows} == {9}
+
+
+@pytest.fixture
+def words_of_titles(monkeypatch):
+    """The tiny language model says the same of every item: the words of the titles stand in."""
+    monkeypatch.setattr(
+        Keywords, "of_all", lambda self: [str(title).split()[:-1] for title in self._catalog.titles]
+    )
+
+
+def test_the_judge_that_chooses_pictures_is_kept_with_the_generator(here, words_of_titles, capsys):
+    """By default a taste; what is drawn from the checkpoint is what the one in memory drew."""
+    settings = ["--gen-settings.candidates=2", "--gen-settings.steps=1", "--gen-settings.reward_steps=1"]
+    assert train("--gen=ragar_taste", *settings, "--force", "--output=taste") == 0
+    made = results.load("taste")
+    assert "swap test (taste-seed0)" in made.verdicts
+    draw = [*SMALL, "--models=family.yaml", "--device=cpu", "--episodes=2", "--checkpoint=taste/generator"]
+    assert run(generate.main, [*draw, "--output=chosen"]) == 0
+    assert results.load("chosen").fingerprints["generator"] == made.fingerprints["generator"]
+    shutil.rmtree("taste/generator/judge")
+    assert run(generate.main, [*draw, "--output=unchosen"]) == 2
+    assert "the judge that this generator chooses pictures by is wanted" in capsys.readouterr().err
 
 
 def test_one_judge_rewards_and_another_watches(here):

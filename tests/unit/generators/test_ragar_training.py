@@ -197,12 +197,13 @@ def test_an_anchor_pulls_the_policy_back_to_its_start(world):
     assert divergence().item() == pytest.approx(0, abs=1e-9)
     with torch.no_grad():
         for k, x in enumerate(learned):
-            x += 0.1 * torch.randn(x.shape, generator=Rng(k).torch())
+            x.add_(torch.randn(x.shape, generator=Rng(k).torch()), alpha=0.1)
     away = divergence()
     gradient = torch.autograd.grad(away, learned, allow_unused=True)
     with torch.no_grad():
         for x, g in zip(learned, gradient, strict=True):
-            x -= 0.0 if g is None else 1e-2 * g
+            if g is not None:
+                x.sub_(g, alpha=1e-2)
     assert 0 < divergence().item() < away.item()
 
 

@@ -105,6 +105,25 @@ def test_features_of_another_encoder_are_refused_by_name(shop, tmp_path):
         judge(dataset, judges, triples)
 
 
+def test_judges_of_two_encoders_see_each_in_its_own(shop, tmp_path):
+    """Side by side they say what they say alone, and the guards of features name the encoder."""
+    dataset, _, judges = shop
+    seen = encode(dataset, {**dataset.encoders, "image": "brought:Backwards"})
+    other = replace(trained("micro", seen, dataset), name="other")
+    folder = brought.folder(tmp_path / "i", [f"{i}.png" for i in references(dataset)])
+    quick = {"headroom_pairs": 5, "candidates": 2, "swap_choices": 10}
+    both = judge(dataset, [judges[0], other], folder, **quick)
+    for one, name in ((judges[0], "micro"), (other, "other")):
+        alone = judge(dataset, [one], folder, **quick)
+        for variant in ("images", "noise", "own"):
+            assert value(both, variant, "delta_r", name) == value(alone, variant, "delta_r", name)
+        assert value(both, "images", "swap_test_auc", name) == value(alone, "images", "swap_test_auc", name)
+        assert any(
+            verdict == alone.results.verdicts["distance"] for verdict in both.results.verdicts.values()
+        )
+    assert {"distance (pixels)", "distance (brought:Backwards)"} <= set(both.results.verdicts)
+
+
 def test_a_catalogue_of_features_of_ones_own_cannot_encode_images(shop, tmp_path):
     dataset, catalog, judges = shop
     own = catalog.with_features("image", None, catalog.features["image"])
