@@ -17,6 +17,7 @@ from recsim_gen.core.processes import this_process
 from recsim_gen.core.progress import say
 from recsim_gen.datasets.image_sets import ANY, ImageSet, read_images
 from recsim_gen.metrics.album import Album
+from recsim_gen.metrics.copies import NO, CopyFinder, Thumbnails, counted
 from recsim_gen.metrics.feature_store import FeatureStore
 from recsim_gen.metrics.rows import rows_of_files
 from recsim_gen.metrics.scoring import score_images
@@ -54,6 +55,9 @@ def score_methods(
 ) -> pd.DataFrame:
     """Return a row per method, seed and episode: the labels of `metrics.rows`, then a column per metric.
 
+    Where the catalogue has pictures, ``copy_of`` is the id of the item whose picture each is a copy of, ""
+    for none, and ``results`` say how many there are (see `metrics.copies`).
+
     Parameters
     ----------
     methods: whose images; those that were brought have one seed, 0.
@@ -69,16 +73,50 @@ def score_methods(
     import pandas as pd
 
     store = FeatureStore(Album())
+    catalog = dataset.catalog
+    finder = None if catalog.images is None else CopyFinder.of(catalog.images)
     frames = []
     for method in sorted(methods, key=lambda m: m.images is None):  # what can be wrong before what takes long
         for seed in (0,) if method.images is not None else seeds:
             say(f"{method.label}, seed {seed}")
             images = _images(method, open_method, dataset, seed, results)
             rows = rows_of_files(dataset, images, method.label, history=history or None, store=store)
-            frames.append(score_images(rows, metrics).assign(seed=seed))
+            frame = score_images(rows, metrics).assign(seed=seed)
+            if finder is not None:
+                copies = finder.find(store.images(Thumbnails(), rows.image), rows.get("item"))
+                frame["copy_of"] = np.where(copies.row == NO, "", catalog.item_ids[copies.row])
+            frames.append(frame)
     place = {method.label: k for k, method in enumerate(methods)}
     whole = pd.concat(frames, ignore_index=True)
-    return whole.sort_values("variant", key=lambda v: v.map(place), kind="stable", ignore_index=True)
+    whole = whole.sort_values("variant", key=lambda v: v.map(place), kind="stable", ignore_index=True)
+    if finder is not None:
+        _say_copies(whole, methods, finder, results)
+    return whole
+
+
+def _say_copies(
+    values: pd.DataFrame, methods: Sequence[Method], finder: CopyFinder, results: Results
+) -> None:
+    """A row and, where there are any, a verdict on the copies among each method's pictures."""
+    free = []
+    for method in methods:
+        mine = values[values["variant"] == method.label]
+        copied, own = mine["copy_of"] != "", mine["copy_of"] == mine["item"]
+        results.row(
+            variant=method.label,
+            metric="catalogue_copies",
+            value=float(copied.mean()),
+            n=len(mine),
+            seed=None,
+        )
+        if copied.any():
+            text = counted(int(copied.sum()), int(own.sum()), len(mine))
+            role = ", as is the role of a control" if method.role == "control" else ""
+            results.verdict(f"{method.label}, copies", text + role)
+        else:
+            free.append(method.label)
+    none = f"no picture of {', '.join(free)} is the catalogue's; " if free else ""
+    results.note(f"{none}{finder.rule}")
 
 
 def draw_shares(

@@ -67,12 +67,14 @@ class Copies:
 
     @property
     def sentence(self) -> str:
-        """``60 of 60 are a catalogue picture (2 the item's own, 58 another item's)``."""
-        text = f"{self.count:,} of {len(self):,} are a catalogue picture"
-        own = int(self.own.sum())
-        return text + (
-            f" ({own:,} the item's own, {self.count - own:,} another item's)" if self.count else ""
-        )
+        """As `counted` has it."""
+        return counted(self.count, int(self.own.sum()), len(self))
+
+
+def counted(copies: int, own: int, of: int) -> str:
+    """``60 of 60 are a catalogue picture (2 the item's own, 58 another item's)``."""
+    whose = f" ({own:,} the item's own, {copies - own:,} another item's)" if copies else ""
+    return f"{copies:,} of {of:,} are a catalogue picture{whose}"
 
 
 @dataclass(frozen=True, eq=False)

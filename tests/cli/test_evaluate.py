@@ -327,3 +327,42 @@ def keep_far(folder: Path) -> None:
     for path in folder.rglob("*.png"):
         if path.parent.name in asked:
             path.unlink()
+
+
+def test_copies_of_catalogue_pictures_are_named_and_controls_are_not_accused(
+    done, tmp_path, monkeypatch, capsys
+):
+    """Other articles' pictures, called generated: every measure takes them for good ones, words do not."""
+    found, _ = done
+    said = found.verdicts["again, copies"]
+    assert (
+        said
+        == "8 of 8 are a catalogue picture (8 the item's own, 0 another item's), as is the role of a control"
+    )
+    assert any(
+        note.startswith("no picture of placebo, oracle, sd, wide, mine is the catalogue's;")
+        for note in found.notes
+    )
+    assert value(found, "sd", "catalogue_copies") == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    data = brought.shop()
+    episodes, _ = chosen_episodes(data, EPISODES)
+    users, items = data.interactions.user_ids, data.catalog.item_ids
+    for e in episodes:
+        place = tmp_path / "stolen" / users[e.user] / f"{items[e.reference]}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        data.catalog.images.read((e.reference + 1) % len(items)).save(place, quality=90)
+    argv = [
+        "--gen=original",
+        f"--images=stolen={tmp_path / 'stolen'}",
+        "--metrics=ssim",
+        "--baseline=original",
+        "--seeds",
+        "0",
+    ]
+    assert evaluated(*argv, f"--output={tmp_path / 'copies'}") == 0
+    words = "4 of 4 are a catalogue picture (0 the item's own, 4 another item's)"
+    assert results_of.load(tmp_path / "copies").verdicts["stolen, copies"] == words
+    assert f"stolen, copies: {words}\n" in capsys.readouterr().out
+    pictures = pd.read_csv(tmp_path / "copies" / "pictures.csv").query("variant == 'stolen'")
+    assert pictures["copy_of"].tolist() == [items[(e.reference + 1) % len(items)] for e in episodes]
