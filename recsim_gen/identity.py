@@ -122,7 +122,7 @@ def _open(options: Options) -> tuple[Gallery, list[Queries], Results]:
     kept = [source.of(gallery) for source in sources]
     for name, before, after in zip(options.queries, sources, kept, strict=True):
         results.fingerprints[f"queries {name}"] = after.reader.fingerprint
-        for note in notes_on(before, after, gallery):
+        for note in notes_on(before, after):
             results.note(f"{name}: {note}")
     return gallery, kept, results
 
@@ -137,6 +137,7 @@ def _measure(
     from analysis.retrieved import retrieved_sheet
     from recsim_gen.core.randomness import Rng
     from recsim_gen.metrics.identity import evaluation
+    from recsim_gen.metrics.identity.copies import IdentityCopies
     from recsim_gen.metrics.identity.queries import hold_out
 
     rng, output = Rng(options.seed), options.output
@@ -144,11 +145,14 @@ def _measure(
     results.note(split.note)
     smaller = evaluation.Smaller(options.ablate_images, options.ablate_identities, options.draws)
     tables, encoded = [], []
+    copies = IdentityCopies.of(gallery, split)
+    copies.note(gallery, results)
     for encoder in options.encoder:
         queries, shown = evaluation.encode_images(gallery, sources, split, encoder, device=device)
         encoded.append((queries, shown))
         tables.append(evaluation.measure(queries, shown, results, encoder=encoder, smaller=smaller, rng=rng))
         evaluation.judge_methods(results, encoder)
+        copies.measure_without(queries, shown, results, encoder=encoder, rng=rng)
     evaluation.measure_noise([*queries.values()][-1], shown, results, rng=rng)
 
     def draw() -> list[Path]:

@@ -84,17 +84,61 @@ def test_the_same_command_gives_the_same_numbers(here):
     assert one == two
 
 
-def test_a_gallery_alone_measures_the_encoder_and_copies_are_noted(here):
+def test_a_gallery_alone_measures_the_encoder(here):
     assert asked("--groups", "wren", "--output", "alone", "--quiet") == 0
     found = results_of.load(here / "alone")
     assert {row["variant"] for row in found.rows} == {"real", "random"}
     assert "each against the gallery without itself" in " ".join(found.notes)
     assert asked("--queries", "copied=real", "--groups", "wren", "--output", "copies", "--quiet") == 0
-    notes = results_of.load(here / "copies").notes
-    assert "copied=real: 18 images are, byte for byte, real pictures of the gallery" in notes
+    found = results_of.load(here / "copies")
+    assert found.verdicts["copied, copies (pixels)"] == (
+        "18 of 18 are a picture of the gallery; without copies nothing is left that could ask"
+    )
+    notes = found.notes
     assert any(
         "18 of 36 images left out: their identities are in no gallery chosen" in note for note in notes
     )
+
+
+def painted(path, names, seed=0):
+    """Pictures of large random patches, no two alike."""
+    rng = np.random.default_rng(seed)
+    for name in names:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        patches = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(patches).resize((48, 48), Image.Resampling.BICUBIC).save(path / name)
+    return path
+
+
+def test_copies_in_a_gallery_lift_the_ceiling_and_it_is_said(here, capsys):
+    """Equal bytes under the same identity or another, and a JPEG; the result is that without them."""
+    names = [f"{who}/{n}.png" for who in ("ann", "bob", "cat") for n in range(4)]
+    for place in ("clean", "doubled"):
+        painted(here / place, names)
+    (here / "doubled/ann/9.png").write_bytes((here / "doubled/ann/0.png").read_bytes())
+    (here / "doubled/cat/9.png").write_bytes((here / "doubled/bob/1.png").read_bytes())
+    Image.open(here / "doubled/bob/2.png").save(here / "doubled/bob/9.jpg", quality=85)
+    painted(here / "made", ["ann/0.png", "bob/0.png", "cat/0.png"], seed=7)
+    Image.open(here / "clean/cat/3.png").resize((96, 96)).save(here / "made/cat/1.png")
+    ask = ["--gallery", "clean", "--encoder", "pixels", "--queries", "made", "--output"]
+    assert run(identity.main, [*ask, "one"]) == 0
+    capsys.readouterr()
+    ask[1] = "doubled"
+    assert run(identity.main, [*ask, "two"]) == 0
+    out = capsys.readouterr().out
+    clean, doubled = (
+        {(r["variant"], r["metric"]): r for r in results_of.load(here / x).rows} for x in ("one", "two")
+    )
+    assert doubled["real", "map"]["value"] > clean["real", "map"]["value"] + 0.02
+    assert doubled["real", "map_without_copies"]["value"] == pytest.approx(clean["real", "map"]["value"])
+    assert doubled["real", "map_without_copies"]["n"] == 12
+    assert (
+        "Note: 3 pictures of the gallery are there before under another name, 1 of them under another" in out
+    )
+    assert "real, copies (pixels): 3 of 15 are a picture of the gallery; mAP " in out
+    assert "made, copies (pixels): 1 of 4 are a picture of the gallery; mAP " in out
+    assert clean["made", "map_without_copies"]["n"] == 3  # there the gallery has none: the query alone goes
+    assert ("real", "map_without_copies") not in clean
 
 
 def test_errors_are_clear_and_leave_nothing(here, capsys):

@@ -188,20 +188,20 @@ def _by_group(
     """Rows for each group, where there are several, and overall; gives the estimates overall."""
     groups = {str(name): part for name, part in table.groupby("group", sort=True)}
     for group, part in groups.items() if len(groups) > 1 else ():
-        _rows(results, method, part, rng, encoder=encoder, group=group)
-    return _rows(results, method, table, rng, encoder=encoder, group=OVERALL)
+        add_rows(results, method, part, rng, encoder=encoder, group=group)
+    return add_rows(results, method, table, rng, encoder=encoder, group=OVERALL)
 
 
 def _by_size(results: Results, method: str, table: pd.DataFrame, by: Axis, encoder: str, rng: Rng) -> None:
     for size in sorted(set(table["size"].tolist())):
         part = table[table["size"] == size]
-        _rows(results, method, part, rng, f"_by_{by}", encoder=encoder, group=OVERALL, size=size)
+        add_rows(results, method, part, rng, f"_by_{by}", encoder=encoder, group=OVERALL, size=size)
 
 
-def _rows(
+def add_rows(
     results: Results, method: str, table: pd.DataFrame, rng: Rng, suffix: str = "", **labels: Any
 ) -> Sequence[Estimate]:
-    """One row per metric, its name with ``suffix``; gives the estimates."""
+    """Add a row per metric, its name with ``suffix``; gives the estimates in the order of `METRICS`."""
     estimates = bootstrap_columns(table[[*METRICS]].to_numpy(), table["identity"].to_numpy(), rng)
     for metric, e in zip(METRICS, estimates, strict=True):
         # Chance is a number of the gallery, exactly known: nothing to draw again.

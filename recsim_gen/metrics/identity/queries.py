@@ -131,24 +131,12 @@ def hold_out(gallery: Gallery, images: int | None, rng: Rng) -> Split:
     return Split(np.arange(len(inside)), real, real, note)
 
 
-def notes_on(whole: Queries, kept: Queries, gallery: Gallery) -> list[str]:
-    """Sentences on queries: what was not read, what is not asked, what is a copy of a real picture."""
+def notes_on(whole: Queries, kept: Queries) -> list[str]:
+    """Sentences on queries: what was not read, what is not asked."""
     notes = list(whole.labelled.notes)
     if left := len(whole) - len(kept):
         notes.append(f"{left:,} of {len(whole):,} images left out: their identities are in no gallery chosen")
-    reader = gallery.catalog.images
-    if isinstance(reader, ImageFiles) and (same := copies(kept.reader, reader)):
-        notes.append(f"{same:,} images are, byte for byte, real pictures of the gallery")
     return notes
-
-
-def copies(queries: ImageFiles, gallery: ImageFiles) -> int:
-    """How many queries are, byte for byte, a picture of the gallery."""
-    return int(np.isin(_keys(queries), _keys(gallery)).sum())
-
-
-def _keys(pictures: ImageFiles) -> np.ndarray:
-    return np.ascontiguousarray(pictures.digests).view("S16").ravel()
 
 
 def refuse_doubles(sources: Sequence[Queries]) -> None:
