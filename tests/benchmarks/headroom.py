@@ -4,10 +4,13 @@
 
 Boutique, whose tastes are known. First table, test episodes: the true liking of a look put together from the
 most frequent main colour, second colour and pattern of some of the history's items, in the reference's
-category. Second table, so many training episodes: twelve pictures are drawn around the states of RAGAR's
-keywords, with noise of several sizes. Of each episode: the picture without noise, the mean of the others, the
-one that the ranker likes best, and the one that the person truly likes best; each with the ranker's ρ − ρ_own
-and the true liking. Where the ranker's choice gains score and no liking, its reward cannot teach taste.
+category. Tastes agree within groups of categories: captions name the category, and co-choices show the group.
+
+Second table, so many training episodes: twelve pictures are drawn around the states of RAGAR's keywords, with
+noise of several sizes. Of each episode: the picture without noise, the mean of the noisy ones, the one that
+the ranker likes best, and the one that the person truly likes best; each with the ranker's ρ − ρ_own and the
+true liking. What the ranker's choice is worth shows beside the mean of the noisy pictures, among which it
+chooses: above that it finds taste; below the picture without noise, noise costs more than it finds.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ def what_histories_know() -> pd.DataFrame:
     alike = [
         x[GROUP_CODES[x[:, 0]] == GROUP_CODES[r[0]]] for x, r in zip(parts["all 20"], reference, strict=True)
     ]
-    parts["those of the reference's group (nobody is told)"] = alike
+    parts["those of the reference's group"] = alike
     user = np.array([e.user for e in latest])
     rows = [{"look": "the reference itself", "liking": world.utility(user, reference).mean()}]
     for name, looks in parts.items():
@@ -135,7 +138,7 @@ class Reward:
                 yield {"sigma": sigma, "picture": name, **chosen}
             yield {
                 "sigma": sigma,
-                "picture": "with noise",
+                "picture": "mean of the noisy pictures",
                 "score gain": gain[:, 1:].mean(),
                 "liking": liking[:, 1:].mean(),
             }
