@@ -139,6 +139,7 @@ class DINRanker(OwnRowCounterfactuals, RecBoleRanker):
     name = "din"
     model_class = DIN
     config_class = DINConfig
+    training_version = 1
     needs_features = True
     model: DIN
 

@@ -125,8 +125,8 @@ def _judge(
     table = pd.concat(tables)
     for kind in images:
         mine = table[table["kind"] == kind]
-        people, seed = mine["user"].to_numpy(), mine["seed"].to_numpy()
-        for metric, e in summarise(mine, people, Rng(0), trainings=seed).items():
+        people, trainings = mine["user"].to_numpy(), mine["seed"].to_numpy()
+        for metric, e in summarise(mine, people, Rng(0), trainings=trainings).items():
             results.row(
                 variant=kind,
                 metric=metric,

@@ -153,8 +153,8 @@ def _train(
     metrics = [c for c in table.columns if c not in ("user", "seed")]
     for one in [*options.seeds, None]:
         part = table if one is None else table[table["seed"] == one]
-        people, seed = dataset.people[part["user"]], part["seed"].to_numpy()
-        estimates = bootstrap_columns(part[metrics].to_numpy(), people, Rng(0), trainings=seed)
+        people, trainings = dataset.people[part["user"]], part["seed"].to_numpy()
+        estimates = bootstrap_columns(part[metrics].to_numpy(), people, Rng(0), trainings=trainings)
         for metric, e in zip(metrics, estimates, strict=True):
             results.row(
                 variant=spec.name, metric=metric, seed=one, value=e.value, low=e.low, high=e.high, n=e.n

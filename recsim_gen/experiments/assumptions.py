@@ -199,7 +199,7 @@ def compare(values: pd.DataFrame, person: Mapping[str, str], rng: Rng) -> list[C
 
 def _by_episode(values: pd.DataFrame) -> pd.DataFrame:
     """Row per (seed, episode), column per (metric, variant)."""
-    return values.set_index(["seed", "episode", "variant"])[[*METRICS]].unstack("variant")
+    return values.pivot(index=["seed", "episode"], columns="variant", values=[*METRICS])
 
 
 def _bootstrapped(

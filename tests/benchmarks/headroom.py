@@ -28,7 +28,8 @@ import torch
 from generators.ragar.config import RAGARConfig
 from generators.ragar.evidence import Evidence
 from generators.ragar.fusion import spread
-from generators.ragar.reflection import Reflection, with_key
+from generators.ragar.judge import PictureJudge, check_encoder
+from generators.ragar.reflection import with_key
 from generators.sampler import Sampler
 from generators.shop import drawn, known_world
 from recsim_gen.artifacts.trained_rankers import trained_ranker
@@ -59,7 +60,7 @@ def what_histories_know() -> pd.DataFrame:
     world = known_world(dataset.catalog)
     evidence = Evidence(dataset.catalog, open_family("embedded"), RAGARConfig(), None)
     latest = [replace(e, history=e.history[-RAGARConfig.history :]) for e in dataset.episodes]
-    retrieved = retrieve(latest, evidence.text)
+    retrieved = retrieve(latest, evidence.semantic)
     parts: dict[str, list[np.ndarray]] = {}
     for k in (1, 3, 5, 10):
         parts[f"{k} retrieved by caption"] = [world.codes[rows] for rows in retrieved.between(0, k)]
@@ -93,12 +94,13 @@ class Reward:
         self.user = np.array([e.user for e in self.episodes])
         self.sampler = Sampler(self.family)
         encoder = make_encoder(self.catalog.encoder_of("image"), "cpu")
-        self.reflection = Reflection(self.sampler, self.catalog, self.ranker, encoder, self.config)
+        check_encoder(self.catalog, encoder, self.config.encoder)
+        self.judge = PictureJudge(self.ranker, encoder, doubt=self.config.doubt, scope=self.config.scope)
         self.sampler.steps = self.config.reward_steps
 
     def judged(self, pixels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """ρ − ρ_own and true liking, (n, T) each, of pictures (n, T, 3, H, W)."""
-        score, own = self.reflection.scores(self.ranker, self.episodes, pixels)
+        score, own = self.judge.scores(self.episodes, pixels)
         codes = [np.asarray(self.verifier.read(part).codes) for part in pixels.flatten(0, 1).split(64)]
         looks = np.concatenate(codes).reshape(*pixels.shape[:2], 4)
         return (score - own[:, None]).numpy(), self.world.utility(self.user[:, None], looks)

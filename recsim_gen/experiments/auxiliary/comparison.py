@@ -85,9 +85,9 @@ def verdict(case: Case, estimated: Sequence[Number]) -> str:
     Helps: some of the four metrics rises, with Holm p < 0.05 and in every seed, and none falls so. Hurts:
     some falls and none rises. Undecided: anything else.
     """
-    against = [n for n in _against(case, estimated) if n.p_holm is not None]
-    signs = {n.estimate.decided(n.p_holm, LEVEL) for n in against} - {0}
-    return {(1,): "helps", (-1,): "hurts"}.get(tuple(sorted(signs)), "undecided")
+    against = _against(case, estimated)
+    signs = {n.estimate.decided(n.p_holm, LEVEL) for n in against if n.p_holm is not None} - {0}
+    return {1: "helps", -1: "hurts"}[signs.pop()] if len(signs) == 1 else "undecided"
 
 
 def _against(case: Case, estimated: Sequence[Number], other: str = ORIGINAL) -> list[Number]:

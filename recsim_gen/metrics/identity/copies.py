@@ -121,7 +121,8 @@ def _match_without(
     own = np.full(len(one), -1) if one.own is None else one.own
     names, count = np.unique(shown.identity, return_counts=True)
     found = dict(zip(names.tolist(), count.tolist(), strict=True))
-    others = np.array([found.get(name, 0) for name in one.points.identity.tolist()]) - (own >= 0)
+    number = np.array([found.get(name, 0) for name in one.points.identity.tolist()])
+    others = number - (own >= 0)
     rows = np.flatnonzero(~copied & (others > 0))
     if not len(rows):
         return None
