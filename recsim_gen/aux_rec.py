@@ -207,7 +207,7 @@ def _policies(
     policies: list[Drawn] = []
     images: dict[str, ImageSet] = {}
     for c in chosen:
-        sets = {name: drawn_images(g, dataset, c, seed=seed) for name, g in generators.items()}
+        sets = {name: drawn_images(g, dataset, c.episodes, seed=seed) for name, g in generators.items()}
         if brought is not None:
             sets[PLACEBO] = brought
         features = drawn_features(

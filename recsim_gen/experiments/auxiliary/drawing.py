@@ -27,6 +27,7 @@ from recsim_gen.experiments.methods import Method, check_settings, read_methods
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import Generator
     from recsim_gen.core.tracking import Tracker
+    from recsim_gen.core.types import Episode
     from recsim_gen.judging.judges import Judge
     from recsim_gen.models.family import ModelFamily
 
@@ -82,12 +83,14 @@ def open_generators(
     return generators
 
 
-def drawn_images(generator: Generator, dataset: Dataset, conditions: Conditions, *, seed: int) -> ImageSet:
+def drawn_images(
+    generator: Generator, dataset: Dataset, episodes: Sequence[Episode], *, seed: int
+) -> ImageSet:
     """Return an image of each episode by a fitted generator; several processes draw a share each.
 
     Kept by `images_for`: what was drawn before, for whatever episodes, is not drawn again.
     """
-    process, episodes = this_process(), conditions.episodes
+    process = this_process()
     if process.num_processes > 1:
         share = episodes[process.process_index :: process.num_processes]
         if share:

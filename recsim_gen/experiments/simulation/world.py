@@ -1,0 +1,140 @@
+"""Worlds: what a picture shows, and what a person thinks of it. Boutique is one; readers bring their own.
+
+A world is a class that is made of the data as ``Class(dataset, models=…, device=…)`` and has what `World`
+says; ``--world module:Class`` names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.registry import resolve
+from recsim_gen.core.store import fingerprint
+from recsim_gen.datasets.boutique.world import Boutique
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from recsim_gen.core.types import Dataset
+    from recsim_gen.models.attribute_reader import ImageVerifier
+    from recsim_gen.models.family import ModelFamily
+
+TRIED = 300
+"""Items whose own picture the reader is tried on."""
+
+
+class World(Protocol):
+    """The truth of a simulated shop.
+
+    A look is a row of a (B, k) array of numbers; equal rows are one look.
+    """
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that its answers depend on."""
+
+    @property
+    def outside(self) -> float:
+        """Worth of not choosing at all, in units of utility; the noise of choices is standard Gumbel."""
+
+    def looks(self, items: np.ndarray) -> np.ndarray:
+        """(B, k) what items (B,) really look like."""
+
+    def read(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """(B, k) what pictures show."""
+
+    def utility(self, people: np.ndarray, looks: np.ndarray) -> np.ndarray:
+        """(B,) what people (B,), rows of the users, think of looks (B, k), without noise."""
+
+    def misread(self) -> float:
+        """Share of real pictures whose look is read wrong, as far as the world knows."""
+
+
+class BoutiqueWorld:
+    """The shop's own tastes; looks are codes, and pictures are read by the family's attribute reader.
+
+    ``outside`` 4.0 was set on paper: people of the shop take the best 1 to 2 of 100 items, and a look at
+    that place of all looks is worth 2.2 standard deviations of 1.8. Not to choose is as good as the last
+    item that one would take.
+    """
+
+    name = "boutique"
+    outside = 4.0
+
+    def __init__(self, dataset: Dataset, *, models: ModelFamily, device: str = "cpu") -> None:
+        if not isinstance(dataset, Boutique):
+            raise DataError(
+                f"a world is wanted whose tastes are known, {dataset.name} has none",
+                remedy="Use --data boutique, or bring one: --world module:Class",
+            )
+        self._dataset, self._models, self._device = dataset, models, device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of tastes, looks and reader."""
+        return fingerprint(self.name, self._dataset.world, self._models.checkpoint("verifier").fingerprint)
+
+    @cached_property
+    def _reader(self) -> ImageVerifier:
+        return self._models.verifier(device=self._device)
+
+    def looks(self, items: np.ndarray) -> np.ndarray:
+        """(B, 4) codes of category, main colour, second colour and pattern."""
+        codes: np.ndarray = self._dataset.world.codes[items]
+        return codes
+
+    def read(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """(B, 4) the likeliest codes, by the family's attribute reader."""
+        import torch
+        from PIL.Image import Resampling
+
+        from recsim_gen.datasets.boutique.canvas import SIZE
+
+        if not images:
+            return np.empty((0, 4), dtype=np.int64)
+        size = (SIZE, SIZE)
+        fitted = [image if image.size == size else image.resize(size, Resampling.BICUBIC) for image in images]
+        pixels = torch.from_numpy(np.stack([np.asarray(image.convert("RGB")) for image in fitted]))
+        return self._reader.read(pixels.permute(0, 3, 1, 2).float() / 255).codes
+
+    def utility(self, people: np.ndarray, looks: np.ndarray) -> np.ndarray:
+        """(B,) V of the shop's formula (`datasets.boutique.world`)."""
+        return self._dataset.utility(people, looks)
+
+    def misread(self) -> float:
+        """Share of wrong looks among the own pictures of some random items."""
+        count = len(self._dataset.catalog)
+        rows = Rng(0).for_("misread").numpy().permutation(count)[:TRIED]
+        images = self._dataset.catalog.images
+        assert images is not None
+        read = self.read([images.read(row) for row in rows.tolist()])
+        return float((read != self.looks(rows)).any(1).mean())
+
+
+def open_world(name: str | None, dataset: Dataset, *, models: ModelFamily, device: str = "cpu") -> World:
+    """Return the world ``module:Class`` of this data; Boutique's own for None.
+
+    Raises SettingError for a class that is not there or lacks a part of `World`, DataError where the data
+    has no known tastes.
+    """
+    if name is None:
+        return BoutiqueWorld(dataset, models=models, device=device)
+    made: Callable[..., World] = resolve(name, {}, "world")
+    world = made(dataset, models=models, device=device)
+    lacking = [part for part in _PARTS if not hasattr(world, part)]
+    if lacking:
+        raise SettingError(f"world {name} lacks {', '.join(lacking)}: see {__name__}.World")
+    return world
+
+
+_PARTS: tuple[Any, ...] = ("name", "fingerprint", "outside", "looks", "read", "utility", "misread")
