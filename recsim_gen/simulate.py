@@ -169,6 +169,11 @@ def _shop(
     results.fingerprints["world"] = world.fingerprint
     results.fingerprints.update({f"generator {name}": g.fingerprint for name, g in generators.items()})
     _note(shop, results)
+    if len(options.seeds) == 1:
+        results.note(
+            "one seed: what the ranker spreads from one person's chance to everybody's lists is in no "
+            "interval; give several --seeds"
+        )
     return shop
 
 

@@ -5,7 +5,10 @@ of people, the jackknife's variance over people is V_p = (G − 1)/G · Σ_g (θ
 V_s = Σ_s (θ_s − θ)² / ((S − 1)·S). The interval is θ ± t·√(V_p + V_s), t with the degrees of freedom of
 Welch and Satterthwaite. Chance that is of one person in one seed is in both: the interval is rather too wide.
 (Shao and Tu 1995, "The jackknife and bootstrap", Sec. 2.3.) It serves ratios, inequality and coverage alike,
-which a bootstrap of people does not: people drawn twice see the same items.
+which a bootstrap of people does not: people drawn twice see the same items. For coverage it is rather too
+wide (on average the jackknife's variance is never too small: Efron and Stein 1981).
+
+What a ranker spreads from one person's chance to everybody's lists is in V_s alone: give several seeds.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class Visits:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 return cls(**{f.name: kept[f.name] for f in fields(cls)})
-        except (ValueError, EOFError, OSError, KeyError) as error:
+        except (ValueError, EOFError, OSError, KeyError, BadZipFile) as error:
             raise DataError(
                 f"want a kept round, got a broken file ({error})",
                 file=path,
