@@ -81,14 +81,17 @@ def outcomes(
 
 
 def differences(found: Sequence[Outcome], row: slice = slice(None)) -> list[Difference]:
-    """Every arm less the original, of the seeds at ``row``; Holm's correction is within a meaning."""
+    """Every arm less the original; Holm's correction is within a meaning.
+
+    ``row`` chooses seeds: of some of them alone there is no corrected p-value.
+    """
     all_of_them = []
     for meaning in dict.fromkeys(outcome.meaning for outcome in found):
         mine = [outcome for outcome in found if outcome.meaning == meaning]
         base = next(outcome for outcome in mine if outcome.arm == ORIGINAL)
         pairs = [(o, m) for o in mine if o is not base for m in MEASURES]
         estimates = [jackknife((o.total[m] - base.total[m])[row], n=o.people) for o, m in pairs]
-        ranked = [k for k, (_, m) in enumerate(pairs) if m in HIGHER_IS_BETTER]
+        ranked = [k for k, (_, m) in enumerate(pairs) if m in HIGHER_IS_BETTER and row == slice(None)]
         adjusted = dict(zip(ranked, holm([estimates[k].p for k in ranked]).tolist(), strict=True))
         all_of_them += [
             Difference(o, m, e, adjusted.get(k))
@@ -99,15 +102,15 @@ def differences(found: Sequence[Outcome], row: slice = slice(None)) -> list[Diff
 
 def conclude(found: Sequence[Outcome], seeds: Sequence[int], results: Results) -> None:
     """Rows of each seed and over all, differences to the original, and a verdict on every arm."""
+    whole = differences(found)
     parts: dict[int | None, slice] = {seed: slice(k, k + 1) for k, seed in enumerate(seeds)}
     for seed, row in {**parts, None: slice(None)}.items():
         for outcome in found:
             for measure in MEASURES:
                 estimate = jackknife(outcome.total[measure][row], n=outcome.people)
                 _add(results, outcome, measure, estimate, seed=seed)
-        for d in differences(found, row):
+        for d in whole if seed is None else differences(found, row):
             _add(results, d.outcome, f"{d.measure}_minus_{ORIGINAL}", d.estimate, seed=seed, p_holm=d.p_holm)
-    whole = differences(found)
     for outcome in found:
         if outcome.arm != ORIGINAL:
             mine = {d.measure: d for d in whole if d.outcome is outcome}
