@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -157,8 +158,9 @@ def test_killed_at_ten_moments_it_ends_with_the_same_numbers(tmp_path):
     assert same(here / "killed" / "out", here / "alone" / "out")
 
 
-def test_a_world_of_ones_own(apart, monkeypatch):
+def test_a_world_of_ones_own(apart, monkeypatch, empty_store):
     """Everybody likes what is red, and pictures show what they show."""
+    shutil.copy(empty_store, apart)
     (apart / "reds.py").write_text(
         "import numpy as np\n"
         "class Reds:\n"

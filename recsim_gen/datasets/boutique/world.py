@@ -17,6 +17,10 @@ colour is what people choose by first and about as strong as the noise; pattern 
 categories differ less, because most people need some of each; the second colour covers
 less than half of what the main one does, and counts a third (0.4 of 1.3).
 
+With ``styles`` people's tastes are alike, as those of a real shop's: each person is of one of so many styles,
+and a taste is √½ of the style's and √½ of one's own, both drawn as above. The deviations stay, and two people
+of a style agree with correlation ½. That half, too, was set on paper.
+
 The order of choices is a random permutation, for the largest V + ε first would let time tell the
 taste; ``time`` is the place in it, from 0. The last choice of a user is test, the one before valid.
 """
@@ -47,6 +51,7 @@ from recsim_gen.datasets.splits import leave_last_out
 
 FEWEST_CHOICES, MOST_CHOICES = 20, 40
 SD_CATEGORY, SD_MAIN, SD_SECOND, SD_PATTERN = 0.7, 1.3, 0.4, 0.9
+SHARED = 0.5  # share of a taste's variance that is the style's
 
 Looks = Attributes | Sequence[Attributes] | np.ndarray
 
@@ -67,12 +72,20 @@ class World:
     pattern: np.ndarray
 
     @classmethod
-    def drawn(cls, n_items: int, n_users: int, rng: Rng) -> World:
-        """A world from a seed; items are uniform over the 12 · 10 · 9 · 5 looks."""
+    def drawn(cls, n_items: int, n_users: int, rng: Rng, *, styles: int = 0) -> World:
+        """A world from a seed; items are uniform over the 12 · 10 · 9 · 5 looks.
+
+        ``styles`` that people's tastes are drawn from; 0: tastes of people are independent.
+        """
         looks = np.concatenate([all_codes(category) for category in CATEGORIES])
+        style = rng.for_("style of people").numpy().integers(styles, size=n_users) if styles else None
 
         def tastes(name: str, sd: float, *shape: int) -> np.ndarray:
-            return sd * rng.for_("taste", name).numpy().standard_normal((n_users, *shape))
+            own = sd * rng.for_("taste", name).numpy().standard_normal((n_users, *shape))
+            if style is None:
+                return own
+            of_styles = sd * rng.for_("style", name).numpy().standard_normal((styles, *shape))
+            return np.sqrt(SHARED) * of_styles[style] + np.sqrt(1 - SHARED) * own
 
         return cls(
             codes=looks[rng.for_("items").numpy().integers(len(looks), size=n_items)],
@@ -125,13 +138,21 @@ class ShopCatalog(Catalog):
 
 @dataclass(frozen=True, eq=False)
 class Boutique(Dataset):
-    """The data set together with the ``world`` that it was drawn from."""
+    """The data set together with the ``world`` that it was drawn from, and the ``chance`` of its choices."""
 
     world: World = field(kw_only=True)
+    chance: Rng = field(kw_only=True)
 
     def utility(self, user_rows: np.ndarray | int, attributes: Looks) -> np.ndarray:
         """The oracle; see ``World.utility``."""
         return self.world.utility(user_rows, attributes)
+
+    def chosen_by(self, utility: np.ndarray) -> Interactions:
+        """What people would have chosen by another ``utility`` (n_users, n_items), by the same chance.
+
+        Split as the shop's own choices are; those are what V gives.
+        """
+        return _interactions(utility, self.chance)
 
 
 def load(
@@ -139,6 +160,7 @@ def load(
     seed: int = 0,  # of items, tastes, choices and images
     n_items: int = 2000,  # 80 or more
     n_users: int = 600,  # people, each of 20 to 40 choices
+    styles: int = 0,  # that people's tastes are drawn from; 0: tastes of people are independent
 ) -> Boutique:
     """The shop of this seed; the same seed and sizes give the same bytes.
 
@@ -150,10 +172,29 @@ def load(
             f"want at least {2 * MOST_CHOICES} items (a user takes up to {MOST_CHOICES}) and 1 user,"
             f" got n_items={n_items}, n_users={n_users}. Raise the smaller one."
         )
+    if styles < 0:
+        raise SettingError(f"styles must be 0 (tastes are independent) or more, got {styles}")
     rng = Rng(seed).for_("boutique")
-    world = World.drawn(n_items, n_users, rng)
-    user, item, place = _choices(world, rng.for_("choices"))
-    interactions = Interactions(
+    world, chance = World.drawn(n_items, n_users, rng, styles=styles), rng.for_("choices")
+    interactions = _interactions(world.utility(np.arange(n_users)[:, None], world.codes), chance)
+    alike = f", tastes are of {styles} styles" if styles else ""
+    return Boutique(
+        name="boutique",
+        catalog=_catalog(world, rng),
+        interactions=interactions,
+        episodes=test_episodes(interactions, interactions.user_ids),
+        encoders={"image": "pixels", "text": "words"},
+        notes=(f"simulated shop, seed {seed}: tastes are known{alike}, pictures are drawn by code",),
+        world=world,
+        chance=chance,
+    )
+
+
+def _interactions(utility: np.ndarray, rng: Rng) -> Interactions:
+    """What people choose by ``utility`` (n_users, n_items), by the chance of this stream."""
+    n_users, n_items = utility.shape
+    user, item, place = _choices(utility, rng)
+    return Interactions(
         user=user,
         item=item,
         time=place,
@@ -162,22 +203,12 @@ def load(
         user_ids=np.array([f"u{u:04d}" for u in range(n_users)]),
         n_items=n_items,
     )
-    return Boutique(
-        name="boutique",
-        catalog=_catalog(world, rng),
-        interactions=interactions,
-        episodes=test_episodes(interactions, interactions.user_ids),
-        encoders={"image": "pixels", "text": "words"},
-        notes=(f"simulated shop, seed {seed}: tastes are known, pictures are drawn by code",),
-        world=world,
-    )
 
 
-def _choices(world: World, rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _choices(utility: np.ndarray, rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(m,) user, item and place of every choice, by user and place."""
-    n_users, n_items = len(world.category), len(world.codes)
-    noise = rng.for_("gumbel").numpy().gumbel(size=(n_users, n_items))
-    value = world.utility(np.arange(n_users)[:, None], world.codes) + noise
+    n_users = len(utility)
+    value = utility + rng.for_("gumbel").numpy().gumbel(size=utility.shape)
     top = np.argpartition(-value, MOST_CHOICES, axis=1)[:, :MOST_CHOICES]
     top = np.take_along_axis(top, np.argsort(-np.take_along_axis(value, top, 1), axis=1), 1)
     counts = rng.for_("counts").numpy().integers(FEWEST_CHOICES, MOST_CHOICES + 1, size=n_users)
