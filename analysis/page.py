@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracked import TrackedRun
 
-ORDER = ("validate_assumptions", "train_ranker", "known_world", "judge", "evaluate", "aux_rec")
+ORDER = ("validate_assumptions", "train_ranker", "known_world", "judge", "evaluate", "simulate", "aux_rec")
 """In which commands tell their story; others follow."""
 
 WIDEST = 6
@@ -33,6 +33,9 @@ FIRST_WORDS = {
     "bad": ("does not", "fail", "refuse", "blind", "hurts"),
     "good": ("holds", "pass", "ok", "uses", "agree", "helps"),
 }
+
+MARKS = {("leakage", "paper"): "paper (leaky)", ("variant", "oracle"): "oracle (known truth)"}
+"""Values of labels that no reader may miss, and how they are written."""
 
 LARGEST_SVG = 400_000
 """Bytes; a drawing of more points is shown as pixels where it was logged so, too."""
@@ -104,9 +107,7 @@ def _table(results: Results, metrics: Sequence[str]) -> dict[str, Any] | None:
     names, lines = [], []
     for key, rows in frame.groupby(keys, sort=False, dropna=False):
         cells = {row["metric"]: _cell(row) for row in rows.to_dict("records")}
-        labels = (
-            "paper (leaky)" if (c, k) == ("leakage", "paper") else k for c, k in zip(keys, key, strict=True)
-        )
+        labels = (MARKS.get((c, k), k) for c, k in zip(keys, key, strict=True))
         names.append(" · ".join(str(k) for k in labels if not _missing(k)))
         lines.append([cells.get(metric, ("", "")) for metric in metrics])
     if len(metrics) <= max(WIDEST, len(lines)):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from recsim_gen.core.config import run
 from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions
@@ -14,11 +14,12 @@ from recsim_gen.core.specs import JudgeSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from recsim_gen.core.protocols import OnEpoch
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.core.types import Catalog, Dataset
+    from recsim_gen.core.types import Catalog, Dataset, Interactions
     from recsim_gen.datasets.image_sets import ImageSet
     from recsim_gen.experiments.auxiliary.training import Case, Drawn
     from recsim_gen.experiments.methods import Method
@@ -33,12 +34,18 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
 
     Parameters
     ----------
+    world
+        What people chose by. own: the items' own pictures, as in the data; shown: the shop shows each
+        generator's pictures, people choose again by what they see, the ranker learns from that (Boutique).
     gen
         Generators: ragar, pmg, ip_adapter, textual_inversion, sd, oracle, or module:Class; with settings
         as LABEL=NAME:SETTING=VALUE; none: the controls alone.
+    truth
+        Rows of oracle, which reads the tastes that a simulator knows, and of sd, which knows nobody; where
+        tastes are known (Boutique).
     leakage
         strict: pictures are drawn for training pairs alone; paper: for the test references, which tells
-        the ranker the answer: its tables are marked leaky. Both: side by side.
+        the ranker the answer: its tables are marked leaky. Both: side by side, on the same items.
     aggregate
         What becomes of several pictures of an item: mean of their features, the latest, or the one that
         is most like the others (vote).
@@ -69,12 +76,14 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
         Add the paper's numbers in a table of their own, to read beside; they do not compare.
     """
 
+    world: tuple[Literal["own", "shown"], ...] = ("own",)
     gen: tuple[str, ...] = ("none",)
+    truth: bool = True
     leakage: tuple[Literal["strict", "paper"], ...] = ("strict",)
     aggregate: Literal["mean", "latest", "vote"] = "mean"
     fraction: tuple[float, ...] = (1.0,)
     items: int = 0
-    each: int = 1
+    each: int = 0
     least_history: int = 5
     cold: int = 5
     placebo: Path | None = None
@@ -100,14 +109,16 @@ def main(options: Options) -> None:
 
     methods, family = _checked(options)  # a wrong setting is told before any data is read
     dataset, catalog, results = prepare("aux_rec", options)
+    methods = _with_truth(methods, dataset, options, results)
     main_process = this_process().is_main_process
     with Tracker.of("aux_rec", options) if main_process else nullcontext() as tracker:
         if tracker is not None:
             log_data(tracker, dataset)
         policies, images = _policies(methods, family, dataset, catalog, options, results, tracker)
         values = _values(policies, dataset, catalog, options, results, tracker)
+        shown = _shown(policies, images, family, dataset, catalog, options, results, tracker)
         if tracker is not None:
-            _publish(values, images, dataset, options, results, tracker)
+            _publish(values, shown, images, dataset, options, results, tracker)
 
 
 def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
@@ -120,7 +131,12 @@ def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
     from recsim_gen.judging.judges import check_judges
     from recsim_gen.models.family import open_family
 
-    several = {"leakage": options.leakage, "fraction": options.fraction, "seeds": options.seeds}
+    several = {
+        "world": options.world,
+        "leakage": options.leakage,
+        "fraction": options.fraction,
+        "seeds": options.seeds,
+    }
     for name, values in several.items():
         if len(set(values)) < len(values):
             raise SettingError(f"{name}: each is wanted once, got {' '.join(map(str, values))}")
@@ -155,6 +171,22 @@ def _judge_specs(options: Options) -> tuple[JudgeSpec, ...]:
     )
 
 
+def _with_truth(methods: list[Method], dataset: Dataset, options: Options, results: Results) -> list[Method]:
+    """The methods, with those of known truth where tastes are known; what can be shown is noted."""
+    from recsim_gen.experiments.auxiliary.drawing import KNOWN_TRUTH, with_known_truth
+    from recsim_gen.experiments.auxiliary.meaning import TRUTH, WORLDS
+    from recsim_gen.experiments.simulation.shown_log import known_shop
+
+    for world in options.world:
+        results.note(WORLDS[world])
+    if "shown" in options.world:
+        known_shop(dataset)
+    more = with_known_truth(methods, dataset) if options.truth else methods
+    if any(method.generator in KNOWN_TRUTH for method in more):
+        results.note(TRUTH)
+    return more
+
+
 def _policies(
     methods: list[Method],
     family: ModelFamily,
@@ -167,9 +199,10 @@ def _policies(
     """For each policy the items to replace and the features of all pictures for them; and the pictures."""
     from recsim_gen.core.errors import DataError
     from recsim_gen.datasets.image_sets import read_images
-    from recsim_gen.experiments.auxiliary.conditions import conditions
+    from recsim_gen.experiments.auxiliary.conditions import conditions, shared_items
     from recsim_gen.experiments.auxiliary.drawing import drawn_features, drawn_images, open_generators
     from recsim_gen.experiments.auxiliary.features import PLACEBO, assert_strict_images
+    from recsim_gen.experiments.auxiliary.meaning import same_items
     from recsim_gen.experiments.rewards import reward_judges
     from recsim_gen.judging.queries import MODALITY
 
@@ -179,12 +212,14 @@ def _policies(
             f"features of {sorted(catalog.features)}",
             remedy="Name other --data, or give --encoders.image",
         )
+    least = options.least_history
+    among = shared_items(dataset, least_history=least) if len(options.leakage) > 1 else None
     chosen = [  # before any training
-        conditions(
-            dataset, policy, items=options.items, each=options.each, least_history=options.least_history
-        )
+        conditions(dataset, policy, items=options.items, each=options.each, least_history=least, among=among)
         for policy in options.leakage
     ]
+    if among is not None:
+        results.note(same_items(len(among)))
     brought = None if options.placebo is None else read_images(options.placebo, dataset)
     if brought is not None and "strict" in options.leakage:
         assert_strict_images(brought, dataset, of_nobody=options.placebo_is_real)
@@ -241,6 +276,8 @@ def _values(
     from recsim_gen.experiments.auxiliary.features import ORIGINAL
 
     interactions = dataset.interactions
+    if "own" not in options.world:
+        return pd.DataFrame()
     groups = training.by_popularity(interactions, options.cold)
     counts = ", ".join(f"{int((g.split == 'test').sum()):,} {n[1:]}" for n, g in groups.items() if n)
     results.note(f"test choices: {counts}; cold items have at most {options.cold} training choices")
@@ -279,8 +316,55 @@ def _values(
     return pd.concat(frames, ignore_index=True)
 
 
+def _shown(
+    policies: list[Drawn],
+    images: dict[str, ImageSet],
+    family: ModelFamily,
+    dataset: Dataset,
+    catalog: Catalog,
+    options: Options,
+    results: Results,
+    tracker: Tracker | None,
+) -> list[tuple[str, pd.DataFrame]]:
+    """Of each log in which people chose by a generator's pictures, its name and what lists are worth."""
+    from recsim_gen.experiments.simulation.shown_log import known_shop, shown_log, shown_values
+    from recsim_gen.experiments.simulation.world import open_world
+
+    if "shown" not in options.world:
+        return []
+    shop = known_shop(dataset)
+    world = open_world(None, dataset, models=family, device=options.place)
+    results.fingerprints["world"] = world.fingerprint
+    results.note(
+        f"pictures are read by the world's reader; {world.misread():.1%} of real ones are read wrong"
+    )
+
+    def log_of(name: str, leakage: str, items: NDArray[Any]) -> Interactions:
+        return shown_log(shop, world, images[f"{name}_{leakage}"], items)
+
+    def curve(seed: int, case: Case) -> OnEpoch:
+        assert tracker is not None
+        prefix = f"training/shown/{case.prefix}seed_{seed}/"
+        return partial(tracker.child(case.variant).log_epoch, prefix=prefix)
+
+    return list(
+        shown_values(
+            options.ranker,
+            catalog,
+            policies,
+            options.fraction,
+            log_of,
+            seeds=options.seeds,
+            cold=options.cold,
+            device=options.place,
+            on_epoch=None if tracker is None else curve,
+        )
+    )
+
+
 def _publish(
     values: pd.DataFrame,
+    shown: list[tuple[str, pd.DataFrame]],
     images: dict[str, ImageSet],
     dataset: Dataset,
     options: Options,
@@ -288,6 +372,8 @@ def _publish(
     tracker: Tracker,
 ) -> None:
     """Rows and verdicts, what `report` does, and the numbers of every user to MLflow."""
+    import pandas as pd
+
     from analysis.published import load_published
     from analysis.table2_text import published_markdown
     from recsim_gen.core.report import report
@@ -295,13 +381,18 @@ def _publish(
     from recsim_gen.experiments.auxiliary.comparison import conclude
     from recsim_gen.experiments.auxiliary.training import METRICS
 
-    conclude(values, dataset.people, options.aggregate, results)
+    if len(values):
+        conclude(values, dataset.people, options.aggregate, results)
+    for name, of_log in shown:
+        own = f"{name}: own pictures"
+        conclude(of_log, dataset.people, options.aggregate, results, world="shown", original=own)
     body = None
     if options.published:
         body = table(results, metrics=METRICS) + "\n\n" + published_markdown(load_published(), ["auxiliary"])
     draw = partial(_draw, results, images, dataset, options.output)
     report(results, tracker, options.output, draw=draw, metrics=METRICS, body=body)
-    tracker.run.log_table("users", values)
+    every = [values, *(of_log.assign(log=name) for name, of_log in shown)]
+    tracker.run.log_table("users", pd.concat(every, ignore_index=True))
 
 
 def _draw(results: Results, images: dict[str, ImageSet], dataset: Dataset, output: Path) -> list[Path]:
@@ -310,7 +401,12 @@ def _draw(results: Results, images: dict[str, ImageSet], dataset: Dataset, outpu
     from analysis.sheets import contact_sheet
 
     title = f"Do other pictures make a better recommender? ({dataset.name})"
-    paths = fraction_curves(results, output / "auxiliary", title=title)
+    paths = []
+    for world in dict.fromkeys(row["world"] for row in results.rows):
+        rows = [row for row in results.rows if row["world"] == world]
+        name = "auxiliary" if world == "own" else f"auxiliary_{world}"
+        by = "" if world == "own" else ", chosen by what was shown"
+        paths += fraction_curves(replace(results, rows=rows), output / name, title=title + by)
     titles, ids = dataset.catalog.titles, dataset.catalog.item_ids
     for name, drawn in images.items():
         first = drawn.item[:SHOWN].tolist()

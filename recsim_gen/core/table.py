@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-WARNINGS = {"leakage": {"paper": "paper: leaky"}}
+WARNINGS = {"leakage": {"paper": "paper: leaky"}, "variant": {"oracle": "oracle (known truth)"}}
 """Values that no table leaves out, alone though they may be, and how it writes them."""
 
 

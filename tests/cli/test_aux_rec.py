@@ -24,9 +24,10 @@ from recsim_gen.experiments.auxiliary.training import METRICS
 
 WORLD = ["--data-settings.n_items=80", "--data-settings.n_users=30"]
 RANKER = ["--settings.epochs=2", "--settings.embedding_size=8", "--settings.knn_k=4"]
-SMALL = [*WORLD, *RANKER, "--gen=sd", "--items=6", "--seeds", "0"]
+SMALL = [*WORLD, *RANKER, "--gen=sd", "--items=6", "--each=1", "--seeds", "0"]
 POLICIES = ["--leakage", "strict", "paper", "--fraction", "0.5", "1"]
-VARIANTS = ["original", "sd", "placebo", "shuffled", "mean_feature", "noise"]
+SHUFFLED = ["shuffled_sd", "shuffled_oracle"]
+VARIANTS = ["original", "sd", "oracle", "placebo", *SHUFFLED, "mean_feature", "noise"]
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,9 @@ def test_every_policy_fraction_variant_metric_and_seed_has_its_row(done):
         found.fingerprints
     )
     assert {name.partition(" (")[0] for name in found.verdicts} == set(VARIANTS) - {"original"}
+    assert any(note.startswith("known truth: oracle reads the tastes") for note in found.notes)
+    assert any(note.startswith("world own: people chose by the items' own pictures") for note in found.notes)
+    assert set(frame["world"]) == {"own"}
     assert sum("leaky" in note for note in found.notes) == 1
     assert any("6 of 80 items replaced" in note for note in found.notes)
     cold = frame[frame["metric"].str.endswith(("_cold", "_warm"))]
@@ -93,6 +97,7 @@ def test_the_table_marks_the_leaky_policy(done):
     assert "0.1927" in published  # beside ours, never among them
     assert "0.1927" not in (here / "out" / "results.json").read_text()
     assert sum("paper: leaky" in x for x in lines) == 2 * len(VARIANTS)
+    assert sum("oracle (known truth)" in x for x in lines) == 4
     for word in (*METRICS, "strict", "helps", "results.json", "auxiliary.png", "--backend-store-uri"):
         assert word in process.stdout or word == "helps"
     assert "Traceback" not in process.stderr
@@ -100,7 +105,7 @@ def test_the_table_marks_the_leaky_policy(done):
         assert image.size[0] > 1000
     sheets = {p.name for p in (here / "out").glob("pictures_*.png")}
     assert sheets == {
-        f"pictures_{v}_{policy}.png" for v in ("sd", "placebo") for policy in ("strict", "paper")
+        f"pictures_{v}_{policy}.png" for v in ("sd", "oracle", "placebo") for policy in ("strict", "paper")
     }
 
 
@@ -203,7 +208,7 @@ def test_without_generators_and_with_a_placebo_that_was_brought(there, capsys):
         Image.new("RGB", (32, 32), tuple(draw.integers(256, size=3).tolist())).save(
             there / "other" / f"{item}.png"
         )
-    argv = [*WORLD, *RANKER, "--gen=none", "--placebo=other", "--seeds", "0", "--output=out"]
+    argv = [*WORLD, *RANKER, "--gen=none", "--no-truth", "--placebo=other", "--seeds", "0", "--output=out"]
     assert run(main, argv) == 2
     assert "say --placebo-is-real" in capsys.readouterr().err
     assert not (there / "out").exists()
@@ -221,9 +226,52 @@ def test_without_generators_and_with_a_placebo_that_was_brought(there, capsys):
     assert "leaky" not in capsys.readouterr().out
 
 
+def test_both_policies_replace_the_same_items(there, models, monkeypatch):
+    from recsim_gen.experiments.auxiliary import conditions as auxiliary_conditions
+
+    made, real = [], auxiliary_conditions.conditions
+    monkeypatch.setattr(
+        auxiliary_conditions, "conditions", lambda *a, **k: made.append(real(*a, **k)) or made[-1]
+    )
+    assert run(main, [*SMALL, *POLICIES, f"--models={models}", "--output=out", "--quiet"]) == 0
+    strict, paper = made
+    assert strict.items.tolist() == paper.items.tolist()
+    notes = results.load(there / "out").notes
+    assert any(note.startswith("both policies replace the same items") for note in notes)
+
+
+def test_both_worlds_stand_in_one_table(apart, empty_store, capsys):
+    """People choose by what the shop shows; the ranker learns from what was shown, or from the items' own."""
+    shutil.copy(empty_store, apart)
+    argv = [*WORLD, *RANKER, "--gen=none", "--no-truth", "--items=30", "--seeds", "0", "1", "--output=out"]
+    assert run(main, [*argv, "--gen=oracle", "--world", "own", "shown"]) == 0
+    found = results.load(apart / "out")
+    frame = found.frame()
+    frame = frame[frame["metric"] == "recall@10"]
+    shown = frame[frame["world"] == "shown"]
+    names = ["oracle: own pictures", "oracle", "placebo: own pictures", "placebo"]
+    assert list(dict.fromkeys(shown["variant"])) == names
+    assert (shown.groupby("variant").size() == 3).all()
+    assert set(frame[frame["world"] == "own"]["variant"]) > {"original", "oracle", "noise"}
+    # The placebo shows the item's look: people choose as they did, and the rankers are the own world's.
+    for variant, own in (("placebo", "placebo"), ("placebo: own pictures", "original")):
+        one = shown[(shown["variant"] == variant) & shown["seed"].isna()]["value"].item()
+        other = frame[(frame["world"] == "own") & (frame["variant"] == own) & frame["seed"].isna()]["value"]
+        assert one == other.item()
+    assert any("people chose by what was shown" in name for name in found.verdicts)
+    assert any(note.startswith("world shown: people chose again") for note in found.notes)
+    assert "| world " in capsys.readouterr().out
+    assert (apart / "out" / "auxiliary_shown.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["--world", "shown", "shown"], "world: each is wanted once"),
+        (
+            ["--world=shown", "--data=ml-100k", "--encoders.text=words"],
+            "--world shown: people choose again by what they see",
+        ),
         (["--gen=orcle"], "unknown generator 'orcle'. Did you mean 'oracle'?"),
         (["--gen=sd:promt=x"], "unknown setting 'promt' of generator sd. Did you mean 'prompt'?"),
         (["--gen=noise=oracle"], "'noise' is the name of a control"),

@@ -7,7 +7,7 @@ seeds are drawn again. The same again for cold items alone (``recall@10_cold``) 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,35 +95,49 @@ def _against(case: Case, estimated: Sequence[Number], other: str = ORIGINAL) -> 
     return [n for n in estimated if n.case == case and n.metric in differences]
 
 
-def conclude(values: pd.DataFrame, person: np.ndarray, aggregate: str, results: Results) -> None:
+def conclude(
+    values: pd.DataFrame,
+    person: np.ndarray,
+    aggregate: str,
+    results: Results,
+    *,
+    world: str = "own",
+    original: str = ORIGINAL,
+) -> None:
     """Rows of each seed and over all, and a verdict on every variant, into ``results``.
 
     Every (policy, fraction) has rows of the original too, the same in each, so that it is a table of its
-    own.
+    own. ``world`` is what people chose by, and ``original`` what rows call the items' own pictures.
     """
     seeds = list(dict.fromkeys(values["seed"].tolist()))
     by_seed = {s: numbers(values[values["seed"] == s], person, Rng(0)) for s in seeds}
     whole = numbers(values, person, Rng(0)) if len(seeds) > 1 else by_seed[seeds[0]]
     for seed, estimated in {**by_seed, None: whole}.items():
-        _add_rows(estimated, seed, aggregate, results)
+        more = {"aggregate": aggregate, "world": world}
+        _add_rows(estimated, seed, results, original, more)
     for case in dict.fromkeys(n.case for n in whole if n.case.variant != ORIGINAL):
         by_seeds = ", ".join(verdict(case, estimated) for estimated in by_seed.values())
         gains = _in_words(_against(case, whole))
-        results.verdict(
-            _name(case), f"{verdict(case, whole)} (by seed: {by_seeds}): {gains} against original"
-        )
+        name = _name(case) if world == "own" else f"{_name(case)}, people chose by what was {world}"
+        results.verdict(name, f"{verdict(case, whole)} (by seed: {by_seeds}): {gains} against {original}")
         leaks = _against(case, whole, "strict")
         if leaks and not is_control(case.variant):
-            results.verdict(f"{_name(case)}, leakage", f"{_in_words(leaks)} against strict")
+            results.verdict(f"{name}, leakage", f"{_in_words(leaks)} against strict")
 
 
-def _add_rows(estimated: Sequence[Number], seed: int | None, aggregate: str, results: Results) -> None:
+def _add_rows(
+    estimated: Sequence[Number],
+    seed: int | None,
+    results: Results,
+    original: str,
+    more: Mapping[str, str],
+) -> None:
     blocks = dict.fromkeys((n.case.leakage, n.case.fraction) for n in estimated if n.case.variant != ORIGINAL)
     for leakage, fraction in blocks:
         for n in estimated:
             if n.case.variant == ORIGINAL or (n.case.leakage, n.case.fraction) == (leakage, fraction):
                 results.row(
-                    variant=n.case.variant,
+                    variant=original if n.case.variant == ORIGINAL else n.case.variant,
                     metric=n.metric,
                     seed=seed,
                     value=n.estimate.value,
@@ -133,7 +147,7 @@ def _add_rows(estimated: Sequence[Number], seed: int | None, aggregate: str, res
                     p_holm=n.p_holm,
                     leakage=leakage,
                     fraction=fraction,
-                    aggregate=aggregate,
+                    **more,
                 )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -52,28 +52,36 @@ class Conditions:
 
 
 def conditions(
-    dataset: Dataset, leakage: Leakage, *, items: int = 0, each: int = 1, least_history: int = 2
+    dataset: Dataset,
+    leakage: Leakage,
+    *,
+    items: int = 0,
+    each: int = 1,
+    least_history: int = 2,
+    among: np.ndarray | None = None,
 ) -> Conditions:
     """The ``each`` latest episodes (0: all) of ``items`` random items that have a picture (0: of all).
 
     strict: of items that are the reference of a training episode; paper: of a test episode; each with
-    ``least_history`` items before the reference or more. A larger number of items has those of a smaller
-    one among them. Raises SettingError for a negative number,
-    DataError where fewer than two items can be replaced, and where `assert_strict` does.
+    ``least_history`` items before the reference or more. ``among`` rows of items, if given, are all that may
+    be chosen. A larger number of items has those of a smaller one among them. Raises SettingError for a
+    negative number, DataError where fewer than two items can be replaced, and where `assert_strict` does.
     """
     if items < 0 or each < 0:
         raise SettingError(f"items and each must be 0 (all) or more, got {items} and {each}")
     if least_history < 1:
         raise SettingError(f"least_history must be 1 item or more, got {least_history}")
-    every = training_episodes(dataset, least=least_history) if leakage == "strict" else dataset.episodes
-    episodes = [e for e in every if len(e.history) >= least_history]
+    episodes = _episodes(dataset, leakage, least_history)
     table = pd.DataFrame(
         {"user": [e.user for e in episodes], "item": [e.reference for e in episodes]}, dtype=np.int64
     )
     table["time"] = _times(table, dataset.interactions)
     order = Rng(0).for_("replaced items").numpy().permutation(len(dataset.catalog))
     table["order"] = order[table["item"]]
-    table = table[has_image(dataset.catalog)[table["item"]]].sort_values(["order", "time", "user"])
+    usable = has_image(dataset.catalog)
+    if among is not None:
+        usable = usable & np.isin(np.arange(len(usable)), among)
+    table = table[usable[table["item"]]].sort_values(["order", "time", "user"])
     table = table.groupby("order").tail(each) if each else table
     chosen = table["item"].unique()[: items or None]
     if len(chosen) < 2:
@@ -88,6 +96,21 @@ def conditions(
         assert_strict(pairs_of(kept), dataset.interactions)
     place = pd.Index(chosen).get_indexer(pd.Index(table["item"]))
     return Conditions(leakage, kept, chosen, place)
+
+
+def shared_items(dataset: Dataset, *, least_history: int = 2) -> np.ndarray:
+    """Rows of the items that both policies can draw for.
+
+    Policies that are compared must replace the same items; these are somebody's test reference, so that
+    being replaced tells the ranker who is asked about, under both.
+    """
+    references = [{e.reference for e in _episodes(dataset, p, least_history)} for p in get_args(Leakage)]
+    return np.array(sorted(set.intersection(*references)), dtype=np.int64)
+
+
+def _episodes(dataset: Dataset, leakage: Leakage, least_history: int) -> list[Episode]:
+    every = training_episodes(dataset, least=least_history) if leakage == "strict" else dataset.episodes
+    return [e for e in every if len(e.history) >= least_history]
 
 
 def _times(table: pd.DataFrame, interactions: Interactions) -> np.ndarray:

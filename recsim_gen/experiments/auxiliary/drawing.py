@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 
+KNOWN_TRUTH = ("oracle", "sd")
+
+
 def read_generators(words: Sequence[str], family: ModelFamily) -> list[Method]:
     """Return the generators that `read_methods` reads, but ``none`` and what stands in every table.
 
@@ -45,6 +48,19 @@ def read_generators(words: Sequence[str], family: ModelFamily) -> list[Method]:
             raise SettingError(f"{method.label!r} is the name of a control: name the generator otherwise")
     check_settings(methods, family)
     return methods
+
+
+def with_known_truth(methods: Sequence[Method], dataset: Dataset) -> list[Method]:
+    """Add rows of ``oracle`` and ``sd`` where tastes are known and they are not there.
+
+    The oracle reads the tastes, under every policy: the ceiling. ``sd``, drawn from captions, knows nobody.
+    """
+    from recsim_gen.datasets.boutique.world import Boutique
+
+    if not isinstance(dataset, Boutique):
+        return [*methods]
+    there = {name for method in methods for name in (method.label, method.generator)}
+    return [*methods, *(Method(name, GeneratorSpec(name)) for name in KNOWN_TRUTH if name not in there)]
 
 
 def open_generators(

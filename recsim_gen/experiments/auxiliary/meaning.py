@@ -1,0 +1,28 @@
+"""What the auxiliary experiment can and cannot show, for the reader of its numbers."""
+
+from __future__ import annotations
+
+WORLDS = {
+    "own": (
+        "world own: people chose by the items' own pictures, so that other pictures know nothing of why that "
+        "those do not: a drop says what is lost, and that people would like a picture cannot show here"
+    ),
+    "shown": (
+        "world shown: people chose again, by the pictures that the shop showed. The rankers of one log "
+        "differ by the pictures that they learn from, those shown or the items' own: either can come out ahead"
+    ),
+}
+"""What each world of ``aux_rec --world`` can show."""
+
+TRUTH = (
+    "known truth: oracle reads the tastes that the simulator knows, under strict too, as no generator of "
+    "real pictures can; sd draws an item's caption and knows nobody"
+)
+
+
+def same_items(count: int) -> str:
+    """What it means that two policies replace the same items, of ``count`` that both can."""
+    return (
+        f"both policies replace the same items, of the {count:,} that both can: each is somebody's test "
+        "choice, which being replaced tells the ranker under both; noise and shuffled show how much"
+    )

@@ -1,0 +1,120 @@
+"""A log in which people chose by the pictures that the shop showed, for the auxiliary experiment.
+
+In the shop's own log people chose by the items' own pictures, so that other pictures in their place can only
+tell a ranker less. Here the shop shows the new pictures first: of a replaced item a person sees the picture
+that was drawn for them, or, where there is none, one of the item's others at random; of other items its own.
+They choose again by what they see, by the same chance as before. Then the ranker learns from this log once
+with the pictures that were shown and once with the items' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.datasets.boutique.world import Boutique
+from recsim_gen.datasets.image_sets import ANY
+from recsim_gen.experiments.auxiliary.features import ORIGINAL
+from recsim_gen.experiments.auxiliary.training import Case, by_popularity, cases, measured, retrained
+
+if TYPE_CHECKING:
+    from recsim_gen.core.protocols import OnEpoch
+    from recsim_gen.core.specs import RankerSpec
+    from recsim_gen.core.types import Catalog, Dataset, Interactions
+    from recsim_gen.datasets.image_sets import ImageSet
+    from recsim_gen.experiments.auxiliary.training import Drawn
+    from recsim_gen.experiments.simulation.world import World
+
+READ_AT_ONCE = 256  # pictures held to be read
+PEOPLE_AT_ONCE = 256
+
+
+def known_shop(dataset: Dataset) -> Boutique:
+    """The data set, where it knows what people would choose; SettingError for another."""
+    if not isinstance(dataset, Boutique):
+        raise SettingError(
+            f"--world shown: people choose again by what they see, and nobody knows how those of "
+            f"{dataset.name} would. Use --data boutique"
+        )
+    return dataset
+
+
+def shown_log(dataset: Boutique, world: World, images: ImageSet, items: np.ndarray) -> Interactions:
+    """What people would have chosen, had the shop shown these pictures of ``items`` (m,) rows.
+
+    Items of which there is no picture show their own.
+    """
+    order = np.argsort(images.item, kind="stable")
+    order = order[np.isin(images.item[order], items)]
+    looks = np.concatenate(
+        [
+            world.read([images.reader.read(row) for row in order[start : start + READ_AT_ONCE].tolist()])
+            for start in range(0, len(order), READ_AT_ONCE)
+        ]
+    )
+    replaced, first, size = np.unique(images.item[order], return_index=True, return_counts=True)
+    n_users = dataset.interactions.n_users
+    picture = first + (Rng(0).for_("shown").numpy().random((n_users, len(replaced))) * size).astype(np.int64)
+    whose = images.user[order]
+    own = np.flatnonzero(whose != ANY)
+    picture[whose[own], np.searchsorted(replaced, images.item[order][own])] = own
+    utility = np.empty((n_users, len(dataset.catalog)))
+    real = world.looks(np.arange(len(dataset.catalog)))
+    for start in range(0, n_users, PEOPLE_AT_ONCE):
+        people = np.arange(start, min(start + PEOPLE_AT_ONCE, n_users))
+        utility[people] = _liked(world, people, np.broadcast_to(real, (len(people), *real.shape)))
+        utility[np.ix_(people, replaced)] = _liked(world, people, looks[picture[people]])
+    return dataset.chosen_by(utility)
+
+
+def _liked(world: World, people: np.ndarray, looks: np.ndarray) -> np.ndarray:
+    """(P, m) what people (P,) think of looks (P, m, k)."""
+    count = looks.shape[1]
+    return world.utility(np.repeat(people, count), looks.reshape(-1, looks.shape[2])).reshape(-1, count)
+
+
+def shown_values(
+    spec: RankerSpec | str,
+    catalog: Catalog,
+    policies: Sequence[Drawn],
+    fractions: Sequence[float],
+    log_of: Callable[[str, str, np.ndarray], Interactions],
+    *,
+    seeds: Sequence[int],
+    cold: int,
+    device: str = "cpu",
+    on_epoch: Callable[[int, Case], OnEpoch] | None = None,
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Train on each generator's log with the pictures shown and with the items' own; yield the measures.
+
+    ``log_of`` (generator, policy, items (m,)) gives the log in which its pictures of these items were shown.
+    Yields, of each generator, policy and fraction, the generator's name and the columns of
+    `auxiliary.training.measured` with ``seed``, ``variant``, ``leakage`` and ``fraction``, the same as in
+    the own world.
+    """
+    for conditions, drawn in policies:
+        for fraction in fractions:
+            items = conditions.items[: conditions.first(fraction)]
+            for name, features in drawn.items():
+                log = log_of(name, conditions.leakage, items)
+                groups, frames = by_popularity(log, cold), []
+                for seed in seeds:
+                    every = cases(catalog, [(conditions, {name: features})], [fraction], seed)
+                    two = {case: c for case, c in every.items() if case.variant in (ORIGINAL, name)}
+                    curve = None if on_epoch is None else _with_seed(on_epoch, seed)
+                    for case, ranker in retrained(spec, two, log, seed=seed, device=device, on_epoch=curve):
+                        of_case = measured(ranker, groups).assign(
+                            seed=seed, variant=case.variant, leakage=case.leakage, fraction=case.fraction
+                        )
+                        frames.append(of_case)
+                if frames:  # on the main process
+                    yield name, pd.concat(frames, ignore_index=True)
+
+
+def _with_seed(on_epoch: Callable[[int, Case], OnEpoch], seed: int) -> Callable[[Case], OnEpoch]:
+    return lambda case: on_epoch(seed, case)
