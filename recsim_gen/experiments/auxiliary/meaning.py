@@ -9,7 +9,7 @@ WORLDS = {
     ),
     "shown": (
         "world shown: people chose again, by the pictures that the shop showed. The rankers of one log "
-        "differ by the pictures that they learn from, those shown or the items' own: either can come out ahead"
+        "differ by the pictures that they learn from, shown ones or the items' own: either can come out ahead"
     ),
 }
 """What each world of ``aux_rec --world`` can show."""
