@@ -107,7 +107,7 @@ def _table(results: Results, metrics: Sequence[str]) -> dict[str, Any] | None:
     names, lines = [], []
     for key, rows in frame.groupby(keys, sort=False, dropna=False):
         cells = {row["metric"]: _cell(row) for row in rows.to_dict("records")}
-        labels = (MARKS.get((c, k), k) for c, k in zip(keys, key, strict=True))
+        labels = (MARKS.get((c, str(k)), k) for c, k in zip(keys, key, strict=True))
         names.append(" · ".join(str(k) for k in labels if not _missing(k)))
         lines.append([cells.get(metric, ("", "")) for metric in metrics])
     if len(metrics) <= max(WIDEST, len(lines)):

@@ -127,7 +127,7 @@ def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
     from recsim_gen.core.errors import SettingError
     from recsim_gen.datasets.image_sets import refuse_empty
     from recsim_gen.experiments.auxiliary.drawing import read_generators
-    from recsim_gen.experiments.rewards import rewarding_judges
+    from recsim_gen.experiments.rewards import default_judges, rewarding_judges
     from recsim_gen.judging.judges import check_judges
     from recsim_gen.models.family import open_family
 
@@ -158,17 +158,8 @@ def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
     check_judges(options.judges, force=options.force)
     family = open_family(options.models)
     methods = read_generators(options.gen, family)
-    rewarding_judges(methods, _judge_specs(options))
+    rewarding_judges(methods, options.judges or default_judges(options.ranker, options.seeds[0]))
     return methods, family
-
-
-def _judge_specs(options: Options) -> tuple[JudgeSpec, ...]:
-    """Those given, or the ranker that is trained, and a taste."""
-    ranker, seed = options.ranker, options.seeds[0]
-    return options.judges or (
-        JudgeSpec(f"{ranker}-seed{seed}", ranker.settings),
-        JudgeSpec(f"taste@boutique-clip-seed{seed}"),
-    )
 
 
 def _with_truth(methods: list[Method], dataset: Dataset, options: Options, results: Results) -> list[Method]:
@@ -203,7 +194,7 @@ def _policies(
     from recsim_gen.experiments.auxiliary.drawing import drawn_features, drawn_images, open_generators
     from recsim_gen.experiments.auxiliary.features import PLACEBO, assert_strict_images
     from recsim_gen.experiments.auxiliary.meaning import same_items
-    from recsim_gen.experiments.rewards import reward_judges
+    from recsim_gen.experiments.rewards import default_judges, reward_judges
     from recsim_gen.judging.queries import MODALITY
 
     if MODALITY not in catalog.features:
@@ -225,9 +216,8 @@ def _policies(
         assert_strict_images(brought, dataset, of_nobody=options.placebo_is_real)
     seed, device = options.seeds[0], options.place
 
-    judges = reward_judges(
-        methods, _judge_specs(options), dataset, catalog, results, force=options.force, device=device
-    )
+    specs = options.judges or default_judges(options.ranker, seed)
+    judges = reward_judges(methods, specs, dataset, catalog, results, force=options.force, device=device)
     generators = open_generators(
         methods,
         dataset,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from recsim_gen.core.config import run
 from recsim_gen.core.options import ExperimentOptions, ModelOptions
-from recsim_gen.core.specs import JudgeSpec
+from recsim_gen.core.specs import JudgeSpec, RankerSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,8 +106,9 @@ def _check(options: Options) -> tuple[list[Method], ModelFamily, list[str]]:
 
 
 def _judge_specs(options: Options) -> tuple[JudgeSpec, ...]:
-    seed = options.seed
-    return options.judges or (JudgeSpec(f"micro-seed{seed}"), JudgeSpec(f"taste@boutique-clip-seed{seed}"))
+    from recsim_gen.experiments.rewards import default_judges
+
+    return options.judges or default_judges(RankerSpec("micro"), options.seed)
 
 
 def _judges(

@@ -15,10 +15,11 @@ from recsim_gen.core.specs import JudgeSpec, RankerSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recsim_gen.core.protocols import Generator, Ranker
+    from recsim_gen.core.protocols import Generator
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset
+    from recsim_gen.experiments.methods import Method
     from recsim_gen.experiments.simulation.arms import Arm
     from recsim_gen.experiments.simulation.conclusions import Outcome
     from recsim_gen.experiments.simulation.rounds import History, Shop
@@ -65,10 +66,11 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
     ranker
         What makes the lists and learns after each round: NAME or NAME:RECIPE, or module:Class.
     judges
-        The first gives the reward to generators that learn from a ranker: NAME-seedN or a folder; default
-        the ranker with the first seed.
+        What generators learn from that learn from a ranker: NAME-seedN, NAME@ENCODER-seedN or folders; the
+        first, and for ragar_taste the first that says how sure it is. Default MICRO with the first seed, and
+        a taste.
     force
-        Reward with a judge of which training found that it does not use images, too.
+        Reward with judges that do not use images or are blind among them, too.
     seeds
         Of chance and of the rankers' training; generators are trained and draw with the first.
     """
@@ -123,6 +125,7 @@ def _checked(options: Options) -> tuple[list[Arm], Rules, ModelFamily]:
     from recsim_gen.artifacts.trained_rankers import make_ranker
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.registry import resolve
+    from recsim_gen.experiments.rewards import rewarding_judges
     from recsim_gen.experiments.simulation.arms import read_arms
     from recsim_gen.experiments.simulation.choice import ChoiceModel
     from recsim_gen.experiments.simulation.rules import Rules
@@ -142,7 +145,20 @@ def _checked(options: Options) -> tuple[list[Arm], Rules, ModelFamily]:
     make_ranker(options.ranker)
     check_judges(options.judges, force=options.force)
     family = open_family(options.models)
-    return read_arms(options.arms, options.checkpoint, family), rules, family
+    arms = read_arms(options.arms, options.checkpoint, family)
+    rewarding_judges(_methods(arms), _judge_specs(options))
+    return arms, rules, family
+
+
+def _methods(arms: list[Arm]) -> list[Method]:
+    """The generators of the arms, each once."""
+    return list({arm.method.label: arm.method for arm in arms if arm.method is not None}.values())
+
+
+def _judge_specs(options: Options) -> tuple[JudgeSpec, ...]:
+    from recsim_gen.experiments.rewards import default_judges
+
+    return options.judges or default_judges(RankerSpec("micro"), options.seeds[0])
 
 
 def _shop(
@@ -186,27 +202,20 @@ def _generators(
     results: Results,
     tracker: Tracker | None,
 ) -> dict[str, Generator]:
-    from recsim_gen.artifacts.trained_rankers import trained_ranker
     from recsim_gen.experiments.auxiliary.drawing import open_generators
-    from recsim_gen.judging.judges import open_judges
+    from recsim_gen.experiments.rewards import reward_judges
 
-    methods = list({arm.method.label: arm.method for arm in arms if arm.method is not None}.values())
-    seed, device = options.seeds[0], options.place
-
-    def teacher() -> Ranker:
-        if options.judges:
-            first = options.judges[:1]
-            return open_judges(first, catalog, dataset.interactions, device=device, results=results)[0].ranker
-        return trained_ranker(options.ranker, catalog, dataset.interactions, seed=seed, device=device)
-
+    methods, place = _methods(arms), options.place
+    judges = reward_judges(
+        methods, _judge_specs(options), dataset, catalog, results, force=options.force, device=place
+    )
     return open_generators(
         methods,
         dataset,
-        catalog,
-        teacher=teacher,
+        judges=judges,
         family=family,
-        seed=seed,
-        device=device,
+        seed=options.seeds[0],
+        device=place,
         tracker=tracker,
     )
 

@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING
 
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.processes import this_process
+from recsim_gen.core.specs import JudgeSpec, RankerSpec
 from recsim_gen.judging.judges import judge_labels, reward_judge, says_how_sure
 
 if TYPE_CHECKING:
     from recsim_gen.core.results import Results
-    from recsim_gen.core.specs import JudgeSpec
     from recsim_gen.core.types import Catalog, Dataset
     from recsim_gen.experiments.methods import Method
     from recsim_gen.judging.judges import Judge
+
+
+def default_judges(ranker: RankerSpec, seed: int) -> tuple[JudgeSpec, ...]:
+    """The judges of a command that is given none: ``ranker`` with this seed, and one that has doubts."""
+    return (
+        JudgeSpec(f"{ranker}-seed{seed}", ranker.settings),
+        JudgeSpec(f"taste@boutique-clip-seed{seed}"),
+    )
 
 
 def rewarding_judges(

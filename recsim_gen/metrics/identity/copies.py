@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsim_gen.encoders.features import encode_reader
 from recsim_gen.metrics.copies import NO, THUMBNAILS, CopyFinder
@@ -122,7 +123,7 @@ def _match_without(
     names, count = np.unique(shown.identity, return_counts=True)
     found = dict(zip(names.tolist(), count.tolist(), strict=True))
     number = np.array([found.get(name, 0) for name in one.points.identity.tolist()])
-    others = number - (own >= 0)
+    others: NDArray[np.int64] = number - (own >= 0)
     rows = np.flatnonzero(~copied & (others > 0))
     if not len(rows):
         return None
