@@ -138,6 +138,7 @@ def judge(
         placebo = read_images(placebo, dataset)
     if placebo is not None:
         _note_images("placebo", placebo, results)
+        _note_copies("placebo", placebo, judges[0].catalog, results)
     views = [
         _view(group, images, placebo, dataset, users=users, seeds=seeds, device=device)
         for group in _by_encoder(judges)
@@ -215,6 +216,13 @@ def _note_images(name: str, images: ImageSet, results: Results) -> None:
     results.fingerprints[name] = images.reader.fingerprint
     for note in images.notes:
         results.note(f"{name}: {note}")
+
+
+def _note_copies(name: str, images: ImageSet, catalog: Catalog, results: Results) -> None:
+    """How many are the catalogue's own pictures, where any is."""
+    for _, guard in _copies(images, catalog):
+        if guard.numbers["count"]:
+            results.note(f"{name}: {guard.sentence}")
 
 
 def _note_placebo(view: View, results: Results) -> None:

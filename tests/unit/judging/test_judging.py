@@ -89,10 +89,13 @@ def test_copies_of_the_catalogue_are_named(shop, tmp_path):
         ),
         (brought.folder(tmp_path / "new", [f"{item}.png" for item in asked]), f"none: 0 of {n} are"),
     ):
-        result = judge(dataset, catalog, judges[:1], folder, headroom_pairs=0)
+        result = judge(dataset, judges[:1], folder, headroom_pairs=0)
         assert result.results.verdicts["copies"].startswith(words)
+    same = judge(dataset, judges[:1], folder, placebo=tmp_path / "own", headroom_pairs=0)
+    words = f"placebo: {n} of {n} are a catalogue picture ({n} the item's own"
+    assert any(note.startswith(words) for note in same.results.notes)
     triples = triples_of(folder, dataset, catalog)
-    assert "copies" not in judge(dataset, catalog, judges[:1], triples, headroom_pairs=0).results.verdicts
+    assert "copies" not in judge(dataset, judges[:1], triples, headroom_pairs=0).results.verdicts
 
 
 def test_features_of_another_encoder_are_refused_by_name(shop, tmp_path):
