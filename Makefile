@@ -29,7 +29,7 @@ help:
 
 demo: $(FOR_DEMO)
 	$(PY) -m recsim_gen.validate_assumptions --data boutique --output runs/validate_assumptions
-	$(PY) -m recsim_gen.aux_rec --gen ragar --data boutique --items 300 --each 1 --output runs/aux_rec
+	$(PY) -m recsim_gen.aux_rec --gen ragar ragar_taste --data boutique --items 300 --each 1 --output runs/aux_rec
 	$(PY) -m recsim_gen.report --tracking-uri sqlite:///runs/mlflow.db --output runs/report.html
 
 test: $(FOR_TESTS)
