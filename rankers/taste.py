@@ -16,78 +16,90 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rankers.base import check_catalog, check_histories, check_triples, check_users
 from rankers.checkpoint import WEIGHTS, other_data, read_about, write
 from rankers.configs import TasteConfig, config_from
-from rankers.own_row import AT_ONCE, OwnRowCounterfactuals
+from rankers.counterfactual import TIE
+from rankers.scalar_ranks import SORTED_FROM, rank_among
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.protocols import OnEpoch
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.store import fingerprint
-from recsim_gen.core.types import Appraisal, Catalog, Interactions
+from recsim_gen.core.types import Appraisal, Catalog, Counterfactual, Interactions, Scope
 from recsim_gen.core.vectors import unit
 from recsim_gen.core.weights import read_tensors
 from recsim_gen.taste.categories import taste_categories
+from recsim_gen.taste.histories import Histories
 from recsim_gen.taste.model import TasteModel
+from recsim_gen.taste.surprise import surprise
+from recsim_gen.taste.whitening import Whitened
 
-NOISES = (1.0, 2.0, 4.0, 8.0)  # σ² that validation choices choose among
-SELECTED_ON = 2_000  # people whose validation choices choose the noise
+NOISES, NOISE = (1.0, 2.0, 4.0, 8.0), 2.0  # σ² that validation choices choose among, and without any
+WIDTHS, WIDTH = (8, 16, 24, 32, 64), 32  # d, likewise
+SCORES = 1 << 21  # scores held at a time: 16 MiB
 JOINT = "joint"
 
 
-class TasteRanker(OwnRowCounterfactuals):
+class TasteRanker:
     """Tastes of all modalities together rank; tastes of each alone judge what replaces it."""
 
     name = "taste"
     config_class = TasteConfig
-    training_version = 4
 
     def __init__(self, *, device: str = "cpu", **settings: Any) -> None:
         self.config: TasteConfig = config_from(TasteConfig, settings)
         self.device = device
         self.models: dict[str, TasteModel] = {}
+        self._ranking = JOINT
         self.valid: dict[str, float] = {}
         self.best_epoch = 0
 
     def fit(
         self, catalog: Catalog, interactions: Interactions, *, rng: Rng, on_epoch: OnEpoch | None = None
     ) -> TasteRanker:
-        """Fit the priors to the choices of training; validation choices choose the noise.
+        """Fit the priors to the choices of training; validation choices choose each model's width and noise.
 
-        Nothing is drawn at random. Raises DataError for a catalogue without features.
+        They are chosen by how well the item that was chosen is told from others of its category
+        (`taste.surprise`); ``valid`` has that of the model that ranks, in nats. Nothing is drawn at random.
+        Raises DataError for a catalogue without features.
         """
         self._take(catalog, interactions)
-        histories = [self._chosen(u) for u in range(interactions.n_users)]
-        people = [h for h in histories if len(h)]
-        x = {m: unit(x, np.float64) for m, x in self._features.items()}
-
-        def fitted(noise: float) -> dict[str, TasteModel]:
-            alone = {
-                m: TasteModel.fit(one, self.category, people, width=self.config.width, noise=noise)
-                for m, one in x.items()
-            }
-            both = np.concatenate([model.features for model in alone.values()], axis=1)
-            joint = TasteModel.fit(both, self.category, people, width=both.shape[1], noise=noise)
-            return {**alone, JOINT: joint}
-
+        user, item = interactions.only("valid")
+        before = self._chosen.take(user)
         tried = {}
-        for noise in [self.config.noise] if self.config.noise else NOISES:
-            self.models = fitted(noise)
-            tried[noise] = self._surprise(interactions)
-        best = min(tried, key=lambda noise: tried[noise])
-        if best != next(reversed(tried)):
-            self.models = fitted(best)
-        self.config = replace(self.config, noise=best)
-        self.valid = {} if np.isnan(tried[best]) else {"surprise": tried[best]}
+        most = self.config.width or (WIDTHS[-1] if len(item) else WIDTH)
+        alone = {m: Whitened.of(unit(x), self.category, most) for m, x in self._features.items()}
+        for width in WIDTHS if most > self.config.width and len(item) else [most]:
+            parts = {m: x.narrowed(width) for m, x in alone.items()}
+            if len(parts) > 1:
+                parts[JOINT] = Whitened.joined(list(parts.values()), self.category)
+            for name, x in parts.items():
+                model = TasteModel.of_whitened(x, self.category, self._chosen, self.config.noise or NOISE)
+                tried[name, width] = self._least_surprised(model, before, item)
+        for name, _ in tried:
+            least, self.models[name] = min((v for k, v in tried.items() if k[0] == name), key=lambda v: v[0])
+            self.valid = {"surprise": least} if len(item) else {}
         return self
+
+    def _least_surprised(
+        self, model: TasteModel, before: Histories, items: NDArray[Any]
+    ) -> tuple[float, TasteModel]:
+        """``model`` with the noise that foresees ``items`` best, and how well."""
+        if not len(items):
+            return 0.0, model
+        noises = [self.config.noise] if self.config.noise else NOISES
+        tried = [replace(model, noise=np.array([noise])) for noise in noises]
+        return min(((surprise(one, before, items), one) for one in tried), key=lambda v: v[0])
 
     def _take(self, catalog: Catalog, interactions: Interactions) -> None:
         """Items and choices, as fitting and loading need them."""
@@ -95,61 +107,41 @@ class TasteRanker(OwnRowCounterfactuals):
         if not catalog.features:
             raise DataError("taste needs item features, the catalogue has none", remedy="Encode it first")
         self._features = dict(catalog.features)
+        self._ranking = JOINT if len(self._features) > 1 else next(iter(self._features))
         self.category = taste_categories(catalog, self.config.clusters)
         self._size = np.bincount(self.category)
-        self._members = [np.flatnonzero(self.category == c) for c in range(len(self._size))]
-        user, item = interactions.only("train")
-        order = np.argsort(user, kind="stable")
-        self._bounds = np.searchsorted(user[order], np.arange(interactions.n_users + 1))
-        self._items = item[order]
-        self._popular = np.bincount(self.category[item], minlength=len(self._size)) / len(item)
-        user, item = interactions.only("train", "valid")
-        order = np.argsort(user, kind="stable")
-        self._mask_bounds = np.searchsorted(user[order], np.arange(interactions.n_users + 1))
-        self._mask_items = item[order]
+        self._order = np.argsort(self.category, kind="stable")  # tables of scores stand by category
+        self._place = np.argsort(self._order)
         self._n_users = interactions.n_users
+        user, item = interactions.only("train")
+        self._chosen = Histories.of_pairs(user, item, self._n_users)
+        self._popular = np.bincount(self.category[item], minlength=len(self._size)) / len(item)
+        self._mask = Histories.of_pairs(*interactions.only("train", "valid"), self._n_users)
         features = [catalog.item_ids, catalog.categories, self._features]
         self._data = fingerprint(features, interactions.fingerprint)
 
-    def _chosen(self, user: int) -> np.ndarray:
-        return self._items[self._bounds[user] : self._bounds[user + 1]]
+    def _table(self, people: Histories, z: NDArray[Any]) -> NDArray[Any]:
+        """(B, n) float64 scores for people with these histories, of items with coordinates ``z``.
 
-    def _masked(self, user: int) -> np.ndarray:
-        return self._mask_items[self._mask_bounds[user] : self._mask_bounds[user + 1]]
+        Both ``z`` (n, d) and the table stand in the order ``_order``.
+        """
+        count, stops = len(self._size), np.cumsum(self._size).tolist()
+        everywhere = np.broadcast_to(np.arange(count), (len(people), count))
+        mean, bias = self._model(self._ranking).tastes(people, everywhere).mean, self._shares(people)
+        table = np.empty((len(people), len(z)))
+        for c, (start, stop) in enumerate(zip([0, *stops[:-1]], stops, strict=True)):
+            np.matmul(mean[:, c], z[start:stop].T, out=table[:, start:stop])
+            table[:, start:stop] += bias[:, [c]]
+        return table
 
-    def _surprise(self, interactions: Interactions) -> float:
-        """Mean −log softmax of validation choices among all items not chosen in training; NaN for none."""
-        user, item = interactions.only("valid")
-        user, item = user[:SELECTED_ON], item[:SELECTED_ON]
-        lost = []
-        for start in range(0, len(user), AT_ONCE):
-            part = user[start : start + AT_ONCE]
-            scores = self._scores([self._chosen(u) for u in part.tolist()])
-            for row, u in enumerate(part.tolist()):
-                scores[row, self._chosen(u)] = -np.inf
-            top = scores.max(1, keepdims=True)
-            normal = np.log(np.exp(scores - top).sum(1)) + top[:, 0]
-            lost.append(normal - scores[np.arange(len(part)), item[start : start + AT_ONCE]])
-        return float(np.concatenate(lost).mean()) if lost else float("nan")
-
-    def _scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
-        """(B, n) float64 scores of people with these histories."""
-        model, count = self._model(JOINT), len(self._size)
-        everywhere = np.broadcast_to(np.arange(count), (len(histories), count))
-        mean = model.tastes(histories, everywhere).mean
-        bias = self._shares(histories)
-        scores = np.empty((len(histories), len(self.category)))
-        for c, members in enumerate(self._members):
-            scores[:, members] = mean[:, c] @ model.features[members].T + bias[:, [c]]
-        return scores
-
-    def _shares(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+    def _shares(self, people: Histories) -> NDArray[Any]:
         """(B, C) log of each person's smoothed share of a category, less log of the catalogue's."""
         count, prior = len(self._size), self.config.smoothing
-        number = np.stack([np.bincount(self.category[h], minlength=count) for h in histories])
+        cell = people.person * count + self.category[people.items]
+        number = np.bincount(cell, minlength=len(people) * count).reshape(-1, count)
         total = number.sum(1, keepdims=True) + count * prior
         share = (number + count * prior * np.maximum(self._popular, 1e-9)) / total
-        bias: np.ndarray = np.log(share) - np.log(self._size / self._size.sum())
+        bias: NDArray[Any] = np.log(share) - np.log(self._size / self._size.sum())
         return bias
 
     def _model(self, name: str) -> TasteModel:
@@ -160,100 +152,170 @@ class TasteRanker(OwnRowCounterfactuals):
     @property
     def fingerprint(self) -> str:
         """Hash of settings, data and models."""
-        self._model(JOINT)
+        self._model(self._ranking)
         return fingerprint(
             self.name, asdict(self.config), self._data, {n: m.arrays() for n, m in self.models.items()}
         )
 
-    def score(self, users: np.ndarray) -> Tensor:
+    def score(self, users: NDArray[Any]) -> Tensor:
         """(B, n) scores of all items for known users (rows)."""
-        self._model(JOINT)
-        users = check_users(users, self._n_users)
-        return self._blocks([self._chosen(u) for u in users.tolist()])
+        self._model(self._ranking)
+        return self._scores(self._chosen.take(check_users(users, self._n_users)))
 
-    def fold_in(self, histories: Sequence[np.ndarray]) -> Tensor:
+    def fold_in(self, histories: Sequence[NDArray[Any]]) -> Tensor:
         """(B, n) scores for new people who chose these items (rows): the same formula."""
-        self._model(JOINT)
+        self._model(self._ranking)
         check_histories(histories, len(self.category))
-        return self._blocks([np.asarray(h, dtype=np.int64) for h in histories])
+        return self._scores(Histories.of(histories))
 
-    def _blocks(self, histories: Sequence[np.ndarray]) -> Tensor:
-        parts = [
-            self._scores(histories[start : start + AT_ONCE]) for start in range(0, len(histories), AT_ONCE)
-        ]
-        scores = np.concatenate(parts) if parts else np.empty((0, len(self.category)))
-        return torch.from_numpy(scores.astype(np.float32)).to(self.device)
+    def _scores(self, people: Histories) -> Tensor:
+        z, size = self._ordered(), self._at_once
+        scores = np.empty((len(people), len(z)), dtype=np.float32)
+        for start in range(0, len(people), size):
+            part = people.take(np.arange(start, min(start + size, len(people))))
+            scores[start : start + size] = self._table(part, z)[:, self._place]
+        return torch.from_numpy(scores).to(self.device)
+
+    def _ordered(self) -> NDArray[Any]:
+        """(n, d) coordinates of all items, in the order `_order`."""
+        z: NDArray[Any] = self._model(self._ranking).features[self._order]
+        return z
+
+    @property
+    def _at_once(self) -> int:
+        """People whose scores are held at a time."""
+        return max(1, SCORES // len(self.category))
 
     def appraise(
-        self, histories: Sequence[np.ndarray], items: np.ndarray, features: Mapping[str, np.ndarray]
+        self, histories: Sequence[NDArray[Any]], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
     ) -> Appraisal:
         """What B people with these histories think of ``items`` (B,) with these features.
 
         ``mean`` and ``sd`` of tᵀz by the tastes of the modalities given alone; without any, by those of
         pictures and with the items' own.
         """
+        self._model(self._ranking)
         check_histories(histories, len(self.category))
-        items = np.asarray(items, dtype=np.int64)
-        name = self._judging(features or {"image": np.empty(0)})
-        x = self._joined(name, items, features)
-        rows = [np.asarray(h, dtype=np.int64) for h in histories]
-        return self._model(name).appraise(rows, self.category[items], x)
+        return self._appraised(Histories.of(histories), np.asarray(items, dtype=np.int64), features)
 
     def uncertainty(
-        self, users: np.ndarray, items: np.ndarray, features: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
+        self, users: NDArray[Any], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
+    ) -> NDArray[Any]:
         """(B,) standard deviation of what known users think of ``items`` with these features."""
-        users = check_users(users, self._n_users)
-        return self.appraise([self._chosen(u) for u in users.tolist()], items, features).sd
+        self._model(self._ranking)
+        users, items, given = self._triples(users, items, features)
+        return self._appraised(self._chosen.take(users), items, given).sd
 
-    def _judging(self, features: Mapping[str, np.ndarray]) -> str:
+    def _appraised(
+        self, people: Histories, items: NDArray[Any], features: Mapping[str, NDArray[Any]]
+    ) -> Appraisal:
+        name = self._judging(features or {m: x for m, x in self._features.items() if m == "image"})
+        return self.models[name].appraise(people, self.category[items], self._read(name, items, features))
+
+    def _judging(self, features: Mapping[str, NDArray[Any]]) -> str:
         """Name of the model that judges features of these modalities."""
-        self._model(JOINT)
         for modality in features:
             if modality not in self._features:
                 raise DataError(f"unknown modality {modality!r}.{did_you_mean(modality, self._features)}")
-        return next(iter(features)) if len(features) == 1 else JOINT
+        return next(iter(features)) if len(features) == 1 else self._ranking
 
-    def _joined(self, name: str, items: np.ndarray, features: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _read(self, name: str, items: NDArray[Any], features: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """(B, D) what the model ``name`` reads: of each modality the feature given, else the item's own."""
-        parts = []
-        for modality in self._features if name == JOINT else [name]:
-            x = features.get(modality, self._features[modality][items])
-            parts.append(unit(np.asarray(x, dtype=np.float32), np.float64))
-        if name != JOINT:
-            return parts[0]
-        z = [
-            self.models[m].coordinates(x, self.category[items])
-            for m, x in zip(self._features, parts, strict=True)
+        parts = [
+            unit(np.asarray(features.get(m, self._features[m][items]), dtype=np.float32))
+            for m in (self._features if name == JOINT else [name])
         ]
-        return np.concatenate(z, axis=1)
+        return np.concatenate(parts, axis=1)
 
-    def _delta(self, users: np.ndarray, items: np.ndarray, given: Mapping[str, np.ndarray]) -> np.ndarray:
+    def substitute(
+        self,
+        users: NDArray[Any],
+        items: NDArray[Any],
+        features: Mapping[str, NDArray[Any]],
+        scope: Scope = "graph",
+    ) -> Counterfactual:
+        """What would it say if item i looked like x? Each (user, item, features) alone, in O(d) a triple.
+
+        A picture acts through its own item's row alone, so both scopes are one. Ranks cost a pass over the
+        catalogue a picture, or one sort a user. Raises as every ranker does for unknown rows, other widths
+        and NaN.
+        """
+        if scope not in get_args(Scope):
+            raise SettingError(f"unknown scope {scope!r}.{did_you_mean(scope, get_args(Scope))}")
+        users, items, given = self._triples(users, items, features)
+        delta, z = self._delta(users, items, given), self._ordered()
+        score, rank, original, original_rank = (np.empty(len(users)) for _ in range(4))
+        people, place = np.unique(users, return_inverse=True)
+        triples = Histories.of_pairs(place, np.arange(len(users)), len(people))
+        for start in range(0, len(people), self._at_once):
+            part = np.arange(start, min(start + self._at_once, len(people)))
+            table = self._table(self._chosen.take(people[part]), z)
+            asked = triples.take(part)
+            at, mask = asked.items, self._mask.take(people[part])
+            original[at] = table[asked.person, self._place[items[at]]]
+            score[at] = original[at] + delta[at]
+            table[mask.person, self._place[mask.items]] = -np.inf
+            for row, (first, last) in enumerate(pairwise(asked.start.tolist())):
+                mine = at[first:last]
+                own = table[row, self._place[items[mine]]]
+                others = np.sort(table[row]) if len(mine) > SORTED_FROM else table[row]
+                inside = own > -np.inf
+                rank[mine] = rank_among(others, score[mine], own, inside)
+                original_rank[mine] = rank_among(others, original[mine], own, inside)
+        touched = np.full(len(users), 1 if given else 0)
+        return Counterfactual(
+            scope, score, rank, original, original_rank, touched, np.full(len(users), np.nan)
+        )
+
+    def rebuild(
+        self, users: NDArray[Any], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
+    ) -> Counterfactual:
+        """`substitute` with every rank counted from the whole list of scores: the slow reference."""
+        users, items, given = self._triples(users, items, features)
+        parts, z = [], self._ordered()
+        for b in range(len(users)):
+            at = slice(b, b + 1)
+            one = {modality: x[at] for modality, x in given.items()}
+            table = self._table(self._chosen.take(users[at]), z)[0, self._place]
+            eligible = np.setdiff1d(np.arange(len(table)), [*self._mask.take(users[at]).items, items[b]])
+            own = table[items[b]]
+            new = own + self._delta(users[at], items[at], one)[0]
+            ranks = []
+            for s in (new, own):
+                apart = table[eligible] - s
+                ranks.append(1 + (apart > TIE).sum() + 0.5 * (np.abs(apart) <= TIE).sum())
+            parts.append((new, ranks[0], own, ranks[1]))
+        score, rank, original, original_rank = (np.array(column) for column in zip(*parts, strict=True))
+        touched = np.full(len(users), 1 if given else 0)
+        return Counterfactual(
+            "graph", score, rank, original, original_rank, touched, np.full(len(users), np.nan)
+        )
+
+    def _delta(
+        self, users: NDArray[Any], items: NDArray[Any], given: Mapping[str, NDArray[Any]]
+    ) -> NDArray[Any]:
         """(B,) change of score: exactly 0 for an item's own features."""
         if not given:
             return np.zeros(len(users))
-        name = self._judging(given)
+        name, count = self._judging(given), len(self._size)
         model, category = self._model(name), self.category[items]
-        people, place = np.unique(users, return_inverse=True)
-        change = np.empty(len(users))
-        pairs, which = np.unique(np.stack([place, category]), axis=1, return_inverse=True)
-        histories = [self._chosen(int(people[p])) for p in pairs[0]]
-        taste = model.tastes(histories, pairs[1][:, None]).mean[:, 0]
-        new, own = (model.coordinates(self._joined(name, items, x), category) for x in (given, {}))
-        change[:] = (taste[which.reshape(-1)] * (new - own)).sum(1)
+        pairs, which = np.unique(users * count + category, return_inverse=True)
+        taste = model.tastes(self._chosen.take(pairs // count), pairs[:, None] % count).mean[:, 0]
+        new, own = (model.coordinates(self._read(name, items, x), category) for x in (given, {}))
+        change: NDArray[Any] = (taste[which] * (new - own)).sum(1)
         return change
 
-    def _checked(
-        self, users: np.ndarray, items: np.ndarray, features: Mapping[str, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        self._model(JOINT)
+    def _triples(
+        self, users: NDArray[Any], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
+    ) -> tuple[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]]:
+        self._model(self._ranking)
         widths = {modality: x.shape[1] for modality, x in self._features.items()}
         n_items = len(self.category)
         return check_triples(users, items, features, n_users=self._n_users, n_items=n_items, widths=widths)
 
     def save(self, folder: str | Path) -> None:
         """Write ``config.json`` and ``model.safetensors``, whole or not at all."""
-        self._model(JOINT)
+        self._model(self._ranking)
         weights = {
             f"{name}.{part}": torch.from_numpy(np.array(x, order="C"))
             for name, model in self.models.items()
@@ -279,7 +341,7 @@ class TasteRanker(OwnRowCounterfactuals):
         if about["data"] != ranker._data:
             raise other_data(folder)
         weights = read_tensors(folder / WEIGHTS)
-        for name in (*ranker._features, JOINT):
+        for name in {*ranker._features, ranker._ranking}:
             prefix = f"{name}."
             arrays = {n.removeprefix(prefix): x.numpy() for n, x in weights.items() if n.startswith(prefix)}
             ranker.models[name] = TasteModel.of_arrays(arrays)

@@ -67,6 +67,7 @@ WRITERS = {
 ENCODERS = {
     "pixels": "recsim_gen.encoders.pixels:Pixels",
     "words": "recsim_gen.encoders.words:Words",
+    "phrases": "recsim_gen.encoders.phrases:Phrases",
     "minilm": "recsim_gen.encoders.minilm:MiniLM",
     "efficientnet-lite0": "recsim_gen.encoders.efficientnet:EfficientNetLite0",
     "open_clip": "recsim_gen.encoders.openclip:OpenClip",

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Appraisal
+from recsim_gen.taste.histories import Histories
 from recsim_gen.taste.posterior import Posterior, posterior
 from recsim_gen.taste.prior import prior_of
-
-SMALLEST = 1e-5  # singular values below this share of the largest are rounding
+from recsim_gen.taste.whitening import Whitened
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class TasteModel:
         cls,
         x: NDArray[Any],
         category: NDArray[Any],
-        histories: Sequence[NDArray[Any]],
+        histories: Histories | Sequence[NDArray[Any]],
         *,
         width: int,
         noise: float,
@@ -54,31 +54,29 @@ class TasteModel:
         """Fit to ``histories`` of item rows: the prior by co-choices, coordinates by all items.
 
         ``x`` (n, D) features and ``category`` (n,) codes 0…C−1 of all items; ``width`` coordinates at
-        most, those that vary most; ``noise`` σ², in units of a coordinate's variance. O(n·D²) and
-        O(people·C²·width). Raises DataError where nothing varies within categories.
+        most, of the directions that vary most; ``noise`` σ², in units of a coordinate's variance. Raises
+        DataError where nothing varies within categories.
         """
-        count = int(category.max()) + 1
-        size = np.bincount(category, minlength=count)
-        total = np.zeros((count, x.shape[1]))
-        np.add.at(total, category, x)
-        centre = total / np.maximum(size, 1)[:, None]
-        apart = x - centre[category]
-        values, vectors = np.linalg.eigh(apart.T @ apart / len(x))
-        values, vectors = values[::-1][:width], vectors[:, ::-1][:, :width]
-        real = values > SMALLEST**2 * max(float(values.max(initial=0)), 1e-300)
-        if not real.any() or values.max() <= 0:
-            raise DataError("features that differ within a category are wanted, all are equal")
-        whitening = vectors[:, real] / np.sqrt(values[real])
-        z = apart @ whitening
-        agreement, strength = prior_of(histories, z, category)
-        return cls(centre, whitening, strength, agreement, np.array([noise]), z, category)
+        return cls.of_whitened(Whitened.of(x, category, width), category, histories, noise)
+
+    @classmethod
+    def of_whitened(
+        cls,
+        x: Whitened,
+        category: NDArray[Any],
+        histories: Histories | Sequence[NDArray[Any]],
+        noise: float,
+    ) -> TasteModel:
+        """As `fit`, of features that are white already; they are turned to where tastes are independent."""
+        agreement, turn, strength = prior_of(histories, x.z, category)
+        return cls(x.centre, x.axes @ turn, strength, agreement, np.array([noise]), x.z @ turn, category)
 
     def coordinates(self, x: NDArray[Any], categories: NDArray[Any]) -> NDArray[Any]:
         """z (B, d) of features ``x`` (B, D) of things in ``categories`` (B,)."""
         z: NDArray[Any] = (x - self.centre[categories]) @ self.whitening
         return z
 
-    def tastes(self, histories: Sequence[NDArray[Any]], categories: NDArray[Any]) -> Posterior:
+    def tastes(self, histories: Histories | Sequence[NDArray[Any]], categories: NDArray[Any]) -> Posterior:
         """Posterior of what B people with these histories of item rows like in ``categories`` (B, A)."""
         return posterior(
             histories,
@@ -91,7 +89,7 @@ class TasteModel:
         )
 
     def appraise(
-        self, histories: Sequence[NDArray[Any]], categories: NDArray[Any], x: NDArray[Any]
+        self, histories: Histories | Sequence[NDArray[Any]], categories: NDArray[Any], x: NDArray[Any]
     ) -> Appraisal:
         """What B people would think of things in ``categories`` (B,) with features ``x`` (B, D).
 

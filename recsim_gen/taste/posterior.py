@@ -7,35 +7,37 @@ z = t_c + ε, ε ~ N(0, σ²). With h choices the posterior of t_c,k is Gaussian
     mean     s_k · K[c, h] (s_k·K[h, h] + σ²)⁻¹ z_h,k
     variance s_k · K[c, c] − s_k² · K[c, h] (s_k·K[h, h] + σ²)⁻¹ K[h, c]
 
-(Álvarez, Rosasco and Lawrence, "Kernels for vector-valued functions", 2012, Sec. 4.2.) K[h, h] is the same
-for all dimensions, so one eigendecomposition a person serves them all.
+(Álvarez, Rosasco and Lawrence, "Kernels for vector-valued functions", 2012, Sec. 4.2.) Choices in one
+category count by their number N and their sum alone, so that K[h, h] shrinks to √N K √N of the G categories
+that somebody chose in. It is the same for all dimensions: one eigendecomposition a person, O(G³), serves all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-BLOCK = 1 << 22  # entries of K[h, h] and what it is multiplied with, held at a time: 32 MiB
+from recsim_gen.taste.histories import Histories
 
 
 class Posterior(NamedTuple):
     """Tastes of B people in A categories each: ``mean`` and ``variance`` (B, A, d)."""
 
-    mean: np.ndarray
-    variance: np.ndarray
+    mean: NDArray[Any]
+    variance: NDArray[Any]
 
 
 def posterior(
-    histories: Sequence[np.ndarray],
-    categories: np.ndarray,
+    histories: Histories | Sequence[NDArray[Any]],
+    categories: NDArray[Any],
     *,
-    features: np.ndarray,
-    category: np.ndarray,
-    agreement: np.ndarray,
-    strength: np.ndarray,
+    features: NDArray[Any],
+    category: NDArray[Any],
+    agreement: NDArray[Any],
+    strength: NDArray[Any],
     noise: float,
 ) -> Posterior:
     """Return what B people like in A categories each.
@@ -55,30 +57,18 @@ def posterior(
     noise
         σ² > 0.
     """
+    people = Histories.of(histories)
     mean = np.zeros((*categories.shape, len(strength)))
     variance = np.empty_like(mean)
-    longest = max((len(h) for h in histories), default=0)
-    block = max(1, BLOCK // max(1, longest * (longest + len(strength) + categories.shape[1])))
-    for start in range(0, len(histories), block):
-        at = slice(start, start + block)
-        rows, known = _padded(histories[at])
-        c, asked = category[rows], categories[at]
-        pairs = known[:, :, None] & known[:, None, :]
-        eigenvalues, q = np.linalg.eigh(np.where(pairs, agreement[c[:, :, None], c[:, None, :]], 0.0))
-        cross = np.where(known[:, None], agreement[asked[:, :, None], c[:, None]], 0.0) @ q  # (B, A, L)
-        shrink = strength / (strength * np.maximum(eigenvalues, 0)[..., None] + noise)  # (B, L, d)
-        seen = np.swapaxes(q, 1, 2) @ np.where(known[..., None], features[rows], 0.0)
-        mean[at] = cross @ (shrink * seen)
+    for at in people.blocks(len(strength) + categories.shape[1]):
+        seen, asked = people.take(np.arange(at.start, at.stop)).evidence(features, category), categories[at]
+        c, root = seen.category, np.sqrt(seen.number)
+        between = root[:, :, None] * agreement[c[:, :, None], c[:, None]] * root[:, None]
+        eigenvalues, q = np.linalg.eigh(between)
+        cross = (agreement[asked[:, :, None], c[:, None]] * root[:, None]) @ q  # (B, A, G)
+        shrink = strength / (strength * np.maximum(eigenvalues, 0)[..., None] + noise)  # (B, G, d)
+        average = seen.total / np.maximum(root, 1)[..., None]
+        mean[at] = cross @ (shrink * (np.swapaxes(q, 1, 2) @ average))
         prior = strength * agreement[asked, asked][..., None]
         variance[at] = np.maximum(prior - strength * (cross**2 @ shrink), 0)
     return Posterior(mean, variance)
-
-
-def _padded(histories: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(B, L) item rows, 0 where a history is shorter, and (B, L) whether each is one of the history."""
-    lengths = np.array([len(h) for h in histories], dtype=np.int64)
-    known = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
-    rows = np.zeros(known.shape, dtype=np.int64)
-    if lengths.sum():
-        rows[known] = np.concatenate([np.asarray(h, dtype=np.int64) for h in histories])
-    return rows, known

@@ -7,7 +7,7 @@ import pytest
 import torch
 import worlds
 
-from rankers.taste import TasteRanker
+from rankers.taste import NOISE, NOISES, TasteRanker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog
@@ -58,14 +58,26 @@ def test_who_chose_more_is_known_better(fitted):
     assert ranker.uncertainty(np.array([0]), np.array([45]), new)[0] == pytest.approx(doubts[-1])
 
 
-def test_the_noise_is_chosen_on_validation_unless_it_is_given(fitted):
+def test_width_and_noise_are_chosen_on_validation_unless_they_are_given(fitted):
     ranker, catalog, chosen = fitted
-    assert ranker.config.noise in (1, 2, 4, 8)
     assert ranker.valid["surprise"] > 0
-    given = TasteRanker(noise=3.0).fit(catalog, chosen, rng=Rng(0))
-    assert given.config.noise == 3
+    assert all(model.noise[0] in NOISES for model in ranker.models.values())
+    given = [TasteRanker(noise=noise, width=2).fit(catalog, chosen, rng=Rng(0)) for noise in NOISES]
+    for noise, one in zip(NOISES, given, strict=True):
+        assert all(model.noise[0] == noise for model in one.models.values())
+        assert one.models["image"].whitening.shape[1] == 2
+    free = TasteRanker(width=2).fit(catalog, chosen, rng=Rng(0))
+    assert free.valid["surprise"] == min(one.valid["surprise"] for one in given)
     with pytest.raises(SettingError, match="smoothing above 0"):
         TasteRanker(smoothing=0.0)
+
+
+def test_without_validation_choices_settings_are_stated_ones(fitted):
+    _, catalog, chosen = fitted
+    chosen = chosen.with_split(np.where(chosen.split == "valid", "train", chosen.split))
+    ranker = TasteRanker().fit(catalog, chosen, rng=Rng(0))
+    assert ranker.valid == {}
+    assert all(model.noise[0] == NOISE for model in ranker.models.values())
 
 
 def test_without_features_it_says_so():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsim_gen.taste import posterior as module
+from recsim_gen.taste import histories as module
 from recsim_gen.taste.posterior import posterior
 
 

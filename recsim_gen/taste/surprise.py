@@ -1,0 +1,39 @@
+"""How well a taste model foresees choices that it has not seen: what its settings are chosen by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from recsim_gen.taste.histories import Histories
+from recsim_gen.taste.model import TasteModel
+
+CHOICES = 1_000  # that are asked about, evenly spaced ones of more
+OTHERS = 1_000  # items of a category that a choice is compared with, evenly spaced ones of more
+
+
+def surprise(model: TasteModel, histories: Histories, items: NDArray[Any]) -> float:
+    """Mean −log softmax, in nats, of the worth of what was chosen among things of its category.
+
+    Person b of ``histories`` chose ``items`` (B,) afterwards; what is in a history is not compared with. So
+    it is asked which of two things of one kind somebody took, as the swap test does, and not which kind.
+    """
+    step = -(-len(items) // CHOICES)
+    histories, items = histories.take(np.arange(0, len(items), step)), items[::step]
+    lost = []
+    for c in np.unique(model.category[items]).tolist():
+        at = np.flatnonzero(model.category[items] == c)
+        theirs, members = histories.take(at), np.flatnonzero(model.category == c)
+        members = members[:: -(-len(members) // OTHERS)]
+        taste = model.tastes(theirs, np.full((len(at), 1), c)).mean[:, 0]
+        worth = taste @ model.features[members].T
+        own = (taste * model.features[items[at]]).sum(1)
+        place = np.searchsorted(members, theirs.items).clip(max=len(members) - 1)
+        known = members[place] == theirs.items
+        worth[theirs.person[known], place[known]] = -np.inf
+        worth[members == items[at, None]] = -np.inf
+        lost.append(logsumexp(np.column_stack([worth, own]), axis=1) - own)
+    return float(np.concatenate(lost).mean())
