@@ -161,7 +161,7 @@ class VBPRConfig(Training):
 class TasteConfig:
     """Settings of the closed form; there is nothing to train."""
 
-    width: int = 0  # d: whitened coordinates of each modality; 0: by validation choices
+    width: int = 64  # d: whitened coordinates of each modality, at most
     noise: float = 0.0  # σ² of a choice, in units of a coordinate's variance; 0: by validation choices
     smoothing: float = 3.0  # choices of each category that everybody is taken to have made before
     clusters: int = 20  # of text features, that stand in for categories where the catalogue has none
@@ -169,11 +169,12 @@ class TasteConfig:
     search_space: ClassVar[Space] = {"width": Range(12, 48), "smoothing": Range(0.5, 10.0, log=True)}
 
     def __post_init__(self) -> None:
-        if self.clusters < 1:
-            raise SettingError(f"clusters must be at least 1, got {self.clusters}")
-        if self.width < 0 or self.noise < 0 or self.smoothing <= 0:
-            got = f"{self.width}, {self.noise} and {self.smoothing}"
-            raise SettingError(f"width and noise must be at least 0 and smoothing above 0, got {got}")
+        for name in ("width", "clusters"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.noise < 0 or self.smoothing <= 0:
+            got = f"{self.noise} and {self.smoothing}"
+            raise SettingError(f"noise must be at least 0 and smoothing above 0, got {got}")
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,9 @@ from recsim_gen.taste.categories import taste_categories
 from recsim_gen.taste.histories import Histories
 from recsim_gen.taste.model import TasteModel
 from recsim_gen.taste.surprise import surprise
-from recsim_gen.taste.whitening import Whitened
+from recsim_gen.taste.whitening import Components
 
 NOISES, NOISE = (1.0, 2.0, 4.0, 8.0), 2.0  # σ² that validation choices choose among, and without any
-WIDTHS, WIDTH = (8, 16, 24, 32, 64), 32  # d, likewise
 SCORES = 1 << 21  # scores held at a time: 16 MiB
 JOINT = "joint"
 
@@ -67,28 +66,23 @@ class TasteRanker:
     def fit(
         self, catalog: Catalog, interactions: Interactions, *, rng: Rng, on_epoch: OnEpoch | None = None
     ) -> TasteRanker:
-        """Fit the priors to the choices of training; validation choices choose each model's width and noise.
+        """Fit the priors to the choices of training; validation choices choose each model's noise.
 
-        They are chosen by how well the item that was chosen is told from others of its category
+        It is chosen by how well the item that was chosen is told from others of its category
         (`taste.surprise`); ``valid`` has that of the model that ranks, in nats. Nothing is drawn at random.
         Raises DataError for a catalogue without features.
         """
         self._take(catalog, interactions)
+        parts = {
+            m: Components.of(unit(x), self.category, self.config.width) for m, x in self._features.items()
+        }
+        if len(parts) > 1:
+            parts[JOINT] = Components.joined(list(parts.values()), self.category)
         user, item = interactions.only("valid")
-        before = self._chosen.take(user)
-        tried = {}
-        most = self.config.width or (WIDTHS[-1] if len(item) else WIDTH)
-        alone = {m: Whitened.of(unit(x), self.category, most) for m, x in self._features.items()}
-        for width in WIDTHS if most > self.config.width and len(item) else [most]:
-            parts = {m: x.narrowed(width) for m, x in alone.items()}
-            if len(parts) > 1:
-                parts[JOINT] = Whitened.joined(list(parts.values()), self.category)
-            for name, x in parts.items():
-                model = TasteModel.of_whitened(x, self.category, self._chosen, self.config.noise or NOISE)
-                tried[name, width] = self._least_surprised(model, before, item)
-        for name, _ in tried:
-            least, self.models[name] = min((v for k, v in tried.items() if k[0] == name), key=lambda v: v[0])
-            self.valid = {"surprise": least} if len(item) else {}
+        for name, x in parts.items():
+            model = TasteModel.of_components(x, self.category, self._chosen, self.config.noise or NOISE)
+            least, self.models[name] = self._least_surprised(model, self._chosen.take(user), item)
+        self.valid = {"surprise": least} if len(item) else {}  # of the last, which ranks
         return self
 
     def _least_surprised(

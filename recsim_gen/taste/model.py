@@ -14,7 +14,7 @@ from recsim_gen.core.types import Appraisal
 from recsim_gen.taste.histories import Histories
 from recsim_gen.taste.posterior import Posterior, posterior
 from recsim_gen.taste.prior import prior_of
-from recsim_gen.taste.whitening import Whitened
+from recsim_gen.taste.whitening import Components
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class TasteModel:
     centre
         (C, D) mean features of each category.
     whitening
-        (D, d) map of centred features to coordinates z of unit variance, along which tastes are independent.
+        (D, d) map of centred features to coordinates z, softly whitened, along which tastes are independent.
     strength, agreement, noise
         s (d,), K (C, C) and σ² (1,) of `posterior`.
     features, category
@@ -57,19 +57,20 @@ class TasteModel:
         most, of the directions that vary most; ``noise`` σ², in units of a coordinate's variance. Raises
         DataError where nothing varies within categories.
         """
-        return cls.of_whitened(Whitened.of(x, category, width), category, histories, noise)
+        return cls.of_components(Components.of(x, category, width), category, histories, noise)
 
     @classmethod
-    def of_whitened(
+    def of_components(
         cls,
-        x: Whitened,
+        x: Components,
         category: NDArray[Any],
         histories: Histories | Sequence[NDArray[Any]],
         noise: float,
     ) -> TasteModel:
-        """As `fit`, of features that are white already; they are turned to where tastes are independent."""
-        agreement, turn, strength = prior_of(histories, x.z, category)
-        return cls(x.centre, x.axes @ turn, strength, agreement, np.array([noise]), x.z @ turn, category)
+        """As `fit`, of features by their components; they are turned to where tastes are independent."""
+        axes, z = x.whitened()
+        agreement, turn, strength = prior_of(histories, z, category)
+        return cls(x.centre, axes @ turn, strength, agreement, np.array([noise]), z @ turn, category)
 
     def coordinates(self, x: NDArray[Any], categories: NDArray[Any]) -> NDArray[Any]:
         """z (B, d) of features ``x`` (B, D) of things in ``categories`` (B,)."""

@@ -58,7 +58,7 @@ def test_who_chose_more_is_known_better(fitted):
     assert ranker.uncertainty(np.array([0]), np.array([45]), new)[0] == pytest.approx(doubts[-1])
 
 
-def test_width_and_noise_are_chosen_on_validation_unless_they_are_given(fitted):
+def test_noise_is_chosen_on_validation_unless_it_is_given(fitted):
     ranker, catalog, chosen = fitted
     assert ranker.valid["surprise"] > 0
     assert all(model.noise[0] in NOISES for model in ranker.models.values())
@@ -72,7 +72,7 @@ def test_width_and_noise_are_chosen_on_validation_unless_they_are_given(fitted):
         TasteRanker(smoothing=0.0)
 
 
-def test_without_validation_choices_settings_are_stated_ones(fitted):
+def test_without_validation_choices_the_noise_is_the_stated_one(fitted):
     _, catalog, chosen = fitted
     chosen = chosen.with_split(np.where(chosen.split == "valid", "train", chosen.split))
     ranker = TasteRanker().fit(catalog, chosen, rng=Rng(0))
