@@ -37,7 +37,7 @@ def test_fit_and_substitution_grow_linearly():
     for n in SIZES:
         catalog, chosen = world(n)
         start = time.perf_counter()
-        ranker = TasteRanker(noise=4.0).fit(catalog, chosen, rng=Rng(0))
+        ranker = TasteRanker().fit(catalog, chosen, rng=Rng(0))
         fitted = time.perf_counter() - start
         users, items = draw.integers(n, size=TRIPLES), draw.integers(n, size=TRIPLES)
         new = {"image": catalog.features["image"][draw.integers(n, size=TRIPLES)]}
