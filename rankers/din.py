@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from rankers.base import check_histories, check_triples, check_users
 from rankers.configs import DINConfig
 from rankers.counterfactual import InteractionMask
-from rankers.own_row import AT_ONCE, OwnRowCounterfactuals
+from rankers.own_row import OwnRowCounterfactuals
 from rankers.recbole.bridge import item_features
 from rankers.recbole.ranker import RecBoleRanker
 from rankers.target_attention import Encoded, TargetAttention
@@ -41,7 +41,9 @@ from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.store import fingerprint
 from recsim_gen.core.types import Appraisal, Catalog, Interactions
 from recsim_gen.taste.categories import taste_categories
+from recsim_gen.taste.histories import Histories
 
+AT_ONCE = 64  # people whose scores of everything are made at a time
 HELD = 1 << 22  # attention weights held at a time: 32 MiB
 
 
@@ -178,20 +180,28 @@ class DINRanker(OwnRowCounterfactuals, RecBoleRanker):
         return rows.clamp(min=0), rows >= 0
 
     def _chosen(self, user: int) -> np.ndarray:
+        """Item rows that a known user chose in training."""
         chosen = self.model.chosen
         rows: np.ndarray = chosen.item[chosen.start[user] : chosen.start[user + 1]].cpu().numpy()
         return rows
 
-    def _masked(self, user: int) -> np.ndarray:
-        rows: np.ndarray = self._mask.item[self._mask.start[user] : self._mask.start[user + 1]].cpu().numpy()
-        return rows
+    @property
+    def _columns(self) -> np.ndarray:
+        return np.arange(self._n_items)
+
+    @property
+    def _masked(self) -> Histories:
+        return Histories(self._mask.start.cpu().numpy(), self._mask.item.cpu().numpy())
+
+    def _table(self, users: np.ndarray) -> np.ndarray:
+        return self._scores([self._chosen(u) for u in users.tolist()])
 
     @torch.no_grad()
     def _scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         scores: np.ndarray = scores_of_all(self._net, self._items(), *self._padded(histories)).cpu().numpy()
         return scores
 
-    def _table(self, histories: Sequence[np.ndarray]) -> Tensor:
+    def _lists(self, histories: Sequence[np.ndarray]) -> Tensor:
         parts = [
             self._scores(histories[start : start + AT_ONCE]) for start in range(0, len(histories), AT_ONCE)
         ]
@@ -201,13 +211,13 @@ class DINRanker(OwnRowCounterfactuals, RecBoleRanker):
     def score(self, users: np.ndarray) -> Tensor:
         """(B, n) scores of all items for known users (rows)."""
         self._fitted()
-        return self._table([self._chosen(u) for u in check_users(users, self._n_users).tolist()])
+        return self._lists([self._chosen(u) for u in check_users(users, self._n_users).tolist()])
 
     def fold_in(self, histories: Sequence[np.ndarray]) -> Tensor:
         """(B, n) scores for new people who chose these items (rows): the same network."""
         self._fitted()
         check_histories(histories, self._n_items)
-        return self._table(histories)
+        return self._lists(histories)
 
     def appraise(
         self, histories: Sequence[np.ndarray], items: np.ndarray, features: Mapping[str, np.ndarray]

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +27,13 @@ from torch import Tensor
 from rankers.base import check_catalog, check_histories, check_triples, check_users
 from rankers.checkpoint import WEIGHTS, other_data, read_about, write
 from rankers.configs import TasteConfig, config_from
-from rankers.counterfactual import TIE
-from rankers.scalar_ranks import SORTED_FROM, rank_among
+from rankers.own_row import OwnRowCounterfactuals
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.protocols import OnEpoch
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.store import fingerprint
-from recsim_gen.core.types import Appraisal, Catalog, Counterfactual, Interactions, Scope
+from recsim_gen.core.types import Appraisal, Catalog, Interactions
 from recsim_gen.core.vectors import unit
 from recsim_gen.core.weights import read_tensors
 from recsim_gen.taste.categories import taste_categories
@@ -47,11 +45,10 @@ from recsim_gen.taste.whitening import Components
 # σ² that validation choices choose among, and without any. At 1, single choices of a category are foreseen as
 # well as at 2, but lists are ranked worse: validation Recall@20 of three shops 0.146 and 0.153.
 NOISES, NOISE = (2.0, 4.0, 8.0), 2.0
-SCORES = 1 << 21  # scores held at a time: 16 MiB
 JOINT = "joint"
 
 
-class TasteRanker:
+class TasteRanker(OwnRowCounterfactuals):
     """Tastes of all modalities together rank; tastes of each alone judge what replaces it."""
 
     name = "taste"
@@ -117,7 +114,18 @@ class TasteRanker:
         features = [catalog.item_ids, catalog.categories, self._features]
         self._data = fingerprint(features, interactions.fingerprint)
 
-    def _table(self, people: Histories, z: NDArray[Any]) -> NDArray[Any]:
+    @property
+    def _columns(self) -> NDArray[Any]:
+        return self._place
+
+    @property
+    def _masked(self) -> Histories:
+        return self._mask
+
+    def _table(self, users: NDArray[Any]) -> NDArray[Any]:
+        return self._by_category(self._chosen.take(users), self._ordered())
+
+    def _by_category(self, people: Histories, z: NDArray[Any]) -> NDArray[Any]:
         """(B, n) float64 scores for people with these histories, of items with coordinates ``z``.
 
         Both ``z`` (n, d) and the table stand in the order ``_order``.
@@ -170,18 +178,13 @@ class TasteRanker:
         scores = np.empty((len(people), len(z)), dtype=np.float32)
         for start in range(0, len(people), size):
             part = people.take(np.arange(start, min(start + size, len(people))))
-            scores[start : start + size] = self._table(part, z)[:, self._place]
+            scores[start : start + size] = self._by_category(part, z)[:, self._place]
         return torch.from_numpy(scores).to(self.device)
 
     def _ordered(self) -> NDArray[Any]:
         """(n, d) coordinates of all items, in the order `_order`."""
         z: NDArray[Any] = self._model(self._ranking).features[self._order]
         return z
-
-    @property
-    def _at_once(self) -> int:
-        """People whose scores are held at a time."""
-        return max(1, SCORES // len(self.category))
 
     def appraise(
         self, histories: Sequence[NDArray[Any]], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
@@ -200,7 +203,7 @@ class TasteRanker:
     ) -> NDArray[Any]:
         """(B,) standard deviation of what known users think of ``items`` with these features."""
         self._model(self._ranking)
-        users, items, given = self._triples(users, items, features)
+        users, items, given = self._checked(users, items, features)
         return self._appraised(self._chosen.take(users), items, given).sd
 
     def _appraised(
@@ -224,70 +227,6 @@ class TasteRanker:
         ]
         return np.concatenate(parts, axis=1)
 
-    def substitute(
-        self,
-        users: NDArray[Any],
-        items: NDArray[Any],
-        features: Mapping[str, NDArray[Any]],
-        scope: Scope = "graph",
-    ) -> Counterfactual:
-        """What would it say if item i looked like x? Each (user, item, features) alone, in O(d) a triple.
-
-        A picture acts through its own item's row alone, so both scopes are one. Ranks cost a pass over the
-        catalogue a picture, or one sort a user. Raises as every ranker does for unknown rows, other widths
-        and NaN.
-        """
-        if scope not in get_args(Scope):
-            raise SettingError(f"unknown scope {scope!r}.{did_you_mean(scope, get_args(Scope))}")
-        users, items, given = self._triples(users, items, features)
-        delta, z = self._delta(users, items, given), self._ordered()
-        score, rank, original, original_rank = (np.empty(len(users)) for _ in range(4))
-        people, place = np.unique(users, return_inverse=True)
-        triples = Histories.of_pairs(place, np.arange(len(users)), len(people))
-        for start in range(0, len(people), self._at_once):
-            part = np.arange(start, min(start + self._at_once, len(people)))
-            table = self._table(self._chosen.take(people[part]), z)
-            asked = triples.take(part)
-            at, mask = asked.items, self._mask.take(people[part])
-            original[at] = table[asked.person, self._place[items[at]]]
-            score[at] = original[at] + delta[at]
-            table[mask.person, self._place[mask.items]] = -np.inf
-            for row, (first, last) in enumerate(pairwise(asked.start.tolist())):
-                mine = at[first:last]
-                own = table[row, self._place[items[mine]]]
-                others = np.sort(table[row]) if len(mine) > SORTED_FROM else table[row]
-                inside = own > -np.inf
-                rank[mine] = rank_among(others, score[mine], own, inside)
-                original_rank[mine] = rank_among(others, original[mine], own, inside)
-        touched = np.full(len(users), 1 if given else 0)
-        return Counterfactual(
-            scope, score, rank, original, original_rank, touched, np.full(len(users), np.nan)
-        )
-
-    def rebuild(
-        self, users: NDArray[Any], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
-    ) -> Counterfactual:
-        """`substitute` with every rank counted from the whole list of scores: the slow reference."""
-        users, items, given = self._triples(users, items, features)
-        parts, z = [], self._ordered()
-        for b in range(len(users)):
-            at = slice(b, b + 1)
-            one = {modality: x[at] for modality, x in given.items()}
-            table = self._table(self._chosen.take(users[at]), z)[0, self._place]
-            eligible = np.setdiff1d(np.arange(len(table)), [*self._mask.take(users[at]).items, items[b]])
-            own = table[items[b]]
-            new = own + self._delta(users[at], items[at], one)[0]
-            ranks = []
-            for s in (new, own):
-                apart = table[eligible] - s
-                ranks.append(1 + (apart > TIE).sum() + 0.5 * (np.abs(apart) <= TIE).sum())
-            parts.append((new, ranks[0], own, ranks[1]))
-        score, rank, original, original_rank = (np.array(column) for column in zip(*parts, strict=True))
-        touched = np.full(len(users), 1 if given else 0)
-        return Counterfactual(
-            "graph", score, rank, original, original_rank, touched, np.full(len(users), np.nan)
-        )
-
     def _delta(
         self, users: NDArray[Any], items: NDArray[Any], given: Mapping[str, NDArray[Any]]
     ) -> NDArray[Any]:
@@ -302,7 +241,7 @@ class TasteRanker:
         change: NDArray[Any] = (taste[which] * (new - own)).sum(1)
         return change
 
-    def _triples(
+    def _checked(
         self, users: NDArray[Any], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
     ) -> tuple[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]]:
         self._model(self._ranking)
