@@ -44,7 +44,7 @@ from recsim_gen.taste.categories import taste_categories
 from recsim_gen.taste.histories import Histories
 
 AT_ONCE = 64  # people whose scores of everything are made at a time
-HELD = 1 << 22  # attention weights held at a time: 32 MiB
+HELD = 1 << 22  # numbers of histories, or attention weights, held at a time: 32 MiB
 
 
 class DIN(GeneralRecommender):  # type: ignore[misc]
@@ -249,8 +249,10 @@ class DINRanker(OwnRowCounterfactuals, RecBoleRanker):
         """(B,) scores of items with these features by these alone, and with ``sd`` their jackknife."""
         only = tuple(m for m in self._features if m in features)
         encoded, means, sds = self._items(only), [], []
-        for start in range(0, len(items), AT_ONCE):
-            at = slice(start, start + AT_ONCE)
+        longest = max((len(h) for h in histories), default=1)
+        block = max(1, HELD // (4 * self.config.embedding_size * longest))
+        for start in range(0, len(items), block):
+            at = slice(start, start + block)
             rows, known = self._padded(histories[at])
             instead = {
                 m: torch.from_numpy(x[at].astype(np.float64)).to(self.device) for m, x in features.items()
