@@ -182,21 +182,23 @@ class DINConfig(Training):
     """Settings of the history that attends to the candidate; sizes are our own, the paper has ids."""
 
     embedding_size: int = 64  # numbers that the heads share, of each of query, key, value and reply
-    heads: int = 4  # that attend apart from each other
+    heads: int = 2  # that attend apart from each other
     hidden_size: int = 128  # of the layer that encodes items
     width: int = 24  # whitened coordinates of each modality
     clusters: int = 20  # of text features, that stand in for categories where the catalogue has none
-    dropout: float = 0.3  # of what encodes items
+    dropout: float = 0.2  # of what encodes items
     history_dropout: float = 0.2  # share of choices that a step does not see in the history
     alone: float = 0.5  # share of steps that see one modality alone, as a new picture is judged
     history: int = 50  # choices of a user that a step sees at most; all when scoring
     negatives: int = 128  # items that a batch's choices are held against
     weight_decay: float = 1e-4  # of Adam
-    epochs: int = 20  # at most, each of as many users as there are choices; validation stops earlier
+    epochs: int = 8  # at most, each of as many users as there are choices; validation stops earlier
     learning_rate: float = 2e-3  # of Adam, at the start
+    learning_rate_decay: float = 1e-9  # factor of the learning rate per 50 epochs: a third less each epoch
     train_batch_size: int = 32  # users a step, with all of their choices
     eval_step: int = 1  # epochs between validations
     stopping_step: int = 3  # validations without improvement
+    valid_metric: Literal["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] = "NDCG@20"  # less coarse
     sampling: Literal["interaction", "user"] = "user"  # user: each of a step's users once
 
     search_space: ClassVar[Space] = {

@@ -33,8 +33,15 @@ class TestVBPR(LearnedRankerContract):
 
 class TestDIN(LearnedRankerContract):
     spec = "din"
-    settings: ClassVar = SHORT
-    enough: ClassVar = {**LONG, "epochs": 40, "eval_step": 40, "train_batch_size": 12, "alone": 0.0}
+    settings: ClassVar = {**SHORT, "valid_metric": "Recall@20"}
+    enough: ClassVar = {
+        **LONG,
+        "epochs": 40,
+        "eval_step": 40,
+        "train_batch_size": 12,
+        "alone": 0.0,
+        "learning_rate_decay": 0.96,
+    }
 
 
 class TestTaste(RankerContract):
