@@ -25,7 +25,7 @@ class Options(ExperimentOptions):
     Parameters
     ----------
     ranker
-        One or several: NAME or NAME:RECIPE (popularity bpr lightgcn vbpr lattice micro micro:published-code).
+        One or several: NAME or NAME:RECIPE (popularity bpr lightgcn vbpr lattice micro taste din).
     masked
         Splits whose items are taken out of a user's list ("train" alone is MICRO's published code).
     for_reward
