@@ -61,7 +61,7 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
         Worth of not choosing, in units of utility; default the world's own.
     world
         module:Class of a world of one's own (see experiments.simulation.world); default Boutique's.
-    logs
+    trials
         Logs that are simulated to see how far off-policy estimates can be trusted.
     ranker
         What makes the lists and learns after each round: NAME or NAME:RECIPE, or module:Class.
@@ -86,7 +86,7 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
     attention: float = 1.0
     outside: float | None = None
     world: str | None = None
-    logs: int = 200
+    trials: int = 200
     ranker: RankerSpec = RankerSpec("taste")
     judges: tuple[JudgeSpec, ...] = ()
     force: bool = False
@@ -136,8 +136,8 @@ def _checked(options: Options) -> tuple[list[Arm], Rules, ModelFamily]:
     for name, values in several.items():
         if len(set(values)) < len(values) or not values:
             raise SettingError(f"{name}: each is wanted once, got {' '.join(map(str, values)) or 'none'}")
-    if options.logs < 2:
-        raise SettingError(f"logs must be 2 or more, got {options.logs}")
+    if options.trials < 2:
+        raise SettingError(f"trials must be 2 or more, got {options.trials}")
     rules = Rules(options.rounds, options.length, options.personal, options.explore, options.assignment)
     ChoiceModel(options.outside or 0.0, options.attention)
     if options.world is not None:
@@ -260,7 +260,7 @@ def _publish(
     output = options.output
     found = outcomes(shop, histories, options.meaning)
     conclude(found, options.seeds, results)
-    trust = log_trust(shop, histories, logs=options.logs)
+    trust = log_trust(shop, histories, logs=options.trials)
     if len(trust):
         add_rows(trust, ORIGINAL, results, seeds=len(options.seeds))
     else:

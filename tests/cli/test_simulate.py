@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 
 import pandas as pd
@@ -23,8 +25,8 @@ from recsim_gen.simulate import PEOPLE_CHOOSE, main
 
 WORLD = ["--data-settings.n_items=600", "--data-settings.n_users=150"]
 ARMS = ["original", "placebo", "oracle", "shuffled", "aa"]
-SMALL = [*WORLD, "--rounds=2", "--seeds", "0", "1", "2", "--logs=20"]
-TINY = ["--data-settings.n_items=100", "--data-settings.n_users=30", "--rounds=2", "--seeds=0", "--logs=2"]
+SMALL = [*WORLD, "--rounds=2", "--seeds", "0", "1", "2", "--trials=20"]
+TINY = ["--data-settings.n_items=100", "--data-settings.n_users=30", "--rounds=2", "--seeds=0", "--trials=2"]
 KILLS = 10
 
 
@@ -158,6 +160,29 @@ def test_killed_at_ten_moments_it_ends_with_the_same_numbers(tmp_path):
     assert same(here / "killed" / "out", here / "alone" / "out")
 
 
+@pytest.mark.slow
+def test_two_processes_give_the_same_results(tmp_path):
+    """They share the drawing; what each sees is the same."""
+    environment = {**os.environ, "RECSIM_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "-m",
+        "recsim_gen.simulate",
+    ]
+    argv = [*launch, *TINY, "--output=out"]
+    how = {"capture_output": True, "text": True, "timeout": 280}
+    process = subprocess.run(argv, cwd=tmp_path, env=environment, check=False, **how)
+    assert process.returncode == 0, process.stderr
+    assert (
+        call("simulate", *TINY, "--output=out", here=tmp_path / "one", cache=tmp_path / "c").returncode == 0
+    )
+    assert same(tmp_path / "out", tmp_path / "one" / "out")
+
+
 def test_a_world_of_ones_own(apart, monkeypatch, empty_store):
     """Everybody likes what is red, and pictures show what they show."""
     shutil.copy(empty_store, apart)
@@ -203,7 +228,7 @@ def test_a_world_of_ones_own(apart, monkeypatch, empty_store):
         (["--attention=-1"], "attention 0 or more"),
         (["--seeds", "1", "1"], "seeds: each is wanted once"),
         (["--meaning", "poster"], "meaning"),
-        (["--logs=1"], "logs must be 2 or more, got 1"),
+        (["--trials=1"], "trials must be 2 or more, got 1"),
         (["--ranker=mcro"], "unknown ranker 'mcro'. Did you mean 'micro'?"),
         (["--world=nowhere:World"], "world 'nowhere:World': no module 'nowhere'"),
         (["--length=70"], "lists of 70 items are wanted in every round"),
