@@ -105,6 +105,7 @@ def main(options: Options) -> None:
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
+    from recsim_gen.experiments.simulation.log_trust import log_trust
     from recsim_gen.experiments.simulation.rounds import play
 
     arms, rules, family = _checked(options)  # a wrong option is told before any data is read
@@ -116,8 +117,9 @@ def main(options: Options) -> None:
             log_data(tracker, dataset)
         shop = _shop(arms, rules, family, dataset, catalog, options, results, tracker)
         histories = {seed: play(shop, seed) for seed in options.seeds}
+        trust = log_trust(shop, histories, logs=options.trials)  # which may draw: every process shares it
         if tracker is not None:
-            _publish(shop, histories, options, results, tracker)
+            _publish(shop, histories, trust, options, results, tracker)
 
 
 def _checked(options: Options) -> tuple[list[Arm], Rules, ModelFamily]:
@@ -246,6 +248,7 @@ def _note(shop: Shop, results: Results) -> None:
 def _publish(
     shop: Shop,
     histories: dict[int, list[History]],
+    trust: pd.DataFrame,
     options: Options,
     results: Results,
     tracker: Tracker,
@@ -255,12 +258,11 @@ def _publish(
     from recsim_gen.core.table import table
     from recsim_gen.experiments.auxiliary.features import ORIGINAL
     from recsim_gen.experiments.simulation.conclusions import conclude, outcomes, round_table
-    from recsim_gen.experiments.simulation.log_trust import add_rows, log_trust, markdown
+    from recsim_gen.experiments.simulation.log_trust import add_rows, markdown
 
     output = options.output
     found = outcomes(shop, histories, options.meaning)
     conclude(found, options.seeds, results)
-    trust = log_trust(shop, histories, logs=options.trials)
     if len(trust):
         add_rows(trust, ORIGINAL, results, seeds=len(options.seeds))
     else:

@@ -1,7 +1,7 @@
 """Rounds of the shop: lists, pictures, choices, and a ranker that learns from them before the next round.
 
-A round is named by all that it depends on: the world, the data, the pictures, the settings, the seed and the
-round before. It is kept whole under that name, so that a killed simulation goes on where it was.
+A round is named by all that it depends on: the world, the data, the pictures, the ranker, the settings, the
+seed and the round before. It is kept whole under that name, so that a killed simulation goes on where it was.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ class History:
 
 def play(shop: Shop, seed: int) -> list[History]:
     """Play all arms with this seed, round by round; what was played before is loaded."""
-    lives = [_Life(shop, arm, seed) for arm in shop.arms]
     learner = _Learner(shop, seed)
+    lives = [_Life(shop, arm, seed, learner.first.fingerprint) for arm in shop.arms]
     for _ in bar(range(shop.rules.rounds), f"seed {seed}", unit="round"):
         for life in lives:
             life.next_round(learner)
@@ -146,7 +146,8 @@ class _Learner:
         self._latest: Ranker | None = None
 
     @cached_property
-    def _first(self) -> Ranker:
+    def first(self) -> Ranker:
+        """The ranker that makes the lists of the first round, trained on the data."""
         shop = self._shop
         with this_process().main_process_first():  # the others load it
             return trained_ranker(
@@ -160,7 +161,7 @@ class _Learner:
         return self._latest
 
     def _learned(self, log: Interactions) -> Ranker:
-        first = self._first
+        first = self.first
         if log.fingerprint == self._shop.dataset.interactions.fingerprint:
             return first
         ranker: Ranker = type(first)(device=self._shop.device, **asdict(first.config))  # type: ignore[call-arg]
@@ -171,11 +172,11 @@ class _Learner:
 class _Life:
     """An arm that is being played."""
 
-    def __init__(self, shop: Shop, arm: Arm, seed: int) -> None:
+    def __init__(self, shop: Shop, arm: Arm, seed: int, ranker: str) -> None:
         self.shop, self.arm = shop, arm
         self.rounds: list[Visits] = []
         self._people = shop.people(arm, seed)
-        self._name = shop.name(arm, seed)
+        self._name = fingerprint(shop.name(arm, seed), ranker)
         self._rng = Rng(seed).for_("simulation", *([arm.chance] if arm.chance else []))
 
     def next_round(self, learner: _Learner) -> None:

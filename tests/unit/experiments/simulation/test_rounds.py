@@ -132,3 +132,13 @@ def test_people_who_run_out_of_items_are_told_before_anything_is_played():
 def test_rules_that_cannot_be_are_refused(rules, message):
     with pytest.raises(SettingError, match=message):
         Rules(**rules)
+
+
+def test_another_ranker_of_the_same_settings_plays_other_rounds(apart, monkeypatch):
+    """As when the code that trains it is another."""
+    shop = shops.shop(rounds=1, arms=[Arm("original")])
+    play(shop, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("rankers.taste.TasteRanker.fingerprint", "other")
+        play(shop, 0)
+    assert len([*(apart.parent / "cache" / "simulation").glob("*.npz")]) == 2
