@@ -27,6 +27,9 @@ def tracked(tmp_path_factory, empty_store):
     results = Results("aux_rec", CONFIG, {"data": "FINGERPRINT"}, git_commit="COMMIT")
     for variant in VARIANTS:
         results.row(variant=variant, metric="recall@10", value=0.2, low=0.15, high=0.25)
+        for meaning in ("packaging", "product"):
+            results.row(variant=variant, metric="choices", value=0.7, low=0.65, high=0.75, meaning=meaning)
+            results.row(variant=variant, metric="returns", value=0.05, low=0.0, high=0.1, meaning=meaning)
     uri = f"sqlite:///{root}/mlflow.db"
     with Tracker("aux_rec", CONFIG, output=root / "x", uri=uri) as tracker:
         tracker.run.set_tags({"mlflow.source.git.commit": "COMMIT"})

@@ -8,7 +8,9 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Dataset, Episode
 from recsim_gen.datasets.episodes import test_episodes as episodes_of
 from recsim_gen.datasets.opening import open_data
-from recsim_gen.experiments.auxiliary.conditions import assert_strict, conditions, pairs_of
+from recsim_gen.experiments.auxiliary.conditions import assert_strict, conditions, pairs_of, shared_items
+from recsim_gen.experiments.auxiliary.drawing import with_known_truth
+from recsim_gen.experiments.methods import read_methods
 
 
 def data(n_users: int = 30, n_items: int = 40) -> Dataset:
@@ -137,3 +139,21 @@ def test_short_histories_are_left_out(leakage):
         assert min(len(e.history) for e in found.episodes) >= least
     with pytest.raises(SettingError, match="least_history must be 1 item or more, got 0"):
         conditions(DATA, leakage, least_history=0)
+
+
+def test_policies_that_are_compared_replace_the_same_items():
+    among = shared_items(DATA)
+    strict, paper = (conditions(DATA, policy, each=0, among=among) for policy in ("strict", "paper"))
+    assert strict.items.tolist() == paper.items.tolist()
+    assert sorted(strict.items.tolist()) == among.tolist()
+    tested = {e.reference for e in DATA.episodes}
+    assert set(among.tolist()) == tested & set(conditions(DATA, "strict").items.tolist())
+    assert 0 < len(among) < len(tested)
+
+
+def test_rows_of_known_truth_are_added_where_tastes_are_known():
+    shop = open_data("boutique", n_items=80, n_users=20)
+    assert [m.label for m in with_known_truth([], shop)] == ["oracle", "sd"]
+    named = with_known_truth(read_methods(["plain=sd"]), shop)
+    assert [m.label for m in named] == ["plain", "oracle"]
+    assert with_known_truth([], DATA) == []
