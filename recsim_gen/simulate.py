@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from recsim_gen.core.config import run
 from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog, Dataset
     from recsim_gen.experiments.methods import Method
     from recsim_gen.experiments.simulation.arms import Arm
-    from recsim_gen.experiments.simulation.conclusions import Outcome
+    from recsim_gen.experiments.simulation.measures import Meaning
     from recsim_gen.experiments.simulation.rounds import History, Shop
     from recsim_gen.experiments.simulation.rules import Rules
     from recsim_gen.models.family import ModelFamily
 
 PEOPLE_CHOOSE = ("choices", "kept", "expected", "delivered", "disappointment", "returns")
+LOG = "log.csv.gz"
 LISTS_ARE = ("recall@20", "coverage", "gini", "looks", "categories")
 
 
@@ -258,6 +259,7 @@ def _publish(
     from recsim_gen.core.table import table
     from recsim_gen.experiments.auxiliary.features import ORIGINAL
     from recsim_gen.experiments.simulation.conclusions import conclude, outcomes, round_table
+    from recsim_gen.experiments.simulation.log_table import log_table
     from recsim_gen.experiments.simulation.log_trust import add_rows, markdown
 
     output = options.output
@@ -278,7 +280,8 @@ def _publish(
             *(t.strip() for t in texts.values()),
         ]
     )
-    draw = partial(_draw, found, rounds, trust, texts, output)
+    tables = {"rounds.csv": rounds, "off_policy.csv": trust, LOG: log_table(shop, histories)}
+    draw = partial(_draw, found[0].meaning, tables, texts, output)
     report(results, tracker, output, draw=draw, metrics=PEOPLE_CHOOSE, body=body)
     tracker.run.log_table("rounds", rounds)
     tracker.run.log_table("off_policy", trust)
@@ -293,13 +296,12 @@ def _log_rounds(rounds: pd.DataFrame, tracker: Tracker) -> None:
 
 
 def _draw(
-    found: list[Outcome], rounds: pd.DataFrame, trust: pd.DataFrame, texts: dict[str, str], output: Path
+    meaning: Meaning, tables: dict[str, pd.DataFrame], texts: dict[str, str], output: Path
 ) -> list[Path]:
-    """The figure over rounds, and all rounds and estimates as CSV."""
+    """The figure over rounds; all rounds, estimates and visits as tables."""
     from analysis.simulation_figures import round_curves
     from recsim_gen.core.store import atomic
 
-    meaning = found[0].meaning
     panels = {
         "choices a visit": (meaning, "choices"),
         f"liking of what came ({meaning})": (meaning, "delivered"),
@@ -309,10 +311,11 @@ def _draw(
         "coverage of the catalogue": (meaning, "coverage"),
     }
     title = "What if people saw these pictures?"
-    paths = round_curves(rounds, output / "rounds", title=title, panels=panels)
-    for name, frame in {"rounds.csv": rounds, "off_policy.csv": trust}.items():
+    paths = round_curves(tables["rounds.csv"], output / "rounds", title=title, panels=panels)
+    for name, frame in tables.items():
         with atomic(output / name) as temporary:
-            frame.to_csv(temporary, index=False)
+            packed: Any = {"method": "gzip", "mtime": 0} if name == LOG else None  # equal logs, equal bytes
+            frame.to_csv(temporary, index=False, compression=packed)
         paths.append(output / name)
     for name, text in texts.items():
         with atomic(output / name) as temporary:

@@ -101,6 +101,21 @@ def test_estimates_from_the_log_stand_beside_the_truth(done, frame):
     assert "| oracle" in (done[1] / "out" / "off_policy.md").read_text()
 
 
+def test_the_log_is_kept_with_pictures_and_propensities(done, frame):
+    log = pd.read_csv(done[1] / "out" / "log.csv.gz", keep_default_na=False)
+    assert len(log) == 3 * len(ARMS) * 2 * 150
+    assert set(log["pictures"]) == set(ARMS)
+    own = log["pictures"] == log["arm"]
+    assert log.loc[own, "propensity"].unique().tolist() == pytest.approx([0.8 + 0.2 / 5])
+    assert log.loc[~own, "propensity"].unique().tolist() == pytest.approx([0.2 / 5])
+    taken = zip(log["chosen"], log["items"], strict=True)
+    assert all(chosen in ("", *items.split()) for chosen, items in taken)
+    mine = log[(log["arm"] == "oracle") & ~log["explored"]]
+    assert (mine["chosen"] != "").mean() == pytest.approx(
+        whole(frame, "oracle", "choices")["value"], abs=1e-3
+    )
+
+
 def test_table_figure_and_rounds(done):
     process, here, _ = done
     for word in (*PEOPLE_CHOOSE, "coverage", "gini", "packaging", "rounds.png", "--backend-store-uri"):
