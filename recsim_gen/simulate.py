@@ -52,8 +52,8 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
     personal
         Places, from the top, at which an arm's pictures stand; the others show the items' own.
     explore
-        Share of visits in which chance decides which arm's picture is shown; without it no log says anything
-        of another arm.
+        Share of the first round's visits in which chance decides which arm's picture is shown; without it no
+        log says anything of another arm.
     assignment
         paired: everybody lives in every arm, with the same random numbers; split: each person in one arm.
     attention
@@ -237,8 +237,8 @@ def _note(shop: Shop, results: Results) -> None:
     )
     if rules.explore:
         results.note(
-            f"in {rules.explore:.0%} of the visits chance decided which arm's picture is shown: the ranker "
-            "learns from them, choices and liking are of the other visits"
+            f"in {rules.explore:.0%} of the first round's visits chance decided which arm's picture is shown: "
+            "the ranker learns from them, choices and liking are of the other visits"
         )
     results.note(
         "packaging: sent back is what would have been left for choosing nothing, had it been seen as it is "

@@ -105,9 +105,10 @@ def test_the_log_is_kept_with_pictures_and_propensities(done, frame):
     log = pd.read_csv(done[1] / "out" / "log.csv.gz", keep_default_na=False)
     assert len(log) == 3 * len(ARMS) * 2 * 150
     assert set(log["pictures"]) == set(ARMS)
-    own = log["pictures"] == log["arm"]
-    assert log.loc[own, "propensity"].unique().tolist() == pytest.approx([0.8 + 0.2 / 5])
+    own, first = log["pictures"] == log["arm"], log["round"] == 1
+    assert log.loc[own & first, "propensity"].unique().tolist() == pytest.approx([0.8 + 0.2 / 5])
     assert log.loc[~own, "propensity"].unique().tolist() == pytest.approx([0.2 / 5])
+    assert log.loc[~first, "propensity"].unique().tolist() == [1]
     taken = zip(log["chosen"], log["items"], strict=True)
     assert all(chosen in ("", *items.split()) for chosen, items in taken)
     mine = log[(log["arm"] == "oracle") & ~log["explored"]]

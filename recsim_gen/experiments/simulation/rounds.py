@@ -218,13 +218,14 @@ class _Life:
     def _visits(self, learner: _Learner) -> Visits:
         shop, rng = self.shop, self._rng.for_(len(self.rounds))
         lists, scores, recall = self._shelves(learner)
-        shown, explored = self._pictures(rng.for_("pictures"))
+        share = 0.0 if self.rounds else shop.rules.explore  # later lists differ between arms
+        shown, explored = self._pictures(share, rng.for_("pictures"))
         seen, own, first_look = shop.worth(self._people, lists, shown)
         n_users = shop.dataset.interactions.n_users
         taken = visit(
             Shown(lists, seen, own), shop.choice, rng.for_("choices"), people=self._people, n_users=n_users
         )
-        here, share = shown == shop.arms.index(self.arm), shop.rules.explore
+        here = shown == shop.arms.index(self.arm)
         return Visits(
             people=self._people,
             lists=lists,
@@ -240,10 +241,10 @@ class _Life:
             recall=recall,
         )
 
-    def _pictures(self, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-        """(P,) number of the arm whose pictures each person sees, and whether chance decided."""
+    def _pictures(self, share: float, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+        """(P,) number of the arm whose pictures each person sees, and whether chance decided: in a share."""
         draw, shop = rng.numpy(), self.shop
         n_users = shop.dataset.interactions.n_users
-        explored = draw.random(n_users)[self._people] < shop.rules.explore
+        explored = draw.random(n_users)[self._people] < share
         other = draw.integers(len(shop.arms), size=n_users)[self._people]
         return np.where(explored, other, shop.arms.index(self.arm)), explored

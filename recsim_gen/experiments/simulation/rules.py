@@ -23,7 +23,8 @@ class Rules:
     personal
         Places, from the top, at which the arm's pictures stand; the others show the items' own.
     explore
-        Share of visits in which chance decides among all arms whose pictures are shown.
+        Share of the first round's visits in which chance decides among all arms whose pictures are shown:
+        all arms make the same lists then, so that every arm's picture answers the same question.
     assignment
         ``paired``: everybody lives in every arm, with the same random numbers; ``split``: each person is
         in one arm, by lot, as in life.

@@ -86,9 +86,12 @@ def test_without_exploring_an_arm_does_not_depend_on_the_others(apart):
 
 
 def test_chance_and_propensity_of_what_is_shown(apart):
-    shop = shops.shop(2_000, rounds=1, explore=0.3)
+    shop = shops.shop(2_000, rounds=2, explore=0.3)
     first, again = play(shop, 0)
-    visits = first.rounds[0]
+    visits, later = first.rounds
+    assert (later.shown == 0).all()  # lists differ by then
+    assert (later.propensity == 1).all()
+    assert not later.explored.any()
     assert set(np.unique(visits.propensity)) == {0.85, 0.15}
     assert (visits.propensity == np.where(visits.shown == 0, 0.85, 0.15)).all()
     assert abs((visits.shown == 1).mean() - 0.15) < 0.03
