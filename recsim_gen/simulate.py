@@ -237,7 +237,7 @@ def _note(shop: Shop, results: Results) -> None:
     )
     if rules.explore:
         results.note(
-            f"in {rules.explore:.0%} of the first round's visits chance decided which arm's picture is shown: "
+            f"in {rules.explore:.0%} of the first round's visits chance decided which arm's picture is seen: "
             "the ranker learns from them, choices and liking are of the other visits"
         )
     results.note(
