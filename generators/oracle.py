@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from generators.base import BaseGenerator, SamplingGenerator
+from generators.base import BaseGenerator, SamplingGenerator, Self
 from generators.sampler import Conditions, Sampler
 from generators.shop import best_look, drawn, known_world
 
@@ -30,14 +30,13 @@ class OracleConfig:
     """Nothing to set."""
 
 
-class Oracle(BaseGenerator):
-    """Draws argmax V(u, look) over all looks of the category, in the shop or not."""
+class OfKnownWorld(BaseGenerator):
+    """A generator that is told the truth."""
 
-    name = "oracle"
     config_class = OracleConfig
 
     def fit(
-        self,
+        self: Self,
         catalog: Catalog,
         episodes: Sequence[Episode],
         *,
@@ -46,37 +45,27 @@ class Oracle(BaseGenerator):
         rng: Rng,
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
-    ) -> Oracle:
+    ) -> Self:
         """Take the catalogue. Raises DataError where tastes are not known."""
         known_world(catalog)
         return super().fit(catalog, episodes, rng=rng)
+
+
+class Oracle(OfKnownWorld):
+    """Draws argmax V(u, look) over all looks of the category, in the shop or not."""
+
+    name = "oracle"
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
         """(3, 64, 64) the best look for ``episode.user``."""
         return drawn(best_look(self.catalog, episode), noise)
 
 
-class OracleSD(SamplingGenerator):
+class OracleSD(OfKnownWorld, SamplingGenerator):
     """Draws the caption of that look, as the shop writes it of its items, by the family's diffusion model."""
 
     name = "oracle_sd"
-    config_class = OracleConfig
     roles = ("diffusion",)
-
-    def fit(
-        self,
-        catalog: Catalog,
-        episodes: Sequence[Episode],
-        *,
-        ranker: Ranker | None = None,
-        judge: Ranker | None = None,
-        rng: Rng,
-        work: Path | None = None,
-        tracker: TrainingTracker | None = None,
-    ) -> OracleSD:
-        """Take the catalogue. Raises DataError where tastes are not known."""
-        known_world(catalog)
-        return super().fit(catalog, episodes, rng=rng)
 
     def conditions(self, episode: Episode) -> Conditions:
         """The caption, in one of the shop's wordings."""

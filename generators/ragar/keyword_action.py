@@ -12,9 +12,10 @@ from generators.denoising import draw_rows
 from generators.ragar.keyword_policy import KeywordPolicy, divergence, draw_actions, keyword_loss
 from generators.ragar.reflection import reward_of
 from generators.ragar.states import Proposal, Work
+from generators.ragar.training import schedule_of
 from generators.sampler import Conditions, Sampler
 from recsim_gen.core.errors import DataError, SettingError
-from recsim_gen.core.training_loop import Schedule, fit, forget
+from recsim_gen.core.training_loop import fit, forget
 
 if TYPE_CHECKING:
     from generators.ragar.config import RAGARConfig
@@ -69,19 +70,11 @@ class KeywordAction:
                 "divergence": far.detach(),
             }
 
-        schedule = Schedule(
-            config.steps,
-            config.lr,
-            warmup=min(10, config.steps // 10),
-            weight_decay=config.weight_decay,
-            log_every=10,
-            accumulate=config.accumulate,
-        )
         fit(
             PART,
             policy,
             loss,
-            schedule,
+            schedule_of(config),
             output=work.folder,
             data=work.data,
             rng=rng.for_("policy"),

@@ -173,20 +173,12 @@ def train(
         patience=config.patience,
         steps=config.steps,
     )
-    schedule = Schedule(
-        config.steps,
-        config.lr,
-        warmup=min(10, config.steps // 10),
-        weight_decay=config.weight_decay,
-        log_every=10,
-        accumulate=config.accumulate,
-    )
     if config.steps:
         fit(
             PART,
             learned,
             joint,
-            schedule,
+            schedule_of(config),
             output=work,
             data=data,
             rng=rng.for_("joint"),
@@ -199,6 +191,18 @@ def train(
         forget(work, part)
     shutil.rmtree(work / "evaluations", ignore_errors=True)
     return watch.stopped
+
+
+def schedule_of(config: RAGARConfig) -> Schedule:
+    """Rates and steps of the training by a reward."""
+    return Schedule(
+        config.steps,
+        config.lr,
+        warmup=min(10, config.steps // 10),
+        weight_decay=config.weight_decay,
+        log_every=10,
+        accumulate=config.accumulate,
+    )
 
 
 def _warmed(training: Training, learned: nn.Module, work: Path, key: str) -> None:
