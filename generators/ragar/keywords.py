@@ -22,9 +22,7 @@ class KeywordsConfig:
     k: int = RAGARConfig.k  # items retrieved; 0: the whole history
     history: int = RAGARConfig.history  # the latest items of a history that are looked at
     keywords: int = RAGARConfig.keywords  # n: the most frequent keywords that are kept
-    reference: Literal["category", "counted", "first"] = (
-        RAGARConfig.reference
-    )  # what is said of the reference
+    reference: Literal["category", "counted", "first"] = "category"  # what is said of the reference
 
     def __post_init__(self) -> None:
         _ = self.of_evidence

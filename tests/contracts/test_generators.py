@@ -11,6 +11,7 @@ from generator_contract import GeneratorContract, LearnedGeneratorContract, tiny
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.registry import GENERATORS, resolve
 
 
 class TestOriginal(GeneratorContract):
@@ -76,9 +77,62 @@ class TestOracle(GeneratorContract):
             self.make().fit(as_real(self.catalog), (), rng=Rng(0))
 
 
+class TestOracleSD(GeneratorContract):
+    name = "oracle_sd"
+
+    def test_it_draws_the_words_for_what_the_user_likes_best(self):
+        """As Stable Diffusion would draw them, had the item that caption."""
+        from generators.shop import best_look
+
+        captions = self.catalog.captions.copy()
+        for e in self.episodes:
+            captions[e.reference] = best_look(self.catalog, e).caption(e.reference)
+        sd = TestStableDiffusion.plain(self.family).fit(
+            replace(self.catalog, captions=captions), (), rng=Rng(0)
+        )
+        one, other = (g.generate(self.episodes, rng=Rng(0)).pixels for g in (self.fitted(), sd))
+        assert torch.equal(one, other)
+
+    def test_where_tastes_are_not_known_it_says_so(self):
+        with pytest.raises(DataError, match=r"tastes must be known.*--data boutique"):
+            self.make().fit(as_real(self.catalog), (), rng=Rng(0))
+
+
+class TestKeywords(GeneratorContract):
+    name = "keywords"
+
+    def test_it_draws_the_keywords_that_ragar_draws_around(self):
+        """The text of E_key, and so another for another history; the reference can have a say."""
+        from generators.keywords import Keywords
+
+        with pytest.MonkeyPatch.context() as patch:  # the tiny language model says the same of every item
+            words = [str(title).split()[:-1] for title in self.catalog.titles]
+            patch.setattr(Keywords, "of_all", lambda _: words)
+            plain, counted = (
+                self.make(reference=how).fit(self.catalog, (), rng=Rng(0)) for how in ("category", "counted")
+            )
+            evidence, (episode, other) = plain._evidence, self.episodes[:2]
+            text = evidence.of([episode]).keys[0]
+            assert text.startswith(str(self.catalog.categories[episode.reference]))
+            assert torch.equal(plain.conditions(episode).states, plain.ready().states([text])[0])
+            moved = replace(episode, history=other.history)
+            assert not torch.equal(plain.conditions(moved).states, plain.conditions(episode).states)
+            texts = [g._evidence.of(self.episodes).keys for g in (plain, counted)]
+            assert texts[0] != texts[1]
+
+    def test_its_settings_are_ragars(self):
+        with pytest.raises(SettingError, match="keywords must be 1 or more, got 0"):
+            self.make(keywords=0)
+
+
 class TestStableDiffusion(GeneratorContract):
     name = "sd"
     settings: ClassVar = {"prompt": "a photo of {caption}"}
+
+    @staticmethod
+    def plain(family):
+        """Without settings."""
+        return resolve("sd", GENERATORS, "generator")(models=family, device="cpu")
 
     def test_it_reads_the_caption_and_nothing_of_the_person(self):
         """Another reader of the same caption gets the same picture, another caption gives another."""
