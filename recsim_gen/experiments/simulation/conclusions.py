@@ -26,8 +26,6 @@ from recsim_gen.experiments.simulation.measures import (
 if TYPE_CHECKING:
     from recsim_gen.experiments.simulation.rounds import History, Shop
 
-LEVEL = 0.05
-
 Values = Mapping[str, np.ndarray]
 """(S, G + 1) of each measure: of every seed, of all people and without each group (`intervals`)."""
 
@@ -54,9 +52,8 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 or −1 where it is certain (Holm p < 0.05), else 0."""
-        sure = self.p_holm is not None and self.p_holm < LEVEL
-        return int(np.sign(self.estimate.value)) if sure else 0
+        """1 or −1 where it is certain (Holm p < 0.05, and all seeds agree), else 0."""
+        return 0 if self.p_holm is None else self.estimate.decided(self.p_holm)
 
 
 def outcomes(
@@ -169,7 +166,8 @@ def verdict(mine: Mapping[str, Difference]) -> str:
 def _in_words(d: Difference) -> str:
     e = d.estimate
     p = "" if d.p_holm is None or np.isnan(d.p_holm) else f", p {d.p_holm:.2g}"
-    return f"{d.measure} {e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]{p}"
+    signs = f", seeds {e.signs}" if len(set(e.signs.split())) > 1 else ""
+    return f"{d.measure} {e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]{p}{signs}"
 
 
 def round_table(found: Sequence[Outcome]) -> pd.DataFrame:

@@ -24,7 +24,7 @@ LEVEL = 0.95
 def jackknife(values: np.ndarray, *, n: int) -> Estimate:
     """The estimate of ``values`` (S, G + 1): of each seed, of all people and without each group of them.
 
-    ``n`` people. The p-value is two-sided, against 0; NaN, as the interval, with fewer than two groups, and
+    ``n`` people; ``signs`` are those of several seeds. The p-value is two-sided, against 0; NaN, as the interval, with fewer than two groups, and
     all NaN where a value is. A difference that never varies is certain: p is 1 for 0, else 0. Raises
     DataError for other shapes.
     """
@@ -35,16 +35,18 @@ def jackknife(values: np.ndarray, *, n: int) -> Estimate:
         raise DataError(f"values must be (seeds, groups + 1), got {values.shape}")
     whole, without = values[:, 0], values[:, 1:].mean(0)
     seeds, groups = len(whole), len(without)
-    value = float(whole.mean())
+    value, signs = float(whole.mean()), ""
+    if seeds > 1 and not np.isnan(whole).any():
+        signs = " ".join("−0+"[int(s) + 1] for s in np.sign(whole).tolist())
     if np.isnan(values).any() or groups < 2:
-        return Estimate(value, np.nan, np.nan, np.nan, n)
+        return Estimate(value, np.nan, np.nan, np.nan, n, signs)
     people = (groups - 1) / groups * ((without - without.mean()) ** 2).sum()
     between = whole.var(ddof=1) / seeds if seeds > 1 else 0.0
     variance = people + between
     if variance <= 1e-24 * max(1.0, value**2):
-        return Estimate(value, value, value, float(abs(value) < 1e-12), n)
+        return Estimate(value, value, value, float(abs(value) < 1e-12), n, signs)
     freedom = variance**2 / (people**2 / (groups - 1) + (between**2 / (seeds - 1) if seeds > 1 else 0.0))
     error = np.sqrt(variance)
     reach = error * student.ppf((1 + LEVEL) / 2, freedom)
     p = 2 * student.sf(abs(value) / error, freedom)
-    return Estimate(value, float(value - reach), float(value + reach), float(p), n)
+    return Estimate(value, float(value - reach), float(value + reach), float(p), n, signs)

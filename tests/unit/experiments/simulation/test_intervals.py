@@ -50,6 +50,14 @@ def test_what_seeds_do_is_in_the_interval():
     assert wrong[1] / RUNS > 0.2
 
 
+def test_seeds_that_deny_each_other_are_told():
+    values = np.array([[0.5, 0.4, 0.6], [-0.1, -0.2, 0.0], [0.5, 0.5, 0.5]])
+    e = jackknife(values, n=1)
+    assert e.signs == "+ − +"
+    assert e.decided(0.001) == 0
+    assert jackknife(values[:1], n=1).signs == ""
+
+
 def test_what_never_varies_is_certain():
     assert jackknife(np.zeros((2, 5)), n=3).p == 1
     e = jackknife(np.full((2, 5), 0.25), n=3)
