@@ -24,9 +24,9 @@ LEVEL = 0.95
 def jackknife(values: np.ndarray, *, n: int) -> Estimate:
     """The estimate of ``values`` (S, G + 1): of each seed, of all people and without each group of them.
 
-    ``n`` people; ``signs`` are those of several seeds. The p-value is two-sided, against 0; NaN, as the interval, with fewer than two groups, and
-    all NaN where a value is. A difference that never varies is certain: p is 1 for 0, else 0. Raises
-    DataError for other shapes.
+    ``n`` people; ``signs`` are those of several seeds. The p-value is two-sided, against 0; NaN, as the
+    interval, with fewer than two groups, and all NaN where a value is. A difference that never varies is
+    certain: p is 1 for 0, else 0. Raises DataError for other shapes.
     """
     from scipy.stats import t as student
 
