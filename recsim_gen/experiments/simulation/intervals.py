@@ -9,6 +9,7 @@ which a bootstrap of people does not: people drawn twice see the same items. For
 wide (on average the jackknife's variance is never too small: Efron and Stein 1981).
 
 What a ranker spreads from one person's chance to everybody's lists is in V_s alone: give several seeds.
+With three, up to 8% of differences of lists that are none lie outside; with two, up to 12%.
 """
 
 from __future__ import annotations
