@@ -75,6 +75,7 @@ class Favourite:
 
     name = "favourite"
     config_class = FavouriteConfig
+    training_version = 1
     trained: ClassVar[list[int]] = []
 
     def __init__(self, *, device="cpu", **settings):

@@ -113,7 +113,14 @@ def test_each_generator_learns_from_its_own_judge_and_the_others_are_held_out(he
     judges = ["--judges", "taste-seed0", other, "popularity-seed0"]
     learn = "steps=1,warm_start=0,batch_size=1,noises=1,reward_steps=1,evaluate_every=1,evaluation_episodes=1"
     gen = ["--gen", f"ragar:{learn},t=ragar_taste:steps=1,batch_size=1,reward_steps=1,candidates=2"]
-    call = [*gen, "--baseline=ragar", "--metrics=delta_r", "--seeds=0", "--output=two"]
+    call = [
+        *gen,
+        "--baseline=ragar",
+        "--metrics=delta_r",
+        "--seeds=0",
+        "--output=two",
+        "--tracking-uri=sqlite:///two.db",
+    ]
     assert evaluated(*call, f"--reward=t={other}", judges=[*judges, "--force"]) == 0
     found = results_of.load("two")
     assert {"swap test (taste-seed0)", f"swap test ({other})"} <= set(found.verdicts)
@@ -271,7 +278,7 @@ def test_without_a_judge_none_is_trained(here, monkeypatch):
     argv = ["--gen", "original", "--metrics", "ssim", "--baseline", "placebo", "--seeds", "3", "--quiet"]
     assert evaluated(*argv, "--output", "plain", judges=["--judges", "micro-seed9"]) == 0
     found = results_of.load(here / "plain")
-    assert {r["metric"] for r in found.rows} == {"ssim", "ssim_minus_placebo"}
+    assert {r["metric"] for r in found.rows} == {"ssim", "ssim_minus_placebo", "catalogue_copies"}
 
 
 BAD = [

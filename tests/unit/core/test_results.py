@@ -182,8 +182,8 @@ def test_judges_and_scopes_get_rows_of_their_own():
     text = table(r, metrics=["ssim", "delta_r"])
     assert text.splitlines()[0].replace(" ", "") == "|variant|judge|ssim|delta_r|n|"
     assert [line.replace(" ", "") for line in text.splitlines()[2:]] == [
-        "|oracle|micro|n/a|0.100|5|",
-        "|oracle|vbpr||0.100|5|",
+        "|oracle(knowntruth)|micro|n/a|0.100|5|",
+        "|oracle(knowntruth)|vbpr||0.100|5|",
     ]
 
 
