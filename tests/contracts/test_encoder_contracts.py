@@ -15,6 +15,18 @@ class TestWords(TextEncoderContract):
         return lambda: make_encoder("words")
 
 
+class TestPhrases(TextEncoderContract):
+    @pytest.fixture(scope="class")
+    def make(self):
+        return lambda: make_encoder("phrases")
+
+
+class TestBoutiqueClipImage(ImageEncoderContract):
+    @pytest.fixture(scope="class")
+    def make(self):
+        return lambda: make_encoder("boutique-clip")
+
+
 class TestPixels(ImageEncoderContract):
     @pytest.fixture(scope="class")
     def make(self):

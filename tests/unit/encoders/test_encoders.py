@@ -99,6 +99,34 @@ class TestWords:
         assert cosines(x)[0, 1] < 0.9
 
 
+class TestPhrases:
+    TEXTS = ("a blue hat with red dots", "a red hat with blue dots", "red dots on a hat in blue")
+
+    def test_where_a_word_stands_tells_texts_of_the_same_words_apart(self):
+        """A bag of words has the first two as one; here they are still nearer than strangers."""
+        bag = cosines(make_encoder("words").encode_texts(self.TEXTS))
+        x = make_encoder("phrases").encode_texts([*self.TEXTS, "green mug"])
+        s = cosines(x)
+        assert bag[0, 1] == pytest.approx(1)
+        assert s[0, 1] < 0.9
+        assert s[0, 1] > s[0, 3] + 0.2
+
+    def test_articles_open_no_phrase_and_marks_end_one(self):
+        phrases = make_encoder("phrases")
+        a, the, ended = phrases.encode_texts(["with red dots", "with the red dots", "with: red dots"])
+        np.testing.assert_array_equal(a, the)
+        assert not np.array_equal(a, ended)
+
+
+class TestBoutiqueClip:
+    def test_it_is_the_familys(self):
+        from recsim_gen.models.family import open_family
+
+        assert (
+            make_encoder("boutique-clip").fingerprint == open_family("embedded").image_encoder().fingerprint
+        )
+
+
 class TestMiniLM:
     def test_equals_sentence_transformers(self):
         """The package's own recipe (mean pooling, 256 tokens), which also normalises."""
