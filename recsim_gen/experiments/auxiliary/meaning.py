@@ -4,8 +4,8 @@ from __future__ import annotations
 
 WORLDS = {
     "own": (
-        "world own: people chose by the items' own pictures, which explain the choices best. A drop says what "
-        "other pictures lose of that; whether people would like them cannot show here (--world shown)"
+        "world own: people chose by the items' own pictures, which explain the choices best. A drop says "
+        "what other pictures lose of that; whether people would like them cannot show here (--world shown)"
     ),
     "shown": (
         "world shown: people chose again, by the pictures that the shop showed. The rankers of one log "
