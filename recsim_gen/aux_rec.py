@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from recsim_gen.core.config import run
-from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions
+from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions, check_once
 from recsim_gen.core.specs import JudgeSpec
 
 if TYPE_CHECKING:
@@ -131,15 +131,8 @@ def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
     from recsim_gen.judging.judges import check_judges
     from recsim_gen.models.family import open_family
 
-    several = {
-        "world": options.world,
-        "leakage": options.leakage,
-        "fraction": options.fraction,
-        "seeds": options.seeds,
-    }
-    for name, values in several.items():
-        if len(set(values)) < len(values):
-            raise SettingError(f"{name}: each is wanted once, got {' '.join(map(str, values))}")
+    asked = {"world": options.world, "leakage": options.leakage, "seeds": options.seeds}
+    check_once({**asked, "fraction": options.fraction})
     for share in options.fraction:
         if not 0 < share <= 1:
             raise SettingError(f"fraction must be above 0 and at most 1, got {share:g}")
@@ -298,11 +291,7 @@ def _values(
             if tracker is not None and seed == options.seeds[0] and case in served:
                 child = tracker.child(case.variant)
                 log_ranker(child, ranker, catalogs[case], interactions, name=f"ranker-seed{seed}")
-            frames.append(
-                training.measured(ranker, groups).assign(
-                    seed=seed, variant=case.variant, leakage=case.leakage, fraction=case.fraction
-                )
-            )
+            frames.append(training.measured(case, ranker, groups, seed))
     return pd.concat(frames, ignore_index=True)
 
 

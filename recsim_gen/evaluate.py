@@ -109,11 +109,11 @@ class Plan:
     rewards: dict[str, str]
 
     @property
-    def uses_judges(self) -> bool:
-        """Whether a metric or the training of a generator needs them."""
+    def asks_judges(self) -> bool:
+        """Whether a metric needs them."""
         from recsim_gen.metrics.delta_rank import METRICS
 
-        return bool(set(self.metrics) & set(METRICS)) or bool(self.rewards)
+        return bool(set(self.metrics) & set(METRICS))
 
 
 def main(options: Options) -> None:
@@ -178,7 +178,7 @@ def _plan(options: Options) -> Plan:
         got = f"{options.seeds} and {options.history}"
         raise SettingError(f"each seed is wanted once, and a history of 0 or more, got {got}")
     plan = Plan(metrics, methods, family, rewarding_judges(methods, options.judges, options.reward))
-    if plan.uses_judges and not options.judges:
+    if plan.asks_judges and not options.judges:
         raise SettingError("give at least one of --judges: micro-seed0, or a folder that train_ranker wrote")
     return plan
 
@@ -205,16 +205,15 @@ def _with_placebo(plan: Plan, catalog: Catalog, results: Results) -> Plan:
 def _judges(
     plan: Plan, options: Options, dataset: Dataset, catalog: Catalog, results: Results
 ) -> list[Judge]:
-    """Those that give a reward passed the guards; none where neither a metric nor a generator needs one."""
+    """Those that give a reward, which passed the guards, and where a metric asks them the others."""
     from recsim_gen.judging.judges import open_judges
 
-    if not plan.uses_judges:
-        return []
     return open_judges(
         options.judges,
         dataset,
         catalog,
         rewarding=plan.rewards.values(),
+        only_rewarding=not plan.asks_judges,
         force=options.force,
         device=options.place,
         results=results,

@@ -8,9 +8,10 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from generators.base import BaseGenerator, catalog_key, check_episodes
+from generators.ragar.action import TrainingRun
 from generators.ragar.config import RAGARConfig, RAGARTasteConfig
 from generators.ragar.evidence import PREFIX, Evidence
 from generators.sampler import Sampler
@@ -24,36 +25,12 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from generators.ragar.action import Action
     from generators.ragar.judge import PictureJudge
-    from generators.ragar.states import Proposal, Work
     from recsim_gen.core.protocols import Ranker, TrainingTracker
     from recsim_gen.core.types import Catalog, Episode
 
 PICTURES_HELD = 2048  # candidates that are drawn before the best are chosen
-
-
-class Action(Protocol):
-    """What the policy chooses: `states.StatesAction` or `keyword_action.KeywordAction`."""
-
-    def train(
-        self,
-        episodes: Sequence[Episode],
-        judge: PictureJudge | None,
-        watching: PictureJudge | None,
-        rng: Rng,
-        work: Work,
-        tracker: TrainingTracker | None,
-    ) -> None:
-        """Learn from what ``judge`` says of pictures, if there is one."""
-
-    def proposals(self, episodes: Sequence[Episode], count: int) -> list[list[Proposal]]:
-        """``count`` candidates of each episode, the most promising first."""
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """What was learned, on the CPU."""
-
-    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what ``weights`` gave."""
 
 
 class RAGAR(BaseGenerator):
@@ -104,7 +81,6 @@ class RAGAR(BaseGenerator):
         features, an item without text, and where no episode is long enough.
         """
         from generators.ragar.judge import check_encoder
-        from generators.ragar.states import Work
 
         config = self.config
         if self.uses_ranker and ranker is None:
@@ -128,7 +104,8 @@ class RAGAR(BaseGenerator):
         data = fingerprint(*code, *about, tuple(usable), asdict(config), judges)
         start = fingerprint(*code, *about, config.of_warm_start, rng)
         with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
-            action.train(usable, rewarding, watching, rng, Work(Path(folder), data, start), tracker)
+            run = TrainingRun(rng, Path(folder), data, start, tracker)
+            action.train(usable, rewarding, watching, run)
         self._action = action
         return self
 

@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 
 from generators.denoising import draw_rows
+from generators.ragar.action import Proposal
 from generators.ragar.keyword_policy import KeywordPolicy, divergence, draw_actions, keyword_loss
 from generators.ragar.reflection import reward_of
-from generators.ragar.states import Proposal, Work
 from generators.ragar.training import schedule_of
 from generators.sampler import Conditions, Sampler
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.training_loop import fit, forget
 
 if TYPE_CHECKING:
+    from generators.ragar.action import TrainingRun
     from generators.ragar.config import RAGARConfig
     from generators.ragar.evidence import Evidence
     from generators.ragar.judge import PictureJudge
     from generators.ragar.looks import Looks
-    from recsim_gen.core.protocols import TrainingTracker
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Episode
 
@@ -41,9 +41,7 @@ class KeywordAction:
         episodes: Sequence[Episode],
         judge: PictureJudge | None,
         watching: PictureJudge | None,
-        rng: Rng,
-        work: Work,
-        tracker: TrainingTracker | None,
+        run: TrainingRun,
     ) -> None:
         """From what ``judge`` says of pictures of the looks; without it the policy stays where it starts."""
         config, policy = self.config, self._new_policy()
@@ -75,12 +73,12 @@ class KeywordAction:
             policy,
             loss,
             schedule_of(config),
-            output=work.folder,
-            data=work.data,
-            rng=rng.for_("policy"),
-            tracker=tracker,
+            output=run.folder,
+            data=run.data,
+            rng=run.rng.for_("policy"),
+            tracker=run.tracker,
         )
-        forget(work.folder, PART)
+        forget(run.folder, PART)
 
     def _rewards(
         self,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 
+from generators.ragar.action import Proposal
 from generators.ragar.network import Network
 from generators.ragar.reflection import Reflection, with_key
 from generators.ragar.training import Training, key_states, train
@@ -16,26 +16,11 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
 
 if TYPE_CHECKING:
+    from generators.ragar.action import TrainingRun
     from generators.ragar.config import RAGARConfig
     from generators.ragar.evidence import Evidence
     from generators.ragar.judge import PictureJudge
-    from recsim_gen.core.protocols import TrainingTracker
     from recsim_gen.core.types import Episode
-
-
-class Proposal(NamedTuple):
-    """What a candidate is drawn from, and what is expected of it before it is drawn, in units of gain."""
-
-    conditions: Conditions
-    prior: float
-
-
-class Work(NamedTuple):
-    """Where a training keeps how far it is; hashes of all that it, and its warm start, depend on."""
-
-    folder: Path
-    data: str
-    start: str
 
 
 class StatesAction:
@@ -51,21 +36,11 @@ class StatesAction:
         episodes: Sequence[Episode],
         judge: PictureJudge | None,
         watching: PictureJudge | None,
-        rng: Rng,
-        work: Work,
-        tracker: TrainingTracker | None,
+        run: TrainingRun,
     ) -> None:
         """Warm start, then what ``judge`` says of pictures, with ``watching`` to tell when to stop."""
-        training = self.training(judge, rng)
-        train(
-            training,
-            episodes,
-            work=work.folder,
-            data=work.data,
-            start=work.start,
-            judge=watching,
-            tracker=tracker,
-        )
+        training = self.training(judge, run.rng)
+        train(training, episodes, watching, run)
         self._network = training.network.eval()
         self._weights = {n: x.detach().cpu().clone() for n, x in training.network.trainable().items()}
 

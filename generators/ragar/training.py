@@ -28,6 +28,7 @@ from recsim_gen.core.store import atomic, cache_dir
 from recsim_gen.core.training_loop import Schedule, fit, forget
 
 if TYPE_CHECKING:
+    from generators.ragar.action import TrainingRun
     from generators.ragar.config import RAGARConfig
     from generators.ragar.judge import PictureJudge
     from generators.sampler import Sampler
@@ -141,30 +142,20 @@ def key_states(sampler: Sampler, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
 
 
 def train(
-    training: Training,
-    episodes: Sequence[Episode],
-    *,
-    work: Path,
-    data: str,
-    start: str,
-    judge: PictureJudge | None,
-    tracker: TrainingTracker | None,
+    training: Training, episodes: Sequence[Episode], judge: PictureJudge | None, run: TrainingRun
 ) -> str | None:
-    """Both stages, resumed from ``work`` where they were killed; why it stopped early, or None.
-
-    ``data`` and ``start`` are fingerprints of all that the whole, and the warm start alone, depend on.
-    """
-    config, rng, network = training.config, training.rng, training.network
+    """Both stages, resumed where they were killed; why it stopped early, or None. ``judge`` watches."""
+    config, network, work = training.config, training.network, run.folder
     learned = nn.ParameterList(training.network.trainable().values())
     if config.warm_start:
-        _warmed(training, learned, work, start)
+        _warmed(training, learned, work, run.start)
     training.keep_start()
 
     def joint(step: Rng) -> dict[str, Tensor]:
         drawn = draw_rows(len(episodes), config.batch_size, step.numpy())
         return training.joint([episodes[row] for row in dict.fromkeys(drawn)], step)
 
-    evaluation = Evaluation(training, episodes, judge, work / "evaluations", tracker)
+    evaluation = Evaluation(training, episodes, judge, work / "evaluations", run.tracker)
     watch = Watch(
         work / "evaluations",
         evaluation,
@@ -180,9 +171,9 @@ def train(
             joint,
             schedule_of(config),
             output=work,
-            data=data,
-            rng=rng.for_("joint"),
-            tracker=tracker,
+            data=run.data,
+            rng=run.rng.for_("joint"),
+            tracker=run.tracker,
             watch=watch if training.reflection else None,
         )
     if watch.stopped:

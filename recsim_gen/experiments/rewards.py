@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.processes import this_process
 from recsim_gen.core.specs import JudgeSpec, RankerSpec
-from recsim_gen.judging.judges import judge_labels, reward_judge, says_how_sure
+from recsim_gen.judging.judges import judge_labels, open_judges, says_how_sure
 
 if TYPE_CHECKING:
     from recsim_gen.core.results import Results
@@ -83,11 +83,16 @@ def reward_judges(
     `judges.reward_judge` do.
     """
     rewards = rewarding_judges(methods, judges)
-    opened = {}
     with this_process().main_process_first():
-        for label, spec in zip(judge_labels(judges), judges, strict=True):
-            if label in rewards.values():
-                opened[label] = reward_judge(
-                    spec, dataset, catalog, results, label=label, force=force, device=device
-                )
-    return {method: opened[label] for method, label in rewards.items()}
+        opened = open_judges(
+            judges,
+            dataset,
+            catalog,
+            rewarding=rewards.values(),
+            only_rewarding=True,
+            force=force,
+            device=device,
+            results=results,
+        )
+    by_label = {judge.label: judge for judge in opened}
+    return {method: by_label[label] for method, label in rewards.items()}

@@ -102,6 +102,7 @@ def open_judges(
     catalog: Catalog,
     *,
     rewarding: Collection[str] = (),
+    only_rewarding: bool = False,
     force: bool = False,
     device: str = "cpu",
     results: Results,
@@ -109,7 +110,8 @@ def open_judges(
     """Load the judges that are folders, and train the others here, or load them if trained before.
 
     ``catalog`` has the data set's items by the command's encoders. ``rewarding`` are the labels of those that
-    give a reward: see `reward_judge`, also for ``force``. The fingerprint of each judge is added to
+    give a reward: see `reward_judge`, also for ``force``; others are not opened with ``only_rewarding``. The
+    fingerprint of each judge is added to
     ``results``, and a note for each other one that is trained here: nobody tested whether it looks at images
     (`check_judges` does that for folders).
     """
@@ -119,6 +121,7 @@ def open_judges(
             opened.append(
                 reward_judge(spec, dataset, catalog, results, label=label, force=force, device=device)
             )
+        if label in rewarding or only_rewarding:
             continue
         judge = open_judge(spec, dataset, catalog, label=label, device=device)
         if spec.folder is None:

@@ -22,7 +22,7 @@ which must give exactly 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,21 +35,23 @@ from recsim_gen.core.randomness import Rng
 from recsim_gen.core.results import Results
 from recsim_gen.core.types import Scope
 from recsim_gen.datasets.image_sets import ImageSet, read_images
-from recsim_gen.encoders.features import encode_reader
-from recsim_gen.judging import guards
 from recsim_gen.judging.guards import Guard, add_guard
+from recsim_gen.judging.judged_guards import (
+    NamedGuard,
+    control_guards,
+    copies_among,
+    feature_guards,
+    headroom,
+    swap_tests,
+)
 from recsim_gen.judging.judges import Judge
-from recsim_gen.judging.neighbourhood import Neighbourhood
-from recsim_gen.judging.queries import MODALITY, Triples, ask, triples_of
+from recsim_gen.judging.queries import MODALITY, Triples
 from recsim_gen.judging.samples import add_rows, collect, over_seeds
-from recsim_gen.judging.swap_test import swap_test, swaps_of
-from recsim_gen.judging.variants import Variant, has_image, placebo_of, variants_of
-from recsim_gen.metrics.copies import THUMBNAILS, CopyFinder
+from recsim_gen.judging.views import View, views_of
 
 if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog, Dataset
 
-CONTROLS = ("placebo", "noise", "shuffled")
 Images = str | Path | ImageSet | Triples
 
 
@@ -115,46 +117,37 @@ def judge(
 
     Raises DataError for images, features or ids that cannot be used, SettingError for settings.
     """
-    if not judges or not seeds or candidates < 1 or headroom_pairs < 0 or swap_choices < 0:
+    if not seeds or candidates < 1 or headroom_pairs < 0 or swap_choices < 0:
         raise SettingError(
-            "judging needs a judge, a seed, a candidate and 0 or more headroom pairs and swap choices, got "
-            f"{len(judges)}, {len(seeds)}, {candidates}, {headroom_pairs} and {swap_choices}"
+            "judging needs a seed, a candidate and 0 or more headroom pairs and swap choices, got "
+            f"{len(seeds)}, {candidates}, {headroom_pairs} and {swap_choices}"
         )
-    for one in judges:
-        if MODALITY not in one.catalog.features:
-            has = sorted(one.catalog.features)
-            raise SettingError(f"judging needs image features, {one.label} sees items by features of {has}")
-    labels = [one.label for one in judges]
-    if len(set(labels)) < len(labels):
-        raise SettingError(f"each judge must be given once, got {', '.join(labels)}")
+    _check(judges)
     results = results or Results("judge", {"scope": scope, "seeds": [*seeds]})
     if not isinstance(images, (ImageSet, Triples)):
         images = read_images(images, dataset)
-    copied = []
+    copied: list[NamedGuard] = []
     if isinstance(images, ImageSet):
         _note_images("images", images, results)
-        copied = _copies(images, judges[0].catalog)
+        copied = copies_among(images, judges[0].catalog)
     if placebo is not None and not isinstance(placebo, ImageSet):
         placebo = read_images(placebo, dataset)
     if placebo is not None:
         _note_images("placebo", placebo, results)
         _note_copies("placebo", placebo, judges[0].catalog, results)
-    views = [
-        _view(group, images, placebo, dataset, users=users, seeds=seeds, device=device)
-        for group in _by_encoder(judges)
-    ]
+    views = views_of(judges, images, placebo, dataset, users=users, seeds=seeds, device=device)
     _note_placebo(views[0], results)
     samples = pd.concat(
         [collect(view.judges, view.triples, view.variants, scope, dataset) for view in views],
         ignore_index=True,
     )
     add_rows(samples, scope, results)
-    named_guards = [*_control_guards(samples)]
+    named_guards = control_guards(samples)
     for view in views:
         named_guards += [
-            *_headroom(view, scope, candidates, headroom_pairs),
-            *_swap_tests(view, dataset, swap_choices),
-            *_feature_guards(view, None if len(views) == 1 else view.encoder),
+            *headroom(view, scope, candidates, headroom_pairs),
+            *swap_tests(view, dataset, swap_choices),
+            *feature_guards(view, None if len(views) == 1 else view.encoder),
         ]
     named_guards += copied
     for name, guard in named_guards:
@@ -165,51 +158,17 @@ def judge(
     return Judgement(results, over_seeds(samples), tuple(guard for _, guard in named_guards))
 
 
-@dataclass(frozen=True, eq=False)
-class View:
-    """The same questions as the judges of one encoder see them."""
-
-    judges: tuple[Judge, ...]
-    triples: Triples
-    variants: Mapping[str, list[Variant]]
-
-    @property
-    def catalog(self) -> Catalog:
-        """The items, encoded."""
-        return self.judges[0].catalog
-
-    @property
-    def encoder(self) -> str:
-        """Of pictures; "" where the catalogue does not say."""
-        return self.catalog.encoders.get(MODALITY, "")
-
-
-def _by_encoder(judges: Sequence[Judge]) -> list[tuple[Judge, ...]]:
-    """The judges in groups that see pictures by one encoder, those of the first judge first."""
-    groups: dict[str | None, list[Judge]] = {}
+def _check(judges: Sequence[Judge]) -> None:
+    """Raise SettingError unless there are judges, each of them once, that see items by pictures."""
+    if not judges:
+        raise SettingError("judging needs a judge, got none")
+    labels = [one.label for one in judges]
+    if len(set(labels)) < len(labels):
+        raise SettingError(f"each judge must be given once, got {', '.join(labels)}")
     for one in judges:
-        groups.setdefault(one.catalog.encoders.get(MODALITY), []).append(one)
-    return [tuple(group) for group in groups.values()]
-
-
-def _view(
-    judges: tuple[Judge, ...],
-    images: ImageSet | Triples,
-    placebo: ImageSet | None,
-    dataset: Dataset,
-    *,
-    users: Sequence[str] | None,
-    seeds: Sequence[int],
-    device: str,
-) -> View:
-    """Raises DataError for features that the judges' encoder did not make."""
-    catalog = judges[0].catalog
-    triples = images
-    if isinstance(triples, ImageSet):
-        triples = triples_of(triples, dataset, catalog, users=users, device=device)
-    triples.check(dataset, catalog)
-    other = None if placebo is None else placebo_of(triples, placebo, catalog.encoder_of(MODALITY), device)
-    return View(judges, triples, variants_of(triples, catalog, seeds, other))
+        if MODALITY not in one.catalog.features:
+            has = sorted(one.catalog.features)
+            raise SettingError(f"judging needs image features, {one.label} sees items by features of {has}")
 
 
 def _note_images(name: str, images: ImageSet, results: Results) -> None:
@@ -220,7 +179,7 @@ def _note_images(name: str, images: ImageSet, results: Results) -> None:
 
 def _note_copies(name: str, images: ImageSet, catalog: Catalog, results: Results) -> None:
     """How many are the catalogue's own pictures, where any is."""
-    for _, guard in _copies(images, catalog):
+    for _, guard in copies_among(images, catalog):
         if guard.numbers["count"]:
             results.note(f"{name}: {guard.sentence}")
 
@@ -233,86 +192,6 @@ def _note_placebo(view: View, results: Results) -> None:
             f"placebo for {len(draws[0][0]):,} of {len(view.triples):,} triples: the others' items have none "
             "there"
         )
-
-
-def _control_guards(samples: pd.DataFrame) -> list[tuple[str | None, Guard]]:
-    """Identity, placebo, noise and shuffled of each judge, and the judges against each other."""
-    named_guards: list[tuple[str | None, Guard]] = []
-    for judge_name, mine in samples.groupby("judge", sort=False):
-        of = {
-            variant: part.set_index(["label", "triple"])
-            for variant, part in mine.groupby("variant", sort=False)
-        }
-        own = of["own"]
-        identity = guards.identity(own["delta_r"].to_numpy(), own["delta_score"].to_numpy())
-        named_guards.append((str(judge_name), identity))
-        for name in (c for c in CONTROLS if c in of):
-            control = of[name]
-            same = of["images"].loc[control.index]
-            people, label = control["person"].to_numpy(), control.index.get_level_values("label").to_numpy()
-            ours, theirs = (part["delta_r"].to_numpy() for part in (same, control))
-            guard = guards.against(name, ours, theirs, people, Rng(0), trainings=label)
-            named_guards.append((str(judge_name), guard))
-    images = samples[samples["variant"] == "images"].groupby("label", sort=False)
-    values = {str(label): part["delta_r"].to_numpy() for label, part in images}
-    blind = {str(label): not part["touched"].any() for label, part in images}
-    return [*named_guards, (None, guards.held_out(values, blind))]
-
-
-def _headroom(view: View, scope: Scope, candidates: int, pairs: int) -> Iterable[tuple[str, Guard]]:
-    """Of the first seed of each judge: a sample of pairs, each with the same random catalogue pictures."""
-    if not pairs:
-        return
-    triples, catalog = view.triples, view.catalog
-    at = Rng(0).for_("headroom", "pairs").numpy().permutation(len(triples))[:pairs]
-    order = Rng(0).for_("headroom", "candidates").numpy().permutation(np.flatnonzero(has_image(catalog)))
-    rows = order[:candidates]
-    width = len(rows)
-    users, items = (np.repeat(a[at], width) for a in (triples.users, triples.items))
-    tried = Triples(users, items, np.tile(rows, len(at)), catalog.features[MODALITY])
-    for one in _first_seeds(view.judges):
-        answer = ask(one.ranker, tried, scope=scope, what=f"{one.label}: headroom")
-        yield one.name, guards.headroom(answer.original_rank[::width], answer.rank.reshape(-1, width))
-
-
-def _swap_tests(view: View, dataset: Dataset, choices: int) -> Iterable[tuple[str, Guard]]:
-    """Of all seeds of each judge together, on the same test choices."""
-    if not choices or not (dataset.interactions.split == "test").any():
-        return
-    swaps = swaps_of(dataset, view.catalog, Rng(0), most=choices)
-    for one in _first_seeds(view.judges):
-        rankers = [other.ranker for other in view.judges if other.name == one.name]
-        yield one.name, swap_test(rankers, swaps, view.catalog)
-
-
-def _first_seeds(judges: Sequence[Judge]) -> list[Judge]:
-    """The first judge of each name."""
-    first: dict[str, Judge] = {}
-    for one in judges:
-        first.setdefault(one.name, one)
-    return list(first.values())
-
-
-def _feature_guards(view: View, name: str | None) -> list[tuple[str | None, Guard]]:
-    """Distance and hubs: of the features alone, whoever judges; lists as long as the first judge's."""
-    x, present = view.catalog.features[MODALITY], has_image(view.catalog)
-    near = Neighbourhood.of(x, present, getattr(view.judges[0].ranker.config, "knn_k", 10) - 1)
-    looked_up = {}
-    for variant, draws in view.variants.items():
-        _, t = draws[0]
-        once = np.unique(np.stack([t.which, t.items]), axis=1)
-        looked_up[variant] = near.look_up(t.features[once[0]], once[1])
-    distances, lists = ({v: pair[i] for v, pair in looked_up.items()} for i in (0, 1))
-    return [(name, guards.distance(distances, near)), (name, guards.hubs(lists, near))]
-
-
-def _copies(images: ImageSet, catalog: Catalog) -> list[tuple[None, Guard]]:
-    """Of the pictures alone: how many are the catalogue's; nothing where that has none to compare with."""
-    finder = None if catalog.images is None else CopyFinder.of(catalog.images)
-    if finder is None:
-        return []
-    found = finder.find(encode_reader(images.reader, THUMBNAILS), images.item)
-    return [(None, guards.copies(found, finder))]
 
 
 def _verify(view: View, count: int, results: Results) -> None:

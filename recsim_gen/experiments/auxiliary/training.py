@@ -107,10 +107,16 @@ def by_popularity(interactions: Interactions, cold: int) -> dict[str, Interactio
     return groups
 
 
-def measured(ranker: Ranker, groups: Mapping[str, Interactions]) -> pd.DataFrame:
-    """Column ``user``, and each of `METRICS` with the ending of each group; NaN where a user is not in it."""
+def measured(case: Case, ranker: Ranker, groups: Mapping[str, Interactions], seed: int) -> pd.DataFrame:
+    """What each user's list is worth, a row a user.
+
+    Columns ``user``, each of `METRICS` with the ending of each group (NaN where a user is not in it),
+    ``seed``, ``variant``, ``leakage`` and ``fraction``.
+    """
     table = pd.DataFrame()
     for group, interactions in groups.items():
         numbers = evaluate(ranker, interactions).set_index("user")[[*METRICS]].add_suffix(group)
         table = numbers if table.empty else table.join(numbers)
-    return table.reset_index()
+    return table.reset_index().assign(
+        seed=seed, variant=case.variant, leakage=case.leakage, fraction=case.fraction
+    )

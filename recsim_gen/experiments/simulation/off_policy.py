@@ -121,13 +121,12 @@ def trial(
         action = np.minimum(np.searchsorted(edges, draw.random(count), side="right"), actions - 1)
         reward = (draw.random(count) < value[at, action]).astype(float)
         q = reward_model(context, action, reward, actions=actions)
-        shown, residual = logging[action], reward - q[at, action]
         for target in range(actions):
-            weight = (action == target) / shown
+            weight = (action == target) / logging[action]
             found[log, target] = (
                 ips(reward, weight),
                 snips(reward, weight),
-                (q[:, target] + weight * residual).mean(),
+                dr(reward, weight, q[:, target], q[at, action]),
             )
     truth = value.mean(0)
     rows = [

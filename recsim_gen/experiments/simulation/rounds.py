@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsim_gen import __version__
-from recsim_gen.artifacts.trained_rankers import trained_ranker
+from recsim_gen.artifacts.trained_rankers import make_ranker, trained_ranker
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.processes import this_process
 from recsim_gen.core.progress import bar
@@ -135,10 +135,7 @@ def play(shop: Shop, seed: int) -> list[History]:
 
 
 class _Learner:
-    """The ranker of a log; the latest one is held, for arms that do not differ yet.
-
-    Settings that the first ranker found by validation choices are kept for the later ones.
-    """
+    """The ranker of a log; the latest one is held, for arms that do not differ yet."""
 
     def __init__(self, shop: Shop, seed: int) -> None:
         self._shop, self._seed = shop, seed
@@ -161,11 +158,11 @@ class _Learner:
         return self._latest
 
     def _learned(self, log: Interactions) -> Ranker:
-        first = self.first
-        if log.fingerprint == self._shop.dataset.interactions.fingerprint:
-            return first
-        ranker: Ranker = type(first)(device=self._shop.device, **asdict(first.config))  # type: ignore[call-arg]
-        ranker.fit(self._shop.catalog, log, rng=Rng(self._seed))
+        shop = self._shop
+        if log.fingerprint == shop.dataset.interactions.fingerprint:
+            return self.first
+        ranker = make_ranker(shop.ranker, device=shop.device)
+        ranker.fit(shop.catalog, log, rng=Rng(self._seed))
         return ranker
 
 

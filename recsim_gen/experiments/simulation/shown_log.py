@@ -94,8 +94,7 @@ def shown_values(
 
     ``log_of`` (generator, policy, items (m,)) gives the log in which its pictures of these items were shown.
     Yields, of each generator, policy and fraction, the generator's name and the columns of
-    `auxiliary.training.measured` with ``seed``, ``variant``, ``leakage`` and ``fraction``, the same as in
-    the own world.
+    `auxiliary.training.measured`, the same as in the own world.
     """
     for conditions, drawn in policies:
         for fraction in fractions:
@@ -108,10 +107,7 @@ def shown_values(
                     two = {case: c for case, c in every.items() if case.variant in (ORIGINAL, name)}
                     curve = None if on_epoch is None else _with_seed(on_epoch, seed)
                     for case, ranker in retrained(spec, two, log, seed=seed, device=device, on_epoch=curve):
-                        of_case = measured(ranker, groups).assign(
-                            seed=seed, variant=case.variant, leakage=case.leakage, fraction=case.fraction
-                        )
-                        frames.append(of_case)
+                        frames.append(measured(case, ranker, groups, seed))
                 if frames:  # on the main process
                     yield name, pd.concat(frames, ignore_index=True)
 

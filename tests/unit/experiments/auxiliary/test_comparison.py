@@ -60,8 +60,7 @@ def compared(world: Dataset, drawn: NewFeatures, ranker: str = "micro", seeds=(0
     for seed in seeds:
         catalogs = cases(world.catalog, [(chosen, {"gen": drawn})], [1.0], seed)
         for case, trained in retrained(spec, catalogs, world.interactions, seed=seed):
-            about = {"variant": case.variant, "leakage": case.leakage, "fraction": case.fraction}
-            frames.append(measured(trained, groups).assign(seed=seed, **about))
+            frames.append(measured(case, trained, groups, seed))
     results = Results("aux_rec", {})
     conclude(pd.concat(frames, ignore_index=True), world.interactions.user_ids, "mean", results)
     return results

@@ -1,0 +1,81 @@
+"""The questions of a judgement as judges see them: one encoder's features of every picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recsim_gen.datasets.image_sets import ImageSet
+from recsim_gen.judging.judges import Judge
+from recsim_gen.judging.queries import MODALITY, Triples, triples_of
+from recsim_gen.judging.variants import Variant, placebo_of, variants_of
+
+if TYPE_CHECKING:
+    from recsim_gen.core.types import Catalog, Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The same questions as the judges of one encoder see them."""
+
+    judges: tuple[Judge, ...]
+    triples: Triples
+    variants: Mapping[str, list[Variant]]
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items, encoded."""
+        return self.judges[0].catalog
+
+    @property
+    def encoder(self) -> str:
+        """Of pictures; "" where the catalogue does not say."""
+        return self.catalog.encoders.get(MODALITY, "")
+
+
+def views_of(
+    judges: Sequence[Judge],
+    images: ImageSet | Triples,
+    placebo: ImageSet | None,
+    dataset: Dataset,
+    *,
+    users: Sequence[str] | None,
+    seeds: Sequence[int],
+    device: str,
+) -> list[View]:
+    """Return a view of each encoder that judges see pictures by, that of the first judge first.
+
+    Parameters as of `judging.judge`. Raises DataError for features that the judges' encoder did not make.
+    """
+    return [
+        _view(group, images, placebo, dataset, users=users, seeds=seeds, device=device)
+        for group in _by_encoder(judges)
+    ]
+
+
+def _by_encoder(judges: Sequence[Judge]) -> list[tuple[Judge, ...]]:
+    """The judges in groups that see pictures by one encoder."""
+    groups: dict[str | None, list[Judge]] = {}
+    for one in judges:
+        groups.setdefault(one.catalog.encoders.get(MODALITY), []).append(one)
+    return [tuple(group) for group in groups.values()]
+
+
+def _view(
+    judges: tuple[Judge, ...],
+    images: ImageSet | Triples,
+    placebo: ImageSet | None,
+    dataset: Dataset,
+    *,
+    users: Sequence[str] | None,
+    seeds: Sequence[int],
+    device: str,
+) -> View:
+    catalog = judges[0].catalog
+    triples = images
+    if isinstance(triples, ImageSet):
+        triples = triples_of(triples, dataset, catalog, users=users, device=device)
+    triples.check(dataset, catalog)
+    other = None if placebo is None else placebo_of(triples, placebo, catalog.encoder_of(MODALITY), device)
+    return View(judges, triples, variants_of(triples, catalog, seeds, other))
