@@ -83,7 +83,7 @@ class KeywordTaste:
         x = self.vectors(self.lists)
         silent = np.array([not self._keys(words) for words in self.lists])
         x[silent] = _means(x[~silent], self.category[~silent], len(self.names))[self.category[silent]]
-        return TasteModel.fit(x, self.category, histories, width=WIDTH, noise=NOISE)
+        return TasteModel.fit(x, self.category, histories, width=WIDTH, noise=NOISE, turned=False)
 
     @cached_property
     def places(self) -> dict[tuple[int, str], int]:

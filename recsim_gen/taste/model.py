@@ -50,14 +50,15 @@ class TasteModel:
         *,
         width: int,
         noise: float,
+        turned: bool = True,
     ) -> TasteModel:
         """Fit to ``histories`` of item rows: the prior by co-choices, coordinates by all items.
 
         ``x`` (n, D) features and ``category`` (n,) codes 0…C−1 of all items; ``width`` coordinates at
-        most, of the directions that vary most; ``noise`` σ², in units of a coordinate's variance. Raises
-        DataError where nothing varies within categories.
+        most, of the directions that vary most; ``noise`` σ², in units of a coordinate's variance; ``turned``
+        as of `prior.prior_of`. Raises DataError where nothing varies within categories.
         """
-        return cls.of_components(Components.of(x, category, width), category, histories, noise)
+        return cls.of_components(Components.of(x, category, width), category, histories, noise, turned=turned)
 
     @classmethod
     def of_components(
@@ -66,10 +67,14 @@ class TasteModel:
         category: NDArray[Any],
         histories: Histories | Sequence[NDArray[Any]],
         noise: float,
+        *,
+        turned: bool = True,
     ) -> TasteModel:
-        """As `fit`, of features by their components; they are turned to where tastes are independent."""
+        """As `fit`, of features by their components; those without taste along them are left out."""
         axes, z = x.whitened()
-        agreement, turn, strength = prior_of(histories, z, category)
+        agreement, turn, strength = prior_of(histories, z, category, turned=turned)
+        some = np.flatnonzero(strength) if strength.any() else np.arange(1)
+        turn, strength = turn[:, some], strength[some]
         return cls(x.centre, axes @ turn, strength, agreement, np.array([noise]), z @ turn, category)
 
     def coordinates(self, x: NDArray[Any], categories: NDArray[Any]) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from recsim_gen.taste.histories import BLOCK, Histories
 
 ROUNDS = 2  # alternations between K and S: more change no digit that matters
 FOLDS = 5  # of people, for the strengths
-PEOPLE = 5_000  # whose choices are looked at, evenly spaced: more would not move the prior
+PEOPLE = 5_000  # whose choices are looked at, evenly spaced
 USUAL_PAIRS = 200.0  # pairs that the usual agreement counts as: shrinks categories seldom chosen together
 TINY = 1e-12
 
@@ -29,7 +29,7 @@ class Prior(NamedTuple):
     """Prior of tastes.
 
     ``agreement`` K (C, C), positive semi-definite with ones on its diagonal; ``directions`` (d, d),
-    orthonormal columns along which tastes are independent; ``strength`` s (d,) ≥ 0, falling: their variances.
+    orthonormal columns along which tastes are independent; ``strength`` s (d,) ≥ 0: their variances.
     """
 
     agreement: NDArray[Any]
@@ -38,13 +38,19 @@ class Prior(NamedTuple):
 
 
 def prior_of(
-    histories: Histories | Sequence[NDArray[Any]], features: NDArray[Any], category: NDArray[Any]
+    histories: Histories | Sequence[NDArray[Any]],
+    features: NDArray[Any],
+    category: NDArray[Any],
+    *,
+    turned: bool = True,
 ) -> Prior:
     """Return the prior that fits the pairs of choices, by alternating least squares.
 
     ``histories`` of item rows; ``features`` (n, d) whitened within categories; ``category`` (n,) codes. An
-    agreement is shrunk towards the usual one of two categories. Without a person who chose twice, tastes
-    of different categories are independent and of unit strength.
+    agreement is shrunk towards the usual one of two categories. Directions are learned, or with ``turned``
+    False those of the features, in their order: fewer numbers to learn, which suits few features that stand
+    for things of their own. Without a person who chose twice, tastes of different categories are independent
+    and of unit strength.
     """
     people, width = Histories.of(histories), features.shape[1]
     agreement, twice = np.eye(int(category.max()) + 1), np.flatnonzero(people.lengths > 1)
@@ -55,9 +61,13 @@ def prior_of(
     sums, pairs = _over_folds(folds, features, category, agreement)
     for _ in range(ROUNDS):
         taste = sums.sum(0) / max(pairs.sum(), TINY)
+        taste = taste if turned else np.diag(np.diag(taste))
         alike, number = agreement_products(people.take(twice), features, category, taste)
         agreement = agreement_of(alike / max((taste**2).sum(), TINY), number)
         sums, pairs = _over_folds(folds, features, category, agreement)
+    if not turned:
+        strength = np.diag(sums.sum(0)) / max(pairs.sum(), TINY)
+        return Prior(agreement, np.eye(width), np.maximum(strength, 0))
     strength, directions = np.linalg.eigh(cross_validated(sums, pairs))
     return Prior(agreement, directions[:, ::-1], np.maximum(strength[::-1], 0))
 

@@ -73,6 +73,16 @@ def test_taste_that_lies_askew_is_found():
     np.testing.assert_allclose(prior.directions.T @ prior.directions, np.eye(4), atol=1e-10)
 
 
+def test_directions_that_are_given_stay():
+    """Equal to the learned ones where tastes lie along the features, each strength in its place."""
+    histories, features, category = planted(strength=(0.25, 2.0, 1.0))
+    given, learned = (prior_of(histories, features, category, turned=turned) for turned in (False, True))
+    np.testing.assert_array_equal(given.directions, np.eye(3))
+    np.testing.assert_allclose(np.sort(given.strength)[::-1], learned.strength, rtol=0.05)
+    np.testing.assert_allclose(given.agreement, learned.agreement, atol=0.01)
+    assert given.strength.argmax() == 1
+
+
 def test_without_taste_there_is_next_to_no_strength():
     """The largest of many estimates is so by chance: what other people chose takes that away."""
     draw = np.random.default_rng(0)
