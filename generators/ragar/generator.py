@@ -44,6 +44,7 @@ class RAGAR(BaseGenerator):
 
     name = "ragar"
     config_class = RAGARConfig
+    training_version = 2
     learns = True
     uses_ranker = True
     roles = ("diffusion", "text_encoder", "image_encoder", "language_model")

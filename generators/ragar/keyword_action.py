@@ -121,12 +121,17 @@ class KeywordAction:
 
     def ranked(self, episodes: Sequence[Episode]) -> list[Looks]:
         """The looks of each episode, those that the policy likes best first."""
-        policy, looks = self._policy, self.evidence.looks(episodes)
-        if policy is None:
-            raise SettingError("ragar is neither fitted nor loaded: call fit or load first")
-        with torch.no_grad():
-            order = torch.argsort(policy(policy.choices(looks)), dim=1, descending=True, stable=True).tolist()
+        looks = self.evidence.looks(episodes)
+        order = torch.argsort(self.log_policy(looks), dim=1, descending=True, stable=True).tolist()
         return [one.take(row[: len(one.keywords)]) for one, row in zip(looks, order, strict=True)]
+
+    @torch.no_grad()
+    def log_policy(self, looks: Sequence[Looks]) -> Tensor:
+        """log π (B, C) of the looks of B episodes, −∞ where one has fewer than C."""
+        if self._policy is None:
+            raise SettingError("ragar is neither fitted nor loaded: call fit or load first")
+        log_policy: Tensor = self._policy(self._policy.choices(looks))
+        return log_policy
 
     def weights(self) -> dict[str, Tensor]:
         """The policy's."""

@@ -3,13 +3,17 @@
     python tests/benchmarks/reward_rises.py 100 --output runs/reward_rises
 
 Three trainings a seed on the shipped family: by the judge's reward, by the same rewards given to other
-pictures of the episode (shuffled), and none. So many test episodes are drawn once before and once after, the
-policy's best look of each from one latent: the change of the judge's lower bound of gain, and of true liking.
+pictures of the episode (shuffled), and none (r = 0: the policy stays where it starts). All looks of so many
+episodes are drawn once, each from the same latents, and judged; so what a policy may expect, Σ_c π(c)·R(c),
+is exact, and two policies differ by their probabilities alone. Beside it the reward of the look that each
+likes best, which is what is drawn, and true liking of both.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +23,15 @@ import torch
 from analysis.figures import COLOURS, STYLE, save
 from generators.ragar.generator import RAGARTaste
 from generators.ragar.judge import PictureJudge
+from generators.ragar.keyword_action import KeywordAction
+from generators.ragar.looks import Looks
 from recsim_gen.artifacts.trained_generators import chosen_episodes
+from recsim_gen.core.progress import bar
 from recsim_gen.core.protocols import Ranker
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.results import Results
 from recsim_gen.core.specs import JudgeSpec
+from recsim_gen.core.types import Episode
 from recsim_gen.datasets.boutique.world import Boutique
 from recsim_gen.datasets.episodes import training_episodes
 from recsim_gen.datasets.opening import open_data
@@ -32,6 +40,12 @@ from recsim_gen.judging.judges import Judge, open_judges
 
 JUDGE = "taste@boutique-clip-seed0"
 KINDS = ("reward", "shuffled", "none")
+MEASURES = {
+    "reward": "reward expected",
+    "liking": "liking expected",
+    "best_reward": "reward of the best look",
+    "best_liking": "liking of the best look",
+}
 
 
 class Shuffled(PictureJudge):
@@ -49,7 +63,7 @@ class Shuffled(PictureJudge):
 
 
 class TrainedByShuffled(RAGARTaste):
-    """Learns from rewards without meaning, and is judged as they are."""
+    """Learns from rewards without meaning."""
 
     def _picture_judge(self, ranker: Ranker) -> PictureJudge:
         return Shuffled(ranker, self._encoder, doubt=self.config.doubt, scope=self.config.scope)
@@ -64,53 +78,90 @@ def trained(kind: str, seed: int, judge: Judge, dataset: Boutique, **settings: o
     return made.fit(judge.catalog, training_episodes(dataset), ranker=judge.ranker, rng=Rng(seed))
 
 
-def measured(generator: RAGARTaste, judge: Judge, dataset: Boutique, episodes: int) -> tuple[float, float]:
-    """Mean gain by the judge, and true liking, of a picture of each of so many test episodes."""
-    chosen, _ = chosen_episodes(dataset, episodes)
-    pixels = torch.from_numpy(np.asarray(generator.generate(chosen, rng=Rng(0)).pixels))
-    asked = PictureJudge(judge.ranker, generator._encoder, doubt=generator.config.doubt, scope="graph")
-    lower, own = asked.bounds(chosen, pixels[:, None])
-    codes = np.asarray(generator.family.verifier(device="cpu").read(pixels).codes)
-    liking = dataset.utility(np.array([e.user for e in chosen]), codes)
-    return float((lower[:, 0] - own).mean()), float(liking.mean())
+@dataclass(frozen=True)
+class DrawnLooks:
+    """The looks of B episodes, and what their pictures are worth: mean over latents.
+
+    ``reward`` (B, C) the judge's lower bound less the own picture's; ``liking`` (B, C) true. 0 where an
+    episode has fewer than C.
+    """
+
+    looks: list[Looks]
+    reward: torch.Tensor
+    liking: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, start: RAGARTaste, judge: Judge, dataset: Boutique, episodes: Sequence[Episode], latents: int = 1
+    ) -> DrawnLooks:
+        """Draw and judge them all, an episode at a time."""
+        looks = start._evidence.looks(episodes)
+        shape = len(episodes), max(len(one.keywords) for one in looks)
+        reward, liking = torch.zeros(shape), torch.zeros(shape)
+        asked = PictureJudge(judge.ranker, start._encoder, doubt=start.config.doubt, scope="graph")
+        reader = start.family.verifier(device="cpu")
+        for b, (e, one) in enumerate(zip(bar(episodes, "looks"), looks, strict=True)):
+            texts = [start._evidence.text(e.reference, words) for words in one.keywords]
+            states, count = start._sampler.states(texts), len(texts)
+            for latent in range(latents):
+                pixels = start._sampler.draw(states, [Rng(latent).for_("latents", e.id)] * count)
+                lower, own = asked.bounds([e], pixels[None])
+                reward[b, :count] += (lower[0] - own[0]).float() / latents
+                codes = np.asarray(reader.read(pixels).codes)
+                true = dataset.utility(np.full(count, e.user), codes)
+                liking[b, :count] += torch.from_numpy(true).float() / latents
+        return cls(looks, reward, liking)
+
+    def measured(self, generator: RAGARTaste) -> dict[str, float]:
+        """What the policy of ``generator`` expects, and what the look is worth that it likes best."""
+        action = generator._action
+        assert isinstance(action, KeywordAction)
+        log_policy = action.log_policy(self.looks)
+        share, best = log_policy.exp(), log_policy.argmax(1, keepdim=True)
+        found = {}
+        for name, worth in (("reward", self.reward), ("liking", self.liking)):
+            found[name] = float((share * worth).sum(1).mean())
+            found[f"best_{name}"] = float(worth.gather(1, best).mean())
+        return found
 
 
-def rises(episodes: int, seeds: range, **settings: object) -> pd.DataFrame:
-    """A row per seed and kind: ``gain`` and ``liking`` after training, less those before."""
+def rises(episodes: int, seeds: Sequence[int], *, latents: int = 2, **settings: object) -> pd.DataFrame:
+    """A row per seed and kind: each of `MEASURES` on test episodes after training, less that before."""
     dataset = open_data("boutique")
     assert isinstance(dataset, Boutique)
     (judge,) = open_judges([JudgeSpec(JUDGE)], dataset, encode(dataset), results=Results("reward_rises", {}))
-    before = measured(trained("none", 0, judge, dataset, **settings), judge, dataset, episodes)
+    start = trained("none", 0, judge, dataset, **settings)
+    drawn = DrawnLooks.of(start, judge, dataset, chosen_episodes(dataset, episodes)[0], latents)
+    before = drawn.measured(start)
+    print("before", before, flush=True)
     rows = []
     for seed in seeds:
-        for kind in KINDS[:2]:
-            after = measured(trained(kind, seed, judge, dataset, **settings), judge, dataset, episodes)
-            gain, liking = (a - b for a, b in zip(after, before, strict=True))
-            rows.append({"seed": seed, "kind": kind, "gain": gain, "liking": liking})
+        for kind in KINDS:
+            after = (
+                before if kind == "none" else drawn.measured(trained(kind, seed, judge, dataset, **settings))
+            )
+            rows.append({"seed": seed, "kind": kind, **{name: after[name] - before[name] for name in before}})
             print(rows[-1], flush=True)
-        rows.append({"seed": seed, "kind": "none", "gain": 0.0, "liking": 0.0})
     return pd.DataFrame(rows)
 
 
 def draw(table: pd.DataFrame, path: Path) -> list[Path]:
-    """The changes of each seed, a column per kind."""
+    """The changes of each seed, a panel per measure and a column per kind."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-        for axes, (measure, title) in zip(
-            figure.subplots(1, 2),
-            (("gain", "the judge's lower bound"), ("liking", "true liking")),
-            strict=True,
-        ):
+        figure = Figure(figsize=(9.6, 3.0), layout="constrained")
+        panels = figure.subplots(1, len(MEASURES), sharey=True)
+        for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
             for place, kind in enumerate(KINDS):
                 values = table.loc[table["kind"] == kind, measure]
                 axes.plot([place] * len(values), values, "o", color=COLOURS[place], alpha=0.7)
                 axes.plot([place - 0.2, place + 0.2], [values.mean()] * 2, color="black")
             axes.axhline(0, color="0.5", linewidth=0.8, linestyle="--")
             axes.set_xticks(range(len(KINDS)), KINDS)
-            axes.set(title=title, ylabel="after training, less before")
+            axes.set_title(title)
+        panels[0].set_ylabel("after training, less before")
         return save(figure, path)
 
 
@@ -121,11 +172,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/reward_rises"))
     options = parser.parse_args()
     table = rises(options.episodes, range(5))
-    print(
-        table.groupby("kind", sort=False)[["gain", "liking"]]
-        .agg(["mean", "min", "max"])
-        .to_string(float_format="%.3f")
-    )
+    summary = table.groupby("kind", sort=False)[[*MEASURES]].agg(["mean", "min", "max"])
+    print(summary.T.to_markdown(floatfmt=".3f"))
     print(*draw(table, options.output), sep="\n")
 
 
