@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from real_data import ROOT
 
+import recsim_gen
+
 ACTIONS = {"data": ("check", "show", "convert"), "human_study": ("export", "score")}
 LACKING = {  # a gallery, raters' files and a store are no data set; a page is no result to track
     "report": ("--data",),
@@ -47,6 +49,45 @@ def test_help_answers_within_two_seconds(command, tmp_path):
         assert (option in done.stdout) == (option not in LACKING.get(command, ()))
     assert seconds < 2
     assert list(tmp_path.iterdir()) == []
+
+
+class TestOneProgram:
+    """`recsim-gen COMMAND` beside `python -m recsim_gen.COMMAND`."""
+
+    def call(self, *argv: str, cwd: Path) -> tuple[subprocess.CompletedProcess[str], float]:
+        program = Path(sys.executable).with_name("recsim-gen")
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([program, *argv], cwd=cwd, capture_output=True, text=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return done, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    def test_all_commands_are_listed_within_two_seconds(self, tmp_path):
+        done, seconds = self.call(cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
+        assert sorted({command.split()[0] for command in COMMANDS}) == [
+            x for x in listed if x != "recsim-gen"
+        ]
+        assert seconds < 2
+
+    def test_its_version_is_the_package_s(self, tmp_path):
+        assert self.call("--version", cwd=tmp_path)[0].stdout == f"recsim-gen {recsim_gen.__version__}\n"
+
+    @pytest.mark.parametrize(("written", "module"), [("train-ranker", "train_ranker"), ("data", "data")])
+    def test_a_command_is_the_module_of_its_name(self, written, module, tmp_path):
+        done, _ = self.call(written, "--help", cwd=tmp_path)
+        assert done.returncode == 0
+        assert done.stdout == call(module, "--help", cwd=tmp_path)[0].stdout
+
+    def test_errors_of_a_command_keep_their_exit_code(self, tmp_path):
+        done, _ = self.call("judge", "--seeds", "x", cwd=tmp_path)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+        assert "--seeds" in done.stderr
+
+    def test_an_unknown_command_is_told_with_a_suggestion(self, tmp_path):
+        done, _ = self.call("judeg", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "got 'judeg'. Did you mean 'judge'?" in done.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
