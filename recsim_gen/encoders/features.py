@@ -23,8 +23,8 @@ SHARD = 2048  # items kept in one file: what a killed run loses at most
 def make_encoder(spec: str, device: str = "cpu") -> Any:
     """The encoder that ``spec`` names: ``name``, ``name:argument`` or ``module:Class``.
 
-    Names are those of ``registry.ENCODERS``: ``pixels``, ``words``, ``minilm``,
-    ``efficientnet-lite0``, ``open_clip:MODEL/WEIGHTS``, ``hf:NAME-OR-FOLDER``. What is made has
+    Names are those of ``registry.ENCODERS``: ``pixels``, ``words``, ``minilm``, ``efficientnet-lite0``,
+    ``efficientnet-lite2``, ``open_clip:MODEL/WEIGHTS``, ``hf:NAME-OR-FOLDER``. What is made has
     ``fingerprint`` and ``encode_texts`` or ``encode_images`` or both (see core.protocols).
     Raises SettingError for an unknown name or a lacking argument, MissingDependency for lacking
     packages or weights.

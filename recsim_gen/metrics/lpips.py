@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,26 +53,19 @@ RECIPES = {
 }
 
 
-class Perceptual:
-    """LPIPS of pairs; the network sees each picture once, however many pairs it is in.
+class LayerDistance:
+    """Distance of pairs by a network's layers; each picture is seen once, however many pairs it is in.
 
-    ``backbone``: alex, vgg or squeeze with ImageNet weights, found among torchvision's own files or
-    in ``resources.folder``; ``random-alex`` … the same with random weights (seed 0), which is no
-    LPIPS but a distance of that shape. Raises MissingDependency for missing weights or package.
+    Subclasses give ``layers``, the ``weights`` w (C,) of each, and a ``fingerprint``.
     """
 
     pixels_held = 1 << 19
+    weights: list[torch.Tensor]
+    fingerprint: str
 
-    def __init__(self, backbone: str, resources: Resources) -> None:
-        net = backbone.removeprefix(RANDOM)
-        if net not in TRUNKS:
-            names = [*TRUNKS, *(RANDOM + name for name in TRUNKS)]
-            raise SettingError(f"unknown backbone {backbone!r} of lpips.{did_you_mean(backbone, names)}")
-        state = None if backbone.startswith(RANDOM) else read_weights(_trunk_file(net, resources))
-        self.model = _network(net).to(resources.device)
-        if state is not None:
-            _load_trunk(self.model.net, state, net)
-        self.fingerprint = weights_fingerprint(self.model, "lpips 0.1")
+    def layers(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Features (U, C, H, W) of each layer, to be changed at will. Pixels in [−1, 1]."""
+        raise NotImplementedError
 
     def prepare(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Features (U, C, H, W) of each layer, of unit length over C. Pixels in [0, 1].
@@ -85,24 +77,44 @@ class Perceptual:
             raise DataError(
                 f"LPIPS wants pictures of at least {SMALLEST} x {SMALLEST} pixels, got {high} x {wide}"
             )
-        seen = self.model.net(self.model.scaling_layer(2 * pixels.to(self._weights[0].device) - 1))
-        # In place: features are the largest thing there is here. 1e-10 as the package has it.
-        return [f.div_(f.square().sum(1, keepdim=True).sqrt_().add_(1e-10)) for f in seen]
+        seen = self.layers(2 * pixels - 1)
+        # 1e-10 as the packages have it.
+        return [f / f.square().sum(1, keepdim=True).sqrt_().add_(1e-10) for f in seen]
 
     def compare(self, layers: list[torch.Tensor], left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """(P,) ≥ 0."""
         import torch
 
         total = torch.zeros(len(left), device=layers[0].device)
-        for features, weight in zip(layers, self._weights, strict=True):
+        for features, weight in zip(layers, self.weights, strict=True):
             flat = features.flatten(2)
             total += (flat[left] - flat[right]).square_().mean(2) @ weight
         return total
 
-    @cached_property
-    def _weights(self) -> list[torch.Tensor]:
-        """(C,) of each layer."""
-        return [lin.model[-1].weight.detach().flatten() for lin in self.model.lins]
+
+class Perceptual(LayerDistance):
+    """LPIPS of pairs.
+
+    ``backbone``: alex, vgg or squeeze with ImageNet weights, found among torchvision's own files or
+    in ``resources.folder``; ``random-alex`` … the same with random weights (seed 0), which is no
+    LPIPS but a distance of that shape. Raises MissingDependency for missing weights or package.
+    """
+
+    def __init__(self, backbone: str, resources: Resources) -> None:
+        net = backbone.removeprefix(RANDOM)
+        if net not in TRUNKS:
+            names = [*TRUNKS, *(RANDOM + name for name in TRUNKS)]
+            raise SettingError(f"unknown backbone {backbone!r} of lpips.{did_you_mean(backbone, names)}")
+        state = None if backbone.startswith(RANDOM) else read_weights(_trunk_file(net, resources))
+        self.model = _network(net).to(resources.device)
+        if state is not None:
+            _load_trunk(self.model.net, state, net)
+        self.fingerprint = weights_fingerprint(self.model, "lpips 0.1")
+        self.weights = [lin.model[-1].weight.detach().flatten() for lin in self.model.lins]
+
+    def layers(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Features (U, C, H, W) of each layer."""
+        return [*self.model.net(self.model.scaling_layer(pixels.to(self.weights[0].device)))]
 
 
 def _network(net: str) -> Any:
@@ -129,9 +141,10 @@ def _trunk_file(net: str, resources: Resources) -> Any:
     if kept.is_file():
         return kept
     model = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}[net]
+    fetch = f"import torchvision; torchvision.models.{model}(weights='IMAGENET1K_V1')"
     origin = (
-        f"torchvision's ImageNet weights; `python -c \"import torchvision; torchvision.models.{model}"
-        f"(weights='IMAGENET1K_V1')\"` fetches it to {kept.parent}"
+        "torchvision's ImageNet weights, BSD-3-Clause licence; "
+        f'`python -c "{fetch}"` fetches it to {kept.parent}'
     )
     return resources.file(TRUNKS[net], origin)
 
@@ -149,36 +162,58 @@ def _load_trunk(trunk: Any, state: dict[str, torch.Tensor], net: str) -> None:
         ) from error
 
 
-class LPIPS:
-    """LPIPS to the reference's own picture."""
+class PerceptualMetric:
+    """A distance of layers to the reference's own picture, or to those of the history."""
 
     against: Against = "target"
-    unit = "LPIPS"
+    unit: str
+    range = (0.0, np.inf)
     higher_is_better: bool | None = False
 
-    def __init__(self, spec: Spec, resources: Resources) -> None:
-        recipe = chosen(RECIPES, spec)
-        backbone = spec.backbone or recipe.backbone
+    def __init__(
+        self,
+        spec: Spec,
+        distance: LayerDistance,
+        *,
+        backbone: str,
+        resize: Resize = TO_REAL,
+        scale: float = 1.0,
+        note: str = "",
+    ) -> None:
         self.name, self.needs = str(spec), (self.against,)
-        self.range = (0.0, np.inf)
-        self._scale, self._resize = recipe.scale, recipe.resize
-        self._perceptual = Perceptual(backbone, resources)
-        random = (
-            "random weights: a distance of LPIPS's shape, not LPIPS" if backbone.startswith(RANDOM) else ""
-        )
+        self._distance, self._resize, self._scale = distance, resize, scale
         self.recipe = Recipe(
             spec.recipe,
-            backbone=f"{backbone}, lpips v0.1",
-            weights=self._perceptual.fingerprint,
-            resize=str(recipe.resize),
+            backbone=backbone,
+            weights=distance.fingerprint,
+            resize=str(resize),
             input_range="[-1, 1]",
-            scale=recipe.scale,
-            note=random,
+            scale=scale,
+            note=note,
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
         """(B,) ≥ 0."""
-        return self._scale * against(rows, self.against, self._perceptual, self._resize)
+        return self._scale * against(rows, self.against, self._distance, self._resize)
+
+
+class LPIPS(PerceptualMetric):
+    """LPIPS to the reference's own picture."""
+
+    unit = "LPIPS"
+
+    def __init__(self, spec: Spec, resources: Resources) -> None:
+        recipe = chosen(RECIPES, spec)
+        backbone = spec.backbone or recipe.backbone
+        random = backbone.startswith(RANDOM)
+        super().__init__(
+            spec,
+            Perceptual(backbone, resources),
+            backbone=f"{backbone}, lpips v0.1",
+            resize=recipe.resize,
+            scale=recipe.scale,
+            note="random weights: a distance of LPIPS's shape, not LPIPS" if random else "",
+        )
 
 
 class LPIPSHistory(LPIPS):

@@ -21,10 +21,11 @@ BLOCKS = {
         "cps",
         "cpis",
         "lpips_history",
+        "st_lpips_history",
         "ssim_history",
         "diversity",
     ),
-    "semantic": ("category_kept", "cs", "cis", "lpips", "ssim"),
+    "semantic": ("category_kept", "cs", "cis", "lpips", "st_lpips", "ssim"),
 }
 """Block: metrics against the person and the history, metrics against the reference; others are quality."""
 
@@ -47,6 +48,7 @@ PRESETS = {
         "cs[boutique-clip]",
         "cis[boutique-clip]",
         "lpips",
+        "st_lpips",
         "ssim",
     ),
     "paper": (

@@ -45,6 +45,12 @@ class TestEfficientNet(ImageEncoderContract):
         return lambda: make_encoder("efficientnet-lite0")
 
 
+class TestEfficientNetLite2(ImageEncoderContract):
+    @pytest.fixture(scope="class")
+    def make(self):
+        return lambda: make_encoder("efficientnet-lite2")
+
+
 class _HuggingFaceClip:
     @pytest.fixture(scope="class")
     def make(self, tmp_path_factory):

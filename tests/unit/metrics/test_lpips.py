@@ -34,7 +34,7 @@ def by_package(model, rows: Rows, other: np.ndarray) -> np.ndarray:
 def test_agrees_with_the_package(net):
     metric = open_metric(f"lpips[random-{net}]")
     model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-    model.net.load_state_dict(metric._perceptual.model.net.state_dict())
+    model.net.load_state_dict(metric._distance.model.net.state_dict())
     rows = picture_rows(n=3, size=(64, 40), other=(48, 56))
     found = metric(rows)
     assert found == pytest.approx(by_package(model, rows, rows.target), abs=1e-6)
