@@ -1,11 +1,11 @@
-"""Train the verifier of personal taste: would this user like this picture?"""
+"""Train the verifier of personal taste: would this person like this picture?"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recsim_gen.core.config import run
 from recsim_gen.core.options import DataOptions, DeviceOptions, RunOptions
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Dataset
+    from recsim_gen.metrics.taste_verifier.opinions import Opinions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +39,11 @@ class Options(DataOptions, DeviceOptions, RunOptions):
 
 
 def main(options: Options) -> None:
-    """Train a network that says how likely each user likes a picture, and measure it on held-out ratings.
+    """Train a network that says how likely each person likes a picture, and measure it on held-out opinions.
 
-    Each is saved as OUTPUT/seed<seed>; evaluate takes it as the metric verifier[OUTPUT/seed0].
+    Dislikes count, too, where the data has them. Beside the AUC over all opinions stands the one within
+    people, which general liking cannot raise, and what both are without pictures. Each verifier is saved as
+    OUTPUT/seed<seed>; evaluate takes it as the metric verifier[OUTPUT/seed0]. people.csv has everybody's AUC.
     """
     from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.errors import SettingError
@@ -60,56 +63,64 @@ def main(options: Options) -> None:
     with Tracker.of("train_verifier", options) as tracker:
         log_data(tracker, dataset)
         _train(dataset, encoder, device, options, results, tracker)
-        report(results, tracker, options.output, metrics=["auc"])
+        report(results, tracker, options.output, metrics=["auc", "auc_within"])
 
 
 def _train(
     dataset: Dataset, encoder: str, device: str, options: Options, results: Results, tracker: Tracker
 ) -> None:
-    """A verifier of each seed: trained, saved, its test AUC in the results."""
-    from dataclasses import asdict
+    """A verifier of each seed: trained, saved, its test AUCs in the results."""
+    import pandas as pd
 
-    import numpy as np
-
-    from recsim_gen.core.errors import DataError
     from recsim_gen.core.randomness import Rng
-    from recsim_gen.encoders.features import encode, make_encoder
-    from recsim_gen.metrics.taste_verifier.metric import users_hash
-    from recsim_gen.metrics.taste_verifier.training import opinions, train
+    from recsim_gen.core.store import atomic
+    from recsim_gen.encoders.features import encode
+    from recsim_gen.metrics.taste_verifier.opinions import opinions
+    from recsim_gen.metrics.taste_verifier.scores import add_rows, of_people, scored
+    from recsim_gen.metrics.taste_verifier.training import train
 
-    if dataset.catalog.images is None:
-        raise DataError(f"a verifier learns from pictures, {dataset.name} has none")
     config = options.verifier
-    features = encode(dataset, {"image": encoder}, device=device).features["image"]
-    ids = dataset.interactions.user_ids
-    people = np.unique(dataset.people, return_inverse=True)[1]
-    made_of = {
-        "data": dataset.name,
-        "users": users_hash(ids),
-        "encoder": encoder,
-        "encoder_fingerprint": make_encoder(encoder, device).fingerprint,
-        "settings": asdict(config),
-    }
+    models, frames, features = {}, [], None
     for seed in options.seeds:
         rng = Rng(seed).for_("verifier")
-        given = opinions(dataset.interactions, dataset.catalog.images.present, config.threshold, rng)
-        results.note(f"{len(given.user):,} opinions, {given.liked.mean():.1%} liked: {given.labels}")
-        trained = train(
-            given,
-            features,
-            len(ids),
-            people,
-            config=config,
-            rng=rng,
-            device=device,
-            on_epoch=partial(tracker.child("verifier").log_epoch, prefix=f"seed_{seed}/"),
-        )
-        e = trained.auc
-        about = {**made_of, "seed": seed, "labels": given.labels, "auc": e.value}
-        trained.model.save(options.output / f"seed{seed}", {**about, "auc_low": e.low, "auc_high": e.high})
-        results.row(
-            variant="verifier", metric="auc", seed=seed, value=e.value, low=e.low, high=e.high, n=e.n, p=e.p
-        )
+        given = opinions(dataset, config.threshold, rng)
+        if features is None:
+            features = encode(dataset, {"image": encoder}, device=device).features["image"]
+        count = f"{len(given.person):,} opinions of {len(given.people):,} people"
+        results.note(f"{count}, {given.liked.mean():.1%} liked: {given.labels}")
+        log = partial(tracker.child("verifier").log_epoch, prefix=f"seed_{seed}/")
+        models[seed] = train(given, features, config=config, rng=rng, device=device, on_epoch=log)
+        frames.append(scored(given, features, models[seed], seed))
+    scores = pd.concat(frames, ignore_index=True)
+    of_seed = add_rows(scores, results, Rng(0).for_("verifier"))
+    about = _about(dataset, encoder, device, given, config)
+    for seed, trained in models.items():
+        both = {
+            n: (e.value, e.low, e.high) for n, e in zip(("auc", "auc_within"), of_seed[seed], strict=True)
+        }
+        trained.model.save(options.output / f"seed{seed}", {**about, "seed": seed, **both})
+    with atomic(options.output / "people.csv") as temporary:
+        of_people(scores).to_csv(temporary, index=False)
+
+
+def _about(
+    dataset: Dataset, encoder: str, device: str, given: Opinions, config: VerifierConfig
+) -> dict[str, Any]:
+    """What a verifier says of itself."""
+    from dataclasses import asdict
+
+    from recsim_gen.encoders.features import make_encoder
+    from recsim_gen.metrics.taste_verifier.metric import pictures_key
+
+    return {
+        "data": dataset.name,
+        "people": given.people.tolist(),
+        "pictures": pictures_key(dataset.catalog),
+        "encoder": encoder,
+        "encoder_fingerprint": make_encoder(encoder, device).fingerprint,
+        "labels": given.labels,
+        "settings": asdict(config),
+    }
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from recsim_gen.datasets.files.paths import first_existing
 from recsim_gen.datasets.files.tables import Table, natural_places, read_table
 from recsim_gen.datasets.files.text_lines import lines_if
 from recsim_gen.datasets.sequences import Choices, Tail, cut
-from recsim_gen.datasets.unified.styles import StyledDataset, read_styles
+from recsim_gen.datasets.unified.styles import Ratings, StyledDataset, read_styles
 
 RATINGS, SCORES = "FLICKR-AES_image_labeled_by_each_worker.csv", "FLICKR-AES_image_score.txt"
 IMAGES = ("40K.tar", "40K", "images.tar", "images")
@@ -40,8 +40,9 @@ def load(
 
     Every photograph of the score file or of the ratings is an item, by its file name without
     suffix. Ratings of ``min_score`` and more are choices, with the rating as weight, cut into
-    sequences (see ``sequences.cut``); of a photograph that a worker rated twice the later rating
-    counts. ``images`` is a folder or tar; None takes the first of ``IMAGES``. Captions and styles
+    sequences (see ``sequences.cut``), the others are ``not_chosen``; of a photograph that a worker
+    rated twice the later rating counts. ``images`` is a folder or tar; None takes the first of
+    ``IMAGES``. Captions and styles
     are read where they lie beside. Raises DataError for a missing file or a bad row.
     """
     folder = Path(path)
@@ -54,7 +55,7 @@ def load(
     )
     aesthetic = _scores(folder / SCORES)
     ids, item = _items(ratings, aesthetic)
-    choices, notes = _choices(ratings, item, score, min_score)
+    choices, low, notes = _choices(ratings, item, score, min_score)
     sequences = cut(choices, len(ids), length=sequence_length, tail=tail)
     place = first_existing(folder, IMAGES) if images is None else Path(images).expanduser()
     reader = None if place is None else open_images(place, ids)
@@ -78,6 +79,7 @@ def load(
             *(() if reader is None else missing_images(reader.present, "photographs")),
             *words.notes,
         ),
+        not_chosen=low,
         styles=read_styles(folder),
         aesthetic=np.array([aesthetic.get(i, np.nan) for i in ids.tolist()]),
     )
@@ -116,8 +118,8 @@ def _items(ratings: Table, aesthetic: dict[str, float]) -> tuple[np.ndarray, np.
 
 def _choices(
     ratings: Table, item: np.ndarray, score: np.ndarray, min_score: int
-) -> tuple[Choices, tuple[str, ...]]:
-    """Ratings that count as choices, and sentences that count the others."""
+) -> tuple[Choices, Ratings, tuple[str, ...]]:
+    """Ratings that count as choices, those that are too low, and sentences that count the others."""
     import pandas as pd
 
     worker, workers = ratings.ids("worker")
@@ -128,9 +130,10 @@ def _choices(
     low = (score < min_score) & ~again
     if low.any():
         notes.append(f"{low.sum():,} ratings below {min_score} left out (min_score)")
+    disliked = Ratings(workers[worker[low]], item[low], score[low])
     rows = np.flatnonzero(~again & ~low)
     choices = Choices(worker[rows], workers, item[rows], rows.astype(np.float64), score[rows], tie=rows)
-    return choices, tuple(notes)
+    return choices, disliked, tuple(notes)
 
 
 def _catalog(ids: np.ndarray, words: Described, reader: ImageFiles | None) -> Catalog:

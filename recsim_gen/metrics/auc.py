@@ -1,12 +1,15 @@
-"""Area under the ROC curve, with an interval from drawing whole people again."""
+"""Area under the ROC curve: of all rows and within groups, with an interval from drawing people again."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.statistics import Estimate
+
+CHANCE = 0.5
 
 
 def auc(label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> float:
@@ -21,6 +24,8 @@ def auc(label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) 
 
 def _auc(label: np.ndarray, place: np.ndarray, weight: np.ndarray) -> float:
     """The same of scores given by their place among the different ones."""
+    if not len(label):
+        return float("nan")
     size = int(place.max()) + 1
     liked = np.bincount(place[label], weights=weight[label], minlength=size)
     other = np.bincount(place[~label], weights=weight[~label], minlength=size)
@@ -29,30 +34,62 @@ def _auc(label: np.ndarray, place: np.ndarray, weight: np.ndarray) -> float:
     return float(liked @ below / pairs) if pairs > 0 else float("nan")
 
 
+def auc_within(label: np.ndarray, score: np.ndarray, group: np.ndarray) -> pd.Series:
+    """AUC inside each group, by group; one that has rows of one kind alone has none and is left out.
+
+    Mann and Whitney: (Σ ranks of the liked − l (l + 1) / 2) / (l (n − l)), l liked of n rows, ranks 1-based
+    within the group and averaged over ties.
+    """
+    frame = pd.DataFrame({"group": group, "liked": np.asarray(label, dtype=bool), "score": score})
+    frame["rank"] = frame.groupby("group")["score"].rank() * frame["liked"]
+    sums = frame.groupby("group").agg(rank=("rank", "sum"), liked=("liked", "sum"), n=("liked", "size"))
+    sums = sums[(sums["liked"] > 0) & (sums["liked"] < sums["n"])]
+    values = (sums["rank"] - sums["liked"] * (sums["liked"] + 1) / 2) / (
+        sums["liked"] * (sums["n"] - sums["liked"])
+    )
+    return values.rename("auc")
+
+
 def auc_interval(
-    label: np.ndarray, score: np.ndarray, clusters: np.ndarray, rng: Rng, *, resamples: int = 1000
+    label: np.ndarray,
+    score: np.ndarray,
+    clusters: np.ndarray,
+    rng: Rng,
+    *,
+    trainings: np.ndarray | None = None,
+    resamples: int = 1000,
 ) -> Estimate:
     """AUC with its 95% percentile interval over resampled ``clusters`` (n,), and p against 0.5.
 
-    Raises DataError where all labels are equal. With one cluster the interval is not known: NaN.
+    ``trainings`` (n,), such as seeds: the AUC is the mean of theirs, and they are drawn again, too, as by
+    `statistics.bootstrap_columns`. Raises DataError where all labels of one are equal. With one cluster the
+    interval is not known: NaN.
     """
-    label = np.asarray(label, dtype=bool)
-    if label.all() or not label.any():
-        raise DataError(f"an AUC wants liked and other rows, got {int(label.sum())} of {len(label)} liked")
-    _, place = np.unique(score, return_inverse=True)
+    label, score = np.asarray(label, dtype=bool), np.asarray(score)
     _, cluster = np.unique(clusters, return_inverse=True)
-    value, count = _auc(label, place, np.ones(len(label))), int(cluster.max()) + 1
+    count = int(cluster.max()) + 1
+    parts = []
+    for training in np.unique(np.zeros(len(label)) if trainings is None else trainings):
+        rows = slice(None) if trainings is None else np.asarray(trainings) == training
+        mine = label[rows]
+        if mine.all() or not mine.any():
+            raise DataError(f"an AUC wants liked and other rows, got {int(mine.sum())} of {len(mine)} liked")
+        parts.append((mine, np.unique(score[rows], return_inverse=True)[1], cluster[rows]))
+    values = np.array([_auc(mine, place, np.ones(len(mine))) for mine, place, _ in parts])
+    value, n = float(values.mean()), max(len(mine) for mine, _, _ in parts)
     if count < 2:
-        return Estimate(value, np.nan, np.nan, np.nan, len(label))
+        return Estimate(value, np.nan, np.nan, np.nan, n)
     generator = rng.for_("auc").numpy()
-    drawn = np.array(
-        [
-            _auc(label, place, np.bincount(generator.integers(count, size=count), minlength=count)[cluster])
-            for _ in range(resamples)
-        ]
-    )
-    drawn = drawn[~np.isnan(drawn)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    tail = min((drawn <= 0.5).sum(), (drawn >= 0.5).sum())
-    p = min(1.0, 2 * max(tail, 0.5) / (len(drawn) + 1))
-    return Estimate(value, float(low), float(high), float(p), len(label))
+    drawn = np.empty((resamples, len(parts)))
+    for row in range(resamples):  # people are the same for all trainings
+        weight = np.bincount(generator.integers(count, size=count), minlength=count).astype(float)
+        drawn[row] = [_auc(mine, place, weight[who]) for mine, place, who in parts]
+    means = drawn.mean(1)
+    if len(parts) > 1:
+        again = rng.for_("trainings").numpy().choice(values, (resamples, len(parts) - 1))
+        means += again.mean(1) - value
+    means = means[~np.isnan(means)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    tail = min((means <= CHANCE).sum(), (means >= CHANCE).sum())
+    p = min(1.0, 2 * max(tail, 0.5) / (len(means) + 1))
+    return Estimate(value, float(low), float(high), float(p), n)

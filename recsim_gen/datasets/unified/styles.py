@@ -16,17 +16,27 @@ STYLE_FILES = ("FLICKR_styles.json", "user_styles.json", "POG_user_styles.json",
 
 
 @dataclass(frozen=True, eq=False)
+class Ratings:
+    """m ratings: ``person`` (m,) str, ``item`` (m,) catalogue rows, ``score`` (m,) as choices' weights."""
+
+    person: np.ndarray
+    item: np.ndarray
+    score: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class StyledDataset(Dataset):
     """A dataset with more than choices.
 
     ``styles`` {source user: words that describe their taste}; ``aesthetic`` (n,) float64, how well an
     item was judged by all, NaN where nobody did; ``leaks``, how many records held their target in
-    their own history before it was taken out.
+    their own history before it was taken out; ``not_chosen``, ratings too low to be choices.
     """
 
     styles: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     aesthetic: np.ndarray | None = field(default=None, kw_only=True)
     leaks: int = field(default=0, kw_only=True)
+    not_chosen: Ratings | None = field(default=None, kw_only=True)
 
 
 def read_styles(folder: str | Path, *, max_megabytes: int = MAX_MEGABYTES) -> dict[str, str]:

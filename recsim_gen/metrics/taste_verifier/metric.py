@@ -1,9 +1,9 @@
-"""The verifier of personal taste: would this user like this picture? One network, trained on ratings.
+"""The verifier of personal taste: would this person like this picture? One network, trained on ratings.
 
     p(u, x) = sigmoid(MLP(e_u ⊕ ReLU(W f(x)/|f(x)|)))
 
-e_u (64) is the user's embedding, f(x) an image encoder's feature, W to 1024; the MLP has layers of 256
-and 128, each with batch normalisation, ReLU and dropout 0.2.
+e_u (64) is the person's embedding, one for all sequences that they were cut into; f(x) an image encoder's
+feature, W to 1024; the MLP has layers of 256 and 128, each with batch normalisation, ReLU and dropout 0.2.
 """
 
 from __future__ import annotations
@@ -22,46 +22,47 @@ from recsim_gen.core.store import atomic, fingerprint, write_json
 from recsim_gen.metrics.recipes import OURS, Recipe, Spec, chosen
 
 if TYPE_CHECKING:
+    from recsim_gen.core.types import Catalog, Dataset
     from recsim_gen.metrics.resources import Resources
     from recsim_gen.metrics.rows import Rows
 
-USER, IMAGE, HIDDEN, DROPOUT = 64, 1024, (256, 128), 0.2
+PERSON, IMAGE, HIDDEN, DROPOUT = 64, 1024, (256, 128), 0.2
 CLASS = "TasteVerifier"
 TRAIN = "python -m recsim_gen.train_verifier"
 
 
 class TasteVerifier(nn.Module):
-    """p(user likes picture) for ``n_users`` users and features of ``width``."""
+    """p(person likes picture) for ``n_people`` people and features of ``width``."""
 
-    def __init__(self, n_users: int, width: int) -> None:
+    def __init__(self, n_people: int, width: int) -> None:
         super().__init__()
-        self.user = nn.Embedding(n_users, USER)
+        self.person = nn.Embedding(n_people, PERSON)
         self.image = nn.Sequential(nn.Linear(width, IMAGE), nn.ReLU())
-        sizes = (USER + IMAGE, *HIDDEN)
+        sizes = (PERSON + IMAGE, *HIDDEN)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(DROPOUT)]
         self.mlp = nn.Sequential(*layers, nn.Linear(HIDDEN[-1], 1))
 
-    def forward(self, users: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """Logits (B,) of ``users`` (B,) rows and ``features`` (B, d), which are brought to length 1."""
+    def forward(self, people: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Logits (B,) of ``people`` (B,) rows and ``features`` (B, d), which are brought to length 1."""
         seen = self.image(nn.functional.normalize(features, dim=1))
-        logits: torch.Tensor = self.mlp(torch.cat([self.user(users), seen], dim=1)).squeeze(1)
+        logits: torch.Tensor = self.mlp(torch.cat([self.person(people), seen], dim=1)).squeeze(1)
         return logits
 
     @torch.inference_mode()
-    def probability(self, users: np.ndarray, features: np.ndarray, *, batch: int = 4096) -> np.ndarray:
+    def probability(self, people: np.ndarray, features: np.ndarray, *, batch: int = 4096) -> np.ndarray:
         """(B,) float64 in [0, 1]; does not depend on ``batch``."""
         self.eval()
-        device = self.user.weight.device
+        device = self.person.weight.device
         parts = [
             self(
-                torch.as_tensor(users[start : start + batch], device=device),
+                torch.as_tensor(people[start : start + batch], device=device),
                 torch.as_tensor(features[start : start + batch], device=device),
             )
             .double()
             .sigmoid()
-            for start in range(0, len(users), batch)
+            for start in range(0, len(people), batch)
         ]
         return torch.cat(parts).cpu().numpy() if parts else np.empty(0)
 
@@ -69,11 +70,11 @@ class TasteVerifier(nn.Module):
         """Write ``config.json`` (sizes and ``about``) and ``model.safetensors``, whole or not at all."""
         from safetensors.torch import save_file
 
-        n_users, width = len(self.user.weight), self.image[0].in_features  # type: ignore[union-attr]
+        n_people, width = len(self.person.weight), self.image[0].in_features  # type: ignore[union-attr]
         with atomic(folder) as temporary:
             temporary.mkdir()
             write_json(
-                temporary / "config.json", {"class": CLASS, "n_users": n_users, "width": width, **about}
+                temporary / "config.json", {"class": CLASS, "n_people": n_people, "width": width, **about}
             )
             save_file(
                 {k: x.cpu().contiguous() for k, x in self.state_dict().items()},
@@ -100,7 +101,7 @@ def load(folder: str | Path) -> tuple[TasteVerifier, dict[str, Any]]:
             raise DataError(
                 f"a {CLASS} is wanted, got {about['class']!r}", file=config, remedy=f"Run {TRAIN}"
             )
-        model = TasteVerifier(about["n_users"], about["width"])
+        model = TasteVerifier(about["n_people"], about["width"])
         model.load_state_dict(load_file(weights))
     except (ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
         raise DataError(
@@ -109,15 +110,15 @@ def load(folder: str | Path) -> tuple[TasteVerifier, dict[str, Any]]:
     return model.eval(), about
 
 
-def users_hash(user_ids: np.ndarray) -> str:
-    """Hash of the users that a verifier knows, in the order of its embedding."""
-    return fingerprint(np.asarray(user_ids, dtype=str))
+def pictures_key(catalog: Catalog) -> str:
+    """Hash of the items and pictures that opinions were about."""
+    return fingerprint(catalog.item_ids, None if catalog.images is None else catalog.images.fingerprint)
 
 
 class Verifier:
-    """``verifier[FOLDER]``: the probability that the user likes the picture, by a trained network.
+    """``verifier[FOLDER]``: the probability that the person likes the picture, by a trained network.
 
-    Raises SettingError where it was trained for other users than the data's.
+    Raises SettingError where it was trained for other people or on other pictures than the data's.
     """
 
     needs = ("user",)
@@ -133,12 +134,7 @@ class Verifier:
         self._model, about = load(spec.backbone)
         if resources.dataset is None:
             raise MissingDependency("needs the data that the pictures were generated for")
-        users = users_hash(resources.dataset.interactions.user_ids)
-        if about["users"] != users:
-            raise SettingError(
-                f"{spec}: trained for the users of {about['data']!r}, which are not those of "
-                f"{resources.dataset.name!r}. Run {TRAIN} on this data"
-            )
+        self._row = _rows_of_people(spec, about, resources.dataset)
         self._model.to(resources.device)
         self._encoder = resources.encoder(about["encoder"])
         if self._encoder.fingerprint != about["encoder_fingerprint"]:
@@ -149,9 +145,23 @@ class Verifier:
             backbone=f"{CLASS} on {about['encoder']}",
             weights=fingerprint(state, self._encoder.fingerprint),
             resize="as the backbone prepares pictures",
-            note="test AUC {auc:.3f} [{auc_low:.3f}, {auc_high:.3f}]; {labels}".format(**about),
+            note="test AUC {auc[0]:.3f} [{auc[1]:.3f}, {auc[2]:.3f}], within people {auc_within[0]:.3f} "
+            "[{auc_within[1]:.3f}, {auc_within[2]:.3f}], chance 0.5; {labels}".format(**about),
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
         """(B,) in [0, 1]."""
-        return self._model.probability(rows.get("user"), rows.store.images(self._encoder, rows.image))
+        people = self._row[rows.get("user")]
+        return self._model.probability(people, rows.store.images(self._encoder, rows.image))
+
+
+def _rows_of_people(spec: Spec, about: dict[str, Any], dataset: Dataset) -> np.ndarray:
+    """(n_users,) which embedding each user's person has."""
+    known = {person: row for row, person in enumerate(about["people"])}
+    row = np.array([known.get(person, -1) for person in dataset.people.tolist()])
+    if about["pictures"] != pictures_key(dataset.catalog) or (row < 0).any():
+        raise SettingError(
+            f"{spec}: trained for the people and pictures of {about['data']!r}, which are not those of "
+            f"{dataset.name!r}. Run {TRAIN} on this data"
+        )
+    return row

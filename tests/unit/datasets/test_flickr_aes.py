@@ -51,6 +51,17 @@ def test_as_published_and_cleaned(tmp_path, header):
     )
 
 
+def test_dislikes_are_no_choices_but_stay_known(tmp_path):
+    data = load(folder(tmp_path), sequence_length=3)
+    low = data.not_chosen
+    told = zip(low.person.tolist(), data.catalog.item_ids[low.item].tolist(), low.score.tolist(), strict=True)
+    assert [row for row in told if row[0] == "W1"] == [
+        ("W1", "farm_1_f", 1), ("W1", "farm_2_f", 2), ("W1", "farm_6_f", 1), ("W1", "farm_7_f", 2),
+    ]  # fmt: skip
+    assert len(low.score) == 24
+    assert len(load(folder(tmp_path), sequence_length=3, min_score=1).not_chosen.score) == 0
+
+
 def test_captions_and_styles_lie_beside(tmp_path):
     path = folder(tmp_path)
     (path / "FLICKR_captions.json").write_text(json.dumps({f"farm_{i}_f": f"a boat {i}" for i in range(13)}))

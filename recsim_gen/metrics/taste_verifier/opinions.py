@@ -1,0 +1,87 @@
+"""What the verifier learns from: who liked what, by person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.randomness import Rng
+
+if TYPE_CHECKING:
+    from recsim_gen.core.types import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Opinions:
+    """Who liked what: ``person`` (m,) rows of ``people`` (p,) ids, ``item`` (m,) rows, ``liked`` (m,) bool.
+
+    ``labels`` says how they came about.
+    """
+
+    person: np.ndarray
+    item: np.ndarray
+    liked: np.ndarray
+    people: np.ndarray
+    labels: str
+
+    def only(self, rows: np.ndarray) -> Opinions:
+        """Return the opinions at ``rows``, of the same people."""
+        return Opinions(self.person[rows], self.item[rows], self.liked[rows], self.people, self.labels)
+
+
+def opinions(dataset: Dataset, threshold: float, rng: Rng) -> Opinions:
+    """Return what each person said of items that have a picture, in whichever sequence it stands.
+
+    Liked: weight ≥ ``threshold``, of choices and of ratings that are too low to be choices (`Ratings`), where
+    the data has such. Where the weights are all equal there are no ratings: then every choice is liked, and
+    each gets an item beside it that this person did not choose, drawn uniformly. A person counts once for an
+    item. Raises DataError where ratings do not tell two kinds apart at the threshold.
+    """
+    chosen, images = dataset.interactions, dataset.catalog.images
+    if images is None:
+        raise DataError(f"a verifier learns from pictures, {dataset.name} has none")
+    given = pd.DataFrame({"person": dataset.people[chosen.user], "item": chosen.item, "score": chosen.weight})
+    low = getattr(dataset, "not_chosen", None)
+    dislikes = 0 if low is None else len(low.score)
+    if dislikes:
+        more = pd.DataFrame({"person": low.person, "item": low.item, "score": low.score})
+        given = pd.concat([given, more], ignore_index=True)
+    people, given["person"] = np.unique(given["person"].to_numpy(dtype=str), return_inverse=True)
+    given = given.drop_duplicates(["person", "item"], keep="last")
+    rated = given["score"].nunique() > 1
+    seen = given[images.present[given["item"]]]
+    if seen.empty:
+        raise DataError("items with pictures are wanted, none of those that were chosen has one")
+    person, item = seen["person"].to_numpy(), seen["item"].to_numpy()
+    if not rated:
+        taken = given["person"].to_numpy() * len(dataset.catalog) + given["item"].to_numpy()
+        other = _not_chosen(person, taken, images.present, rng)
+        liked = np.repeat([True, False], len(person))
+        labels = "chosen against not chosen (there are no ratings)"
+        return Opinions(np.tile(person, 2), np.concatenate([item, other]), liked, people, labels)
+    liked = (seen["score"] >= threshold).to_numpy()
+    if liked.all() or not liked.any():
+        low_score, high_score = seen["score"].min(), seen["score"].max()
+        raise DataError(
+            f"ratings above and below {threshold:g} are wanted, got {low_score:g} to {high_score:g}",
+            remedy="Set another threshold: --verifier.threshold",
+        )
+    more_of = f", {dislikes:,} of them too low to be choices" if dislikes else ""
+    return Opinions(person, item, liked, people, f"rating of {threshold:g} and more{more_of}")
+
+
+def _not_chosen(person: np.ndarray, taken: np.ndarray, present: np.ndarray, rng: Rng) -> np.ndarray:
+    """(m,) for each ``person`` (m,) a random item with picture; ``taken`` are person · n + item."""
+    generator, n = rng.for_("not chosen").numpy(), len(present)
+    choices = np.flatnonzero(present)
+    item = generator.choice(choices, len(person))
+    for _ in range(100):
+        again = np.flatnonzero(np.isin(person * n + item, taken))
+        if not len(again):
+            return item
+        item[again] = generator.choice(choices, len(again))
+    raise DataError("items that a person did not choose are wanted; somebody chose nearly all of them")

@@ -1,0 +1,116 @@
+"""How well opinions are told: by the verifier, and by what knows no picture.
+
+Two AUCs, 0.5 by chance. ``auc`` is over all opinions of the test part: also who likes much in general helps
+there. ``auc_within`` is each person's own, mean over the people who liked some and others not: taste alone
+helps there. Beside the verifier stand its answers to one mean picture in place of every picture, and
+``means``: how often the person liked what they rated plus how often others liked the item.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from recsim_gen.core.statistics import Estimate, bootstrap
+from recsim_gen.metrics.auc import CHANCE, auc_interval, auc_within
+
+if TYPE_CHECKING:
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.results import Results
+    from recsim_gen.metrics.taste_verifier.opinions import Opinions
+    from recsim_gen.metrics.taste_verifier.training import Trained
+
+VERIFIER, MEAN_PICTURE, MEANS = VARIANTS = ("verifier", "mean picture", "person + item mean")
+
+
+def scored(given: Opinions, features: np.ndarray, trained: Trained, seed: int) -> pd.DataFrame:
+    """Return the test part, a row per opinion: ``seed``, ``person`` (id), ``liked``, a score per variant."""
+    test, model = given.only(trained.test), trained.model
+    people, place = np.unique(test.person, return_inverse=True)
+    mean = np.repeat(features.mean(0, keepdims=True), len(people), axis=0)
+    return pd.DataFrame(
+        {
+            "seed": seed,
+            "person": given.people[test.person],
+            "liked": test.liked,
+            VERIFIER: model.probability(test.person, features[test.item]),
+            MEAN_PICTURE: model.probability(people, mean)[place],
+            MEANS: _means(given.only(trained.learned), test),
+        }
+    )
+
+
+def _means(learned: Opinions, test: Opinions) -> np.ndarray:
+    """(m,) share of what the person liked plus share of who liked the item, of all where none is known."""
+    total = np.zeros(len(test.person))
+    for who_or_what in ("person", "item"):
+        share = pd.Series(learned.liked).groupby(getattr(learned, who_or_what)).mean()
+        total += share.reindex(getattr(test, who_or_what)).fillna(learned.liked.mean()).to_numpy()
+    return total
+
+
+def of_people(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the AUC of each person who has one: ``seed``, ``person``, a column per variant."""
+    group = scores.groupby(["seed", "person"], sort=False).ngroup().to_numpy()
+    columns = {name: auc_within(scores["liked"], scores[name], group) for name in VARIANTS}
+    first = scores[["seed", "person"]].groupby(group).first()
+    return first.join(pd.DataFrame(columns), how="right").reset_index(drop=True)
+
+
+def add_rows(scores: pd.DataFrame, results: Results, rng: Rng) -> dict[int, tuple[Estimate, Estimate]]:
+    """Give ``results`` both AUCs of each variant, of each seed and over all (``seed`` null), and of chance.
+
+    Also whether the verifier tells more within people than the means do. Intervals draw people, and over all
+    seeds these, too, again. Returns the verifier's two of each seed.
+    """
+    people = of_people(scores)
+    verifier = {}
+    for seed in [*dict.fromkeys(scores["seed"]), None]:
+        rows, mine = (f if seed is None else f[f["seed"] == seed] for f in (scores, people))
+        for variant in VARIANTS:
+            of_all = auc_interval(
+                rows["liked"].to_numpy(),
+                rows[variant].to_numpy(),
+                rows["person"].to_numpy(),
+                rng,
+                trainings=rows["seed"].to_numpy(),
+            )
+            within = _within(mine, mine[variant] - CHANCE, rng)
+            _add(results, variant, "auc", seed, of_all, 0.0)
+            _add(results, variant, "auc_within", seed, within, CHANCE)
+            if variant == VERIFIER and seed is not None:
+                verifier[int(seed)] = of_all, within
+    for metric in ("auc", "auc_within"):
+        results.row(variant="chance", metric=metric, value=CHANCE)
+    gain = _within(people, people[VERIFIER] - people[MEANS], rng)
+    told = {1: "yes", -1: "no: less", 0: "undecided"}[gain.decided(gain.p)]
+    results.verdict(
+        "tells more within people than their and the items' means",
+        f"{told} ({gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] of {gain.n:,} people)",
+    )
+    alike = scores["person"].nunique() - people["person"].nunique()
+    if alike:
+        results.note(f"{alike:,} people have test opinions of one kind alone: no AUC within them")
+    return verifier
+
+
+def _within(people: pd.DataFrame, values: pd.Series, rng: Rng) -> Estimate:
+    """Mean over people, of all seeds; not known where nobody has an AUC."""
+    if people.empty:
+        return Estimate(np.nan, np.nan, np.nan, np.nan, 0)
+    return bootstrap(values.to_numpy(), people["person"].to_numpy(), rng, trainings=people["seed"].to_numpy())
+
+
+def _add(results: Results, variant: str, metric: str, seed: int | None, e: Estimate, zero: float) -> None:
+    results.row(
+        variant=variant,
+        metric=metric,
+        seed=seed,
+        value=e.value + zero,
+        low=e.low + zero,
+        high=e.high + zero,
+        n=e.n,
+        p=e.p,
+    )
