@@ -43,6 +43,8 @@ NAMES = {
     "st_lpips": "ST-LPIPS, reference",
     "st_lpips_history": "ST-LPIPS, history",
     "ssim": "SSIM, reference",
+    "cmmd": "CMMD",
+    "frechet": "Fréchet distance",
     "hpsv2": "HPSv2",
     "aesthetic": "aesthetic",
 }

@@ -45,7 +45,8 @@ class Options(ModelOptions, ExperimentOptions):
     images
         LABEL=DIR of images made elsewhere, named <user id>/<item id>.png or <item id>.png.
     metrics
-        Presets and metrics: judged, table2, paper, delta_r, cps[boutique-clip], verifier[DIR], …
+        Presets and metrics: judged, table2, paper, delta_r, cps[boutique-clip], cmmd[boutique-clip],
+        verifier[DIR], …
     weights
         Folder of weight files that metrics need; default the cache.
     episodes
@@ -146,9 +147,16 @@ def main(options: Options) -> None:
         if tracker is None:
             return
         log_data(tracker, dataset, context="evaluation")
-        metrics = _metrics(plan, judges, dataset, options)
+        metrics = _metrics(plan, judges, test, options)
         values = score_methods(
-            plan.methods, open_method, metrics, test, results, seeds=options.seeds, history=options.history
+            plan.methods,
+            open_method,
+            metrics,
+            test,
+            results,
+            seeds=options.seeds,
+            history=options.history,
+            keywords=_keywords(plan, metrics, test, options.place, results),
         )
         _conclude(values, metrics, plan, options.baseline, results)
         _publish(values, metrics, results, tracker, options)
@@ -234,15 +242,41 @@ def _metrics(plan: Plan, judges: Sequence[Judge], dataset: Dataset, options: Opt
     resources = Resources(device=options.place, weights=options.weights, family=plan.family, dataset=dataset)
     rewarding = set(plan.rewards.values()) or {judge.label for judge in judges[:1]}
     encoder = cache(partial(make_encoder, device=options.place))
+    has = (*row_fields(dataset), *(["keywords"] if _can_write(plan.family) else []))
     metrics: list[Metric] = []
     for name in plan.metrics:
         if name not in METRICS:
-            metrics += open_metrics([name], resources, has=row_fields(dataset))
+            metrics += open_metrics([name], resources, has=has)
         elif any(MODALITY not in judge.catalog.features for judge in judges):
             raise SettingError(f"{name}: judges see items by an image encoder: give --encoders.image")
         else:
             metrics += judge_metrics([name], judges, rewarding, encoder, scope=options.scope)
     return metrics
+
+
+def _can_write(family: ModelFamily) -> bool:
+    """Whether the family's language model, which writes keywords, is to be had."""
+    from recsim_gen.core.errors import MissingDependency
+
+    try:
+        family.require("language_model")
+    except MissingDependency:
+        return False
+    return True
+
+
+def _keywords(
+    plan: Plan, metrics: Sequence[Metric], dataset: Dataset, device: str | None, results: Results
+) -> dict[str, list[str]] | None:
+    """Keywords of each episode's taste for metrics that need them, the same for all methods; else None."""
+    if not any("keywords" in metric.needs for metric in metrics):
+        return None
+    from generators.keywords import Keywords
+
+    episodes = dataset.episodes
+    tastes = Keywords(plan.family, device, dataset.catalog).tastes([e.history for e in episodes])
+    results.note("keywords of tastes: the family's language model writes them of histories, for all methods")
+    return {e.id: words for e, words in zip(episodes, tastes, strict=True)}
 
 
 def _opener(
@@ -301,7 +335,9 @@ def _conclude(
         }
         for method in plan.methods
     }
+    of_sets = {m.name: available.pop(m.name) for m in metrics if getattr(m, "of_set", False)}
     summary.add_rows(values, available, of_method, results, Rng(0))
+    summary.add_set_rows(values, of_sets, of_method, results)
     for metric in lacking:
         for label, columns in of_method.items():
             more = {**about(metric), **columns, "reason": str(metric)}

@@ -93,6 +93,8 @@ METRICS = {
     "hpsv2.1": "recsim_gen.metrics.preference:HPSv21",
     "verifier": "recsim_gen.metrics.taste_verifier.metric:Verifier",
     "diversity": "recsim_gen.metrics.diversity:Diversity",
+    "cmmd": "recsim_gen.metrics.distribution:CMMD",
+    "frechet": "recsim_gen.metrics.distribution:Frechet",
     "oracle_utility": "recsim_gen.metrics.oracle:OracleUtility",
     "category_kept": "recsim_gen.metrics.looks:CategoryKept",
 }

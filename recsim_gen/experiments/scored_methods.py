@@ -5,7 +5,7 @@ The same as the middle of ``python -m recsim_gen.evaluate``, from Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from recsim_gen.experiments.methods import Method
     from recsim_gen.metrics.recipes import Metric
 
-FIELDS = ("user", "item", "target_text", "history_text")
+FIELDS = ("user", "item", "target_text", "history_text", "prompt")
 IMAGE_FIELDS = ("target", "history")
 
 OpenMethod = Callable[["Method", int], "Generator"]
@@ -52,6 +52,7 @@ def score_methods(
     *,
     seeds: Sequence[int],
     history: int = 0,
+    keywords: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """Return a row per method, seed and episode: the labels of `metrics.rows`, then a column per metric.
 
@@ -67,6 +68,7 @@ def score_methods(
     results: gets fingerprints, and notes on images that were brought.
     seeds: of the noise.
     history: how many items of each history to compare with, the last ones; 0: all.
+    keywords: {episode id: keywords of the user's taste}, where a metric needs them.
 
     Raises DataError for images that cannot be used.
     """
@@ -80,7 +82,9 @@ def score_methods(
         for seed in (0,) if method.images is not None else seeds:
             say(f"{method.label}, seed {seed}")
             images = _images(method, open_method, dataset, seed, results)
-            rows = rows_of_files(dataset, images, method.label, history=history or None, store=store)
+            rows = rows_of_files(
+                dataset, images, method.label, history=history or None, keywords=keywords, store=store
+            )
             frame = score_images(rows, metrics).assign(seed=seed)
             if finder is not None:
                 copies = finder.find(store.images(Thumbnails(), rows.image), rows.get("item"))

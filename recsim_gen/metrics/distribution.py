@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsim_gen.core.errors import DataError
+from recsim_gen.core.errors import DataError, MissingDependency
 from recsim_gen.core.vectors import unit
+from recsim_gen.metrics.recipes import OURS, Recipe, Spec, chosen
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from recsim_gen.core.protocols import ImageEncoder
+    from recsim_gen.metrics.resources import Resources
     from recsim_gen.metrics.rows import Rows
+
+VIT_L_14_336 = "hf:openai/clip-vit-large-patch14-336"
 
 SIGMA, SCALE = 10.0, 1000.0  # Jayasumana et al., CVPR 2024, Sec. 5
 BLOCK = 2048
@@ -63,23 +65,109 @@ def _check(x: np.ndarray, y: np.ndarray, least: int) -> None:
         )
 
 
-def set_distances(rows: Rows, encoder: ImageEncoder, name: str) -> pd.DataFrame:
-    """CMMD and Fréchet distance of each variant's pictures to all references' own pictures.
+class SetDistance:
+    """How far a method's pictures, as one set, lie from the references' own; each picture once.
 
-    ``name`` is the backbone's, for the metric's: ``cmmd[NAME]``. Columns ``variant``, ``metric``,
-    ``value``, ``n`` (pictures), ``n_real`` (different references).
+    Every picture of a method (label ``variant``) has the number of its set, so means over pictures are it,
+    and an interval from drawing pictures again is not. NaN for a method of too few pictures.
+
+    Raises MissingDependency where there are too few test episodes.
     """
-    import pandas as pd
 
-    target = rows.get("target")
-    real = rows.store.images(encoder, np.unique(target[target >= 0]))
-    variant = np.asarray(rows.labels.get("variant", np.full(len(rows), "")))
-    distances = []
-    for one in dict.fromkeys(variant.tolist()):
-        x = rows.store.images(encoder, rows.image[variant == one])
-        numbers = {"cmmd": cmmd(x, real), "frechet": frechet(x, real)}
-        distances += [
-            {"variant": one, "metric": f"{metric}[{name}]", "value": value, "n": len(x), "n_real": len(real)}
-            for metric, value in numbers.items()
-        ]
-    return pd.DataFrame(distances)
+    unit: str
+    note: str
+    needs = ("target",)
+    range = (0.0, np.inf)
+    higher_is_better: bool | None = False
+    of_set = True
+
+    def __init__(self, spec: Spec, resources: Resources) -> None:
+        self.name = str(spec)
+        chosen({OURS: None}, spec)
+        backbone = self.backbone(spec)
+        self._encoder = resources.encoder(backbone)
+        self._least = self.least(self._encoder)
+        if resources.dataset is not None:
+            references = [e.reference for e in resources.dataset.episodes]
+            counts = {"pictures of a method": len(references), "references": len(set(references))}
+            for what, count in counts.items():
+                if count < self._least:
+                    wanted = f"{self._least:,} {what} or more by {backbone}"
+                    raise MissingDependency(f"needs {wanted}, got {count:,} (--episodes; 0 is all)")
+        self.recipe = Recipe(
+            spec.recipe,
+            backbone=backbone,
+            weights=self._encoder.fingerprint,
+            resize="as the backbone prepares pictures",
+            note=f"{self.note}; no interval",
+        )
+
+    def backbone(self, spec: Spec) -> str:
+        """The encoder that is asked for, or the metric's own."""
+        raise NotImplementedError
+
+    def least(self, encoder: ImageEncoder) -> int:
+        """How many pictures each set must have."""
+        raise NotImplementedError
+
+    def distance(self, x: np.ndarray, real: np.ndarray) -> float:
+        """Of features (n, d) and (m, d)."""
+        raise NotImplementedError
+
+    def __call__(self, rows: Rows) -> np.ndarray:
+        """(B,) ≥ 0, equal for all pictures of a variant."""
+        target = rows.get("target")
+        real = np.unique(target[target >= 0])
+        variant = np.asarray(rows.labels.get("variant", np.zeros(len(rows), dtype=np.int64)))
+        value = np.full(len(rows), np.nan)
+        for one in np.unique(variant):
+            mine = variant == one
+            if min(mine.sum(), len(real)) >= self._least:
+                sets = (rows.store.images(self._encoder, numbers) for numbers in (rows.image[mine], real))
+                value[mine] = self.distance(*sets)
+        return value
+
+
+class CMMD(SetDistance):
+    """`cmmd` to the references' own pictures; by CLIP ViT-L/14 at 336 pixels, as published, or another."""
+
+    unit = "1000 x MMD²"
+    note = "biased upwards for few pictures, alike for methods of equally many"
+
+    def backbone(self, spec: Spec) -> str:
+        """The published one unless another is asked for."""
+        return spec.backbone or VIT_L_14_336
+
+    def least(self, encoder: ImageEncoder) -> int:
+        """Two: with one there is no spread."""
+        return 2
+
+    def distance(self, x: np.ndarray, real: np.ndarray) -> float:
+        """1000 · MMD²."""
+        return cmmd(x, real)
+
+
+class Frechet(SetDistance):
+    """`frechet` to the references' own pictures, by the encoder in brackets."""
+
+    unit = "Fréchet distance"
+    note = "FID by another network than InceptionV3: compares with nothing published"
+
+    def backbone(self, spec: Spec) -> str:
+        """Raises MissingDependency where none is asked for."""
+        if spec.backbone is None:
+            raise MissingDependency(
+                "needs an encoder in brackets, as in frechet[boutique-clip] or frechet[efficientnet-lite0]; "
+                "no package carries FID's InceptionV3"
+            )
+        return spec.backbone
+
+    def least(self, encoder: ImageEncoder) -> int:
+        """More than dimensions: below, a covariance has directions of no spread."""
+        from PIL import Image
+
+        return encoder.encode_images([Image.new("RGB", (64, 64))]).shape[1] + 1
+
+    def distance(self, x: np.ndarray, real: np.ndarray) -> float:
+        """|μx − μy|² + Tr(…)."""
+        return frechet(x, real)

@@ -79,7 +79,7 @@ class HPSv20:
             backbone=f"ViT-H-14, {self.file}" if spec.backbone is None else backbone,
             weights=self._encoder.fingerprint,
             resize=f"longer side to {SIDE}, black around it",
-            prompt="the prompt that the picture was drawn from",
+            prompt="what the picture is asked to show: the reference's caption, the same for every method",
             note="compares only pictures of the same prompt",
         )
 

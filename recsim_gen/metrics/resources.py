@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 BOUTIQUE_CLIP = "boutique-clip"
 
+_MIT = "MIT licence"
+LICENCES = {
+    "hf:openai/clip-vit-large-patch14": _MIT,
+    "hf:openai/clip-vit-large-patch14-336": _MIT,
+    "hf:openai/clip-vit-base-patch32": _MIT,
+    "open_clip:ViT-H-14/laion2b_s32b_b79k": _MIT,
+}
+"""Of recipes' own backbones."""
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -52,7 +61,11 @@ class Resources:
             elif encoder == BOUTIQUE_CLIP:
                 self._kept[backbone] = self.models.image_encoder(device=self.device)
             else:
-                self._kept[backbone] = make_encoder(encoder, self.device)
+                try:
+                    self._kept[backbone] = make_encoder(encoder, self.device)
+                except MissingDependency as error:
+                    licence = f" ({LICENCES[encoder]})" if encoder in LICENCES else ""
+                    raise MissingDependency(f"needs {encoder}{licence}: {error}") from error
         return self._kept[backbone]
 
     @cached_property

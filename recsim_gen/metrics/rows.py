@@ -27,7 +27,7 @@ MEANING = {
     "target_text": "the reference's caption",
     "history_text": "captions of the history",
     "keywords": "keywords of each user's taste",
-    "prompt": "the text that each picture was drawn from",
+    "prompt": "the text that each picture is asked to show",
 }
 """Fields that a metric may need, as readers are told of them."""
 
@@ -39,7 +39,8 @@ class Rows:
     ``image`` (B,). The others are None where nothing is known: ``target`` (B,) and ``history`` (B, H)
     pictures, −1 where there is none; ``user`` (B,) rows of ``Interactions.user_ids`` and ``item`` (B,)
     rows of the catalogue; ``target_text`` (B,), ``history_text`` (B, H) and ``keywords`` (B, K) str,
-    "" where there is none; ``prompt`` (B,) str. ``labels`` {name: (B,)} are what a table says of each
+    "" where there is none; ``prompt`` (B,) str, as a rule the reference's caption, the same for all
+    methods. ``labels`` {name: (B,)} are what a table says of each
     row beside its numbers. Raises DataError where lengths differ.
     """
 
@@ -95,7 +96,8 @@ def rows_of(
     dataset: whose test episodes the batches name.
     batches: one or several a generator; their generator is the label ``variant``.
     history: how many items of the history to compare with, the last ones; None: all.
-    keywords, prompts: {episode id: …}, where a generator used such; every episode of the batches.
+    keywords, prompts: {episode id: …} of every episode of the batches; without prompts, the references'
+        captions.
     store: features made before; None: a new one.
 
     Labels are ``variant``, ``episode``, ``item`` (id), ``seed`` and ``person`` (source user). Raises
@@ -120,14 +122,9 @@ def rows_of(
         "variant": np.repeat([b.generator for b in batches], [len(b.pixels) for b in batches]),
         "seed": np.concatenate([np.asarray(batch.seed) for batch in batches]),
     }
-    texts = {
-        "keywords": None
-        if keywords is None
-        else _padded([[*_given(keywords, n, "keywords")] for n in names], ""),
-        "prompt": None
-        if prompts is None
-        else np.array([_given(prompts, n, "prompt") for n in names], dtype=str),
-    }
+    texts = {"keywords": _keywords(keywords, names)}
+    if prompts is not None:
+        texts["prompt"] = np.array([_given(prompts, n, "prompt") for n in names], dtype=str)
     return _beside(dataset, store, image, episodes, history, labels, texts)
 
 
@@ -138,6 +135,7 @@ def rows_of_files(
     *,
     history: int | None = None,
     users: Sequence[str] | None = None,
+    keywords: Mapping[str, Sequence[str]] | None = None,
     store: FeatureStore | None = None,
 ) -> Rows:
     """Rows for pictures that a person brings (see `recsim_gen.datasets.image_sets`), as ``rows_of``.
@@ -155,7 +153,8 @@ def rows_of_files(
         episodes.append(of[u, i])
     image = store.album.add_reader(images.reader, picture)
     labels = {"variant": np.full(len(image), variant), "seed": np.zeros(len(image), dtype=np.int64)}
-    return _beside(dataset, store, image, episodes, history, labels, {})
+    texts = {"keywords": _keywords(keywords, [e.id for e in episodes])}
+    return _beside(dataset, store, image, episodes, history, labels, texts)
 
 
 def _beside(
@@ -187,8 +186,9 @@ def _beside(
         user=np.array([e.user for e in episodes], dtype=np.int64),
         item=reference,
         target_text=captions[reference],
+        prompt=texts.get("prompt", captions[reference]),
+        keywords=texts["keywords"],
         history_text=np.where(past >= 0, captions[np.maximum(past, 0)], ""),
-        **texts,
         labels={
             **labels,
             "episode": np.array([e.id for e in episodes]),
@@ -196,6 +196,10 @@ def _beside(
             "person": np.array([e.source_user for e in episodes]),
         },
     )
+
+
+def _keywords(of: Mapping[str, Sequence[str]] | None, episodes: Sequence[str]) -> np.ndarray | None:
+    return None if of is None else _padded([[*_given(of, e, "keywords")] for e in episodes], "")
 
 
 def _given(texts: Mapping[str, Any], episode: str, what: str) -> Any:

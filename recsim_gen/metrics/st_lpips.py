@@ -56,7 +56,8 @@ def alex() -> nn.ModuleDict:
 
 def vgg() -> nn.ModuleDict:
     """Return VGG16's layers, blurred after each pooling."""
-    slices, inputs = [], 3
+    slices: list[list[nn.Module]] = []
+    inputs = 3
     for widths in VGG16:
         layers: list[nn.Module] = [nn.MaxPool2d(2, stride=1), Blur(inputs)] if slices else []
         for outputs in widths:

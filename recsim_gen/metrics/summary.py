@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,6 +90,28 @@ def add_rows(
             several = len(means[metric]) > 1
             sd = float(np.std(means[metric], ddof=1)) if several else None
             _add(results, variant, metric, None, e, {**about[metric], **of_variant[variant], "sd": sd})
+
+
+def add_set_rows(
+    values: pd.DataFrame,
+    about: Mapping[str, Mapping[str, Any]],
+    of_variant: Mapping[str, Mapping[str, Any]],
+    results: Results,
+) -> None:
+    """Metrics of whole sets, whose pictures all have the set's number: no interval, and as `add_rows` else.
+
+    A set too small for a metric has no row.
+    """
+    for (variant, mine), metric in product(values.groupby("variant", sort=False), about):
+        of_seed = mine.dropna(subset=[metric]).groupby("seed")[metric]
+        means, sizes, more = of_seed.first(), of_seed.size(), {**about[metric], **of_variant[str(variant)]}
+        for seed, value in means.items():
+            n = int(sizes[seed])
+            results.row(variant=str(variant), metric=metric, seed=seed, value=value, n=n, **more, sd=None)
+        if len(means):
+            sd = float(means.std(ddof=1)) if len(means) > 1 else None
+            n = int(sizes.max())
+            results.row(variant=str(variant), metric=metric, value=float(means.mean()), n=n, **more, sd=sd)
 
 
 def compared(values: pd.DataFrame, metrics: Sequence[str], baseline: str, rng: Rng) -> list[Comparison]:

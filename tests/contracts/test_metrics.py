@@ -21,6 +21,7 @@ SPECS = [
     "ssim_history:torchmetrics",
     "lpips[random-alex]",
     "lpips_history[random-squeeze]:x100",
+    "st_lpips",
     "cps[colour]",
     "cpis[colour]:x100",
     "cs[colour]",
@@ -28,7 +29,10 @@ SPECS = [
     "aesthetic[colour]:pmg-bench",
     "hpsv2[colour]",
     "diversity[colour]",
+    "cmmd[colour]",
+    "frechet[colour]",
 ]
+OF_GROUPS = ("diversity", "cmmd", "frechet")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +72,7 @@ def test_a_number_for_each_row_that_permutes_with_it(spec, whole):
 
 
 @pytest.mark.usefixtures("apart")
-@pytest.mark.parametrize("spec", [s for s in SPECS if not s.startswith("diversity")])  # which is of groups
+@pytest.mark.parametrize("spec", [s for s in SPECS if not s.startswith(OF_GROUPS)])
 def test_a_row_does_not_depend_on_the_others(spec, whole):
     metric = opened(spec)
     assert metric(part(whole, np.array([4]))) == pytest.approx(metric(whole)[[4]], abs=1e-6, nan_ok=True)

@@ -46,8 +46,9 @@ def opinions(dataset: Dataset, threshold: float, rng: Rng) -> Opinions:
         raise DataError(f"a verifier learns from pictures, {dataset.name} has none")
     given = pd.DataFrame({"person": dataset.people[chosen.user], "item": chosen.item, "score": chosen.weight})
     low = getattr(dataset, "not_chosen", None)
-    dislikes = 0 if low is None else len(low.score)
-    if dislikes:
+    dislikes = 0
+    if low is not None and len(low.score):
+        dislikes = len(low.score)
         more = pd.DataFrame({"person": low.person, "item": low.item, "score": low.score})
         given = pd.concat([given, more], ignore_index=True)
     people, given["person"] = np.unique(given["person"].to_numpy(dtype=str), return_inverse=True)

@@ -54,7 +54,8 @@ def _means(learned: Opinions, test: Opinions) -> np.ndarray:
 def of_people(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the AUC of each person who has one: ``seed``, ``person``, a column per variant."""
     group = scores.groupby(["seed", "person"], sort=False).ngroup().to_numpy()
-    columns = {name: auc_within(scores["liked"], scores[name], group) for name in VARIANTS}
+    liked = scores["liked"].to_numpy()
+    columns = {name: auc_within(liked, scores[name].to_numpy(), group) for name in VARIANTS}
     first = scores[["seed", "person"]].groupby(group).first()
     return first.join(pd.DataFrame(columns), how="right").reset_index(drop=True)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from brought import shop
 from pictures import ColourEncoder, colour_rows
 from torchmetrics.image.fid import _compute_fid
 
 from recsim_gen.core.errors import DataError
-from recsim_gen.metrics.distribution import cmmd, frechet, set_distances
+from recsim_gen.metrics.distribution import cmmd, frechet
+from recsim_gen.metrics.resources import Resources
+from recsim_gen.metrics.scoring import open_metric, open_metrics
 
 
 def features(n: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -58,9 +63,21 @@ def test_sets_that_do_not_fit_are_refused():
 def test_each_variant_is_compared_with_the_references(apart):
     rows, colour = colour_rows(), ColourEncoder()
     rows.labels["variant"][:] = ["a", "a", "a"]
-    found = set_distances(rows, colour, "colour").set_index("metric")
-    assert found["n"].tolist() == [3, 3]
-    assert found["n_real"].tolist() == [2, 2]  # red and grey
-    x, real = rows.store.images(colour, rows.image), rows.store.images(colour, np.array([0, 2]))
-    assert found["value"]["cmmd[colour]"] == pytest.approx(cmmd(x, real))
-    assert found["value"]["frechet[colour]"] == pytest.approx(frechet(x, real))
+    found = open_metric("cmmd[colour]", Resources(encoders={"colour": colour}))(rows)
+    x, real = rows.store.images(colour, rows.image), rows.store.images(colour, np.array([0, 2]))  # red, grey
+    assert found.tolist() == [pytest.approx(cmmd(x, real))] * 3
+    rows.labels["variant"][:] = ["a", "a", "b"]
+    both = open_metric("cmmd[colour]", Resources(encoders={"colour": colour}))(rows)
+    assert both[:2].tolist() == [pytest.approx(cmmd(x[:2], real))] * 2
+    assert np.isnan(both[2])  # one picture is no set
+
+
+def test_frechet_wants_more_pictures_than_dimensions_and_an_encoder(apart):
+    resources = Resources(encoders={"colour": ColourEncoder()}, dataset=shop())
+    few = dataclasses.replace(resources, dataset=dataclasses.replace(shop(), episodes=shop().episodes[:3]))
+    assert np.isnan(open_metric("frechet[colour]", resources)(colour_rows())).all()
+    told = [str(metric) for metric in open_metrics(["frechet[colour]", "frechet"], few)]
+    assert told[0] == (
+        "unavailable: needs 4 pictures of a method or more by colour, got 3 (--episodes; 0 is all)"
+    )
+    assert told[1].startswith("unavailable: needs an encoder in brackets, as in frechet[boutique-clip]")

@@ -178,7 +178,5 @@ def test_batches_that_do_not_fit_are_told(data):
         rows_of(data, [wrong], keywords={})
     with pytest.raises(DataError, match="target must have 1 rows, got 2"):
         Rows(None, np.zeros(1, dtype=int), target=np.zeros(2, dtype=int))
-    with pytest.raises(
-        DataError, match=r"rows with prompt \(the text that each picture was drawn from\) are wanted"
-    ):
-        rows_of(data, [wrong]).get("prompt")
+    with pytest.raises(DataError, match=r"rows with keywords \(keywords of each user's taste\) are wanted"):
+        rows_of(data, [wrong]).get("keywords")
