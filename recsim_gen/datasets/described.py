@@ -31,8 +31,7 @@ def captions_beside(folder: Path, names: Sequence[str]) -> dict[str, str]:
     file = first_existing(folder, names)
     if file is None:
         return {}
-    fields = Fields.of(read_json(file), file, "top level")
-    return {item: fields.text(item) for item in fields.values}
+    return Fields.of(read_json(file), file, "top level").texts()
 
 
 def described(own: Sequence[str], otherwise: np.ndarray, *, longest: int = LONGEST) -> Described:

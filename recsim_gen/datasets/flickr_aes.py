@@ -16,6 +16,7 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Catalog
 from recsim_gen.datasets.described import Described, captions_beside, described, missing_images
 from recsim_gen.datasets.files.images import ImageFiles, open_images
+from recsim_gen.datasets.files.names import clean_name
 from recsim_gen.datasets.files.paths import first_existing
 from recsim_gen.datasets.files.tables import Table, natural_places, read_table
 from recsim_gen.datasets.files.text_lines import lines_if
@@ -94,7 +95,7 @@ def _scores(file: Path) -> dict[str, float]:
             score = float(text)
         except ValueError:
             score = np.nan
-        photograph = Path(name.strip()).stem
+        photograph = clean_name(Path(clean_name(name)).stem)
         if not photograph or not 0 <= score <= 1:
             problem = f"a name and a score in [0, 1] are wanted, got {line[:80]!r}"
         elif photograph in scores:
@@ -109,7 +110,7 @@ def _scores(file: Path) -> dict[str, float]:
 def _items(ratings: Table, aesthetic: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
     """(n,) ids of all photographs, and (m,) the row of each rating's."""
     code, names = ratings.ids("imagePair")
-    stems = np.array([Path(name).stem for name in names.tolist()], dtype=str)
+    stems = np.array([clean_name(Path(name).stem) for name in names.tolist()], dtype=str)
     ids = np.unique(np.concatenate([stems, np.array(list(aesthetic), dtype=str)]))
     ids = ids[np.argsort(natural_places(ids))]
     row_of = {item: row for row, item in enumerate(ids.tolist())}

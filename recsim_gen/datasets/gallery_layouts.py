@@ -10,6 +10,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.datasets.files.images import Member, list_members
+from recsim_gen.datasets.files.names import clean_name
 from recsim_gen.datasets.files.paths import InsidePaths
 from recsim_gen.datasets.files.tables import column_names, read_table
 from recsim_gen.datasets.files.text_lines import lines_if
@@ -60,7 +61,7 @@ def _from_folders(path: Path) -> LabelledImages:
     around = _common([member.folders for member in found])
     inner = [member.folders[len(around) :] for member in found]
     members = [
-        replace(member, stem="/".join([*folders, f"{member.stem}{Path(member.name).suffix}"]))
+        replace(member, stem="/".join([*folders, member.file_name]))
         for member, folders in zip(found, inner, strict=True)
     ]
     identity = [folders[-1] for folders in inner]
@@ -142,7 +143,7 @@ def _numbered(file: Path) -> dict[str, tuple[int, str]]:
     """{number: (row, rest)} of lines of a number and a word."""
     found: dict[str, tuple[int, str]] = {}
     for row, line in lines_if(file, lambda line: bool(line.strip())):
-        number, _, rest = line.strip().partition(" ")
+        number, _, rest = clean_name(line).partition(" ")
         if not rest or number in found:
             raise DataError(
                 f"a number of its own and a word are wanted, got {line[:80]!r}",
@@ -150,7 +151,7 @@ def _numbered(file: Path) -> dict[str, tuple[int, str]]:
                 row=row,
                 remedy=_AS_PUBLISHED,
             )
-        found[number] = (row, rest.strip())
+        found[number] = (row, clean_name(rest))
     return found
 
 

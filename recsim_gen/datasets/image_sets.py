@@ -24,6 +24,7 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.files.images import SUFFIXES, ImageFiles, Member, list_members
+from recsim_gen.datasets.files.names import clean_name
 from recsim_gen.datasets.manifests import FILE, Manifest, read_manifest
 
 ANY = -1
@@ -176,8 +177,8 @@ def _without_wrapper(members: list[Member], users: Mapping[str, int]) -> tuple[l
 
 def _find(name: str, rows: Mapping[str, int]) -> int | None:
     """Row of an id as it stands, or unescaped."""
-    row = rows.get(name)
-    return rows.get(unquote(name)) if row is None else row
+    row = rows.get(clean_name(name))
+    return rows.get(clean_name(unquote(name))) if row is None else row
 
 
 def _row(name: str, rows: Mapping[str, int], what: str, member: Member | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from recsim_gen.core.settings import REQUIRED, settings_of
 from recsim_gen.core.specs import DataSpec
 from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.files.caption_files import with_captions
+from recsim_gen.datasets.files.remarks import remarks
 from recsim_gen.datasets.splits import SplitRule, resplit
 
 
@@ -21,7 +23,8 @@ def open_data(spec: DataSpec | str, **settings: Any) -> Dataset:
 
     ``settings``, over those of ``spec``, go to the loader (``sequence_length=20``) or, those that all data
     have, to `prepared`. Raises SettingError for an unknown name or setting, and where a path is wanted and
-    missing or given and not wanted; DataError for data that cannot be used.
+    missing or given and not wanted; DataError for data that cannot be used. What readers remark on the way
+    stands at the end of the notes.
     """
     spec = DataSpec(spec) if isinstance(spec, str) else spec
     name, path = spec.parts
@@ -37,8 +40,10 @@ def open_data(spec: DataSpec | str, **settings: Any) -> Dataset:
             raise SettingError(f"unknown setting {key!r} of data {name!r}.{did_you_mean(key, settable)}")
     own = {key: value for key, value in values.items() if key in parameters}
     shared = {key: value for key, value in values.items() if key not in parameters}
-    dataset = load(Path(path).expanduser(), **own) if path else load(**own)
-    return prepared(dataset, **shared)
+    with remarks() as said:
+        dataset = load(Path(path).expanduser(), **own) if path else load(**own)
+        dataset = prepared(dataset, **shared)
+    return replace(dataset, notes=(*dataset.notes, *said)) if said else dataset
 
 
 def prepared(

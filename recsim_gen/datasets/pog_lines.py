@@ -11,6 +11,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.datasets.files.names import clean_name
 from recsim_gen.datasets.files.text_lines import line_starts, lines_at, lines_if
 
 _AS_PUBLISHED = "Fetch the file as published, or correct that line"
@@ -84,36 +85,37 @@ def read_clicks(file: Path, rng: Rng, n_users: int | None, *, keep: int, fewest:
 
 def read_items(file: Path, wanted: Iterable[str]) -> dict[str, Item]:
     """{id: item} of the ``wanted`` items that the file lists. Raises DataError for one listed twice."""
-    ids = {item.encode() for item in wanted}
+    ids = set(wanted)
     items: dict[str, Item] = {}
-    for number, line in lines_if(file, lambda line: line.partition(b",")[0].strip() in ids):
+    for number, line in lines_if(file, lambda line: _first(line) in ids):
         fields = line.split(",", 3)
         if len(fields) < 4:
             _refuse(file, number, f"item, category, address and title are wanted, got {line[:80]!r}")
-        name = fields[0].strip()
+        name = clean_name(fields[0])
         if name in items:
             _refuse(file, number, f"item {name!r} stands a second time")
-        items[name] = Item(fields[1].strip() or "unknown", fields[3].strip()[:1000])
+        items[name] = Item(clean_name(fields[1]) or "unknown", clean_name(fields[3])[:1000])
     return items
 
 
 def read_outfits(file: Path, wanted: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """{id: items} of the ``wanted`` outfits that the file lists."""
-    ids = {outfit.encode() for outfit in wanted if outfit}
+    ids = {outfit for outfit in wanted if outfit}
     outfits: dict[str, tuple[str, ...]] = {}
-    for number, line in lines_if(file, lambda line: line.partition(b",")[0].strip() in ids):
+    for number, line in lines_if(file, lambda line: _first(line) in ids):
         name, comma, items = line.partition(",")
+        name = clean_name(name)
         if not comma:
             _refuse(file, number, f"outfit and items are wanted, got {line[:80]!r}")
-        if name.strip() in outfits:
-            _refuse(file, number, f"outfit {name.strip()!r} stands a second time")
-        outfits[name.strip()] = _items(items)
+        if name in outfits:
+            _refuse(file, number, f"outfit {name!r} stands a second time")
+        outfits[name] = _items(items)
     return outfits
 
 
 def _user(file: Path, number: int, line: str, keep: int) -> tuple[User, int]:
     """The user of a line, and how many of their clicks were on an item clicked again later."""
-    fields = [field.strip() for field in line.split(",")]
+    fields = [clean_name(field) for field in line.split(",")]
     if len(fields) not in (2, 3) or not fields[0]:
         _refuse(file, number, f"user, items and an outfit are wanted, got {line[:80]!r}")
     clicked = _items(fields[1])
@@ -123,7 +125,12 @@ def _user(file: Path, number: int, line: str, keep: int) -> tuple[User, int]:
 
 
 def _items(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(";") if item.strip())
+    return tuple(filter(None, map(clean_name, text.split(";"))))
+
+
+def _first(line: bytes) -> str:
+    """The id that begins a line."""
+    return clean_name(line.partition(b",")[0].decode("utf-8", errors="replace"))
 
 
 def _refuse(file: Path, number: int, problem: str) -> NoReturn:

@@ -194,7 +194,7 @@ def _sticker(entry: Fields, emotions: dict[int, str]) -> Sticker:
 def _images(place: Path, ids: np.ndarray) -> ImageFiles:
     """Pictures by topic and file name: file names repeat from topic to topic."""
     members = [
-        replace(member, stem=f"{member.folders[-1]}/{member.stem}{Path(member.name).suffix}")
+        replace(member, stem=f"{member.folders[-1]}/{member.file_name}")
         for member in list_members(place)
         if member.folders
     ]

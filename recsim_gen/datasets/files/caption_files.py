@@ -93,4 +93,4 @@ def _from_csv(path: Path) -> Captions:
 def _from_json(path: Path) -> Captions:
     top = Fields.of(read_json(path), path, "top level")
     kinds = {kind: top.inner(kind) for kind in top.values}
-    return {kind: {name: part.text(name) for name in part.values} for kind, part in kinds.items() if part}
+    return {kind: part.texts() for kind, part in kinds.items() if part}

@@ -25,6 +25,7 @@ from recsim_gen.core.progress import bar
 from recsim_gen.core.store import cached_array, fingerprint
 from recsim_gen.datasets.files.archives import is_gzip, unpacked
 from recsim_gen.datasets.files.image_cache import Recent
+from recsim_gen.datasets.files.names import clean_name
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,7 +44,8 @@ _READABLE = "Make the folder readable"
 class Member:
     """One picture file: ``size`` bytes at ``offset`` of ``file``; ``name`` as shown to people.
 
-    ``folders`` are those it lies in, inside the folder or tar that was opened.
+    ``stem`` is what it is called, ``folders`` are those it lies in, inside the folder or tar that was
+    opened; both as ``names`` cleans them.
     """
 
     file: Path
@@ -52,6 +54,11 @@ class Member:
     offset: int
     size: int
     folders: tuple[str, ...] = ()
+
+    @property
+    def file_name(self) -> str:
+        """Name with suffix, without folders, cleaned."""
+        return clean_name(self.name.rpartition("/")[2].rpartition(os.sep)[2])
 
     def read(self) -> bytes:
         """The raw bytes. Raises DataError where they cannot be read in full, or are too many."""
@@ -232,7 +239,7 @@ def _folder_members(folder: Path) -> Iterator[Member]:
         except OSError as error:
             raise DataError(f"cannot be listed ({error.strerror})", file=place, remedy=_READABLE) from error
         below = [e for e in entries if e.is_dir(follow_symlinks=False)]
-        waiting += [(e.path, (*inside, e.name)) for e in reversed(below)]
+        waiting += [(e.path, (*inside, clean_name(e.name))) for e in reversed(below)]
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
             if suffix.lower() not in SUFFIXES:
@@ -242,7 +249,8 @@ def _folder_members(folder: Path) -> Iterator[Member]:
                     "the picture is a link out of its folder", file=entry.path, remedy="Copy it inside"
                 )
             if entry.is_file():
-                yield Member(Path(entry.path), entry.path, stem, 0, entry.stat().st_size, inside)
+                size = entry.stat().st_size
+                yield Member(Path(entry.path), entry.path, clean_name(stem), 0, size, inside)
 
 
 def _tar_members(path: Path, named: Path) -> Iterator[Member]:
@@ -263,8 +271,9 @@ def _tar_members(path: Path, named: Path) -> Iterator[Member]:
                 end = info.offset_data + -(-info.size // _BLOCK) * _BLOCK
                 name = PurePosixPath(info.name)
                 if info.isreg() and name.suffix.lower() in SUFFIXES:
-                    shown = f"{named}:{name}"
-                    yield Member(path, shown, name.stem, info.offset_data, info.size, name.parent.parts)
+                    shown, inside = f"{named}:{name}", tuple(map(clean_name, name.parent.parts))
+                    stem = clean_name(name.stem)
+                    yield Member(path, shown, stem, info.offset_data, info.size, inside)
     except (tarfile.ReadError, ValueError, OverflowError, MemoryError) as error:  # sizes that headers claim
         raise _not_a_tar(path, named, error) from error
     # A tar ends in blocks of zeros. tarfile itself takes any broken header for the end.

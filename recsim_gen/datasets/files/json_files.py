@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.datasets.files.names import FORM, clean_name
 
 MAX_MEGABYTES = 1024
 _AS_PUBLISHED = "Fetch the file as published, or correct it"
@@ -104,12 +106,23 @@ class Fields:
         return None
 
     def as_identifier(self, value: Any, key: str) -> str:
-        """``value`` as a name; ``key`` stands in the message."""
+        """``value`` as a name, see `clean_name`; ``key`` stands in the message."""
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
-        if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_ID:
+        name = clean_name(self._text(value, key)) if isinstance(value, str) else ""
+        if not name or len(name) > _LONGEST_ID:
             self.refuse(f"{key} must be an id (text or a whole number), got {shown(value)}")
-        return self._clean(value, key)
+        return name
+
+    def texts(self) -> dict[str, str]:
+        """{key as a name: its text}; refused where two keys are one name."""
+        named: dict[str, str] = {}
+        for key in self.values:
+            name = clean_name(key)
+            if name in named:
+                self.refuse(f"the key {name[:60]!r} stands twice in one object, if blanks are left out")
+            named[name] = self.text(key)
+        return named
 
     def text(self, key: str) -> str:
         """Text, stripped; a list of texts is joined by commas."""
@@ -118,7 +131,7 @@ class Fields:
             value = ", ".join(value)
         if not isinstance(value, str | None):
             self.refuse(f"{key} must be text, got {shown(value)}")
-        return "" if value is None else self._clean(value.strip(), key)
+        return "" if value is None else unicodedata.normalize(FORM, self._text(value, key)).strip()
 
     def number(self, key: str) -> float | None:
         """A finite number."""
@@ -154,7 +167,7 @@ class Fields:
         """Raise DataError about this object."""
         raise DataError(problem, file=self.file, row=self.row, remedy=remedy)
 
-    def _clean(self, value: str, key: str) -> str:
+    def _text(self, value: str, key: str) -> str:
         """``value``; refused where it is no Unicode text or holds the character 0, which numpy drops."""
         if "\0" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)):
             self.refuse(f"{key} holds a character that is no text, got {shown(value)}")

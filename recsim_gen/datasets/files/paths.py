@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.datasets.files.images import Member
+from recsim_gen.datasets.files.names import spellings
 
 _INSIDE = "Name files inside the data folder, relative to it"
 
@@ -31,9 +32,14 @@ class InsidePaths:
     def member(self, text: str, stem: str, *, file: Path, row: int | str | None = None) -> Member | None:
         """The picture at ``text``, with ``stem`` for a name; None where there is no such file.
 
-        ``file`` and ``row`` say where the path stands. Raises DataError for a path that leads out of
-        the folder, by name or through a link, or to something that is no plain file.
+        A file whose name has another Unicode form than ``text`` is the same. ``file`` and ``row`` say
+        where the path stands. Raises DataError for a path that leads out of the folder, by name or
+        through a link, or to something that is no plain file.
         """
+        found = (self._member(spelling, stem, file, row) for spelling in spellings(text))
+        return next((member for member in found if member is not None), None)
+
+    def _member(self, text: str, stem: str, file: Path, row: int | str | None) -> Member | None:
         path = self._place(text)
         problem = None
         if path is None:

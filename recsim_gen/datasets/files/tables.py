@@ -16,6 +16,8 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.registry import did_you_mean
+from recsim_gen.datasets.files.names import BLANKS, FORM, clean_name
+from recsim_gen.datasets.files.remarks import remark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,8 +73,8 @@ class Table:
         return self.frame[column].to_numpy(dtype=np.float64)
 
     def texts(self, column: str) -> np.ndarray:
-        """(m,) str, stripped; may be empty."""
-        return self.frame[column].str.strip().to_numpy(dtype=str)
+        """(m,) str, cleaned as names are; may be empty."""
+        return self.frame[column].str.normalize(FORM).str.strip(BLANKS).to_numpy(dtype=str)
 
     def refuse_duplicates(self, *columns: str) -> None:
         """Raise DataError where the same values of these columns stand in two rows."""
@@ -117,19 +119,17 @@ def read_table(
 ) -> Table:
     """Read these columns of a CSV or TSV file with a header line, UTF-8.
 
-    ``ids`` become categories of text ("007" stays "007") that may not be empty, ``numbers``
-    finite float64, ``texts`` str of at most ``longest`` characters. Other columns are left out.
-    ``quoted=False`` for files in which a quote is a letter, ``spaced=True`` where spaces after a
-    separator are no part of what follows, be it a name of a column or a value,
-    ``may_be_empty=True`` where there may be no row. Raises DataError for a file that is missing,
-    empty, not UTF-8 or ragged, for a missing column, an empty id, and a value that is no finite
-    number.
+    ``ids`` become categories of text ("007" stays "007"), cleaned as ``names`` says, that may not be
+    empty, ``numbers`` finite float64, ``texts`` str of at most ``longest`` characters. Other columns
+    are left out. ``quoted=False`` for files in which a quote is a letter, ``spaced=True`` where
+    quotes may follow a space, ``may_be_empty=True`` where there may be no row. Ids that differ only
+    by what is cleaned are one, with a remark. Raises DataError for a file that is missing, empty, not
+    UTF-8 or ragged, for a column that is missing or stands twice, an empty id, and a value that is no
+    finite number.
     """
     path = Path(path)
     wanted = (*ids, *numbers, *texts)
     header = _header(path, separator, quoted)
-    if spaced:
-        header = [name.lstrip(" ") for name in header]  # as pandas does
     missing = [column for column in wanted if column not in header]
     if missing:
         raise DataError(
@@ -138,12 +138,17 @@ def read_table(
             row=1,
             remedy="Correct the header line." + did_you_mean(missing[0], header).partition(" Known")[0],
         )
-    kinds = {**dict.fromkeys(header, "str"), **dict.fromkeys(ids, "category")}
-    frame = _parse(path, separator, quoted, spaced, kinds, numbers)[list(wanted)]
+    again = [column for column in wanted if header.count(column) > 1]
+    if again:
+        problem = f"column {again[0]!r} stands twice in the header"
+        raise DataError(problem, file=path, row=1, remedy="Keep one of the two")
+    kinds = {**dict.fromkeys(wanted, "str"), **dict.fromkeys(ids, "category")}
+    frame = _parse(path, separator, quoted, spaced, header, kinds, numbers)
     table = Table(path, frame, separator, quoted)
     if len(table) == 0 and not may_be_empty:
         raise DataError("rows are wanted below the header, got none", file=path, remedy="Is it cut off?")
     for column in ids:
+        _clean(table, column)
         _refuse_blank(table, column)
     for column in numbers:
         _to_numbers(table, column)
@@ -153,8 +158,8 @@ def read_table(
 
 
 def column_names(path: str | Path) -> list[str]:
-    """The header line of a CSV file, spaces around names removed. Raises DataError as ``read_table``."""
-    return [name.strip() for name in _header(Path(path), ",", quoted=True)]
+    """The header line of a CSV file, cleaned. Raises DataError as ``read_table``."""
+    return _header(Path(path), ",", quoted=True)
 
 
 def natural_places(ids: np.ndarray) -> np.ndarray:
@@ -164,9 +169,28 @@ def natural_places(ids: np.ndarray) -> np.ndarray:
     return place
 
 
+def _clean(table: Table, column: str) -> None:
+    """Make the ids of a column clean in place; say where that makes ids equal."""
+    import pandas as pd
+
+    values = table.frame[column].cat
+    raw = values.categories.tolist()
+    clean = [clean_name(name) for name in raw]
+    if clean == raw:
+        return
+    names, code = np.unique(np.array(clean, dtype=object), return_inverse=True)
+    table.frame[column] = pd.Categorical.from_codes(code[values.codes.to_numpy()], categories=names)
+    if joined := len(raw) - len(names):
+        first = next(name for name, other in zip(raw, clean, strict=True) if name != other)
+        remark(
+            f"{table.file.name}: {joined:,} ids of {column} differ from another only by blanks, a byte order "
+            f"mark or the Unicode form, such as {first!r}: read as one"
+        )
+
+
 def _refuse_blank(table: Table, column: str) -> None:
     values = table.frame[column].cat
-    blank = (values.categories.str.strip() == "")[values.codes]
+    blank = (values.categories == "")[values.codes.to_numpy()]
     table.refuse(blank, lambda i: f"{column} must be an id, got an empty one", _AS_PUBLISHED)
 
 
@@ -194,19 +218,23 @@ def _parse(
     separator: str,
     quoted: bool,
     spaced: bool,
+    header: Sequence[str],
     kinds: dict[str, str],
     numbers: Sequence[str],
 ) -> pd.DataFrame:
-    """The frame as pandas reads it; number columns stay text if one of them has another word in it."""
+    """The columns of ``kinds`` as pandas reads them; numbers stay text if one has another word in it."""
     import pandas as pd
 
     def parse(number: str) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            dtype: Any = {**kinds, **dict.fromkeys(numbers, number)}
-            return pd.read_csv(
+            typed = {**kinds, **dict.fromkeys(numbers, number)}
+            dtype: Any = {k: typed.get(name, "str") for k, name in enumerate(header)}
+            frame = pd.read_csv(
                 path,
                 sep=separator,
+                header=0,
+                names=range(len(header)),  # names may be blank, or stand twice
                 dtype=dtype,
                 encoding=_ENCODING,
                 keep_default_na=False,
@@ -214,6 +242,7 @@ def _parse(
                 quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
                 skipinitialspace=spaced,
             )
+            return frame[[header.index(name) for name in kinds]].set_axis([*kinds], axis="columns")
 
     try:
         try:
@@ -241,7 +270,7 @@ def _header(path: Path, separator: str, quoted: bool) -> list[str]:
         raise DataError(f"cannot be opened ({error.strerror})", file=path, remedy=remedy) from error
     if not header:
         raise DataError("a header line is wanted, the file is empty", file=path, remedy="Fetch it again")
-    return header
+    return [clean_name(name) for name in header]
 
 
 def _not_utf8(path: Path) -> DataError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.datasets.files.names import clean_name
 from recsim_gen.datasets.files.tables import LONGEST
 from recsim_gen.datasets.pmg_bench.pickles import read_pickle
 
@@ -26,9 +27,10 @@ def by_item(file: str | Path) -> Mapping[str, Any]:
     if bad is not None or None in values:
         problem = f"keys must be item ids (whole numbers or text), got {type(bad).__name__}"
         raise DataError(problem, file=file, remedy=_AS_PUBLISHED)
-    named = {str(key): value for key, value in values.items()}
+    named = {clean_name(str(key)): value for key, value in values.items()}
     if len(named) < len(values):
-        raise DataError("an item id stands as a number and as text", file=file, remedy="Keep one of the two")
+        problem = "an item id stands twice, as a number and as text or with blanks around it"
+        raise DataError(problem, file=file, remedy="Keep one of the two")
     return named
 
 

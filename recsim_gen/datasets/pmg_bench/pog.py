@@ -18,6 +18,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.datasets.described import captions_beside, described, missing_images
 from recsim_gen.datasets.files.images import ImageFiles, open_images
+from recsim_gen.datasets.files.names import clean_name
 from recsim_gen.datasets.files.paths import first_existing
 from recsim_gen.datasets.files.tables import Table, read_table
 from recsim_gen.datasets.sequences import Choices, Tail, cut, whole
@@ -99,7 +100,7 @@ class _Lists:
 
         found = table.frame[column].str.findall(_ID)
         row = np.repeat(np.arange(len(table)), found.str.len().to_numpy(dtype=np.int64))
-        named = np.array([*chain.from_iterable(found)], dtype=object)
+        named = np.array([*map(clean_name, chain.from_iterable(found))], dtype=object)
         place = pd.Index(known.astype(object)).get_indexer(pd.Index(named)).astype(np.int64)
         lost = place < 0
         if lost.any() and self.unknown == "refuse":

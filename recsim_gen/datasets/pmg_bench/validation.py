@@ -17,6 +17,7 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Interactions
 from recsim_gen.datasets.episodes import test_episodes
+from recsim_gen.datasets.files.names import clean_name
 from recsim_gen.datasets.files.text_lines import lines_if
 from recsim_gen.datasets.sequences import Sequences
 from recsim_gen.datasets.splits import TEST, TRAIN
@@ -47,8 +48,8 @@ def read_lines(file: Path, item_ids: np.ndarray, where: str) -> list[Line]:
     row_of = {item: row for row, item in enumerate(item_ids.tolist())}
     lines: list[Line] = []
     for number, text in lines_if(file, lambda line: bool(line.strip())):
-        ids, comma, target = (part.strip() for part in text.partition(","))
-        history = [item.strip() for item in ids.split(";")]
+        ids, comma, target = (clean_name(part) for part in text.partition(","))
+        history = [clean_name(item) for item in ids.split(";")]
         unknown = [item for item in (*history, target) if item not in row_of]
         problem, remedy = None, _REMEDY
         if not comma or "," in target or "" in (*history, target):

@@ -1,0 +1,29 @@
+"""Ids and names as people mean them: without blanks around them, in one Unicode form.
+
+Every reader cleans what names things (ids in tables and JSON, names of files and folders) here, so that
+``" 12"``, ``"12"`` and ``"12"`` behind a byte order mark are one item, and the two ways in which Unicode
+writes "é" are one letter. Capitals, zeros in front and blanks within a name are part of it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_INVISIBLE = "\ufeff\u200b\u2060"  # byte order mark, zero width space, word joiner: no blanks to Unicode
+BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + _INVISIBLE  # U+3000 is the last
+"""Characters that are no part of a name at its ends."""
+
+FORM = "NFC"
+"""The Unicode normal form of names and texts."""
+
+
+def clean_name(text: str) -> str:
+    """Return ``text`` in normal form NFC, without blanks and byte order marks at its ends."""
+    if text.isascii():
+        return text.strip()
+    return unicodedata.normalize(FORM, text).strip(BLANKS)
+
+
+def spellings(path: str) -> tuple[str, ...]:
+    """Return a path as it stands and in both normal forms: systems write names of files in either."""
+    return tuple(dict.fromkeys((path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD")))))
