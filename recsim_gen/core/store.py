@@ -74,6 +74,15 @@ def cache_dir() -> Path:
     return Path(env) if env else Path(platformdirs.user_cache_dir("recsim-gen"))
 
 
+def file_state(path: str | Path) -> tuple[int, int, int, int]:
+    """What changes whenever a file does: its size, times of change (content, entry) and number on the disk.
+
+    A program may set the first time back (``rsync -t``, ``cp -p``, archives), never the second.
+    """
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; move it there on success, remove it on failure.

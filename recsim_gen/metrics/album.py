@@ -52,7 +52,7 @@ class Album:
                 raise DataError(
                     f"RGB pictures are wanted, got mode {image.mode}",
                     row=i,
-                    remedy="Read the file by recsim_gen.datasets.files.images.decode",
+                    remedy="Read the file by recsim_gen.datasets.files.decoding.decode",
                 )
         return self._add((partial(_itself, image) for image in images), len(images))
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from recsim_gen.core.errors import DataError, MissingDependency
-from recsim_gen.core.store import cached_array, fingerprint
+from recsim_gen.core.store import cached_array, file_state, fingerprint
 from recsim_gen.encoders.weights import first_line, hub_is_offline, no_bars
 
 T = TypeVar("T")
@@ -113,10 +113,10 @@ class Checkpoint:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the files' content. Bytes are read once per state (names, sizes, times of change)."""
+        """Hash of the files' content. Bytes are read once per state (names, `file_state`)."""
         root = self.folder()
         files = sorted(p for p in root.rglob("*") if p.suffix in SUFFIXES and p.is_file())
-        stats = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+        stats = [(str(p.resolve()), *file_state(p)) for p in files]
         digests = cached_array("model-digests", fingerprint(stats), lambda: _digests(files))
         return fingerprint([p.relative_to(root).as_posix() for p in files], digests)
 

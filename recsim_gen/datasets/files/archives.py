@@ -16,7 +16,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
-from recsim_gen.core.store import atomic, cache_dir, cached_array, fingerprint
+from recsim_gen.core.store import atomic, cache_dir, cached_array, file_state, fingerprint
 
 MAX_RATIO = 20  # unpacked to packed: pictures hardly shrink, a bomb is a thousand to one
 SMALL = 2**30  # bytes that any archive may unpack to
@@ -43,8 +43,7 @@ def unpacked(path: Path, check: Callable[[Path], object]) -> Path:
         _keep(path, _place(digest), check)
         return digest
 
-    found = path.stat()
-    state = fingerprint(str(path.resolve()), found.st_size, found.st_mtime_ns)
+    state = fingerprint(str(path.resolve()), *file_state(path))
     place = _place(cached_array("archive-digests", state, make))
     _keep(path, place, check)  # where somebody cleared a part of the cache
     return place

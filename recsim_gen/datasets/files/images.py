@@ -7,35 +7,37 @@ refused, and a picture is decoded within limits of bytes and pixels.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import struct
 import tarfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
-from recsim_gen.core.store import cached_array, fingerprint
+from recsim_gen.core.store import cached_array, file_state, fingerprint
 from recsim_gen.datasets.files.archives import is_gzip, unpacked
+from recsim_gen.datasets.files.decoding import REPLACE, decode
 from recsim_gen.datasets.files.image_cache import Recent
+from recsim_gen.datasets.files.litter import is_copy, is_litter
 from recsim_gen.datasets.files.names import clean_name
+from recsim_gen.datasets.files.remarks import remark
 
 if TYPE_CHECKING:
     from PIL import Image
 
 MAX_BYTES = 64 * 2**20
-MAX_PIXELS = 50_000_000  # below Pillow's own limit, at which it only warns
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"})
+OTHERS = frozenset({".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd"})
+"""Suffixes of pictures that are not read."""
+
 _BLOCK = 512  # bytes: the unit of a tar
-_REPLACE = "Replace it by a JPEG, PNG or WebP picture, or remove it: items without picture are handled"
+_CHUNK = 2**20  # bytes
 _AGAIN = "Fetch the archive again"
 _READABLE = "Make the folder readable"
 
@@ -60,20 +62,25 @@ class Member:
         """Name with suffix, without folders, cleaned."""
         return clean_name(self.name.rpartition("/")[2].rpartition(os.sep)[2])
 
+    @property
+    def suffix(self) -> str:
+        """The suffix in small letters: ``".jpg"``."""
+        return os.path.splitext(self.file_name)[1].lower()
+
     def read(self) -> bytes:
         """The raw bytes. Raises DataError where they cannot be read in full, or are too many."""
         if self.size > MAX_BYTES:
             raise DataError(
                 f"a picture of at most {MAX_BYTES:,} bytes is wanted, got {self.size:,}",
                 file=self.name,
-                remedy=_REPLACE,
+                remedy=REPLACE,
             )
         try:
             with self.file.open("rb") as f:  # opened for each: safe in threads and in forked workers
                 f.seek(self.offset)
                 data = f.read(self.size)
         except OSError as error:
-            raise DataError(f"cannot be read ({error.strerror})", file=self.name, remedy=_REPLACE) from error
+            raise DataError(f"cannot be read ({error.strerror})", file=self.name, remedy=REPLACE) from error
         if len(data) < self.size:
             raise DataError(
                 f"{self.size:,} bytes are wanted, got {len(data):,}", file=self.name, remedy=_AGAIN
@@ -135,7 +142,7 @@ class ImageFiles:
     def digests(self) -> np.ndarray:
         """(p, 16) uint8: BLAKE2 hash of the raw bytes of each picture that is present, by row.
 
-        The bytes are read once per state (names, sizes, times of change) of the files.
+        The bytes are read once per state (names, `file_state`) of the files.
         """
         rows = sorted(self._members)
         return cached_array("image-digests", self._state(rows), lambda: self._digests(rows))
@@ -149,7 +156,7 @@ class ImageFiles:
         members = [self._members[row] for row in rows]
         files = dict.fromkeys(m.file for m in members)  # a tar is one file of many members
         folders = {folder: str(folder.resolve()) for folder in dict.fromkeys(f.parent for f in files)}
-        changed = np.array([f.stat().st_mtime_ns for f in files], dtype=np.int64)
+        changed = np.array([file_state(f) for f in files], dtype=np.uint64)
         places = np.array([(m.offset, m.size) for m in members], dtype=np.int64)  # arrays: hashed at once
         names = np.array([m.name for m in members], dtype=str)
         return fingerprint([*folders.values()], [f.name for f in files], changed, names, places)
@@ -167,64 +174,44 @@ def open_images(path: str | Path, item_ids: np.ndarray) -> ImageFiles:
 def list_members(path: str | Path) -> list[Member]:
     """The picture files in a folder (with its subfolders) or a tar; none is read.
 
-    Raises DataError as ``open_images`` does.
+    What is hidden or a program's own (see ``litter``) is no picture, and pictures of ``OTHERS`` are left
+    aside; a remark counts them. Raises DataError as ``open_images`` does.
     """
     path = Path(path)
     if path.is_dir():
-        return list(_folder_members(path))
+        return _pictures(path, _folder_members(path))
     if path.is_file() and is_gzip(path):
-        return list(_tar_members(unpacked(path, lambda tar: deque(_tar_members(tar, path), 0)), path))
+        tar = unpacked(path, lambda tar: deque(_tar_members(tar, path), 0))
+        return _pictures(path, _tar_members(tar, path))
     if path.is_file():
-        return list(_tar_members(path, path))
+        return _pictures(path, _tar_members(path, path))
     raise DataError(
         "a folder or tar of pictures is wanted, got nothing", file=path, remedy="Correct the path"
     )
 
 
-def decode(data: bytes, name: str) -> Image.Image:
-    """Bytes to an upright RGB picture; what is transparent becomes white.
-
-    ``name`` stands in messages. Raises DataError for what is no picture of ``FORMATS``, is cut
-    off, or has more than ``MAX_PIXELS`` pixels.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise DataError(
-                f"a picture of at most {MAX_PIXELS:,} pixels is wanted, got {width} x {height}",
-                file=name,
-                remedy=_REPLACE,
-            )
-        return _rgb(ImageOps.exif_transpose(image))
-    except UnidentifiedImageError as error:
-        raise DataError(
-            f"a picture is wanted ({', '.join(FORMATS)}), got bytes that begin with {data[:12]!r}",
-            file=name,
-            remedy=_REPLACE,
-        ) from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:  # what Pillow's decoders raise for broken files
-        raise DataError(f"the picture cannot be decoded ({error})", file=name, remedy=_REPLACE) from error
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):  # Pillow would clip, not scale
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+def _pictures(path: Path, listed: Iterable[Member]) -> list[Member]:
+    """The members that are data, and a remark on the others."""
+    data, litter = [], []
+    for member in listed:
+        (litter if any(map(is_litter, (*member.folders, member.file_name))) else data).append(member)
+    stems: dict[tuple[str, ...], set[str]] = {}
+    for member in data:
+        stems.setdefault(member.folders, set()).add(member.stem)
+    litter += [m for m in data if is_copy(m.stem, stems[m.folders])]
+    data = [m for m in data if not is_copy(m.stem, stems[m.folders])]
+    if litter:
+        remark(
+            f"{path.name}: {len(litter):,} pictures left aside: hidden, or a program's own copies, such as "
+            f"{'/'.join((*litter[0].folders, litter[0].file_name))}"
+        )
+    unread = [m for m in data if m.suffix in OTHERS]
+    if unread:
+        kinds = ", ".join(sorted({m.suffix for m in unread}))
+        remark(
+            f"{path.name}: {len(unread):,} pictures left aside: {kinds} is not read, save them as JPEG or PNG"
+        )
+    return [m for m in data if m.suffix in SUFFIXES]
 
 
 def _folder_members(folder: Path) -> Iterator[Member]:
@@ -242,9 +229,13 @@ def _folder_members(folder: Path) -> Iterator[Member]:
         waiting += [(e.path, (*inside, clean_name(e.name))) for e in reversed(below)]
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
-            if suffix.lower() not in SUFFIXES:
+            if suffix.lower() not in SUFFIXES | OTHERS:
                 continue
-            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+            if (
+                suffix.lower() in SUFFIXES
+                and entry.is_symlink()
+                and not Path(entry.path).resolve().is_relative_to(root)
+            ):
                 raise DataError(
                     "the picture is a link out of its folder", file=entry.path, remedy="Copy it inside"
                 )
@@ -254,14 +245,22 @@ def _folder_members(folder: Path) -> Iterator[Member]:
 
 
 def _tar_members(path: Path, named: Path) -> Iterator[Member]:
-    """Members of a tar that ends as a tar must; offsets only, no data is read.
+    """Members of a tar, or of several joined by ``cat``, that ends as a tar must; no data is read.
 
     ``named`` is how people know it.
     """
+    start: int | None = 0
+    while start is not None:
+        end = yield from _one_tar(path, named, start)
+        start = _next_tar(path, named, end)
+
+
+def _one_tar(path: Path, named: Path, start: int) -> Generator[Member, None, int]:
+    """Members of the tar that begins at byte ``start``; returns where they end."""
     length = path.stat().st_size
-    end = 0
+    end = start
     try:
-        with tarfile.open(path, "r:") as archive:
+        with path.open("rb") as f, tarfile.open(fileobj=_at(f, start), mode="r:") as archive:
             for info in archive:
                 _check_inside(info, named)
                 if info.offset < end or info.size < 0 or info.offset_data + info.size > length:
@@ -270,17 +269,33 @@ def _tar_members(path: Path, named: Path) -> Iterator[Member]:
                     )
                 end = info.offset_data + -(-info.size // _BLOCK) * _BLOCK
                 name = PurePosixPath(info.name)
-                if info.isreg() and name.suffix.lower() in SUFFIXES:
+                if info.isreg() and name.suffix.lower() in SUFFIXES | OTHERS:
                     shown, inside = f"{named}:{name}", tuple(map(clean_name, name.parent.parts))
                     stem = clean_name(name.stem)
                     yield Member(path, shown, stem, info.offset_data, info.size, inside)
     except (tarfile.ReadError, ValueError, OverflowError, MemoryError) as error:  # sizes that headers claim
         raise _not_a_tar(path, named, error) from error
-    # A tar ends in blocks of zeros. tarfile itself takes any broken header for the end.
+    return end
+
+
+def _at(f: BinaryIO, start: int) -> BinaryIO:
+    f.seek(start)
+    return f
+
+
+def _next_tar(path: Path, named: Path, end: int) -> int | None:
+    """Where another tar begins behind the end mark at byte ``end``; None where only zeros follow.
+
+    A tar ends in blocks of zeros. tarfile itself takes any broken header for the end.
+    """
     with path.open("rb") as f:
-        f.seek(end)
-        if f.read(_BLOCK) != bytes(_BLOCK):
+        if _at(f, end).read(_BLOCK) != bytes(_BLOCK):
             raise DataError("the archive is cut off: its end mark is missing", file=named, remedy=_AGAIN)
+        while chunk := f.read(_CHUNK):
+            if rest := chunk.lstrip(b"\0"):
+                place = f.tell() - len(rest)
+                return place - (place - end) % _BLOCK
+    return None
 
 
 def _check_inside(info: tarfile.TarInfo, path: Path) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
-from recsim_gen.core.store import cached_array, fingerprint
-from recsim_gen.datasets.files.images import MAX_PIXELS
+from recsim_gen.core.store import cached_array, file_state, fingerprint
+from recsim_gen.datasets.files.decoding import MAX_PIXELS
 from recsim_gen.datasets.pmg_bench.captions import by_item
 
 if TYPE_CHECKING:
@@ -81,10 +81,9 @@ class PickledImages:
     def digests(self) -> np.ndarray:
         """(p, 16) uint8: BLAKE2 hash of shape and pixels of each picture that is present, by row.
 
-        The pixels are read once per state (place, size, time of change) of the file.
+        The pixels are read once per state of the file, see `file_state`.
         """
-        found = self._file.stat()
-        state = [str(self._file.resolve()), found.st_size, found.st_mtime_ns, self._item_ids]
+        state = [str(self._file.resolve()), *file_state(self._file), self._item_ids]
         return cached_array("pickle-digests", fingerprint(*state), self._digests)
 
     def _digests(self) -> np.ndarray:

@@ -24,7 +24,8 @@ from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import fingerprint
 from recsim_gen.core.types import Dataset
-from recsim_gen.datasets.files.images import Member, decode, list_members
+from recsim_gen.datasets.files.decoding import decode
+from recsim_gen.datasets.files.images import Member, list_members
 from recsim_gen.datasets.files.tables import natural_places
 
 if TYPE_CHECKING:

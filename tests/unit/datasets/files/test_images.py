@@ -16,7 +16,8 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import cached_array
 from recsim_gen.core.types import ImageReader
 from recsim_gen.datasets.files import images
-from recsim_gen.datasets.files.images import decode, open_images
+from recsim_gen.datasets.files.decoding import decode
+from recsim_gen.datasets.files.images import open_images
 
 IDS = np.array(["1", "2", "30", "4"])
 REPLACE = "Replace it by a JPEG, PNG or WebP picture, or remove it: items without picture are handled"
