@@ -17,7 +17,7 @@ from recsim_gen.core.types import Catalog
 from recsim_gen.datasets.described import Described, captions_beside, described, missing_images
 from recsim_gen.datasets.files.images import ImageFiles, open_images
 from recsim_gen.datasets.files.names import clean_name
-from recsim_gen.datasets.files.paths import first_existing
+from recsim_gen.datasets.files.paths import picture_store
 from recsim_gen.datasets.files.tables import Table, natural_places, read_table
 from recsim_gen.datasets.files.text_lines import lines_if
 from recsim_gen.datasets.sequences import Choices, Tail, cut
@@ -58,7 +58,7 @@ def load(
     ids, item = _items(ratings, aesthetic)
     choices, low, notes = _choices(ratings, item, score, min_score)
     sequences = cut(choices, len(ids), length=sequence_length, tail=tail)
-    place = first_existing(folder, IMAGES) if images is None else Path(images).expanduser()
+    place = picture_store(folder, IMAGES) if images is None else Path(images).expanduser()
     reader = None if place is None else open_images(place, ids)
     found = captions_beside(folder, CAPTIONS)
     words = described([found.get(i, "") for i in ids.tolist()], np.char.add(f"{PHOTOGRAPH} ", ids))

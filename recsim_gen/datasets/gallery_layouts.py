@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.datasets.files.images import Member, list_members
+from recsim_gen.datasets.files.litter import is_litter
 from recsim_gen.datasets.files.names import clean_name
 from recsim_gen.datasets.files.paths import InsidePaths
+from recsim_gen.datasets.files.remarks import remark
 from recsim_gen.datasets.files.tables import column_names, read_table
 from recsim_gen.datasets.files.text_lines import lines_if
 
@@ -22,6 +25,19 @@ FILE = ("file", "path", "image", "filename", "file_name", "image_path")
 IDENTITY = ("identity", "individual", "label", "class", "name")
 GROUP = ("group", "species", "dataset")
 _CUB = ("images.txt", "image_class_labels.txt", "classes.txt")
+_SPLIT = re.compile(
+    r"((images?|bounding_box|bbox|gt)_)?"
+    r"(train|training|trainval|test|testing|val|valid|validation|dev|query|gallery|bbox)"
+    r"(_(set|images?|data))?"
+)
+"""Folders of a split: of classifiers, and of re-identification (Market-1501: bounding_box_train, query …)."""
+
+_REID = re.compile(r"(-1|\d+)_?c\d+", re.IGNORECASE)
+"""Names of re-identification: 0002_c1s1_000451_03.jpg shows 0002 (Market-1501, DukeMTMC, VeRi, MARS)."""
+
+_NOBODY = ("-1", "0000")
+"""Junk and background in Market-1501."""
+
 _AS_PUBLISHED = "Fetch the file as published, or correct that line"
 
 
@@ -47,7 +63,7 @@ def table_of(path: Path) -> Path | None:
     """The CSV that lists the pictures: ``path`` itself or the only one in it; None: there is none."""
     if path.suffix.lower() == ".csv":
         return path
-    tables = sorted(path.glob("*.csv")) if path.is_dir() else []
+    tables = sorted(t for t in path.glob("*.csv") if not is_litter(t.name)) if path.is_dir() else []
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables[:5])
         raise DataError(f"one CSV file is wanted, got {names}", file=path, remedy="Name the file itself")
@@ -55,21 +71,60 @@ def table_of(path: Path) -> Path | None:
 
 
 def _from_folders(path: Path) -> LabelledImages:
-    """``[<group>/]<identity>/<picture>``; folders around all of it are no group."""
+    """``[<group>/]<identity>/<picture>``; folders around all of it and folders of a split are no group."""
     listed = list_members(path)
-    found = [member for member in listed if member.folders]
-    around = _common([member.folders for member in found])
-    inner = [member.folders[len(around) :] for member in found]
-    members = [
-        replace(member, stem="/".join([*folders, member.file_name]))
-        for member, folders in zip(found, inner, strict=True)
+    around = len(_common([member.folders for member in listed if member.folders]))
+    labels, notes = _labels([(member.folders[around:], member.stem) for member in listed])
+    members, identity, group = [], [], []
+    for member, label in zip(listed, labels, strict=True):
+        if label is not None:
+            members.append(replace(member, stem="/".join([*member.folders[around:], member.file_name])))
+            identity.append(label[0])
+            group.append(label[1])
+    return _labelled(path, members, identity, group, notes)
+
+
+def _labels(
+    places: Sequence[tuple[tuple[str, ...], str]],
+) -> tuple[list[tuple[str, str] | None], list[str]]:
+    """(identity, group) of each picture by its folders and name, None where it has none; and notes."""
+    folders = _without_splits([inside for inside, _ in places])
+    around = len(_common([inside for inside in folders if inside]))
+    folders = [inside[around:] for inside in folders]
+    numbers = [_REID.match(stem) for _, stem in places]
+    if len(set(folders)) == 1 and all(numbers):  # one folder of all: who is shown stands in the names
+        labels = [(n[1], EVERYBODY) if n and n[1] not in _NOBODY else None for n in numbers]
+        nobody = sum(label is None for label in labels)
+        remark("identities are read from names as of re-identification: 0002_c1s1_000451_03.jpg shows 0002")
+        note = f"{nobody:,} pictures of {' and '.join(_NOBODY)} (of nobody, in Market-1501) left out"
+        return labels, [note] if nobody else []
+    named = [
+        (inside[-1], inside[-2] if len(inside) > 1 else EVERYBODY) if inside else None for inside in folders
     ]
-    identity = [folders[-1] for folders in inner]
-    group = [folders[-2] if len(folders) > 1 else EVERYBODY for folders in inner]
-    loose = len(listed) - len(found)
-    return _labelled(
-        path, members, identity, group, [f"{loose:,} pictures in no folder left out"] if loose else []
-    )
+    loose = sum(label is None for label in named)
+    return named, [f"{loose:,} pictures in no folder left out"] if loose else []
+
+
+def _without_splits(folders: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The folders of each picture less those of a split.
+
+    One that holds pictures itself is an identity, called ``test`` as others are ``rex``, unless there are
+    splits above identities too, or every picture lies in such a folder.
+    """
+    above = {name for inside in folders for name in inside[:-1] if _is_split(name)}
+    last = {inside[-1] for inside in folders if inside}
+    all_splits = bool(last) and all(map(_is_split, last))
+    split = above | {name for name in last if _is_split(name) and (above or all_splits)}
+    if split:
+        remark(
+            f"folders {', '.join(sorted(split))} are splits, no identities or groups: their pictures are "
+            "joined"
+        )
+    return [tuple(name for name in inside if name not in split) for inside in folders]
+
+
+def _is_split(name: str) -> bool:
+    return _SPLIT.fullmatch(name.lower().replace("-", "_").replace(" ", "_")) is not None
 
 
 def _common(folders: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

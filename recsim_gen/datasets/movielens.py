@@ -13,6 +13,7 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.datasets.files.images import ImageFiles, open_images
+from recsim_gen.datasets.files.paths import picture_store
 from recsim_gen.datasets.files.tables import Table, natural_places, read_table
 from recsim_gen.datasets.films import captions, first_genres
 from recsim_gen.datasets.sequences import Choices, Tail, cut
@@ -97,8 +98,8 @@ def _images(folder: Path, posters: str | None, ids: np.ndarray) -> ImageFiles | 
         return None
     if posters is not None:
         return open_images(Path(posters).expanduser(), ids)
-    found = [folder / name for name in POSTERS if (folder / name).exists()]
-    return open_images(found[0], ids) if found else None
+    store = picture_store(folder, POSTERS)
+    return None if store is None else open_images(store, ids)
 
 
 def _image_notes(reader: ImageFiles, item: np.ndarray) -> tuple[str, ...]:

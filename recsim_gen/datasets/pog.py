@@ -22,7 +22,7 @@ from recsim_gen.core.types import Catalog, Interactions
 from recsim_gen.datasets.described import captions_beside, described, missing_images
 from recsim_gen.datasets.episodes import test_episodes
 from recsim_gen.datasets.files.images import open_images
-from recsim_gen.datasets.files.paths import first_existing
+from recsim_gen.datasets.files.paths import picture_store
 from recsim_gen.datasets.files.tables import natural_places
 from recsim_gen.datasets.pog_lines import Clicks, read_clicks, read_items, read_outfits
 from recsim_gen.datasets.splits import leave_last_out
@@ -81,7 +81,7 @@ def load(
     sequences, notes = _sequences(clicks, set(items), outfits, rng.for_("outfit"))
     ids = np.array(list(items), dtype=str)
     ids = ids[np.argsort(natural_places(ids))]
-    place = first_existing(folder, IMAGES) if images is None else Path(images).expanduser()
+    place = picture_store(folder, IMAGES) if images is None else Path(images).expanduser()
     reader = None if place is None else open_images(place, ids)
     titles = np.array([items[item].title or f"item {item}" for item in ids.tolist()], dtype=str)
     found = captions_beside(folder, CAPTIONS)

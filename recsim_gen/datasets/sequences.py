@@ -15,7 +15,11 @@ import numpy as np
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Episode, Interactions
 from recsim_gen.datasets.episodes import test_episodes
+from recsim_gen.datasets.files.remarks import remark
 from recsim_gen.datasets.splits import TRAIN, leave_last_out
+
+_UNITS = {"seconds": 1e8, "milliseconds": 1e11, "microseconds": 1e14, "nanoseconds": 1e17}
+"""The smallest time of today's logs in each unit, from 1973; the largest is a hundred times that."""
 
 Tail = Literal["train", "drop"]
 """What becomes of choices that fill no sequence: a shorter user to learn from, or left out and counted."""
@@ -56,7 +60,7 @@ def whole(choices: Choices, n_items: int) -> Sequences:
     The last choice is test, the one before it valid, the rest train; people with fewer than three
     are all train. Rows of the result are ordered by person, then time.
     """
-    order = np.lexsort((choices.tie, choices.time, choices.person))
+    order = _oldest_first(choices)
     person, time = choices.person[order], choices.time[order]
     split = leave_last_out(person, np.arange(len(person)))
     interactions = Interactions(
@@ -82,7 +86,7 @@ def cut(choices: Choices, n_items: int, *, length: int = 20, tail: Tail = "train
         raise SettingError(f"sequence_length must be 3 or more (train, valid, test), got {length}")
     if tail not in get_args(Tail):
         raise SettingError(f"tail must be one of {', '.join(get_args(Tail))}, got {tail!r}")
-    order = np.lexsort((choices.tie, choices.time, choices.person))
+    order = _oldest_first(choices)
     person = choices.person[order]
     counts = np.bincount(person, minlength=len(choices.people))
     number = (np.arange(len(order)) - (np.cumsum(counts) - counts)[person]) // length
@@ -105,6 +109,29 @@ def cut(choices: Choices, n_items: int, *, length: int = 20, tail: Tail = "train
         n_items=n_items,
     )
     return Sequences(interactions, test_episodes(interactions, source_users), notes, source_users)
+
+
+def _oldest_first(choices: Choices) -> np.ndarray:
+    """(m,) rows by person, then time; says where times do not tell the order."""
+    order = np.lexsort((choices.tie, choices.time, choices.person))
+    person, time = choices.person[order], choices.time[order]
+    follows = person[1:] == person[:-1]
+    tied = follows & (time[1:] == time[:-1])
+    counts = np.bincount(person[1:][follows], minlength=len(choices.people))
+    even = (counts > 1) & (counts == np.bincount(person[1:][tied], minlength=len(counts)))
+    if even.any() or 4 * tied.sum() > 3 * follows.sum():
+        remark(
+            f"{even.sum():,} of {len(counts):,} people have one time for all their choices, and "
+            f"{tied.sum():,} of {follows.sum():,} choices have the time of the person's choice before: the "
+            "order among them, and so what is asked for, is that of item ids or rows"
+        )
+    by_unit = {unit: int(((time >= low) & (time < 100 * low)).sum()) for unit, low in _UNITS.items()}
+    found = [f"{count:,} in {unit}" for unit, count in by_unit.items() if count]
+    if len(found) > 1:
+        remark(
+            f"times look mixed: {', '.join(found)} since 1970. Bring them to one unit, or the order is wrong"
+        )
+    return order
 
 
 def _notes(counts: np.ndarray, length: int, tail: Tail) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.datasets.described import captions_beside, described, missing_images
 from recsim_gen.datasets.files.images import ImageFiles, list_members
 from recsim_gen.datasets.files.json_files import Fields, read_json
-from recsim_gen.datasets.files.paths import first_existing
+from recsim_gen.datasets.files.paths import first_existing, picture_store
 from recsim_gen.datasets.themes import HISTORY_LENGTH, N_USERS, Reference, theme_episodes
 
 PARTS = ("train.json", "val.json", "test.json")
@@ -109,7 +109,7 @@ def read(
     stickers = sorted(_stickers(folder, layout), key=lambda sticker: sticker.item_id)
     ids = np.array([sticker.item_id for sticker in stickers], dtype=str)
     topics = np.array([sticker.topic for sticker in stickers], dtype=str)
-    place = first_existing(folder, layout.images) if images is None else Path(images).expanduser()
+    place = picture_store(folder, layout.images) if images is None else Path(images).expanduser()
     reader = None if place is None else _images(place, ids)
     found = captions_beside(folder, layout.captions)
     simple = np.array([sticker.caption for sticker in stickers], dtype=str)

@@ -10,7 +10,10 @@ from pathlib import Path, PurePosixPath
 from recsim_gen.core.errors import DataError
 from recsim_gen.datasets.files.images import Member
 from recsim_gen.datasets.files.names import spellings
+from recsim_gen.datasets.files.remarks import remark
 
+_STORES = frozenset({"images", "image", "pictures", "photos", "posters", "img", "imgs"})
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _INSIDE = "Name files inside the data folder, relative to it"
 
 
@@ -81,6 +84,27 @@ class InsidePaths:
 
     def _is_inside(self, real: str) -> bool:
         return real.startswith(self._root + os.sep)
+
+
+def picture_store(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of the stores of pictures ``names`` that ``folder`` has; None where it has none.
+
+    A remark tells of what lies beside and looks like one, yet is not read.
+    """
+    store = first_existing(folder, names)
+    known = {name.partition(".")[0].lower() for name in names} | _STORES
+    beside = [
+        entry.name + "/" * entry.is_dir()
+        for entry in sorted(folder.iterdir() if folder.is_dir() else ())
+        if entry.name not in names and entry.name.partition(".")[0].lower() in known
+        if entry.is_dir() or entry.name.lower().endswith(_ARCHIVES)
+    ]
+    if beside:
+        read = (
+            f"no pictures: looked for {', '.join(names)}" if store is None else f"pictures are {store.name}"
+        )
+        remark(f"{read}; beside it, not read: {', '.join(beside)}. Unpack or rename what is meant")
+    return store
 
 
 def first_existing(folder: Path, names: Sequence[str]) -> Path | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ENCODING = "utf-8-sig"  # UTF-8, with or without the mark that spreadsheets put first
 LONGEST = 10_000  # characters of one text: columns are kept at the width of the longest
+_LONGEST_FIELD = 2**31 - 1  # letters
 _AS_PUBLISHED = "Fetch the file as published, or correct that row"
 
 
@@ -313,6 +314,7 @@ def _open(path: Path) -> TextIO:
 
 def _records(f: TextIO, separator: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
     """(line on which it begins, fields) of each record that is not blank, as pandas counts them."""
+    csv.field_size_limit(_LONGEST_FIELD)  # of the process; pandas knows none, and a history may be long
     reader = csv.reader(f, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     begins = 1
     for fields in reader:

@@ -19,7 +19,7 @@ from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.datasets.described import captions_beside, described, missing_images
 from recsim_gen.datasets.files.images import ImageFiles, open_images
 from recsim_gen.datasets.files.names import clean_name
-from recsim_gen.datasets.files.paths import first_existing
+from recsim_gen.datasets.files.paths import picture_store
 from recsim_gen.datasets.files.tables import Table, read_table
 from recsim_gen.datasets.sequences import Choices, Tail, cut, whole
 
@@ -62,7 +62,7 @@ def load(
         else cut(choices, len(ids), length=sequence_length, tail=tail)
     )
     outfit_notes = _outfits(outfits, users, ids, reader)
-    place = first_existing(folder, IMAGES)
+    place = picture_store(folder, IMAGES)
     images = None if place is None else open_images(place, ids)
     catalog, told = _catalog(items, ids, images, folder)
     return Dataset(
