@@ -51,7 +51,7 @@ def train(
     person = torch.as_tensor(given.person, device=device)
     item = torch.as_tensor(given.item, device=device)
     liked = torch.as_tensor(given.liked, dtype=torch.float32, device=device)
-    x = torch.as_tensor(features, device=device)
+    x = torch.tensor(features, device=device)  # a copy: a catalogue's features are read-only
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.for_("weights").integer())  # of the weights, and of dropout below
         model = TasteVerifier(len(given.people), features.shape[1]).to(device)
