@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 class Opinions:
     """Who liked what: ``person`` (m,) rows of ``people`` (p,) ids, ``item`` (m,) rows, ``liked`` (m,) bool.
 
+    ``together`` (m,) numbers those that stand or fall together: a choice and the item made up beside it.
     ``labels`` says how they came about.
     """
 
     person: np.ndarray
     item: np.ndarray
     liked: np.ndarray
+    together: np.ndarray
     people: np.ndarray
     labels: str
 
     def only(self, rows: np.ndarray) -> Opinions:
         """Return the opinions at ``rows``, of the same people."""
-        return Opinions(self.person[rows], self.item[rows], self.liked[rows], self.people, self.labels)
+        columns = (self.person[rows], self.item[rows], self.liked[rows], self.together[rows])
+        return Opinions(*columns, self.people, self.labels)
 
 
 def opinions(dataset: Dataset, threshold: float, rng: Rng) -> Opinions:
@@ -63,7 +66,8 @@ def opinions(dataset: Dataset, threshold: float, rng: Rng) -> Opinions:
         other = _not_chosen(person, taken, images.present, rng)
         liked = np.repeat([True, False], len(person))
         labels = "chosen against not chosen (there are no ratings)"
-        return Opinions(np.tile(person, 2), np.concatenate([item, other]), liked, people, labels)
+        pair = np.tile(np.arange(len(person)), 2)
+        return Opinions(np.tile(person, 2), np.concatenate([item, other]), liked, pair, people, labels)
     liked = (seen["score"] >= threshold).to_numpy()
     if liked.all() or not liked.any():
         low_score, high_score = seen["score"].min(), seen["score"].max()
@@ -72,7 +76,8 @@ def opinions(dataset: Dataset, threshold: float, rng: Rng) -> Opinions:
             remedy="Set another threshold: --verifier.threshold",
         )
     more_of = f", {dislikes:,} of them too low to be choices" if dislikes else ""
-    return Opinions(person, item, liked, people, f"rating of {threshold:g} and more{more_of}")
+    labels = f"rating of {threshold:g} and more{more_of}"
+    return Opinions(person, item, liked, np.arange(len(person)), people, labels)
 
 
 def _not_chosen(person: np.ndarray, taken: np.ndarray, present: np.ndarray, rng: Rng) -> np.ndarray:

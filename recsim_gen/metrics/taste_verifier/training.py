@@ -45,7 +45,7 @@ def train(
     ``features`` (n_items, d). Each epoch gives ``loss`` and ``valid_auc``. Raises DataError for too few
     opinions.
     """
-    learned, valid, test = _split(len(given.person), config, rng)
+    learned, valid, test = _split(given.together, config, rng)
     if len(learned) < 2 or not len(test):
         raise DataError(f"opinions to train and to test on are wanted, got {len(given.person)}")
     person = torch.as_tensor(given.person, device=device)
@@ -83,8 +83,11 @@ def train(
     return Trained(model, learned, test, epochs)
 
 
-def _split(m: int, config: VerifierConfig, rng: Rng) -> list[np.ndarray]:
-    """Rows of train, valid and test, drawn by opinion."""
-    order = rng.for_("split").numpy().permutation(m)
-    ends = np.rint(np.array([config.train, config.train + config.valid]) * m).astype(int)
-    return np.split(order, ends)
+def _split(together: np.ndarray, config: VerifierConfig, rng: Rng) -> list[np.ndarray]:
+    """Rows of train, valid and test, drawn by what stands ``together`` (m,).
+
+    Drawn one by one, those who liked more in one part would have liked less in another.
+    """
+    order = rng.for_("split").numpy().permutation(together.max() + 1)
+    ends = np.rint(np.array([config.train, config.train + config.valid]) * len(order)).astype(int)
+    return [np.flatnonzero(np.isin(together, part)) for part in np.split(order, ends)]

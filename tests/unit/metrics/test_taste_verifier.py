@@ -40,7 +40,8 @@ def world(blind: bool = False) -> tuple[Opinions, np.ndarray]:
     taste = draw.standard_normal((PEOPLE, WIDTH))
     person, item = np.divmod(np.arange(PEOPLE * ITEMS), ITEMS)
     liked = (taste[person] * features[item]).sum(1) > 0
-    return Opinions(person, item, draw.permutation(liked) if blind else liked, NAMES, "by a taste"), features
+    liked = draw.permutation(liked) if blind else liked
+    return Opinions(person, item, liked, np.arange(len(person)), NAMES, "by a taste"), features
 
 
 def trained(given: Opinions, features: np.ndarray, seed: int = 0, **settings):
@@ -87,7 +88,9 @@ def test_who_likes_much_helps_over_all_and_not_within_people():
     person, item = np.divmod(np.arange(PEOPLE * items), items)
     liked = draw.random(len(person)) < np.where(person % 2 == 0, 0.85, 0.15)
     features = draw.standard_normal((items, WIDTH)).astype(np.float32)
-    found = table(Opinions(person, item, liked, NAMES, ""), features, lr=1e-3, epochs=6)
+    found = table(
+        Opinions(person, item, liked, np.arange(len(person)), NAMES, ""), features, lr=1e-3, epochs=6
+    )
     for variant in (VERIFIER, MEAN_PICTURE, MEANS):
         assert row(found, variant, "auc")["value"] > 0.75
         assert abs(row(found, variant, "auc_within")["value"] - 0.5) < 0.1
@@ -110,7 +113,9 @@ def test_over_several_seeds_there_is_an_interval_that_draws_them_too():
 
 def test_who_has_opinions_of_one_kind_alone_counts_for_no_within():
     given, features = world()
-    generous = Opinions(given.person, given.item, given.liked | (given.person == 0), NAMES, "")
+    generous = Opinions(
+        given.person, given.item, given.liked | (given.person == 0), given.together, NAMES, ""
+    )
     found = table(generous, features, epochs=1)
     assert row(found, VERIFIER, "auc_within")["n"] == PEOPLE - 1
     assert "1 people have test opinions of one kind alone: no AUC within them" in found.notes
@@ -170,6 +175,17 @@ def test_ratings_are_split_at_the_threshold_and_choices_get_others_beside_them()
     assert opinions(data, 4.0, Rng(0)).liked.tolist() == (rated.weight >= 4).tolist()
     with pytest.raises(DataError, match=r"ratings above and below 5 are wanted, got 3\.5 to 4"):
         opinions(data, 5.0, Rng(0))
+
+
+def test_a_choice_and_what_was_made_up_beside_it_are_never_parted():
+    """Else who liked more in training would have liked less in the test: an AUC below chance of itself."""
+    given = opinions(shop(), 4.0, Rng(0))
+    config = VerifierConfig(epochs=1)
+    trained = train(given, np.zeros((90, 3), dtype=np.float32), config=config, rng=Rng(0))
+    for rows in (trained.learned, trained.test):
+        part = given.only(rows)
+        liked = np.bincount(part.person, part.liked)
+        np.testing.assert_array_equal(liked, np.bincount(part.person, ~part.liked))
 
 
 def test_items_without_picture_teach_nothing():
