@@ -130,11 +130,25 @@ def session(
 
 
 def _write_atomic_files(folder: Path, interactions: Interactions) -> bool:
+    """Write what RecBole reads; whether there is a valid split.
+
+    Users who chose every item are left out: there is no other to tell their choices from, and RecBole's
+    sampler refuses them.
+    """
     folder.mkdir()
+    chosen = np.unique(np.stack(interactions.only("train", "valid")), axis=1)
+    full = np.bincount(chosen[0], minlength=interactions.n_users) == interactions.n_items
     for split in ("train", "valid"):
         user, item = interactions.only(split)
         if split == "train" and len(user) == 0:
             raise DataError("the train split must have interactions, got none")
+        if split == "train" and full[user].all():
+            raise DataError(
+                "users who have not chosen every item are wanted, got none: there is nothing to tell their "
+                "choices from",
+                remedy="Add items, or choose a split that keeps some choices for test",
+            )
+        user, item = user[~full[user]], item[~full[user]]
         if len(user):
             frame = pd.DataFrame({"user_id:token": user, "item_id:token": item})
             frame.to_csv(folder / f"data.{split}.inter", sep="\t", index=False)
@@ -248,6 +262,12 @@ class QuietTrainer(Trainer):  # type: ignore[misc]
         self.model.load_other_parameter(dict.fromkeys(self.model.other_parameter()))
         self.model.eval()
         return {} if best is None else {k: float(v) for k, v in best.items()}
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
+        """As RecBole's, with columns of nobody where there are fewer items than its lists are long."""
+        interaction, scores, *positive = super()._full_sort_batch_eval(batched_data)
+        lacking = max(0, max(self.config["topk"]) - scores.shape[1])
+        return interaction, torch.nn.functional.pad(scores, (0, lacking), value=-torch.inf), *positive
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, **kwargs: Any) -> Any:
         loss = super()._train_epoch(train_data, epoch_idx, **kwargs)
