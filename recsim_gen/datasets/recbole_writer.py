@@ -14,6 +14,24 @@ from recsim_gen.core.types import SPLITS, Dataset
 if TYPE_CHECKING:
     import pandas as pd
 
+_MISSING = (
+    "",
+    "#N/A",
+    "#NA",
+    "<NA>",
+    "N/A",
+    "n/a",
+    "NA",
+    "NULL",
+    "null",
+    "NaN",
+    "nan",
+    "-NaN",
+    "-nan",
+    "None",
+)
+"""Words that pandas, by which RecBole reads, takes for a value that is not there."""
+
 _README = """\
 {name}: atomic files of RecBole 1.2, one token an id.
 
@@ -77,14 +95,16 @@ def _items(dataset: Dataset) -> pd.DataFrame:
 
 
 def _tokens(ids: np.ndarray) -> np.ndarray:
-    """``ids`` (n,), which must be single words of a line with tabs."""
+    """``ids`` (n,), which must be single words of a line with tabs, and none that pandas takes for none."""
     bad = np.array([any(c in value for c in "\t\r\n") for value in ids.tolist()], dtype=bool)
     if bad.any():
         raise SettingError(f"an id must hold no tab or line break, got {ids[bad.argmax()]!r}. Rename it")
+    missing = np.isin(ids, _MISSING)
+    if missing.any():
+        raise SettingError(f"RecBole reads the id {ids[missing.argmax()]!r} as missing. Rename it")
     return ids
 
 
 def _write(frame: pd.DataFrame, file: Path) -> None:
-    import csv
-
-    frame.to_csv(file, sep="\t", index=False, quoting=csv.QUOTE_NONE, quotechar="\0", escapechar=None)
+    """RecBole reads with pandas, to which a field that begins with a quote is quoted: such fields are."""
+    frame.to_csv(file, sep="\t", index=False)

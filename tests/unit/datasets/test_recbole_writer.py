@@ -25,15 +25,14 @@ def shop():
     made = open_data("boutique", n_items=90, n_users=15)
     titles = made.catalog.titles.astype(object)
     titles[3] = 'A "quoted"\ttitle\nof two lines'
+    titles[4:8] = ['"Live from Turin (2001)', 'Say "When" (1990)', '"', "O'Hara's Inn"]
     x = np.random.default_rng(0).standard_normal((90, 5)).astype(np.float32)
     catalog = replace(made.catalog, titles=titles.astype(str), features={"image": x})
     return replace(made, catalog=catalog)
 
 
 def table(folder, kind):
-    return pd.read_csv(
-        folder / f"{folder.name}.{kind}", sep="\t", dtype=str, quoting=3, keep_default_na=False
-    )
+    return pd.read_csv(folder / f"{folder.name}.{kind}", sep="\t", dtype=str, keep_default_na=False)
 
 
 def same(data, folder):
@@ -89,16 +88,25 @@ def test_recbole_reads_it_with_the_same_split(shop, tmp_path):
     read = dataset.inter_feat
     users = dataset.id2token("user_id", read["user_id"].numpy())
     items = dataset.id2token("item_id", read["item_id"].numpy())
+    assert len(dataset.item_feat) == 1 + len(shop.catalog)  # with its row of padding
+    row = dataset.token2id("item_id", shop.catalog.item_ids[3:8])
+    words = [dataset.id2token("title", dataset.item_feat["title"][k].numpy()) for k in row]
+    read_titles = [" ".join(word for word in title if word != "[PAD]") for title in words]
+    assert read_titles == [" ".join(title.split()) for title in shop.catalog.titles[3:8].tolist()]
     assert set(zip(users, items, strict=True)) == set(
         zip(chosen.user_ids[chosen.user], shop.catalog.item_ids[chosen.item], strict=True)
     )
 
 
-def test_an_id_that_would_break_a_line_leaves_nothing(shop, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("a\tb", "an id must hold no tab or line break, got"), ("NA", "RecBole reads the id 'NA' as missing")],
+)
+def test_an_id_that_recbole_would_not_read_leaves_nothing(shop, tmp_path, name, told):
     ids = shop.catalog.item_ids.astype(object)
-    ids[5] = "a\tb"
+    ids[5] = name
     broken = replace(shop, catalog=replace(shop.catalog, item_ids=ids.astype(str)))
-    with pytest.raises(SettingError, match="an id must hold no tab or line break, got"):
+    with pytest.raises(SettingError, match=told):
         write_recbole(broken, tmp_path / "shop")
     assert list(tmp_path.iterdir()) == []
 
