@@ -49,17 +49,26 @@ A command of several actions: see `command_line.actions`.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 from recsim_gen.core.command_line.actions import chosen
 from recsim_gen.core.command_line.parsing import parse
 from recsim_gen.core.errors import RecsimError
+from recsim_gen.core.preflight import preflight
 from recsim_gen.core.processes import works_alone
 from recsim_gen.core.progress import quietly
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end: by a scheduler, or by ``kill``."""
 
 
 def run(
@@ -72,7 +81,8 @@ def run(
 
     ``main`` is one function of its options, or several by name (see `command_line.actions`). 0: done,
     unless it returns a code of its own. 2: an error that the reader can act on, told on standard error
-    without a traceback. 130: interrupted. Any other exception is a defect of ours and keeps its traceback.
+    without a traceback. 130: interrupted. 143: ended by SIGTERM, as schedulers do; as when interrupted, runs
+    are closed and temporary files removed. Any other exception is a defect of ours and keeps its traceback.
 
     ``shared``: several processes (``accelerate launch``, ``torchrun``) share its work. Otherwise the first
     of them does it alone, and the others are done at once.
@@ -81,20 +91,48 @@ def run(
         return 0
     # Threads that spin while they wait make a busy machine several times slower; read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for stream in (sys.stdout, sys.stderr):  # a terminal of fewer letters shows a question mark
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         argv = sys.argv[1:] if argv is None else argv
         if isinstance(main, Mapping):
             main, argv = chosen(main, argv)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _ended_in_order():
             for kind in (FutureWarning, DeprecationWarning):  # of libraries, to their developers
                 warnings.simplefilter("ignore", kind)
             options = parse(main, argv)
+            preflight(options)
             with quietly(bool(getattr(options, "quiet", False))):
                 code = main(options)
     except RecsimError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except Terminated:
+        sys.stderr.write("ended by SIGTERM; start the same command again to go on\n")
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; start the same command again to go on\n")
         return 130
     return code if isinstance(code, int) else 0
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Inside, SIGTERM raises `Terminated`, once: what is open is closed on the way out."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a worker that was forked inside
+            os._exit(128 + number)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
+        yield
+        return
+    owner = os.getpid()
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -14,6 +14,7 @@ output folder. MLflow's telemetry is off unless ``MLFLOW_DISABLE_TELEMETRY`` say
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -26,6 +27,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
+
+from filelock import FileLock
 
 from recsim_gen import __version__
 from recsim_gen.core import provenance
@@ -52,6 +55,7 @@ __all__ = ["Run", "Tracker", "TrackingWarning", "open_client", "ui_command"]
 
 PARAMS_A_CALL, METRICS_A_CALL = 100, 1000  # limits of MLflow's API
 SECONDS_BETWEEN_CALLS = 5.0
+PATIENCE = 300.0  # seconds to wait for another process that makes the same database
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -86,10 +90,26 @@ class _Store:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """Made at first use: to open a database is the first thing that can fail."""
-        if path := sqlite_file(self.uri):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        """Made at first use: to open a database is the first thing that can fail.
+
+        A SQLite file is opened by one process at a time: two that make its tables at once break it.
+        """
+        path = sqlite_file(self.uri)
+        if path is None:
+            return self._opened()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):  # of somebody else, to be read
+            return self._opened()
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=PATIENCE):
+            return self._opened()
+
+    def _opened(self) -> MlflowClient:
         client: MlflowClient = self._mlflow.MlflowClient(tracking_uri=self.uri)
+        client.search_experiments(max_results=1)
+        path, written = sqlite_file(self.uri), Path(self.uri.removeprefix("sqlite:///"))
+        if path is not None and written.parent != path.parent:  # MLflow makes a folder of the %3F of a "?"
+            with contextlib.suppress(OSError):
+                os.removedirs(written.parent)
         return client
 
     def fail(self, error: Exception) -> None:
@@ -299,7 +319,7 @@ class Tracker:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop_watching()
-        status = "FINISHED" if kind is None else "KILLED" if kind is KeyboardInterrupt else "FAILED"
+        status = "FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
         for run in (*self._children.values(), self.run):
             run.end(status)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -52,16 +53,16 @@ def metric_key(name: str) -> str:
 
 def default_uri(output: str | Path) -> str:
     """The SQLite file beside the folder ``output``, so that all runs under one root share it."""
-    return f"sqlite:///{Path(output).resolve().parent / 'mlflow.db'}"
+    return _sqlite_uri(Path(output).resolve().parent / "mlflow.db")
 
 
 def ui_command(uri: str) -> str:
-    """What to type to look at the runs; the address if they are on a server."""
+    """What to type in a shell to look at the runs; the address if they are on a server."""
     path = sqlite_file(uri)
     if path is None:
         return uri
     mlflow = _near(Path(sys.executable).parent / "mlflow")
-    return f"{mlflow} ui --backend-store-uri sqlite:///{_near(path)}"
+    return shlex.join([str(mlflow), "ui", "--backend-store-uri", _sqlite_uri(_near(path))])
 
 
 def artifact_root(uri: str, experiment: str) -> str | None:
@@ -72,7 +73,15 @@ def artifact_root(uri: str, experiment: str) -> str | None:
 
 def sqlite_file(uri: str) -> Path | None:
     """The file of a ``sqlite:///`` store, None for another kind."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    from sqlalchemy.engine import make_url
+
+    database = make_url(uri).database if uri.startswith("sqlite:///") else None
+    return Path(database) if database else None
+
+
+def _sqlite_uri(path: Path) -> str:
+    """The store in a file: ``?`` and ``%`` in its path are written so that SQLAlchemy reads the path."""
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def _near(path: Path) -> Path:
