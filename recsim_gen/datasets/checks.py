@@ -55,7 +55,7 @@ def examine(dataset: Dataset, *, sample: int | None = None) -> Examined:
     catalog = dataset.catalog
     found, problems = counts(dataset), _lacking(dataset)
     remarks: list[str] = []
-    for part in (_pictures(catalog, sample), _texts(catalog), _leaks(dataset)):
+    for part in (_pictures(catalog, sample), _texts(catalog), _leaks(dataset), _unlearnable(dataset)):
         found |= part.counts
         problems += part.problems
         remarks += part.remarks
@@ -98,6 +98,14 @@ def _leaks(dataset: Dataset) -> Examined:
         "people in test and elsewhere": leaks.shared_people,
     }
     return Examined(found, (), leaks.sentences())
+
+
+def _unlearnable(dataset: Dataset) -> Examined:
+    """Users who chose every item: there is nothing to tell their choices from."""
+    pairs = np.unique(np.stack(dataset.interactions.only("train", "valid")), axis=1)
+    full = np.bincount(pairs[0], minlength=1) == len(dataset.catalog)
+    said = (f"{full.sum():,} users chose every item: rankers that learn by comparing leave them out",)
+    return Examined({}, (), said if full.any() else ())
 
 
 def counts(dataset: Dataset) -> dict[str, int]:

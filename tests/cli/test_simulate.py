@@ -237,7 +237,7 @@ def test_a_world_of_ones_own(apart, monkeypatch, empty_store):
             ["--arms", "original", "shuffled"],
             "shuffled shows a generator's pictures to other people: name one",
         ),
-        (["--arms", "aa", "aa"], "each arm is wanted once, got aa aa"),
+        (["--arms", "aa", "aa"], "--arms: each is wanted once, got aa twice"),
         (["--rounds=0"], "rounds must be 1 or more, got 0"),
         (["--personal=20"], "personal must be 0 to the list's length 10, got 20"),
         (["--explore=2"], "explore is a share of visits, 0 to 1, got 2"),

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.datasets.checks import examine
 from recsim_gen.datasets.files.images import list_members
 from recsim_gen.datasets.opening import open_data
 
@@ -177,3 +179,19 @@ def test_the_row_of_an_unknown_id_is_told_behind_a_history_of_any_length(tmp_pat
         DataError, match=r"user_data\.csv, row 4: item_history 'gone' is not in item_data\.csv"
     ):
         open_data(f"pmg-pog:{tmp_path}")
+
+
+def test_people_who_chose_every_item_are_told():
+    data = open_data("boutique", n_items=80, n_users=12)
+    assert not any("every item" in remark for remark in examine(data).remarks)
+    chosen, n = data.interactions, len(data.catalog)
+    everything = replace(
+        chosen,
+        user=np.r_[chosen.user[chosen.user != 0], np.zeros(n, int)],
+        item=np.r_[chosen.item[chosen.user != 0], np.arange(n)],
+        time=np.r_[chosen.time[chosen.user != 0], np.arange(n)],
+        weight=np.r_[chosen.weight[chosen.user != 0], np.ones(n)],
+        split=np.r_[chosen.split[chosen.user != 0], ["train"] * n],
+    )
+    told = "1 users chose every item: rankers that learn by comparing leave them out"
+    assert told in examine(replace(data, interactions=everything, episodes=data.episodes[1:])).remarks
