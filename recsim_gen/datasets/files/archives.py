@@ -43,10 +43,18 @@ def unpacked(path: Path, check: Callable[[Path], object]) -> Path:
         _keep(path, _place(digest), check)
         return digest
 
-    state = fingerprint(str(path.resolve()), *file_state(path))
-    place = _place(cached_array("archive-digests", state, make))
+    place = _place(cached_array("archive-digests", _state(path), make))
     _keep(path, place, check)  # where somebody cleared a part of the cache
     return place
+
+
+def content_name(path: Path) -> str:
+    """Hash (32 hex digits) of the bytes of a file, which are read once per state of it."""
+    return cached_array("archive-digests", _state(path), lambda: _digest(path)).tobytes().hex()
+
+
+def _state(path: Path) -> str:
+    return fingerprint(str(path.resolve()), *file_state(path))
 
 
 def _place(digest: np.ndarray) -> Path:

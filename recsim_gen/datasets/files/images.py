@@ -27,6 +27,7 @@ from recsim_gen.datasets.files.image_cache import Recent
 from recsim_gen.datasets.files.litter import is_copy, is_litter
 from recsim_gen.datasets.files.names import clean_name
 from recsim_gen.datasets.files.remarks import remark
+from recsim_gen.datasets.files.zips import as_tar, is_zip
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -163,16 +164,17 @@ class ImageFiles:
 
 
 def open_images(path: str | Path, item_ids: np.ndarray) -> ImageFiles:
-    """Pictures in a folder (with its subfolders) or a tar, named ``<item id>.<suffix>``.
+    """Pictures in a folder (with its subfolders), a tar or a zip, named ``<item id>.<suffix>``.
 
-    ``item_ids`` (n,) str. A ``.tar.gz`` is unpacked once, see ``archives``. Raises DataError for what
-    is neither, for an archive that is cut off or compressed otherwise, and for members that leave it.
+    ``item_ids`` (n,) str. A ``.tar.gz`` or ``.zip`` is unpacked once, see ``archives``. Raises DataError
+    for what is none of these, for an archive that is cut off or compressed otherwise, and for members
+    that leave it.
     """
     return ImageFiles(list_members(path), item_ids)
 
 
 def list_members(path: str | Path) -> list[Member]:
-    """The picture files in a folder (with its subfolders) or a tar; none is read.
+    """The picture files in a folder (with its subfolders), a tar or a zip; none is decoded.
 
     What is hidden or a program's own (see ``litter``) is no picture, and pictures of ``OTHERS`` are left
     aside; a remark counts them. Raises DataError as ``open_images`` does.
@@ -183,6 +185,8 @@ def list_members(path: str | Path) -> list[Member]:
     if path.is_file() and is_gzip(path):
         tar = unpacked(path, lambda tar: deque(_tar_members(tar, path), 0))
         return _pictures(path, _tar_members(tar, path))
+    if path.is_file() and is_zip(path):
+        return _pictures(path, _tar_members(as_tar(path, SUFFIXES, MAX_BYTES), path))
     if path.is_file():
         return _pictures(path, _tar_members(path, path))
     raise DataError(

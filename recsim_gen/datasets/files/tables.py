@@ -148,6 +148,18 @@ def read_table(
     table = Table(path, frame, separator, quoted)
     if len(table) == 0 and not may_be_empty:
         raise DataError("rows are wanted below the header, got none", file=path, remedy="Is it cut off?")
+    return checked(table, ids=ids, numbers=numbers, texts=texts, longest=longest)
+
+
+def checked(
+    table: Table,
+    *,
+    ids: Sequence[str] = (),
+    numbers: Sequence[str] = (),
+    texts: Sequence[str] = (),
+    longest: int = LONGEST,
+) -> Table:
+    """The table, whose columns of text are checked here as ``read_table`` says, wherever they come from."""
     for column in ids:
         _clean(table, column)
         _refuse_blank(table, column)
@@ -158,9 +170,9 @@ def read_table(
     return table
 
 
-def column_names(path: str | Path) -> list[str]:
-    """The header line of a CSV file, cleaned. Raises DataError as ``read_table``."""
-    return _header(Path(path), ",", quoted=True)
+def column_names(path: str | Path, separator: str = ",", *, quoted: bool = True) -> list[str]:
+    """The header line of a table, cleaned. Raises DataError as ``read_table``."""
+    return _header(Path(path), separator, quoted)
 
 
 def natural_places(ids: np.ndarray) -> np.ndarray:
