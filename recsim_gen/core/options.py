@@ -65,7 +65,7 @@ class DataOptions:
     Parameters
     ----------
     data
-        What to run on: NAME or NAME:PATH (boutique, ml-100k, movielens:DIR).
+        What to run on: NAME or NAME:PATH (csv:DIR for your own, boutique, ml-100k, movielens:DIR).
     """
 
     data: DataSpec = DataSpec("boutique")

@@ -41,6 +41,9 @@ RANKER_CONFIGS = {
 DATASETS = {
     "boutique": "recsim_gen.datasets.boutique.world:load",
     "ml-100k": "recsim_gen.datasets.ml100k:load",
+    "csv": "recsim_gen.datasets.tables.csv_folder:CsvFolder",
+    "recbole": "recsim_gen.datasets.tables.recbole_folder:RecboleFolder",
+    "hf": "recsim_gen.datasets.tables.hf_folder:HfFolder",
     "movielens": "recsim_gen.datasets.movielens:load",
     "unified": "recsim_gen.datasets.unified.loader:load",
     "pog": "recsim_gen.datasets.pog:load",
@@ -52,10 +55,16 @@ DATASETS = {
     "pmg-ser30k": "recsim_gen.datasets.pmg_bench.ser30k:load",
 }
 
+"""Loaders: functions that give a `Dataset`, or dataclasses of settings whose ``dataset()`` gives it."""
+
 PREPARED = "recsim_gen.datasets.opening:prepared"
 """What can be set of all data, whatever its loader."""
 
+LAYOUT_ADVICE = "recsim_gen.datasets.tables.layouts:advice"
+"""Which layouts fit what lies in a folder, in words."""
+
 WRITERS = {
+    "csv": "recsim_gen.datasets.tables.csv_writer:write_csv",
     "unified": "recsim_gen.datasets.unified.writer:write_unified",
     "recbole": "recsim_gen.datasets.recbole_writer:write_recbole",
     "pmg-movieposter": "recsim_gen.datasets.pmg_bench.movieposter_writer:write_pmg_movieposter",

@@ -13,6 +13,7 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import (
     DATASETS,
     GENERATORS,
+    LAYOUT_ADVICE,
     PREPARED,
     RANKER_CONFIGS,
     RANKERS,
@@ -87,18 +88,30 @@ class GeneratorSpec(Spec):
 
 @dataclass(frozen=True)
 class DataSpec(Spec):
-    """Data: ``NAME`` or ``NAME:PATH``."""
+    """Data: ``NAME`` or ``NAME:PATH``, or ``module:function``, which may have a path behind it, too."""
 
     name: str = "boutique"
     what: ClassVar[str] = "data"
 
     @property
     def parts(self) -> tuple[str, str]:
-        """Name in the registry, and path, "" for none. Raises SettingError for an unknown name."""
+        """Name in the registry or ``module:function``, and path, "" for none.
+
+        Raises SettingError for an unknown name; where it is a folder's, with the layouts that fit it.
+        """
         name, _, path = self.name.partition(":")
-        if name not in DATASETS:
-            raise SettingError(f"unknown data {name!r}.{did_you_mean(name, DATASETS)}")
-        return name, path
+        if name in DATASETS:
+            return name, path
+        if Path(self.name).expanduser().is_dir():
+            advice = resolve(LAYOUT_ADVICE, {}, self.what)(Path(self.name).expanduser())
+            raise SettingError(f"data is NAME:DIR, got a folder alone, {self.name!r}. {advice}")
+        if path and _importable(name):
+            function, _, path = path.partition(":")
+            return f"{name}:{function}", path
+        near = did_you_mean(name, DATASETS)
+        if path and "Did you mean" not in near:
+            raise SettingError(f"unknown data {name!r}: no layout and no module is called so.{near}")
+        raise SettingError(f"unknown data {name!r}.{near}")
 
     def known(self) -> list[Setting]:
         """Parameters of its loader, and those that all data have."""
@@ -162,6 +175,6 @@ class JudgeSpec(Spec):
 def _importable(module: str) -> bool:
     """Whether a module of this name can be found, without importing it (a package's parents are)."""
     try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
+        return all(map(str.isidentifier, module.split("."))) and importlib.util.find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):
         return False

@@ -19,16 +19,17 @@ from recsim_gen.datasets.splits import SplitRule, resplit
 
 
 def open_data(spec: DataSpec | str, **settings: Any) -> Dataset:
-    """Open ``NAME`` or ``NAME:PATH``, e.g. ``boutique`` or ``movielens:data/ml-latest-small``.
+    """Open ``NAME`` or ``NAME:PATH``, e.g. ``boutique`` or ``csv:data/shop``, or ``module:function[:PATH]``.
 
-    ``settings``, over those of ``spec``, go to the loader (``sequence_length=20``) or, those that all data
-    have, to `prepared`. Raises SettingError for an unknown name or setting, and where a path is wanted and
+    What a name stands for gives a `Dataset`, or is a dataclass of settings whose ``dataset()`` does.
+    ``settings``, over those of ``spec``, go to it (``sequence_length=20``) or, those that all data have,
+    to `prepared`. Raises SettingError for an unknown name or setting, and where a path is wanted and
     missing or given and not wanted; DataError for data that cannot be used. What readers remark on the way
     stands at the end of the notes.
     """
     spec = DataSpec(spec) if isinstance(spec, str) else spec
     name, path = spec.parts
-    load: Callable[..., Dataset] = resolve(name, DATASETS, spec.what)
+    load: Callable[..., Any] = resolve(name, DATASETS, spec.what)
     parameters = {setting.name: setting for setting in settings_of(load)}
     if path and "path" not in parameters:
         raise SettingError(f"data {name!r} takes no path, got {path!r}. Write {name}")
@@ -41,7 +42,10 @@ def open_data(spec: DataSpec | str, **settings: Any) -> Dataset:
     own = {key: value for key, value in values.items() if key in parameters}
     shared = {key: value for key, value in values.items() if key not in parameters}
     with remarks() as said:
-        dataset = load(Path(path).expanduser(), **own) if path else load(**own)
+        loaded = load(Path(path).expanduser(), **own) if path else load(**own)
+        dataset = loaded.dataset() if hasattr(loaded, "dataset") else loaded
+        if not isinstance(dataset, Dataset):
+            raise SettingError(f"data {name!r} must give a Dataset, got {type(dataset).__name__}")
         dataset = prepared(dataset, **shared)
     return replace(dataset, notes=(*dataset.notes, *said)) if said else dataset
 

@@ -54,19 +54,23 @@ class Sequences:
     people: np.ndarray
 
 
-def whole(choices: Choices, n_items: int) -> Sequences:
+def whole(choices: Choices, n_items: int, *, split: np.ndarray | None = None) -> Sequences:
     """Each person's choices as one sequence, oldest first: a user that is called as the person is.
 
     The last choice is test, the one before it valid, the rest train; people with fewer than three
-    are all train. Rows of the result are ordered by person, then time.
+    are all train. ``split`` (m,) names the split of each choice instead. Rows of the result are
+    ordered by person, then time.
     """
     order = _oldest_first(choices)
     person, time = choices.person[order], choices.time[order]
-    split = leave_last_out(person, np.arange(len(person)))
+    own = leave_last_out(person, np.arange(len(person))) if split is None else split[order]
     interactions = Interactions(
-        person, choices.item[order], time, choices.weight[order], split, choices.people, n_items
+        person, choices.item[order], time, choices.weight[order], own, choices.people, n_items
     )
     episodes = test_episodes(interactions, choices.people)
+    if split is not None:
+        notes: tuple[str, ...] = (f"{len(episodes):,} episodes by the split of the data",)
+        return Sequences(interactions, episodes, notes, choices.people)
     short = len(choices.people) - len(episodes)
     counted = (f"{short:,} people with fewer than 3 choices: all train, no episode",) if short else ()
     notes = (f"{len(episodes):,} people with one episode each, oldest first", *counted)

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import toy_shop
 from dataset_contract import DatasetContract
 from PIL import Image
 
@@ -176,3 +177,36 @@ class TestPmgSer30k(Published):
         entries = [{"topic": t, "file_name": name, "anno": 1, "text": ""} for t, name in topics]
         (folder / "annotations" / "train.json").write_text(json.dumps({"annotations": entries}))
         (folder / "captions.json").write_text(json.dumps({f"{t}/{n}": "a cat" for t, n in topics}))
+
+
+class TestCsv(Published):
+    spec = "csv"
+
+    def write(self, folder):
+        folder.rmdir()
+        toy_shop.as_csv(folder)
+
+
+class TestCsvOfIdsAlone(Published):
+    spec = "csv"
+
+    def write(self, folder):
+        toy_shop.write_table(folder / "items.csv", [{"id": row["id"]} for row in toy_shop.items()])
+        pairs = [{"user": row["user"], "item": row["item"]} for row in toy_shop.log()]
+        toy_shop.write_table(folder / "interactions.csv", pairs)
+
+
+class TestRecbole(Published):
+    spec = "recbole"
+
+    def write(self, folder):
+        folder.rmdir()
+        toy_shop.as_recbole(folder)
+
+
+class TestParquet(Published):
+    spec = "hf"
+
+    def write(self, folder):
+        folder.rmdir()
+        toy_shop.as_parquet(folder)
