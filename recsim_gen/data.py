@@ -1,4 +1,4 @@
-"""Look at data before anything is trained on it: check it, show it, convert it."""
+"""Look at data before anything is trained on it: check it, show it, convert it; or begin with an example."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CheckOptions(RunOptions):
     Parameters
     ----------
     data
-        What to check: NAME or NAME:PATH (boutique, movielens:DIR, unified:DIR); also the first word.
+        What to check: NAME or NAME:PATH (csv:DIR, boutique, movielens:DIR); also the first word.
     sample
         Pictures to decode, drawn at random; default all.
     """
@@ -39,13 +39,15 @@ def check(options: CheckOptions) -> int:
     """Say whether data can be used; count what is in it, beside what is published.
 
     Looks for broken, missing and equal pictures, empty captions, texts of another encoding and leaks,
-    and estimates memory. Exit code 0: usable, perhaps with remarks; 1: not usable, and why in one
-    line; 2: a mistake on the command line.
+    and estimates memory. What may want mending is told first, then what was found and what was left
+    aside. Exit code 0: usable, perhaps with remarks; 1: not usable, and why in one line; 2: a mistake on
+    the command line.
     """
     from recsim_gen.core.errors import DataError
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.checks import examine
     from recsim_gen.datasets.opening import open_data
+    from recsim_gen.models.family import open_family
 
     results = Results("data_check", options.as_dict())
     try:
@@ -59,9 +61,10 @@ def check(options: CheckOptions) -> int:
     results.verdict("usable", examined.verdict)
     _rows(results, "here", examined.counts)
     _compare(results, dataset.name, examined.counts)
-    for note in (*dataset.notes, *examined.remarks):
+    strange = open_family().unfamiliar(dataset.name)
+    for note in (*examined.remarks, *dataset.notes, *([strange] if strange else [])):
         results.note(note)
-    _publish(dataset, results, options, tall=True)
+    _publish(dataset, results, options, tall=True, words_first=True)
     if examined.problems:
         sys.stderr.write(f"not usable: {'; '.join(examined.problems)}\n")
     return 1 if examined.problems else 0
@@ -74,7 +77,7 @@ class ShowOptions(RunOptions):
     Parameters
     ----------
     data
-        What to show: NAME or NAME:PATH (boutique, movielens:DIR, unified:DIR); also the first word.
+        What to show: NAME or NAME:PATH (csv:DIR, boutique, movielens:DIR); also the first word.
     items
         Items to show.
     episodes
@@ -125,9 +128,9 @@ class ConvertOptions(RunOptions):
     Parameters
     ----------
     from_
-        What to convert: NAME or NAME:PATH (boutique, movielens:DIR, unified:DIR); also the first word.
+        What to convert: NAME or NAME:PATH (csv:DIR, boutique, movielens:DIR); also the first word.
     to
-        Layout: unified, recbole, pmg-movieposter, pmg-pog, pmg-ser30k.
+        Layout: csv, unified, recbole, pmg-movieposter, pmg-pog, pmg-ser30k.
     output
         New folder to write, results.json with it; one that convert wrote is replaced.
     """
@@ -158,6 +161,39 @@ def convert(options: ConvertOptions) -> None:
     for note in dataset.notes:
         results.note(note)
     _publish(dataset, results, options, tall=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewOptions:
+    """Options of data new.
+
+    Parameters
+    ----------
+    output
+        New folder to write; also the first word.
+    quiet
+        Print the path only.
+    """
+
+    output: Path = Path("shop")
+    quiet: bool = False
+
+
+def new(options: NewOptions) -> None:
+    """Write a small example of the layout csv:DIR, with a README that says what each column is.
+
+    Replace its rows and pictures by your own: nothing in it has to stay but the two tables.
+    """
+    from recsim_gen.core.errors import SettingError
+    from recsim_gen.core.progress import say
+    from recsim_gen.datasets.tables.example import write_example
+
+    output = options.output
+    if output.exists() and (output.is_file() or any(output.iterdir())):
+        raise SettingError(f"a new folder is wanted, {output} is there: move it, or give another")
+    write_example(output)
+    say(f"Next: python -m recsim_gen.data check csv:{output}")
+    sys.stdout.write(f"{output}\n")
 
 
 def _rows(results: Results, variant: str, counts: dict[str, int]) -> None:
@@ -198,6 +234,7 @@ def _publish(
     *,
     draw: Callable[[], Sequence[Path]] | None = None,
     tall: bool = False,
+    words_first: bool = False,
 ) -> None:
     from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.report import report
@@ -206,8 +243,8 @@ def _publish(
     results.fingerprints["data"] = dataset.fingerprint
     with Tracker.of(results.command, options) as tracker:
         log_data(tracker, dataset, context=results.command)
-        report(results, tracker, options.output, draw=draw, digits=0, tall=tall)
+        report(results, tracker, options.output, draw=draw, digits=0, tall=tall, words_first=words_first)
 
 
 if __name__ == "__main__":
-    raise SystemExit(run({"check": check, "show": show, "convert": convert}))
+    raise SystemExit(run({"check": check, "show": show, "convert": convert, "new": new}))

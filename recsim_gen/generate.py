@@ -55,6 +55,7 @@ def main(options: Options) -> None:
     from recsim_gen.artifacts.trained_generators import check_choice, ready_generator
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.processes import this_process
+    from recsim_gen.core.progress import say
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.opening import open_data
     from recsim_gen.models.family import open_family
@@ -69,6 +70,9 @@ def main(options: Options) -> None:
     generator = ready_generator(options.gen, options.checkpoint, dataset, models=family, device=options.place)
     fingerprints = {"data": dataset.fingerprint, "generator": generator.fingerprint}
     results = Results("generate", options.as_dict(), fingerprints)
+    if generator.roles and (strange := family.unfamiliar(dataset.name)):
+        say(f"Note: {strange}")
+        results.note(strange)
     _draw(dataset, generator, options, results)
     if this_process().is_main_process:
         _publish(dataset, results, options)

@@ -31,15 +31,21 @@ WORTH_A_PROCESS = 50_000
 
 def prepare(command: str, options: ExperimentOptions) -> tuple[Dataset, Catalog, Results]:
     """Open the data, encode it, and start the results with what was counted on the way."""
+    from recsim_gen.core.options import ModelOptions
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.opening import open_data
     from recsim_gen.encoders.features import encode, without_image
+    from recsim_gen.models.family import open_family
 
-    dataset = open_data(options.data)
+    dataset, strange = open_data(options.data), None
+    if isinstance(options, ModelOptions):
+        strange = open_family(options.models).unfamiliar(dataset.name)
+    if strange:
+        say(f"Note: {strange}")
     catalog = encode(dataset, chosen_encoders(dataset, options.encoders), device=options.place)
     fingerprints = {"data": dataset.fingerprint, "features": catalog.fingerprint}
     results = Results(command, options.as_dict(), fingerprints)
-    for note in (*dataset.notes, without_image(catalog)):
+    for note in (strange, *dataset.notes, without_image(catalog)):
         if note:
             results.note(note)
     return dataset, catalog, results

@@ -23,15 +23,18 @@ def report(
     digits: int = 3,
     tall: bool = False,
     body: str | None = None,
+    words_first: bool = False,
 ) -> None:
     """Write ``results.json`` into ``output``, draw, log both to ``tracker``, print the table.
 
     In this order, so that no figure and no tracker that fails costs a number. ``draw`` makes the
     figures and gives their paths, of which the first is told to the reader; ``metrics``,
-    ``digits``, ``tall`` and ``body`` as in `print_table`. Raises SettingError where ``output`` cannot be
-    written, the table printed all the same.
+    ``digits``, ``tall``, ``body`` and ``words_first`` as in `print_table`. Raises SettingError where
+    ``output`` cannot be written, the table printed all the same.
     """
-    show = partial(print_table, results, metrics=metrics, digits=digits, tall=tall, body=body)
+    show = partial(
+        print_table, results, metrics=metrics, digits=digits, tall=tall, body=body, words_first=words_first
+    )
     try:
         path = results.write(output)
     except OSError as error:

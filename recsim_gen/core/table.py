@@ -138,21 +138,27 @@ def print_table(
     digits: int = 3,
     tall: bool = False,
     body: str | None = None,
+    words_first: bool = False,
     file: TextIO | None = None,
 ) -> None:
     """Write the table, the verdicts, the notes, and where to look further (``{what: where}``).
 
-    ``body`` stands in the table's place, where a command has a form of its own. Under ``--quiet`` the
-    table and the paths only. Goes to standard output unless ``file`` is given.
+    ``body`` stands in the table's place, where a command has a form of its own. ``words_first``: verdicts
+    and notes stand before the table. Under ``--quiet`` the table and the paths only. Goes to standard
+    output unless ``file`` is given.
     """
     lines = [table(results, metrics=metrics, digits=digits, tall=tall) if body is None else body]
     if not is_quiet():
         if body is None and any(row["low"] is not None or row["seed"] is not None for row in results.rows):
             lines.insert(0, "Value [95% interval], pooled over seeds.\n")
-        if results.verdicts:
-            lines += ["", *(f"{name}: {text}" for name, text in results.verdicts.items())]
-        if results.notes:
-            lines += ["", *(f"Note: {note}" for note in results.notes)]
+        words = [
+            [f"{name}: {text}" for name, text in results.verdicts.items()],
+            [f"Note: {note}" for note in results.notes],
+        ]
+        if words_first:
+            lines = [*words[0], *words[1], "", *lines]
+        else:
+            lines += [line for block in words if block for line in ("", *block)]
     if paths:
         width = max(map(len, paths))
         lines += ["", *(f"{what:<{width}}  {where}" for what, where in paths.items())]

@@ -73,6 +73,7 @@ class ModelFamily:
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # of the weights; encoders have float32
     gradient_checkpointing: bool = False  # in training: a third more time, a fraction of the memory
     licences: Mapping[str, str] = field(default_factory=dict)  # by name, as in ``models``
+    trained_on: str = ""  # the only data that its models know, by name; "": models of the world at large
 
     def __post_init__(self) -> None:
         for name, least in (("image_size", 0), ("steps", 1), ("guidance", 0), ("batch", 1)):
@@ -137,9 +138,19 @@ class ModelFamily:
 
     def fingerprint(self, *roles: str) -> str:
         """Hash of how it draws and of the content of these roles' files, wherever they are."""
-        other = ("name", "models", "licences", "gradient_checkpointing")
+        other = ("name", "models", "licences", "gradient_checkpointing", "trained_on")
         drawing = {k: v for k, v in asdict(self).items() if k not in other}
         return fingerprint(drawing, {role: self.checkpoint(role).fingerprint for role in roles})
+
+    def unfamiliar(self, data: str) -> str | None:
+        """Return a remark where its models were trained on other data than ``data`` (a name), else None."""
+        if self.trained_on in ("", data):
+            return None
+        return (
+            f"the {self.name} models were trained on {self.trained_on} alone: on these data they draw what "
+            "they learned there. Train some on these data (python -m recsim_gen.pretrain --data …, then "
+            "--models runs/pretrain), or take large ones (--models paper)"
+        )
 
     def with_models(self, **names: str) -> ModelFamily:
         """The same family with other models in some roles."""

@@ -12,8 +12,9 @@ from real_data import ROOT
 
 import recsim_gen
 
-ACTIONS = {"data": ("check", "show", "convert"), "human_study": ("export", "score")}
-LACKING = {  # a gallery, raters' files and a store are no data set; a page is no result to track
+ACTIONS = {"data": ("check", "show", "convert", "new"), "human_study": ("export", "score")}
+LACKING = {  # a gallery, raters' files and a store are no data set; a page and an example are no results
+    "data new": ("--data", "--tracking-uri"),
     "report": ("--data",),
     "identity": ("--data",),
     "human_study export": ("--tracking-uri",),
