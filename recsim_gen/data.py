@@ -130,7 +130,7 @@ class ConvertOptions(RunOptions):
     from_
         What to convert: NAME or NAME:PATH (csv:DIR, boutique, movielens:DIR); also the first word.
     to
-        Layout: csv, unified, recbole, pmg-movieposter, pmg-pog, pmg-ser30k.
+        Layout: unified, recbole, csv, pmg-movieposter, pmg-pog, pmg-ser30k.
     output
         New folder to write, results.json with it; one that convert wrote is replaced.
     """

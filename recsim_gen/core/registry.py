@@ -64,9 +64,9 @@ LAYOUT_ADVICE = "recsim_gen.datasets.tables.layouts:advice"
 """Which layouts fit what lies in a folder, in words."""
 
 WRITERS = {
-    "csv": "recsim_gen.datasets.tables.csv_writer:write_csv",
     "unified": "recsim_gen.datasets.unified.writer:write_unified",
     "recbole": "recsim_gen.datasets.recbole_writer:write_recbole",
+    "csv": "recsim_gen.datasets.tables.csv_writer:write_csv",
     "pmg-movieposter": "recsim_gen.datasets.pmg_bench.movieposter_writer:write_pmg_movieposter",
     "pmg-pog": "recsim_gen.datasets.pmg_bench.pog_writer:write_pmg_pog",
     "pmg-ser30k": "recsim_gen.datasets.pmg_bench.ser30k_writer:write_pmg_ser30k",
