@@ -196,7 +196,8 @@ def list_members(path: str | Path) -> list[Member]:
 
 def _pictures(path: Path, listed: Iterable[Member]) -> list[Member]:
     """The members that are data, and a remark on the others."""
-    data, litter = [], []
+    data: list[Member] = []
+    litter: list[Member] = []
     for member in listed:
         (litter if any(map(is_litter, (*member.folders, member.file_name))) else data).append(member)
     stems: dict[tuple[str, ...], set[str]] = {}

@@ -8,12 +8,13 @@ writes "é" are one letter. Capitals, zeros in front and blanks within a name ar
 from __future__ import annotations
 
 import unicodedata
+from typing import Literal
 
 _INVISIBLE = "\ufeff\u200b\u2060"  # byte order mark, zero width space, word joiner: no blanks to Unicode
 BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + _INVISIBLE  # U+3000 is the last
 """Characters that are no part of a name at its ends."""
 
-FORM = "NFC"
+FORM: Literal["NFC"] = "NFC"
 """The Unicode normal form of names and texts."""
 
 
