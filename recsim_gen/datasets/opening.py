@@ -25,7 +25,7 @@ def open_data(spec: DataSpec | str, **settings: Any) -> Dataset:
     ``settings``, over those of ``spec``, go to it (``sequence_length=20``) or, those that all data have,
     to `prepared`. Raises SettingError for an unknown name or setting, and where a path is wanted and
     missing or given and not wanted; DataError for data that cannot be used. What readers remark on the way
-    stands at the end of the notes.
+    stands before the other notes.
     """
     spec = DataSpec(spec) if isinstance(spec, str) else spec
     name, path = spec.parts
@@ -47,7 +47,7 @@ def open_data(spec: DataSpec | str, **settings: Any) -> Dataset:
         if not isinstance(dataset, Dataset):
             raise SettingError(f"data {name!r} must give a Dataset, got {type(dataset).__name__}")
         dataset = prepared(dataset, **shared)
-    return replace(dataset, notes=(*dataset.notes, *said)) if said else dataset
+    return replace(dataset, notes=(*said, *dataset.notes)) if said else dataset
 
 
 def prepared(

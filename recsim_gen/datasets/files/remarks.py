@@ -4,7 +4,7 @@ A reader deep in a loader calls `remark`; whoever opens data collects what is sa
 
     with remarks() as said:
         dataset = load(path)
-    notes = (*dataset.notes, *said)
+    notes = (*said, *dataset.notes)
 """
 
 from __future__ import annotations

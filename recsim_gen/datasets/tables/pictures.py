@@ -11,6 +11,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.datasets.files.images import SUFFIXES, ImageFiles, Member, list_members
+from recsim_gen.datasets.files.litter import is_litter
 from recsim_gen.datasets.files.paths import InsidePaths
 from recsim_gen.datasets.tables.columns import NONE
 from recsim_gen.datasets.tables.log import likely
@@ -82,20 +83,24 @@ def others(folder: Path, aside: Sequence[Path]) -> str:
     known = set(aside)
     places = []
     for path in sorted(folder.iterdir()):
-        if path in known or path.name.startswith("."):
+        if path in known or is_litter(path.name):
             continue
         if path.is_dir() and (count := _count(path)):
             places.append(f"{path.name}/ with {count:,} pictures")
         elif path.is_file() and path.name.lower().endswith(_ARCHIVES):
             places.append(path.name)
-    loose = sum(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
+    loose = sum(_is_picture(path) for path in folder.iterdir())
     if loose:
         places.append(f"{loose:,} pictures in {folder.name}/ itself")
     return " and ".join(places)
 
 
 def _count(folder: Path) -> int:
-    return sum(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
+    return sum(map(_is_picture, folder.rglob("*")))
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not is_litter(path.name)
 
 
 def _read(found: Sequence[Path], n: int) -> str:

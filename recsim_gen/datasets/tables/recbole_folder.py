@@ -70,4 +70,4 @@ class RecboleFolder(Folder):
 
 
 def _source(file: Path) -> TextSource:
-    return TextSource(file, "\t", quoted=False)
+    return TextSource(file, "\t")
