@@ -35,11 +35,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class TextSource:
-    """A file of separated values with a header line; ``quoted``: a quote is no letter."""
+    """A file of separated values with a header line."""
 
     file: Path
     separator: str = ","
-    quoted: bool = True
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -49,13 +48,11 @@ class TextSource:
     @cached_property
     def header(self) -> list[str]:
         """Names of its columns."""
-        return column_names(self.file, self.separator, quoted=self.quoted)
+        return column_names(self.file, self.separator)
 
     def read(self, **columns: Any) -> Table:
         """Return ``ids``, ``numbers`` and ``texts``, names of columns, checked as `read_table` does."""
-        return read_table(
-            self.file, **columns, separator=self.separator, quoted=self.quoted, longest=sys.maxsize
-        )
+        return read_table(self.file, **columns, separator=self.separator, longest=sys.maxsize)
 
 
 def separator_of(file: Path) -> str:
