@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from recsim_gen.core.config import run
-from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions, check_once
+from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions
 from recsim_gen.core.specs import JudgeSpec
 
 if TYPE_CHECKING:
@@ -131,8 +131,6 @@ def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
     from recsim_gen.judging.judges import check_judges
     from recsim_gen.models.family import open_family
 
-    asked = {"world": options.world, "leakage": options.leakage, "seeds": options.seeds}
-    check_once({**asked, "fraction": options.fraction})
     for share in options.fraction:
         if not 0 < share <= 1:
             raise SettingError(f"fraction must be above 0 and at most 1, got {share:g}")

@@ -182,9 +182,8 @@ def _plan(options: Options) -> Plan:
     if options.baseline not in labels:
         hint = did_you_mean(options.baseline, dict.fromkeys(labels))
         raise SettingError(f"--baseline must be a line of the table, got {options.baseline!r}.{hint}")
-    if len(set(options.seeds)) < len(options.seeds) or options.history < 0:
-        got = f"{options.seeds} and {options.history}"
-        raise SettingError(f"each seed is wanted once, and a history of 0 or more, got {got}")
+    if options.history < 0:
+        raise SettingError(f"--history must be 0 or more, got {options.history}")
     plan = Plan(metrics, methods, family, rewarding_judges(methods, options.judges, options.reward))
     if plan.asks_judges and not options.judges:
         raise SettingError("give at least one of --judges: micro-seed0, or a folder that train_ranker wrote")

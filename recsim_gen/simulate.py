@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from recsim_gen.core.config import run
-from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions, check_once
+from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions
 from recsim_gen.core.specs import JudgeSpec, RankerSpec
 
 if TYPE_CHECKING:
@@ -135,7 +135,6 @@ def _checked(options: Options) -> tuple[list[Arm], Rules, ModelFamily]:
     from recsim_gen.judging.judges import check_judges
     from recsim_gen.models.family import open_family
 
-    check_once({"seeds": options.seeds, "meaning": options.meaning})
     if options.trials < 2:
         raise SettingError(f"trials must be 2 or more, got {options.trials}")
     rules = Rules(options.rounds, options.length, options.personal, options.explore, options.assignment)

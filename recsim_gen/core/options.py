@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recsim_gen.core.command_line.names import plain_name, settings_name
-from recsim_gen.core.errors import SettingError
 from recsim_gen.core.processes import device_of
 from recsim_gen.core.specs import DataSpec, RankerSpec, Spec
 
@@ -109,13 +108,6 @@ class ModelOptions:
     """
 
     models: str = "embedded"
-
-
-def check_once(several: Mapping[str, Sequence[Any]]) -> None:
-    """Raise SettingError where an option that takes several values has none, or one of them twice."""
-    for name, values in several.items():
-        if not values or len(set(values)) < len(values):
-            raise SettingError(f"{name}: each is wanted once, got {' '.join(map(str, values)) or 'none'}")
 
 
 def _plain(name: str, value: Any) -> Mapping[str, Any]:

@@ -19,12 +19,16 @@ from recsim_gen.core.store import cache_dir
 def preflight(options: Any) -> None:
     """Check a command's options against each other and against this machine; takes milliseconds.
 
-    Raises SettingError for a value given twice, a negative seed, a GPU that is not there, and an output
-    folder or cache that cannot be written. Says on standard error what a used output folder will lose.
+    Raises SettingError for no value where some are usual, a value given twice, a negative seed, a GPU that is
+    not there, and an output folder or cache that cannot be written. Says on standard error what a used output
+    folder will lose.
     """
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
-        _check_values(field.name, value if isinstance(value, tuple) else (value,))
+        option = "--" + field.name.rstrip("_").replace("_", "-")
+        if value == () and field.default:
+            raise SettingError(f"{option} takes one value or more, got none")
+        _check_values(option, value if isinstance(value, tuple) else (value,))
     device = getattr(options, "device", "auto")
     if device not in ("auto", "cpu"):
         from recsim_gen.core.processes import device_of  # loads torch
@@ -37,12 +41,11 @@ def preflight(options: Any) -> None:
     _check_writable(cache_dir(), "the cache", "set RECSIM_CACHE to a folder of yours")
 
 
-def _check_values(name: str, values: Sequence[Any]) -> None:
+def _check_values(option: str, values: Sequence[Any]) -> None:
     again = next((value for k, value in enumerate(values) if value in values[:k]), None)
-    option = "--" + name.rstrip("_").replace("_", "-")
     if again is not None:
         raise SettingError(f"{option}: each is wanted once, got {again} twice")
-    if name.endswith(("seed", "seeds")):
+    if option.endswith(("seed", "seeds")):
         low = next((value for value in values if isinstance(value, int) and value < 0), None)
         if low is not None:
             raise SettingError(f"{option} must be 0 or more, got {low}")

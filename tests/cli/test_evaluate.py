@@ -296,7 +296,7 @@ BAD = [
     ),
     (["--gen", "sd", "--images", "mine=nowhere"], "a folder or tar of pictures is wanted, got nothing"),
     (["--gen", "sd", "--images", "sd=mine"], "got sd twice"),
-    (["--gen", "sd", "--seeds", "0", "0"], "each seed is wanted once"),
+    (["--gen", "sd", "--seeds", "0", "0"], "--seeds: each is wanted once, got 0 twice"),
     (["--gen", "sd", "--checkpoint", "sd=mine"], "a trained generator is wanted"),
     (["--gen", "sd", "--metrics", "ssim", "--images", "x=broken"], "the picture cannot be decoded"),
     (["--gen", "sd", "--metrics", "ssim", "--images", "x=strange"], "unknown item 'nothing'"),
