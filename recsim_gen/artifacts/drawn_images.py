@@ -41,7 +41,9 @@ def place_of(made: Provenance) -> Path:
 
 
 def _escaped(name: str) -> str:
-    return quote(name, safe="").replace(".", "%2E") if set(name) <= {"."} else quote(name, safe="")
+    """As in a URL; dots in front, which would hide the file, too."""
+    bare = name.lstrip(".")
+    return "%2E" * (len(name) - len(bare)) + quote(bare, safe="")
 
 
 def provenances(

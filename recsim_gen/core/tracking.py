@@ -34,6 +34,7 @@ from recsim_gen import __version__
 from recsim_gen.core import provenance
 from recsim_gen.core.errors import MissingDependency, SettingError
 from recsim_gen.core.results import Results
+from recsim_gen.core.store import cache_dir, fingerprint
 from recsim_gen.core.table import by_variant, common_metrics, table
 from recsim_gen.core.tracking_names import (
     artifact_root,
@@ -92,7 +93,8 @@ class _Store:
     def client(self) -> MlflowClient:
         """Made at first use: to open a database is the first thing that can fail.
 
-        A SQLite file is opened by one process at a time: two that make its tables at once break it.
+        A SQLite file is opened by one process at a time: two that make its tables at once break it. The lock
+        lies in the cache, so that nothing stays beside the store.
         """
         path = sqlite_file(self.uri)
         if path is None:
@@ -100,7 +102,9 @@ class _Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK):  # of somebody else, to be read
             return self._opened()
-        with FileLock(path.with_name(f".{path.name}.lock"), timeout=PATIENCE):
+        lock = cache_dir() / "locks" / f"{fingerprint(str(path.resolve()))}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=PATIENCE):
             return self._opened()
 
     def _opened(self) -> MlflowClient:

@@ -289,7 +289,7 @@ BAD = [
     (["--gen", "sd", "--metrics", "judgd"], "unknown metric or preset 'judgd'. Did you mean 'judged'?"),
     (["--gen", "sd", "--judges", "micro"], "a judge is NAME-seedN (micro-seed0) or a folder"),
     (["--gen", "sd", "--judges", "mcro-seed0"], "unknown ranker 'mcro'. Did you mean 'micro'?"),
-    (["--gen", "sd", "--judges", "micro-seed0"], "each of --judges must be given once"),
+    (["--gen", "sd", "--judges", "micro-seed0"], "--judges: each is wanted once, got micro-seed0 twice"),
     (
         ["--gen", "sd", "--judges-settings.epohcs=3"],
         "unknown setting 'epohcs' of judge micro-seed0. Did you mean 'epochs'?",

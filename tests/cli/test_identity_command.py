@@ -150,7 +150,7 @@ def test_errors_are_clear_and_leave_nothing(here, capsys):
             "2 or more identities are wanted in each gallery, group 'all' has 'solo' alone",
         ),
         (["--queries", "stranger"], "the gallery has no identity 'x_wren'. Did you mean 'c_wren'?"),
-        (["--queries", "good", "x=good", "good"], "got 'good' again. Give it a name of its own: NAME=PATH"),
+        (["--queries", "good", "x=good", "./good"], "got 'good' again. Give it a name of its own: NAME=PATH"),
         (["--queries", "nowhere"], "a folder or tar of pictures is wanted, got nothing"),
         (["--groups", "wrenn"], "no group 'wrenn'. Did you mean 'wren'?"),
         (["--ablate-identities", "1"], "--ablate-identities must be 2 or more, got 1"),

@@ -179,7 +179,10 @@ def test_one_judge_rewards_and_another_watches(here):
         (["--gen=pmg", "--judges=nowhere"], "a folder that train_ranker wrote, got 'nowhere'"),
         (["--gen=pmg", "--judges=cache"], "a trained ranker is wanted, got no readable config.json"),
         (["--gen=pmg", "--judges=mcro-seed0"], "unknown ranker 'mcro'. Did you mean 'micro'"),
-        (["--gen=pmg", "--judges", "bpr-seed0", "bpr-seed0"], "must be given once, got bpr-seed0 twice"),
+        (
+            ["--gen=pmg", "--judges", "bpr-seed0", "bpr-seed0"],
+            "each is wanted once, got bpr-seed0 twice",
+        ),
         (
             ["--gen=pmg", "--judges", "micro-seed0", "vbpr-seed0", "bpr-seed0"],
             "one that rewards and one that watches, got 3",

@@ -65,7 +65,7 @@ def test_bad_input_leaves_no_file(tmp_path, labels, columns):
 def test_the_shop_at_a_glance_is_the_picture_in_the_repository(tmp_path):
     drawn, kept = (
         np.asarray(Image.open(path).convert("RGB"), dtype=float)
-        for path in (boutique_sheet(tmp_path / "shop.png"), ROOT / "analysis" / "pictures" / "boutique.png")
+        for path in (boutique_sheet(tmp_path / "shop.png"), ROOT / "docs" / "pictures" / "boutique.png")
     )
     assert drawn.shape == kept.shape
     assert np.abs(drawn - kept).mean() < 1  # of 255: another Pillow may round otherwise

@@ -93,7 +93,7 @@ def test_a_manifest_says_of_each_image_what_it_was_made_from(tmp_path):
         for file, made in manifest.images.items():
             assert read_provenance(manifest.folder / file) == made
     assert json.loads((tmp_path / "seed1" / "manifest.json").read_text())["images"][0] == {
-        "file": "%2E%2E/..%2Fz.png",
+        "file": "%2E%2E/%2E%2E%2Fz.png",
         "generator": "g",
         "fingerprint": "f0",
         "episode": "1#0",

@@ -64,6 +64,13 @@ def test_a_mistake_is_told_before_any_work(apart, capsys, argv, told):
     assert not worked
 
 
+def test_no_value_where_some_are_usual_is_told(apart, capsys):
+    (apart / "c.yaml").write_text("seeds: []\n")
+    assert run(main, ["--config", "c.yaml"]) == 2
+    assert "--seeds takes one value or more, got none" in capsys.readouterr().err
+    assert not worked
+
+
 def test_a_cache_that_cannot_be_written_is_told(apart, capsys, monkeypatch):
     (apart / "file").write_text("x")
     monkeypatch.setenv("RECSIM_CACHE", str(apart / "file" / "cache"))

@@ -54,10 +54,11 @@ def test_people_of_the_table_of_users_are_counted(tmp_path):
     assert not [note for note in notes if note.startswith("left aside in")]
 
 
-def test_a_quote_is_a_letter(tmp_path):
+def test_quotes_are_read_as_recbole_reads_them(tmp_path):
+    """A value that holds a quote stands in quotes, and its own are doubled."""
     folder = toy_shop.as_recbole(tmp_path / "shop")
     file = folder / "shop.item"
-    file.write_text(file.read_text().replace("Red lamp no. 0", '"Red" lamp'))
+    file.write_text(file.read_text().replace("Red lamp no. 0", '"""Red"" lamp"'))
     assert open_data(f"recbole:{folder}").catalog.titles[0] == '"Red" lamp'
 
 
