@@ -37,6 +37,7 @@ def here(tmp_path_factory):
         patch.setenv("RECSIM_CACHE", str(here / "cache"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(here)
+        (here / "cache").mkdir()
         tiny_models.save_family(here / "models")
         text = "models:\n  diffusion: ./models/diffusion\n  language_model: ./models/llm\n"
         text += "  text_encoder: ./models/clip\n  image_encoder: ./models/clip\nsteps: 2\n"
