@@ -16,7 +16,8 @@ FOR_TESTS := .venv/.installed-$(HASH)-test
 # The test extra holds all that the demo needs.
 FOR_DEMO := $(if $(wildcard $(FOR_TESTS)),$(FOR_TESTS),.venv/.installed-$(HASH)-offline)
 
-# Two workers on two cores: more threads than that only get in each other's way. No test may ask a model hub.
+# Two workers on two cores, each file on one of them: what a file trains is trained once, and in order. More threads only
+# get in each other's way. No test may ask a model hub.
 WORKERS ?= 2
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest
 
@@ -36,7 +37,7 @@ test: $(FOR_TESTS)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(TEST) -n $(WORKERS) --dist worksteal -m "not slow and not benchmark"
+	$(TEST) -n $(WORKERS) --dist loadfile -m "not slow and not benchmark"
 
 test-slow: $(FOR_TESTS)
 	$(TEST) -m slow

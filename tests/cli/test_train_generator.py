@@ -55,6 +55,14 @@ def done(here):
     return here / "pmg"
 
 
+@pytest.fixture(scope="module")
+def ranker(here):
+    """The folder of a ranker that was trained on the small shop."""
+    micro = ["--ranker=micro", "--settings.epochs=2", "--settings.embedding_size=8", "--seeds=0"]
+    assert run(train_ranker.main, [*SMALL, *micro, "--output=rankers"]) == 0
+    return "rankers/micro-seed0"
+
+
 def test_it_leaves_a_generator_its_cost_and_a_sheet(done):
     found = results.load(done)
     values = {row["metric"]: row["value"] for row in found.rows}
@@ -197,10 +205,8 @@ def test_what_cannot_be_is_told(here, argv, told, capsys):
     assert not Path("wrong").exists()
 
 
-def test_show_draws_the_case_study(here, done):
-    micro = ["--ranker=micro", "--settings.epochs=2", "--settings.embedding_size=8", "--seeds=0"]
-    assert run(train_ranker.main, [*SMALL, *micro, "--output=rankers"]) == 0
-    argv = [*SMALL, "--models=family.yaml", "--episodes=3", "--judges=rankers/micro-seed0", "--output=shown"]
+def test_show_draws_the_case_study(here, done, ranker):
+    argv = [*SMALL, "--models=family.yaml", "--episodes=3", f"--judges={ranker}", "--output=shown"]
     words = ["--gen", "original,sd,oracle", "--checkpoint", f"pmg={done / 'generator'}"]
     assert run(show.main, [*argv, *words, "--tracking-uri=sqlite:///show.db"]) == 0
     found = results.load("shown")
@@ -237,8 +243,8 @@ def test_show_tells_what_cannot_be(here, argv, told, capsys):
     assert not Path("wrong").exists()
 
 
-def test_a_ranker_of_other_data_is_told(here, done, capsys):
+def test_a_ranker_of_other_data_is_told(here, ranker, capsys):
     other = ["--data-settings.n_items=90", "--data-settings.n_users=12", "--models=family.yaml"]
-    argv = [*other, "--gen=original", "--judges=rankers/micro-seed0", "--output=wrong"]
+    argv = [*other, "--gen=original", f"--judges={ranker}", "--output=wrong"]
     assert run(show.main, argv) == 2
     assert "other" in capsys.readouterr().err
