@@ -270,10 +270,11 @@ def _keywords(
     """Keywords of each episode's taste for metrics that need them, the same for all methods; else None."""
     if not any("keywords" in metric.needs for metric in metrics):
         return None
-    from generators.keywords import Keywords
+    from recsim_gen.core.registry import KEYWORDS, resolve
 
     episodes = dataset.episodes
-    tastes = Keywords(plan.family, device, dataset.catalog).tastes([e.history for e in episodes])
+    asked = resolve(KEYWORDS, {}, "keywords")(plan.family, device, dataset.catalog)
+    tastes = asked.tastes([e.history for e in episodes])
     results.note("keywords of tastes: the family's language model writes them of histories, for all methods")
     return {e.id: words for e, words in zip(episodes, tastes, strict=True)}
 

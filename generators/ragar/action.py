@@ -25,7 +25,7 @@ class Proposal(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TrainingRun:
+class TrainingContext:
     """A training: its chance, where it keeps how far it is, and who is told.
 
     Parameters
@@ -55,7 +55,7 @@ class Action(Protocol):
         episodes: Sequence[Episode],
         judge: PictureJudge | None,
         watching: PictureJudge | None,
-        run: TrainingRun,
+        run: TrainingContext,
     ) -> None:
         """Learn from what ``judge`` says of pictures, if there is one; ``watching`` tells when to stop."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generators.base import BaseGenerator, catalog_key, check_episodes
-from generators.ragar.action import TrainingRun
+from generators.ragar.action import TrainingContext
 from generators.ragar.config import RAGARConfig, RAGARTasteConfig
 from generators.ragar.evidence import PREFIX, Evidence
 from generators.sampler import Sampler
@@ -105,7 +105,7 @@ class RAGAR(BaseGenerator):
         data = fingerprint(*code, *about, tuple(usable), asdict(config), judges)
         start = fingerprint(*code, *about, config.of_warm_start, rng)
         with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
-            run = TrainingRun(rng, Path(folder), data, start, tracker)
+            run = TrainingContext(rng, Path(folder), data, start, tracker)
             action.train(usable, rewarding, watching, run)
         self._action = action
         return self

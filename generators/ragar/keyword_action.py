@@ -18,7 +18,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.training_loop import fit, forget
 
 if TYPE_CHECKING:
-    from generators.ragar.action import TrainingRun
+    from generators.ragar.action import TrainingContext
     from generators.ragar.config import RAGARConfig
     from generators.ragar.evidence import Evidence
     from generators.ragar.judge import PictureJudge
@@ -41,7 +41,7 @@ class KeywordAction:
         episodes: Sequence[Episode],
         judge: PictureJudge | None,
         watching: PictureJudge | None,
-        run: TrainingRun,
+        run: TrainingContext,
     ) -> None:
         """From what ``judge`` says of pictures of the looks; without it the policy stays where it starts."""
         config, policy = self.config, self._new_policy()

@@ -16,7 +16,7 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
 
 if TYPE_CHECKING:
-    from generators.ragar.action import TrainingRun
+    from generators.ragar.action import TrainingContext
     from generators.ragar.config import RAGARConfig
     from generators.ragar.evidence import Evidence
     from generators.ragar.judge import PictureJudge
@@ -36,7 +36,7 @@ class StatesAction:
         episodes: Sequence[Episode],
         judge: PictureJudge | None,
         watching: PictureJudge | None,
-        run: TrainingRun,
+        run: TrainingContext,
     ) -> None:
         """Warm start, then what ``judge`` says of pictures, with ``watching`` to tell when to stop."""
         training = self.training(judge, run.rng)

@@ -28,7 +28,7 @@ from recsim_gen.core.store import atomic, cache_dir
 from recsim_gen.core.training_loop import Schedule, fit, forget
 
 if TYPE_CHECKING:
-    from generators.ragar.action import TrainingRun
+    from generators.ragar.action import TrainingContext
     from generators.ragar.config import RAGARConfig
     from generators.ragar.judge import PictureJudge
     from generators.sampler import Sampler
@@ -142,7 +142,7 @@ def key_states(sampler: Sampler, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
 
 
 def train(
-    training: Training, episodes: Sequence[Episode], judge: PictureJudge | None, run: TrainingRun
+    training: Training, episodes: Sequence[Episode], judge: PictureJudge | None, run: TrainingContext
 ) -> str | None:
     """Both stages, resumed where they were killed; why it stopped early, or None. ``judge`` watches."""
     config, network, work = training.config, training.network, run.folder

@@ -54,11 +54,13 @@ DATASETS = {
     "pmg-pog": "recsim_gen.datasets.pmg_bench.pog:load",
     "pmg-ser30k": "recsim_gen.datasets.pmg_bench.ser30k:load",
 }
-
 """Loaders: functions that give a `Dataset`, or dataclasses of settings whose ``dataset()`` gives it."""
 
 PREPARED = "recsim_gen.datasets.opening:prepared"
 """What can be set of all data, whatever its loader."""
+
+KEYWORDS = "generators.keywords:Keywords"
+"""What asks a family's language model for keywords of items and of tastes."""
 
 LAYOUT_ADVICE = "recsim_gen.datasets.tables.layouts:advice"
 """Which layouts fit what lies in a folder, in words."""

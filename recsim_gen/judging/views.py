@@ -48,10 +48,17 @@ def views_of(
 
     Parameters as of `judging.judge`. Raises DataError for features that the judges' encoder did not make.
     """
-    return [
-        _view(group, images, placebo, dataset, users=users, seeds=seeds, device=device)
-        for group in _by_encoder(judges)
-    ]
+    views = []
+    for group in _by_encoder(judges):
+        catalog, triples, other = group[0].catalog, images, None
+        if isinstance(triples, ImageSet):
+            triples = triples_of(triples, dataset, catalog, users=users, device=device)
+        triples.check(dataset, catalog)
+        other = (
+            None if placebo is None else placebo_of(triples, placebo, catalog.encoder_of(MODALITY), device)
+        )
+        views.append(View(group, triples, variants_of(triples, catalog, seeds, other)))
+    return views
 
 
 def _by_encoder(judges: Sequence[Judge]) -> list[tuple[Judge, ...]]:
@@ -60,22 +67,3 @@ def _by_encoder(judges: Sequence[Judge]) -> list[tuple[Judge, ...]]:
     for one in judges:
         groups.setdefault(one.catalog.encoders.get(MODALITY), []).append(one)
     return [tuple(group) for group in groups.values()]
-
-
-def _view(
-    judges: tuple[Judge, ...],
-    images: ImageSet | Triples,
-    placebo: ImageSet | None,
-    dataset: Dataset,
-    *,
-    users: Sequence[str] | None,
-    seeds: Sequence[int],
-    device: str,
-) -> View:
-    catalog = judges[0].catalog
-    triples = images
-    if isinstance(triples, ImageSet):
-        triples = triples_of(triples, dataset, catalog, users=users, device=device)
-    triples.check(dataset, catalog)
-    other = None if placebo is None else placebo_of(triples, placebo, catalog.encoder_of(MODALITY), device)
-    return View(judges, triples, variants_of(triples, catalog, seeds, other))
