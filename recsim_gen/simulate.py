@@ -56,6 +56,8 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
         log says anything of another arm.
     assignment
         paired: everybody lives in every arm, with the same random numbers; split: each person in one arm.
+    people
+        How many people visit, drawn at random, the same for all arms and seeds; 0 is everybody.
     attention
         Position bias: place k has the weight k to the minus this.
     outside
@@ -84,6 +86,7 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
     personal: int = 1
     explore: float = 0.2
     assignment: Literal["paired", "split"] = "paired"
+    people: int = 0
     attention: float = 1.0
     outside: float | None = None
     world: str | None = None
@@ -137,7 +140,9 @@ def _checked(options: Options) -> tuple[list[Arm], Rules, ModelFamily]:
 
     if options.trials < 2:
         raise SettingError(f"trials must be 2 or more, got {options.trials}")
-    rules = Rules(options.rounds, options.length, options.personal, options.explore, options.assignment)
+    rules = Rules(
+        options.rounds, options.length, options.personal, options.explore, options.assignment, options.people
+    )
     ChoiceModel(options.outside or 0.0, options.attention)
     if options.world is not None:
         resolve(options.world, {}, "world")

@@ -72,8 +72,9 @@ class Shop:
 
     @cached_property
     def visitors(self) -> np.ndarray:
-        """(P,) rows of the people who visit."""
-        return visitors_of(self.dataset)
+        """(P,) rows of the people who visit, in increasing order."""
+        everybody = Rng(0).for_("visitors").numpy().permutation(visitors_of(self.dataset))
+        return np.sort(everybody[: self.rules.people or None])
 
     @cached_property
     def fingerprint(self) -> str:

@@ -28,6 +28,9 @@ class Rules:
     assignment
         ``paired``: everybody lives in every arm, with the same random numbers; ``split``: each person is
         in one arm, by lot, as in life.
+    people
+        How many people visit: the same random ones in every round, arm and seed; 0 is everybody. The time
+        of a simulation is that of the pictures they are shown.
     """
 
     rounds: int = 5
@@ -35,11 +38,14 @@ class Rules:
     personal: int = 1
     explore: float = 0.2
     assignment: Assignment = "paired"
+    people: int = 0
 
     def __post_init__(self) -> None:
         for name in ("rounds", "length"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.people < 0 or self.people == 1:
+            raise SettingError(f"people must be 0 (everybody) or 2 or more, got {self.people}")
         if not 0 <= self.personal <= self.length:
             raise SettingError(f"personal must be 0 to the list's length {self.length}, got {self.personal}")
         if not 0 <= self.explore <= 1:

@@ -109,6 +109,16 @@ def test_split_puts_each_person_in_one_arm(apart):
     assert set(play(shop, 1)[0].rounds[0].people) != set(lives[0].rounds[0].people)
 
 
+def test_some_people_visit_the_same_in_every_arm_and_seed(apart):
+    shop = shops.shop(rounds=2, people=20)
+    whole = shops.shop(rounds=2)
+    of_arm = {tuple(life.rounds[-1].people) for seed in (0, 1) for life in play(shop, seed)}
+    assert len(of_arm) == 1
+    (people,) = of_arm
+    assert len(people) == 20
+    assert set(people) < set(whole.visitors.tolist())
+
+
 def test_a_broken_kept_round_is_told(apart):
     shop = shops.shop(rounds=1)
     play(shop, 0)
