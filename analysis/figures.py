@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe & Ito (2008): told apart with any common colour blindness; ordered by lightness contrast.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
 HATCHES = ("", "//", "..", "xx", "--", "\\\\")  # for print without colour
 
 STYLE: Any = {

@@ -123,6 +123,10 @@ class BaseGenerator:
         """One picture (3, H, W) float32 RGB in [0, 1], on the CPU; all chance comes from ``noise``."""
         raise NotImplementedError
 
+    def words(self, episode: Episode) -> str:
+        """What a picture of this episode is drawn from, as far as that is said in words; "" for nothing."""
+        return ""
+
     def weights(self) -> dict[str, torch.Tensor]:
         """What it found in training, on the CPU; {} where it learns nothing."""
         return {}
@@ -184,6 +188,10 @@ class SamplingGenerator(BaseGenerator):
     def conditions(self, episode: Episode) -> Conditions:
         """What the pictures of this episode are drawn from. Raises DataError where something lacks."""
         raise NotImplementedError
+
+    def words(self, episode: Episode) -> str:
+        """The text of its `conditions`."""
+        return self.conditions(episode).text
 
     def ready(self) -> Sampler:
         """What draws. Raises SettingError where it is neither fitted nor loaded."""

@@ -147,7 +147,7 @@ class IPAdapter(SamplingGenerator):
             )
         text = prompt_of(self.catalog, episode.reference, self.config.prompt)
         states = self.ready().states([text])[0]
-        return Conditions(states, self._vectors.of(rows).to(states))
+        return Conditions(states, self._vectors.of(rows).to(states), text)
 
     def ready(self) -> Sampler:
         """The sampler with the adapter in it."""

@@ -70,7 +70,7 @@ class OracleSD(OfKnownWorld, SamplingGenerator):
     def conditions(self, episode: Episode) -> Conditions:
         """The caption, in one of the shop's wordings."""
         caption = best_look(self.catalog, episode).caption(episode.reference)
-        return Conditions(self.ready().states([caption])[0])
+        return Conditions(self.ready().states([caption])[0], text=caption)
 
     def ready(self) -> Sampler:
         """The family's, loaded when it is first needed."""

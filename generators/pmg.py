@@ -174,7 +174,7 @@ class PMG(SamplingGenerator):
         taste = keywords_line(self._keywords.taste(rows))
         with torch.no_grad():
             soft = self._soft([self._keywords.taste_prompt(rows)])
-            return Conditions(self._states(sampler, [text], [taste], soft)[0])
+            return Conditions(self._states(sampler, [text], [taste], soft)[0], text=f"{text}; {taste}")
 
     def ready(self) -> Sampler:
         """The family's sampler."""

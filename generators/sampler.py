@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What one picture is drawn from: ``states`` (T, d), and ``image_embeds`` (n, D) of an IP-Adapter."""
+    """What one picture is drawn from: ``states`` (T, d), and ``image_embeds`` (n, D) of an IP-Adapter.
+
+    ``text`` says to people what the states say to the model, as far as that is said in words.
+    """
 
     states: torch.Tensor
     image_embeds: torch.Tensor | None = None
+    text: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -42,4 +42,4 @@ class StableDiffusion(SamplingGenerator):
     def conditions(self, episode: Episode) -> Conditions:
         """The reference's prompt. Raises DataError where it has no text."""
         text = prompt_of(self.catalog, episode.reference, self.config.prompt)
-        return Conditions(self._sampler.states([text])[0])
+        return Conditions(self._sampler.states([text])[0], text=text)

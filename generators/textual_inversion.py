@@ -163,7 +163,7 @@ class TextualInversion(SamplingGenerator):
         assert self._new is not None
         text = prompt_of(self.catalog, episode.reference, self.config.prompt, word=self._new.word)
         with torch.no_grad():
-            return Conditions(self._new.states([text], self._vectors(episode)[None])[0])
+            return Conditions(self._new.states([text], self._vectors(episode)[None])[0], text=text)
 
     def ready(self) -> Sampler:
         """The sampler whose tokenizer knows the word."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recsim_gen.core.config import run
 from recsim_gen.core.options import ExperimentOptions, ModelOptions
+from recsim_gen.core.results import Results  # the command line reads the type of what main gives
 from recsim_gen.core.specs import JudgeSpec
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from analysis.published import PublishedTable
     from analysis.table2 import Table2
     from recsim_gen.core.protocols import Generator
-    from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset
     from recsim_gen.experiments.methods import Method
@@ -117,7 +117,7 @@ class Plan:
         return bool(set(self.metrics) & set(METRICS))
 
 
-def main(options: Options) -> None:
+def main(options: Options) -> Results:
     """Train generators, draw, and set them side by side by every metric: the paper's Table 2.
 
     What was trained or drawn before is loaded. The placebo, another real image of the item, always
@@ -145,7 +145,7 @@ def main(options: Options) -> None:
         open_method = _opener(judges, plan, dataset, options, tracker)
         draw_shares(plan.methods, open_method, test, seeds=options.seeds, retrain=options.retrain)
         if tracker is None:
-            return
+            return results
         log_data(tracker, dataset, context="evaluation")
         metrics = _metrics(plan, judges, test, options)
         values = score_methods(
@@ -160,6 +160,7 @@ def main(options: Options) -> None:
         )
         _conclude(values, metrics, plan, options.baseline, results)
         _publish(values, metrics, results, tracker, options)
+    return results
 
 
 def _plan(options: Options) -> Plan:

@@ -1,4 +1,4 @@
-"""Look before you count: for a few people, what they chose, what they get next, and what was drawn."""
+"""Look before you count: what people chose, what they are asked about, and what was drawn for them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recsim_gen.core.config import run
 from recsim_gen.core.options import ExperimentOptions, ModelOptions
@@ -14,9 +14,11 @@ from recsim_gen.core.specs import JudgeSpec, RankerSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
     from PIL import Image
 
-    from analysis.case_study import Cell, Tone
+    from analysis.case_study import Case, Cell, Tone
+    from analysis.gallery import Person
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset, Episode
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from recsim_gen.judging.judges import Judge
     from recsim_gen.models.family import ModelFamily
 
-SHEET = "case_study.png"
+SHEET, PAGE = "case_study.png", "gallery.html"
+ROWS = 8  # people on the sheet: the page has them all
+MOST = 200  # people on the page: more make it too large to open
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +43,12 @@ class Options(ModelOptions, ExperimentOptions):
     checkpoint
         Trained generators: name=DIR.
     episodes
-        Test episodes to show, the same for every generator; up to 40.
+        Test episodes to show, the same for every generator; up to 200.
     judges
-        Judges, NAME-seedN or NAME@ENCODER-seedN to train here, or folders that train_ranker wrote: ranks of
-        the first stand below the pictures, and generators that learn from one learn from it, ragar_taste from
-        the first that says how sure it is. Default MICRO with the seed, and a taste.
+        Judges, NAME-seedN or NAME@ENCODER-seedN to train here, or folders that train_ranker wrote: their
+        ranks stand below the pictures (on the sheet the first's), and generators that learn from one learn
+        from the first, ragar_taste from the first that says how sure it is. Default MICRO with the seed, and
+        a taste.
     seed
         Of generators, of their noise and of these judges.
     force
@@ -52,7 +57,7 @@ class Options(ModelOptions, ExperimentOptions):
 
     gen: tuple[str, ...] = ("sd,pmg,ragar,ragar_taste",)
     checkpoint: tuple[str, ...] = ()
-    episodes: int = 8
+    episodes: int = 40
     judges: tuple[JudgeSpec, ...] = ()
     seed: int = 0
     force: bool = False
@@ -61,14 +66,19 @@ class Options(ModelOptions, ExperimentOptions):
 
 @dataclass(frozen=True)
 class Drawn:
-    """A generator's pictures, and what is said of each: see `case_studies.scores`."""
+    """A generator's pictures; what is said of each, see `case_studies.scores`; and the words behind each.
+
+    ``ranks`` {judge: (B, 2)} before and after, of which ``scores`` has the first judge's.
+    """
 
     images: Manifest
     scores: pd.DataFrame
+    ranks: dict[str, NDArray[Any]]
+    words: list[str]
 
 
 def main(options: Options) -> None:
-    """Draw the case-study sheet: history with what was retrieved, reference, each generator's picture.
+    """Draw a page of people (gallery.html) and a sheet of the first: history, reference, each one's picture.
 
     Below each picture stand the reference's rank before and after, and on Boutique what the person would
     think of it and what it shows. Generators are trained, and pictures drawn, unless that was done before.
@@ -81,11 +91,11 @@ def main(options: Options) -> None:
     dataset, catalog, results = prepare("show", options)
     for note in notes:
         results.note(note)
-    judge, rewards = _judges(lines, options, dataset, catalog, results)
+    judges, rewards = _judges(lines, options, dataset, catalog, results)
     episodes, _ = chosen_episodes(dataset, options.episodes)
     with Tracker.of("show", options) as tracker:
         log_data(tracker, dataset, context="evaluation")
-        drawn = _draw(lines, dataset, episodes, judge, rewards, family, options, tracker)
+        drawn = _draw(lines, dataset, episodes, judges, rewards, family, options, tracker)
         _publish(drawn, dataset, catalog, episodes, family, results, tracker, options)
 
 
@@ -97,8 +107,8 @@ def _check(options: Options) -> tuple[list[Method], ModelFamily, list[str]]:
     from recsim_gen.judging.judges import check_judges
     from recsim_gen.models.family import open_family
 
-    if not 1 <= options.episodes <= 40:
-        raise SettingError(f"a sheet has room for 1 to 40 episodes, got {options.episodes}")
+    if not 1 <= options.episodes <= MOST:
+        raise SettingError(f"a page has room for 1 to {MOST} episodes, got {options.episodes}")
     lines, family = read_methods(options.gen, options.checkpoint), open_family(options.models)
     check_settings(lines, family)
     rewarding_judges(lines, _judge_specs(options))
@@ -113,8 +123,8 @@ def _judge_specs(options: Options) -> tuple[JudgeSpec, ...]:
 
 def _judges(
     lines: Sequence[Method], options: Options, dataset: Dataset, catalog: Catalog, results: Results
-) -> tuple[Judge, dict[str, Judge]]:
-    """The judge whose ranks are shown, and {label: judge} of generators that learn from one."""
+) -> tuple[list[Judge], dict[str, Judge]]:
+    """The judges whose ranks are shown, and {label: judge} of generators that learn from one."""
     from recsim_gen.core.errors import SettingError
     from recsim_gen.experiments.rewards import reward_judges
     from recsim_gen.judging.judges import open_judges
@@ -122,7 +132,7 @@ def _judges(
     if "image" not in catalog.features:
         raise SettingError(f"rankers see pictures by an encoder, {dataset.name} names none: --encoders.image")
     specs, place = _judge_specs(options), options.place
-    (shown,) = open_judges(specs[:1], dataset, catalog, device=place, results=results)
+    shown = open_judges(specs, dataset, catalog, device=place, results=results)
     rewards = reward_judges(lines, specs, dataset, catalog, results, force=options.force, device=place)
     return shown, rewards
 
@@ -131,7 +141,7 @@ def _draw(
     lines: Sequence[Method],
     dataset: Dataset,
     episodes: Sequence[Episode],
-    judge: Judge,
+    judges: Sequence[Judge],
     rewards: Mapping[str, Judge],
     family: ModelFamily,
     options: Options,
@@ -139,8 +149,9 @@ def _draw(
 ) -> dict[str, Drawn]:
     """What each generator drew, by its label."""
     from recsim_gen.artifacts.drawn_images import images_for
+    from recsim_gen.core.protocols import InWords
     from recsim_gen.datasets.episodes import training_episodes
-    from recsim_gen.experiments.case_studies import scores
+    from recsim_gen.experiments.case_studies import ranks, scores
 
     training = training_episodes(dataset)
     drawn = {}
@@ -155,10 +166,11 @@ def _draw(
             tracker=tracker,
         )
         images = images_for(generator, dataset, episodes, seed=options.seed)
-        table = scores(
-            images, dataset, judge.catalog, episodes, judge.ranker, family=family, device=options.place
-        )
-        drawn[line.label] = Drawn(images, table)
+        place = options.place
+        by_judge = {judge.label: ranks(images, dataset, episodes, judge, device=place) for judge in judges}
+        table = scores(images, dataset, episodes, by_judge[judges[0].label], family=family, device=place)
+        words = [generator.words(e) if isinstance(generator, InWords) else "" for e in episodes]
+        drawn[line.label] = Drawn(images, table, by_judge, words)
     return drawn
 
 
@@ -189,12 +201,12 @@ def _publish(
         results.note(f"{label}: pictures listed in {of.images.path}")
     results.note(f"{len(episodes)} episodes are for the eye; numbers to compare come from evaluate")
     tables = [of.scores.assign(generator=label).reset_index() for label, of in drawn.items()]
-    draw = partial(_sheet, drawn, dataset, catalog, episodes, family, options)
+    draw = partial(_pages, drawn, dataset, catalog, episodes, family, options)
     report(results, tracker, options.output, draw=draw)
     tracker.run.log_table("cases", pd.concat(tables, ignore_index=True))
 
 
-def _sheet(
+def _pages(
     drawn: Mapping[str, Drawn],
     dataset: Dataset,
     catalog: Catalog,
@@ -202,26 +214,80 @@ def _sheet(
     family: ModelFamily,
     options: Options,
 ) -> list[Path]:
-    from analysis.case_study import Case, case_study
-    from recsim_gen.experiments.case_studies import images_in, retrieved_items, shown_history
+    """The sheet of the first people, and the page of all."""
+    from analysis.case_study import case_study
+    from analysis.gallery import gallery
+    from recsim_gen.experiments.case_studies import images_in, retrieved_items
 
-    images = dataset.catalog.images
     generated = {label: images_in(of.images, dataset, episodes) for label, of in drawn.items()}
     near = retrieved_items(episodes, catalog, family, device=options.place)
+    rows = range(len(episodes))
+    cases = [_case(k, episodes[k], near[k], drawn, generated, dataset) for k in rows[:ROWS]]
+    people = [_person(k, episodes[k], near[k], drawn, generated, dataset) for k in rows]
+    sheet = case_study(cases, ["reference", *drawn], options.output / SHEET)
+    title = f"What was drawn for whom ({dataset.name}, {len(people)} people)"
+    return [sheet, gallery(people, options.output / PAGE, title=title)]
 
-    def image(row: int) -> Image.Image | None:
-        return images.read(row) if images is not None and images.present[row] else None
 
-    cases = []
-    for k, (episode, retrieved) in enumerate(zip(episodes, near, strict=True)):
-        said = {label: of.scores.loc[[episode.id]].iloc[0] for label, of in drawn.items()}
-        title = dataset.catalog.titles[episode.reference] or dataset.catalog.item_ids[episode.reference]
-        history = [(image(row), row in retrieved) for row in shown_history(episode, retrieved)]
-        cells = [_reference(image(episode.reference), next(iter(said.values())))]
-        category = str(dataset.catalog.categories[episode.reference])
-        cells += [_generated(generated[label][k], row, category) for label, row in said.items()]
-        cases.append(Case(f"{dataset.interactions.user_ids[episode.user]}: {title}", history, cells))
-    return [case_study(cases, ["reference", *drawn], options.output / SHEET)]
+def _picture(dataset: Dataset, row: int) -> Image.Image | None:
+    """The item's own picture, if it has one."""
+    images = dataset.catalog.images
+    return images.read(row) if images is not None and images.present[row] else None
+
+
+def _case(
+    k: int,
+    episode: Episode,
+    retrieved: set[int],
+    drawn: Mapping[str, Drawn],
+    generated: Mapping[str, Sequence[Image.Image]],
+    dataset: Dataset,
+) -> Case:
+    """Row of the sheet."""
+    from analysis.case_study import Case
+    from recsim_gen.experiments.case_studies import shown_history
+
+    said = {label: of.scores.loc[[episode.id]].iloc[0] for label, of in drawn.items()}
+    title = dataset.catalog.titles[episode.reference] or dataset.catalog.item_ids[episode.reference]
+    history = [(_picture(dataset, row), row in retrieved) for row in shown_history(episode, retrieved)]
+    cells = [_reference(_picture(dataset, episode.reference), next(iter(said.values())))]
+    category = str(dataset.catalog.categories[episode.reference])
+    cells += [_generated(generated[label][k], row, category) for label, row in said.items()]
+    return Case(f"{dataset.interactions.user_ids[episode.user]}: {title}", history, cells)
+
+
+def _person(
+    k: int,
+    episode: Episode,
+    retrieved: set[int],
+    drawn: Mapping[str, Drawn],
+    generated: Mapping[str, Sequence[Image.Image]],
+    dataset: Dataset,
+) -> Person:
+    """Card of the page."""
+    from analysis import gallery
+
+    catalog, row = dataset.catalog, episode.reference
+    pictures, own = [], None
+    for label, of in drawn.items():
+        said = of.scores.loc[[episode.id]].iloc[0]
+        own = said.get("original_utility")
+        ranks = {judge: (float(x[k, 0]), float(x[k, 1])) for judge, x in of.ranks.items()}
+        pictures.append(gallery.Drawn(label, generated[label][k], of.words[k], ranks, said.get("utility")))
+    return gallery.Person(
+        name=str(dataset.interactions.user_ids[episode.user]),
+        item=str(catalog.item_ids[row]),
+        title=str(catalog.titles[row]),
+        caption=str(catalog.captions[row]),
+        category=str(catalog.categories[row]),
+        reference=_picture(dataset, row),
+        history=[
+            gallery.Chosen(_picture(dataset, item), str(catalog.titles[item]), item in retrieved)
+            for item in episode.history
+        ],
+        drawn=pictures,
+        liking=own,
+    )
 
 
 def _reference(image: Image.Image | None, said: pd.Series) -> Cell:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recsim_gen.core.config import run
 from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions
+from recsim_gen.core.results import Results  # the command line reads the type of what main gives
 from recsim_gen.core.specs import JudgeSpec, RankerSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from recsim_gen.core.protocols import Generator
-    from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset
     from recsim_gen.experiments.methods import Method
@@ -98,7 +98,7 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
     output: Path = Path("runs/simulate")
 
 
-def main(options: Options) -> None:
+def main(options: Options) -> Results:
     """Let simulated people choose by the pictures of each arm, and say what an A/B test would say.
 
     In each round a ranker makes everybody's list, the arm decides which picture stands at the top, people
@@ -124,6 +124,7 @@ def main(options: Options) -> None:
         trust = log_trust(shop, histories, logs=options.trials)  # which may draw: every process shares it
         if tracker is not None:
             _publish(shop, histories, trust, options, results, tracker)
+    return results
 
 
 def _checked(options: Options) -> tuple[list[Arm], Rules, ModelFamily]:

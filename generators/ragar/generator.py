@@ -139,6 +139,11 @@ class RAGAR(BaseGenerator):
         best = self.worth(episodes, pixels, prior).argmax(1)
         return [pixels[row, c] for row, c in enumerate(best.tolist())]
 
+    def words(self, episode: Episode) -> str:
+        """The text of each candidate, a line each."""
+        (proposed,) = self._ready.proposals([episode], self.config.candidates)
+        return "\n".join(dict.fromkeys(proposal.conditions.text for proposal in proposed))
+
     def worth(self, episodes: Sequence[Episode], pixels: torch.Tensor, prior: np.ndarray) -> np.ndarray:
         """(B, n) what candidates are chosen by: the judge's lower bound of gain, and what was expected.
 

@@ -110,12 +110,9 @@ class KeywordAction:
         """The looks that the policy likes best, and where there are fewer than ``count``, these again."""
         found = []
         for episode, looks in zip(episodes, self.ranked(episodes), strict=True):
-            states = self.sampler.states(
-                [self.evidence.text(episode.reference, words) for words in looks.keywords[:count]]
-            )
-            proposed = [
-                Proposal(Conditions(x), float(gain)) for x, gain in zip(states, looks.gain, strict=False)
-            ]
+            texts = [self.evidence.text(episode.reference, words) for words in looks.keywords[:count]]
+            drawn_from = zip(self.sampler.states(texts), texts, looks.gain, strict=False)
+            proposed = [Proposal(Conditions(x, text=text), float(gain)) for x, text, gain in drawn_from]
             found.append([proposed[c % len(proposed)] for c in range(count)])
         return found
 

@@ -44,7 +44,7 @@ class KeywordsAlone(SamplingGenerator):
         """E_key. Raises DataError for a history shorter than k, or a reference without text."""
         (looks,) = self._evidence.looks([episode])
         text = self._evidence.text(episode.reference, looks.keywords[0])
-        return Conditions(self._sampler.states([text])[0])
+        return Conditions(self._sampler.states([text])[0], text=text)
 
     def ready(self) -> Sampler:
         """The family's, loaded when it is first needed."""

@@ -67,7 +67,7 @@ class StatesAction:
             key, mask = key_states(self.sampler, inputs.keys)
             learned = network(inputs.prompts, key, mask).learned
             states = with_key(learned.float(), key).to(self.sampler.pipeline.unet.dtype)
-        return Conditions(states[0])
+        return Conditions(states[0], text=inputs.keys[0])
 
     def weights(self) -> dict[str, torch.Tensor]:
         """LoRA, image tokens, mapper, fusion, and W where it is learned."""

@@ -187,6 +187,14 @@ class Generator(Protocol):
 
 
 @runtime_checkable
+class InWords(Protocol):
+    """A generator that can say what it draws from."""
+
+    def words(self, episode: Episode) -> str:
+        """What a picture of this episode is drawn from, as far as that is said in words; "" for nothing."""
+
+
+@runtime_checkable
 class TextEncoder(Protocol):
     """Text to vectors. ``fingerprint`` names class, weights and preprocessing."""
 

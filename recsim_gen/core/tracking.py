@@ -44,6 +44,7 @@ from recsim_gen.core.tracking_names import (
     remedy,
     sqlite_file,
     ui_command,
+    whole_lines,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "Tracker", "TrackingWarning", "open_client", "ui_command"]
 
-PARAMS_A_CALL, METRICS_A_CALL = 100, 1000  # limits of MLflow's API
+PARAMS_A_CALL, METRICS_A_CALL, LONGEST_TAG = 100, 1000, 8000  # limits of MLflow's API
 SECONDS_BETWEEN_CALLS = 5.0
 PATIENCE = 300.0  # seconds to wait for another process that makes the same database
 
@@ -347,7 +348,7 @@ class Tracker:
         link = f"#/compare-runs?runs={ids}&experiments={quote(json.dumps([self._experiment]))}"
         text = [f"[Compare the variants side by side]({link})", table(results, metrics=metrics)]
         text += [f"- {name}: {verdict}" for name, verdict in results.verdicts.items()]
-        self.run.set_tags({"mlflow.note.content": "\n\n".join(text)})
+        self.run.set_tags({"mlflow.note.content": whole_lines("\n\n".join(text), LONGEST_TAG)})
 
     @_guarded
     def _start_child(self, variant: str) -> None:

@@ -89,6 +89,14 @@ def _near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+def whole_lines(text: str, most: int) -> str:
+    """The first lines of ``text`` that fit into ``most`` characters; if not all do, where the rest is."""
+    if len(text) <= most:
+        return text
+    rest = "\n\n(more in results.json)"
+    return text[: text.rindex("\n", 0, most - len(rest))] + rest
+
+
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested settings as (``a.b``, text)."""
     for key, value in plain(tree).items():

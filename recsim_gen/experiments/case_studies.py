@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
-    from recsim_gen.core.protocols import Ranker
     from recsim_gen.datasets.manifests import Manifest
+    from recsim_gen.judging.judges import Judge
     from recsim_gen.models.family import ModelFamily
 
 
@@ -44,31 +44,42 @@ def shown_history(episode: Episode, retrieved: set[int], longest: int = 10) -> l
     return [row for row in episode.history if row in kept]
 
 
+def ranks(
+    images: Manifest,
+    dataset: Dataset,
+    episodes: Sequence[Episode],
+    judge: Judge,
+    *,
+    scope: Scope = "graph",
+    device: str = "cpu",
+) -> np.ndarray:
+    """(B, 2) rank of each episode's reference before and with its picture in ``images``, under the judge."""
+    triples = triples_of(read_images(images, dataset), dataset, judge.catalog, device=device)
+    c = ask(judge.ranker, triples, scope=scope, what="ranks")
+    pairs = zip(triples.users.tolist(), triples.items.tolist(), strict=True)
+    place = {pair: k for k, pair in enumerate(pairs)}
+    at = [place[e.user, e.reference] for e in episodes]
+    return np.stack([c.original_rank[at], c.rank[at]], axis=1)
+
+
 def scores(
     images: Manifest,
     dataset: Dataset,
-    catalog: Catalog,
     episodes: Sequence[Episode],
-    ranker: Ranker,
+    ranked: np.ndarray,
     *,
     family: ModelFamily,
-    scope: Scope = "graph",
     device: str = "cpu",
 ) -> pd.DataFrame:
     """What is said of each episode's picture in ``images`` (as `images_for` gives it), by episode id.
 
-    Columns ``original_rank`` and ``rank`` under the ranker, of n items; on Boutique ``original_utility``
+    Columns ``original_rank`` and ``rank`` of ``ranked`` (B, 2); on Boutique ``original_utility``
     and ``utility`` of the looks as the family's verifier reads them, in units of the oracle, and ``reads``,
     the category that it sees.
     """
     import pandas as pd
 
-    triples = triples_of(read_images(images, dataset), dataset, catalog, device=device)
-    c = ask(ranker, triples, scope=scope, what="ranks")
-    pairs = zip(triples.users.tolist(), triples.items.tolist(), strict=True)
-    place = {pair: k for k, pair in enumerate(pairs)}
-    at = [place[e.user, e.reference] for e in episodes]
-    table = pd.DataFrame({"original_rank": c.original_rank[at], "rank": c.rank[at]})
+    table = pd.DataFrame(ranked, columns=["original_rank", "rank"])
     for name, values in _truth(images, dataset, episodes, family, device).items():
         table[name] = values
     return table.set_index(pd.Index([e.id for e in episodes], name="episode"))

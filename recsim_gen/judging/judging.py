@@ -1,20 +1,5 @@
 """Judge images that come from anywhere: ΔR under several rankers, beside controls, with guards.
 
-The same as ``python -m recsim_gen.judge``, from Python::
-
-    from recsim_gen.artifacts.trained_rankers import trained_ranker
-    from recsim_gen.core.table import table
-    from recsim_gen.datasets.opening import open_data
-    from recsim_gen.encoders.features import encode
-    from recsim_gen.judging.judges import Judge
-    from recsim_gen.judging.judging import judge
-
-    dataset = open_data("boutique")
-    catalog = encode(dataset)
-    ranker = trained_ranker("micro", catalog, dataset.interactions, seed=0)
-    judgement = judge(dataset, [Judge("micro", 0, ranker, catalog)], "my_images")
-    print(table(judgement.results, metrics=["delta_r", "delta_mrr"]), *judgement.guards, sep="\\n")
-
 Variants beside ``images``: ``placebo``, another real picture of the item; ``noise``, a random feature of
 the catalogue's mean, spread and length; ``shuffled``, another item's picture; ``own``, the item's own,
 which must give exactly 0.
@@ -33,6 +18,7 @@ import pandas as pd
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.results import Results
+from recsim_gen.core.table import table
 from recsim_gen.core.types import Scope
 from recsim_gen.datasets.image_sets import ImageSet, read_images
 from recsim_gen.judging.guards import Guard, add_guard
@@ -48,6 +34,7 @@ from recsim_gen.judging.judges import Judge
 from recsim_gen.judging.queries import MODALITY, Triples
 from recsim_gen.judging.samples import add_rows, collect, over_seeds
 from recsim_gen.judging.views import View, views_of
+from recsim_gen.metrics.delta_rank import METRICS
 
 if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog, Dataset
@@ -67,6 +54,11 @@ class Judgement:
     results: Results
     samples: pd.DataFrame = field(repr=False)
     guards: tuple[Guard, ...]
+
+    def __str__(self) -> str:
+        """A table of ΔR and ΔMRR, and a line a guard."""
+        said = [f"{name}: {text}" for name, text in self.results.verdicts.items()]
+        return "\n".join([table(self.results, metrics=METRICS), "", *said])
 
 
 def judge(

@@ -221,6 +221,9 @@ def test_show_draws_the_case_study(here, done, ranker):
         pixels = np.asarray(sheet.convert("RGB")).astype(int)
     orange = np.abs(pixels - (214, 92, 16)).sum(2) < 12
     assert orange[:, :349].any()  # what was retrieved is outlined
+    page = Path("shown/gallery.html").read_text()
+    assert page.count("<article") == 3
+    assert page.count('class="after"') == 3 * 4
     assert not orange[:66].any()
     assert tracked(here / "show.db")[0] == "FINISHED"
 
@@ -228,7 +231,7 @@ def test_show_draws_the_case_study(here, done, ranker):
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        (["--episodes=0"], "a sheet has room for 1 to 40 episodes, got 0"),
+        (["--episodes=0"], "a page has room for 1 to 200 episodes, got 0"),
         (["--gen=sdd"], "Did you mean 'sd'"),
         (["--checkpoint=pmg=nowhere"], "got no readable config.json"),
         (["--judges=nowhere"], "a folder that train_ranker wrote, got 'nowhere'"),

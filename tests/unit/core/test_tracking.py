@@ -17,7 +17,7 @@ import pytest
 from recsim_gen.core.results import Results
 from recsim_gen.core.table import table
 from recsim_gen.core.tracking import Tracker, TrackingWarning
-from recsim_gen.core.tracking_names import default_uri, metric_key, ui_command
+from recsim_gen.core.tracking_names import default_uri, metric_key, ui_command, whole_lines
 
 VARIANTS = ("ret", "exp_ret", "full")
 CONFIG = {"data": "boutique", "settings": {"epochs": 3, "sizes": [1, 2]}, "note": "x" * 9000}
@@ -108,6 +108,16 @@ def test_description_of_the_parent_holds_the_table_and_the_link_to_the_compariso
     assert link.startswith("#/compare-runs?runs=[")
     assert all(c.info.run_id in link for c in children.values())
     assert link.endswith(f'&experiments=["{parent.info.experiment_id}"]')
+
+
+def test_a_description_that_is_too_long_ends_with_a_whole_line():
+    text = "\n".join(f"| {row} | 0.1 |" for row in range(900))
+    cut = whole_lines(text, 8000)
+    assert len(cut) <= 8000
+    lines, rest = cut.split("\n\n")
+    assert text.startswith(lines + "\n")
+    assert rest == "(more in results.json)"
+    assert whole_lines(text[:8000], 8000) == text[:8000]
 
 
 def test_data_is_a_dataset_input_named_by_our_fingerprint(tracked):

@@ -1,0 +1,192 @@
+"""A page of people: what each chose, the item they are asked about, and what was drawn of it for them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsim_gen.core.store import atomic
+from recsim_gen.metrics.delta_rank import delta_r
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LARGEST = 256
+"""Pixels of a picture's longer side on the page: larger ones are made smaller."""
+
+EXACT = 96
+"""Pixels up to which a picture is kept as it is; larger ones are photographs to the page."""
+
+SMALL = 48
+"""Pixels of an item of a history, which is there to be glanced at."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An item of a history: its ``picture`` and ``title``, and whether RAGAR ``retrieved`` it."""
+
+    picture: Image.Image | None
+    title: str
+    retrieved: bool = False
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one generator drew.
+
+    Parameters
+    ----------
+    generator
+        Its label.
+    picture
+        The picture.
+    words
+        What it was drawn from, as far as that is said in words.
+    ranks
+        {judge: rank of the item before and after}.
+    liking
+        True liking of it, where it is known.
+    """
+
+    generator: str
+    picture: Image.Image
+    words: str = ""
+    ranks: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    liking: float | None = None
+
+
+@dataclass(frozen=True)
+class Person:
+    """One episode: who, about which item, and the pictures; ``liking`` is of the item as it is."""
+
+    name: str
+    item: str
+    title: str
+    caption: str
+    category: str
+    reference: Image.Image | None
+    history: Sequence[Chosen]
+    drawn: Sequence[Drawn]
+    liking: float | None = None
+
+
+def gallery(people: Sequence[Person], path: str | Path, *, title: str) -> Path:
+    """Write the page: one file that works offline, light and dark, on a phone, without a script for all but
+    searching, choosing a category, sorting and the slider between before and after.
+
+    Parameters
+    ----------
+    people
+        In the order in which they stand.
+    path
+        Where to.
+    title
+        Its heading.
+
+    Returns the path.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    here = FileSystemLoader(Path(__file__).parent)
+    made = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    generators = list(dict.fromkeys(drawn.generator for person in people for drawn in person.drawn))
+    judges = list(
+        dict.fromkeys(judge for person in people for drawn in person.drawn for judge in drawn.ranks)
+    )
+    html = made.get_template("gallery.html").render(
+        title=title,
+        people=[_card(person, _short(judges)) for person in people],
+        categories=sorted({person.category for person in people} - {""}),
+        orders=_orders(generators, _short(judges), liked=any(person.liking is not None for person in people)),
+        known=any(person.liking is not None for person in people),
+    )
+    with atomic(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return Path(path)
+
+
+def _orders(generators: Sequence[str], judges: Mapping[str, str], *, liked: bool) -> list[tuple[str, str]]:
+    """(key, words) of what the page can be sorted by; the keys are those of `_numbers`."""
+    orders = [(f"{g}|{j}", f"ΔR of {g} by {name}") for g in generators for j, name in judges.items()]
+    return orders + ([(f"{g}|", f"liking gained by {g}") for g in generators] if liked else [])
+
+
+def _short(judges: Sequence[str]) -> dict[str, str]:
+    """{judge: its name without the seed}, where that tells them apart."""
+    names = [judge.rpartition("-seed")[0] or judge for judge in judges]
+    return dict(zip(judges, names if len(set(names)) == len(names) else judges, strict=True))
+
+
+def _card(person: Person, judges: Mapping[str, str]) -> dict[str, Any]:
+    """What the template shows of one person; ``judges`` {judge: how it is called}."""
+    return {
+        "name": person.name,
+        "item": person.item,
+        "title": person.title or person.item,
+        "caption": person.caption,
+        "category": person.category,
+        "liking": _signed(person.liking),
+        "reference": _address(person.reference),
+        "history": [(_address(one.picture, SMALL), one.title, one.retrieved) for one in person.history],
+        "drawn": [_picture(person, drawn, judges) for drawn in person.drawn],
+        "numbers": {key: x for drawn in person.drawn for key, x in _numbers(person, drawn).items()},
+    }
+
+
+def _picture(person: Person, drawn: Drawn, judges: Mapping[str, str]) -> dict[str, Any]:
+    numbers = _numbers(person, drawn)
+    lines = [
+        (judges[judge], f"{before:,.0f} → {after:,.0f}", _tone(numbers[f"{drawn.generator}|{judge}"]))
+        for judge, (before, after) in drawn.ranks.items()
+    ]
+    gained = numbers.get(f"{drawn.generator}|")
+    if gained is not None:
+        lines.append(("true liking", f"{_signed(drawn.liking)} ({_signed(gained)})", _tone(round(gained, 1))))
+    return {
+        "generator": drawn.generator,
+        "address": _address(drawn.picture),
+        "words": drawn.words,
+        "lines": lines,
+    }
+
+
+def _numbers(person: Person, drawn: Drawn) -> dict[str, float]:
+    """What the page is sorted by: ΔR under each judge, and the liking that was gained."""
+    import numpy as np
+
+    numbers = {
+        f"{drawn.generator}|{judge}": float(delta_r(np.array([before]), np.array([after]))[0])
+        for judge, (before, after) in drawn.ranks.items()
+    }
+    if drawn.liking is not None and person.liking is not None:
+        numbers[f"{drawn.generator}|"] = drawn.liking - person.liking
+    return numbers
+
+
+def _signed(value: float | None) -> str:
+    """With one digit and a sign; zero has none, and "" stands for what is not known."""
+    if value is None:
+        return ""
+    rounded = round(value, 1) + 0.0
+    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
+
+
+def _tone(gained: float) -> str:
+    return "good" if round(gained, 3) > 0 else "bad" if round(gained, 3) < 0 else "same"
+
+
+def _address(picture: Image.Image | None, side: int = LARGEST) -> str:
+    """The picture, at most ``side`` pixels long, as an address that holds it; "" for none."""
+    if picture is None:
+        return ""
+    small = picture.convert("RGB")
+    small.thumbnail((side, side))
+    exact = small.size == picture.size and max(small.size) <= EXACT
+    kind, how = ("png", {"optimize": True}) if exact else ("jpeg", {"quality": 90})
+    content = io.BytesIO()
+    small.save(content, format=kind, **how)
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -1,0 +1,16 @@
+from .data import Data as Data
+from .data import load_data as load_data
+from .experiments import Results as Results
+from .experiments import evaluate as evaluate
+from .experiments import simulate as simulate
+from .experiments import table as table
+from .pictures import ImageSet as ImageSet
+from .pictures import Judgement as Judgement
+from .pictures import generate as generate
+from .pictures import judge as judge
+from .rankers import Counterfactual as Counterfactual
+from .rankers import Judge as Judge
+from .rankers import rank_metrics as rank_metrics
+from .rankers import recommend as recommend
+from .rankers import substitute as substitute
+from .rankers import train_ranker as train_ranker
