@@ -22,7 +22,7 @@ WORKERS ?= 2
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m pytest
 
 help:
-	@echo "make demo       install, then on the simulated shop: RAGAR's assumptions, RAGAR's pictures, a page of it all"
+	@echo "make demo       install, then on the simulated shop: RAGAR's assumptions, its pictures, a page and a gallery"
 	@echo "make test       install, then linter, types and the test suite (minutes)"
 	@echo "make test-slow  the tests that take longer"
 	@echo "make benchmark  time and memory by catalogue size"
@@ -31,6 +31,7 @@ help:
 demo: $(FOR_DEMO)
 	$(PY) -m recsim_gen.validate_assumptions --data boutique --output runs/validate_assumptions
 	$(PY) -m recsim_gen.aux_rec --gen ragar ragar_taste --data boutique --items 300 --each 1 --output runs/aux_rec
+	$(PY) -m recsim_gen.show --gen sd,ragar,ragar_taste,oracle_sd --data boutique --output runs/show
 	$(PY) -m recsim_gen.report --tracking-uri sqlite:///runs/mlflow.db --output runs/report.html
 
 test: $(FOR_TESTS)
