@@ -249,7 +249,7 @@ class QuietTrainer(Trainer):  # type: ignore[misc]
         self.on_epoch = on_epoch
         self.best: dict[str, torch.Tensor] = {}
         self.best_epoch = -1
-        self.bar = bar(what=f"training {type(model).__name__}", total=self.epochs, unit="epoch")
+        self.bar = bar(what=f"training {type(model).__name__}, at most", total=self.epochs, unit="epoch")
         self._validates = True
         self._numbers: dict[str, float] = {}
 

@@ -1,4 +1,4 @@
-"""Progress on standard error, silent under ``--quiet`` and where nobody watches."""
+"""Progress on standard error: bars on a terminal, elsewhere a line now and then; none under ``--quiet``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,18 +42,58 @@ def is_quiet() -> bool:
     return _quiet.get()
 
 
+SECONDS_BETWEEN_LINES = 30.0
+"""What a stage is given before its first line, and between two, where standard error is no terminal."""
+
+
 def bar(
     items: Iterable[Any] | None = None, what: str = "", *, total: int | None = None, unit: str = "it"
 ) -> tqdm[Any]:
     """A tqdm bar over ``items``, or one to ``update`` by hand; ``what`` names the work.
 
-    Shown only on a terminal: a log file gets no thousand lines of it.
+    Where standard error is no terminal (a log file), a stage that takes long says a line now and then: how
+    much is done, and how long the rest will take.
     """
     from tqdm import tqdm
 
-    hidden = True if is_quiet() else None  # None: tqdm looks whether standard error is a terminal
-    how: dict[str, Any] = {"disable": hidden, "leave": False, "dynamic_ncols": True, "position": _line.get()}
-    return tqdm(items, desc=what, total=total, unit=unit, **how)
+    kind = tqdm if sys.stderr.isatty() else _lines()
+    how: dict[str, Any] = {"disable": is_quiet(), "leave": False, "dynamic_ncols": True}
+    return kind(items, desc=what, total=total, unit=unit, position=_line.get(), **how)
+
+
+@cache
+def _lines() -> type[tqdm[Any]]:
+    """A bar that is written as lines; made at first use, since tqdm takes its time to load."""
+    from tqdm import tqdm
+
+    class Lines(tqdm):  # type: ignore[type-arg]
+        """Says where it stands every ``SECONDS_BETWEEN_LINES``, and nothing at its end."""
+
+        monitor_interval = 0  # no thread that draws bars anew
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.said = monotonic()
+            super().__init__(*args, **kwargs)
+
+        def display(self, msg: str | None = None, pos: int | None = None) -> None:
+            """Write a line, if the last was written long ago."""
+            if msg is None and monotonic() - self.said >= SECONDS_BETWEEN_LINES:
+                self.said = monotonic()
+                say(_standing(self.format_dict))
+
+    return Lines
+
+
+def _standing(numbers: dict[str, Any]) -> str:
+    """``reading pictures: 120 of 1,000 in 01:10, 08:33 left``, and what the bar shows behind."""
+    from tqdm import tqdm
+
+    n, total, elapsed = numbers["n"], numbers["total"], numbers["elapsed"]
+    done = f"{n:,} of {total:,}" if total else f"{n:,}"
+    line = f"{numbers['prefix']}: {done} in {tqdm.format_interval(elapsed)}"
+    if total and n:
+        line += f", {tqdm.format_interval(elapsed * (total - n) / n)} left"
+    return line + (f", {numbers['postfix']}" if numbers["postfix"] else "")
 
 
 def say(text: str) -> None:

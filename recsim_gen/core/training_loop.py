@@ -6,7 +6,6 @@ ends with the same weights as one that was not.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.processes import Team, check_batches
-from recsim_gen.core.progress import bar, say
+from recsim_gen.core.progress import bar, quietly, say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import atomic, fingerprint
 
@@ -106,7 +105,8 @@ def fit(
     def share_done() -> float:
         return state.done(minutes) if watch is None or watch(state.step) else 1
 
-    with bar(what=part, total=schedule.steps if minutes is None else None, unit="step") as shown:
+    total = schedule.steps if minutes is None else None
+    with quietly(not team.is_main_process), bar(what=part, total=total, unit="step") as shown:
         shown.update(state.step)
         while (done := team.agreed(share_done)) < 1:
             losses = state.advance(loss, rng.for_("step", state.step), done)
@@ -120,7 +120,6 @@ def fit(
             if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 state.save(path)
                 saved = time.monotonic()
-                _tell(part, state)
     state.save(path)  # the end too: what comes after may be killed
     state.finish()
     means = {name: round(value, 6) for name, value in state.means.items()}
@@ -140,13 +139,6 @@ def forget(output: Path, part: str) -> None:
 
 def _checkpoint(output: Path, part: str, key: str) -> Path:
     return output / ".checkpoints" / f"{part}-{key}.pt"
-
-
-def _tell(part: str, state: _State) -> None:
-    """A line a minute where no bar is shown."""
-    if not sys.stderr.isatty() and state.team.is_main_process:
-        numbers = ", ".join(f"{k} {v:.4g}" for k, v in state.means.items())
-        say(f"{part}: step {state.step}, {state.seconds:.0f} s, {numbers}")
 
 
 class _State:
