@@ -17,6 +17,7 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog, Dataset, ImageReader
+from recsim_gen.datasets.files.names import likely
 from recsim_gen.datasets.leaks import STORED, duplicates, find_leaks
 from recsim_gen.datasets.unified.styles import StyledDataset
 
@@ -212,14 +213,26 @@ def _lacking(dataset: Dataset) -> list[str]:
         for split in ("train", "valid")
         if not (dataset.interactions.split == split).any()
     ]
-    if "image" in dataset.encoders and (catalog.images is None or not catalog.images.present.any()):
-        problems.append("no item has a picture")
+    images = catalog.images
+    if "image" in dataset.encoders and (images is None or not images.present.any()):
+        problems.append("no item has a picture" + _strays(catalog))
     mute = blank_captions(catalog) & (np.char.str_len(np.char.strip(catalog.titles)) == 0)
     if "text" in dataset.encoders and mute.any():
         problems.append(
             f"{mute.sum():,} items have neither caption nor title, first {catalog.item_ids[mute][0]!r}"
         )
     return problems
+
+
+def _strays(catalog: Catalog) -> str:
+    """Of pictures none of which is an item's: how they are named instead."""
+    if not isinstance(catalog.images, STORED) or not catalog.images.strays:
+        return ""
+    strays, ids = catalog.images.strays, catalog.item_ids.tolist()
+    return (
+        f": {len(strays):,} pictures are of none, such as {strays[0]!r}, first item {ids[0]!r}"
+        f"{likely(strays, ids)}"
+    )
 
 
 def _told(what: str, groups: Sequence[np.ndarray]) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.files.images import SUFFIXES, ImageFiles, Member, list_members
-from recsim_gen.datasets.files.names import clean_name
+from recsim_gen.datasets.files.names import clean_name, likely
 from recsim_gen.datasets.manifests import FILE, Manifest, read_manifest
 
 ANY = -1
@@ -186,7 +186,7 @@ def _row(name: str, rows: Mapping[str, int], what: str, member: Member | None = 
     if row is None:
         example = next(iter(rows))
         raise DataError(
-            f"unknown {what} {name!r}; the data has {len(rows):,}, such as {example!r}",
+            f"unknown {what} {name!r}; the data has {len(rows):,}, such as {example!r}{likely([name], rows)}",
             file=None if member is None else member.name,
             remedy=_NAMES if member is not None else "Give ids of --data",
         )

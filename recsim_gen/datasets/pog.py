@@ -22,6 +22,7 @@ from recsim_gen.core.types import Catalog, Interactions
 from recsim_gen.datasets.described import captions_beside, described, missing_images
 from recsim_gen.datasets.episodes import test_episodes
 from recsim_gen.datasets.files.images import open_images
+from recsim_gen.datasets.files.names import likely
 from recsim_gen.datasets.files.paths import picture_store
 from recsim_gen.datasets.files.tables import natural_places
 from recsim_gen.datasets.pog_lines import Clicks, read_clicks, read_items, read_outfits
@@ -113,10 +114,11 @@ def _sequences(
     clicks: Clicks, known: set[str], outfits: dict[str, tuple[str, ...]], rng: Rng
 ) -> tuple[list[Sequence], tuple[str, ...]]:
     """Sequences of known items, those of three and more; what was left out, counted."""
-    made, unknown, short, bare = [], 0, 0, 0
+    made, short, bare = [], 0, 0
+    strange: list[str] = []
     for user in clicks.users:
         items = tuple(item for item in user.items if item in known)
-        unknown += len(user.items) - len(items)
+        strange += [item for item in user.items if item not in known]
         if outfits:
             choices = [i for i in outfits.get(user.outfit, ()) if i in known and i not in items]
             if not choices:
@@ -130,8 +132,9 @@ def _sequences(
         made.append(Sequence(user.name, items))
     if not made:
         raise DataError("users with three known items are wanted, got none", remedy="Raise n_users")
+    hint = likely(dict.fromkeys(strange), sorted(known)) if strange else ""
     counts = {
-        "clicks on items that item_data.txt does not list left out": unknown,
+        f"clicks on items that item_data.txt does not list left out{hint}": len(strange),
         "users left out: fewer than three items are left": short,
         "users left out: no other item of their outfit is known": bare,
     }

@@ -16,6 +16,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.store import atomic, write_json
 from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.files.json_files import Fields, read_json
+from recsim_gen.datasets.files.names import likely
 from recsim_gen.datasets.files.tables import read_table
 
 KINDS = ("target", "style", "history")
@@ -67,9 +68,11 @@ def with_captions(dataset: Dataset, path: str | Path) -> Dataset:
     catalog = dataset.catalog
     rows = [catalog.row_of.get(item, -1) for item in lines]
     if -1 in rows:
-        item = list(lines)[rows.index(-1)]
+        lost = [item for item, row in zip(lines, rows, strict=True) if row < 0]
         raise DataError(
-            f"item {item!r} is not in {dataset.name}", file=path, remedy="Are these its captions?"
+            f"item {lost[0]!r} is not in {dataset.name}{likely(lost, catalog.row_of)}",
+            file=path,
+            remedy="Are these its captions?",
         )
     texts = catalog.captions.astype(object)
     told = [(row, line) for row, line in zip(rows, lines.values(), strict=True) if line.strip()]

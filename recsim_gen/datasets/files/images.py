@@ -92,16 +92,18 @@ class Member:
 class ImageFiles:
     """The pictures of catalogue rows: an ``ImageReader``; safe to use in threads and workers.
 
-    ``members`` whose stem is no item id are left alone and counted in ``unmatched``. Raises
-    DataError where two members have the stem of one item.
+    ``members`` whose stem is no item id are left alone and counted in ``unmatched``, their stems in
+    ``strays``. Raises DataError where two members have the stem of one item.
     """
 
     def __init__(self, members: Sequence[Member], item_ids: np.ndarray) -> None:
         row_of = {item: row for row, item in enumerate(item_ids.tolist())}
         self._members: dict[int, Member] = {}
+        self.strays: list[str] = []
         for member in members:
             row = row_of.get(member.stem)
             if row is None:
+                self.strays.append(member.stem)
                 continue
             if row in self._members:
                 raise DataError(
@@ -112,7 +114,11 @@ class ImageFiles:
             self._members[row] = member
         self._item_ids = item_ids
         self._recent = Recent()
-        self.unmatched = len(members) - len(self._members)
+
+    @property
+    def unmatched(self) -> int:
+        """How many pictures are of no item."""
+        return len(self.strays)
 
     @cached_property
     def present(self) -> np.ndarray:

@@ -8,6 +8,7 @@ writes "é" are one letter. Capitals, zeros in front and blanks within a name ar
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 _INVISIBLE = "\ufeff\u200b\u2060"  # byte order mark, zero width space, word joiner: no blanks to Unicode
@@ -28,3 +29,22 @@ def clean_name(text: str) -> str:
 def spellings(path: str) -> tuple[str, ...]:
     """Return a path as it stands and in both normal forms: systems write names of files in either."""
     return tuple(dict.fromkeys((path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD")))))
+
+
+_WAYS: dict[str, Callable[[str], str]] = {
+    "zeros in front": lambda name: name.lstrip("0"),
+    "a .0 behind": lambda name: name.removesuffix(".0"),
+    "capitals": str.casefold,
+}
+
+
+def likely(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Return a remark where ids would be known but for zeros in front, ``.0`` behind, or capitals; or ""."""
+    unknown, known = list(unknown), list(known)
+    for what, way in _WAYS.items():
+        there = {way(name): name for name in known}
+        same = [name for name in unknown if way(name) in there]
+        if same:
+            example = f"{same[0]!r} here, {there[way(same[0])]!r} there"
+            return f"; {len(same):,} of them differ only by {what}: {example}"
+    return ""

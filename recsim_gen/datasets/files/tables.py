@@ -16,7 +16,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.registry import did_you_mean
-from recsim_gen.datasets.files.names import BLANKS, FORM, clean_name
+from recsim_gen.datasets.files.names import BLANKS, FORM, clean_name, likely
 from recsim_gen.datasets.files.remarks import remark
 
 if TYPE_CHECKING:
@@ -62,9 +62,12 @@ class Table:
         values = self.frame[column].cat
         place = pd.Index(known.astype(object)).get_indexer(values.categories)
         rows = place[values.codes.to_numpy()].astype(np.int64)
+        lost = values.categories[place < 0]
         self.refuse(
             rows < 0,
-            lambda i: f"{column} {self.frame[column].iloc[i]!r} is not in {where}",
+            lambda i: (
+                f"{column} {self.frame[column].iloc[i]!r} is not in {where}{likely(lost, known.tolist())}"
+            ),
             f"Add it to {where}, or remove its rows here",
         )
         return rows

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class PickledImages:
     """Pictures of catalogue rows in a pickle of ``{item id: uint8 (H, W, 3)}``: an ``ImageReader``.
 
-    Items that ``item_ids`` (n,) does not hold are left alone and counted in ``unmatched``. Raises
-    DataError for a pickle that is refused (see ``pickles``) or holds something else.
+    Items that ``item_ids`` (n,) does not hold are left alone and counted in ``unmatched``, and listed in
+    ``strays``. Raises DataError for a pickle that is refused (see ``pickles``) or holds something else.
     """
 
     def __init__(self, file: str | Path, item_ids: np.ndarray) -> None:
@@ -36,7 +36,12 @@ class PickledImages:
         self._pixels: Mapping[int, np.ndarray] = {
             row_of[item]: array for item, array in pixels.items() if item in row_of
         }
-        self.unmatched = len(pixels) - len(self._pixels)
+        self.strays = [item for item in pixels if item not in row_of]
+
+    @property
+    def unmatched(self) -> int:
+        """How many pictures are of no item."""
+        return len(self.strays)
 
     def __reduce__(self) -> tuple[type[PickledImages], tuple[Path, np.ndarray]]:
         return PickledImages, (self._file, self._item_ids)  # workers open the file, pixels are not sent

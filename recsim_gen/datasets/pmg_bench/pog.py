@@ -18,7 +18,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.datasets.described import captions_beside, described, missing_images
 from recsim_gen.datasets.files.images import ImageFiles, open_images
-from recsim_gen.datasets.files.names import clean_name
+from recsim_gen.datasets.files.names import clean_name, likely
 from recsim_gen.datasets.files.paths import picture_store
 from recsim_gen.datasets.files.tables import Table, read_table
 from recsim_gen.datasets.sequences import Choices, Tail, cut, whole
@@ -103,15 +103,21 @@ class _Lists:
         named = np.array([*map(clean_name, chain.from_iterable(found))], dtype=object)
         place = pd.Index(known.astype(object)).get_indexer(pd.Index(named)).astype(np.int64)
         lost = place < 0
-        if lost.any() and self.unknown == "refuse":
-            first = named[lost][0]
+        if not lost.any():
+            return row, place
+        strange = list(dict.fromkeys(named[lost].tolist()))
+        hint = likely(strange, known.tolist())
+        if self.unknown == "refuse":
+            ways = "or write ids alike" if hint else "or set unknown=drop to leave such ids out"
             table.refuse(
                 np.bincount(row[lost], minlength=len(table)) > 0,
-                lambda i: f"{column} {first!r} is not in {where}",
-                f"Add it to {where}, or set unknown=drop to leave such ids out",
+                lambda i: f"{column} {strange[0]!r} is not in {where}{hint}",
+                f"Add it to {where}, {ways}",
             )
-        if lost.any():
-            self.notes.append(f"{lost.sum():,} ids of {column} left out: not in {where} (unknown=drop)")
+        times = f", named {lost.sum():,} times," if lost.sum() > len(strange) else ""
+        self.notes.append(
+            f"{len(strange):,} ids of {column}{times} left out: not in {where} (unknown=drop){hint}"
+        )
         return row[~lost], place[~lost]
 
 
@@ -142,9 +148,10 @@ def _outfits(outfits: Table, users: Table, ids: np.ndarray, reader: _Lists) -> t
     if len(outfits) == 0:
         return ()
     names = outfits.keys("outfit_id")
-    member, _ = reader.read(outfits, "item_ids", ids, ITEMS)
+    _, member = reader.read(outfits, "item_ids", ids, ITEMS)
     worn, _ = reader.read(users, "outfit_history", names, OUTFITS)
-    return (f"{len(names):,} outfits of {len(member):,} items, chosen {len(worn):,} times: not learned from",)
+    items = len(np.unique(member))
+    return (f"{len(names):,} outfits of {items:,} items, chosen {len(worn):,} times: not learned from",)
 
 
 def _catalog(

@@ -17,7 +17,7 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Interactions
 from recsim_gen.datasets.episodes import test_episodes
-from recsim_gen.datasets.files.names import clean_name
+from recsim_gen.datasets.files.names import clean_name, likely
 from recsim_gen.datasets.files.text_lines import lines_if
 from recsim_gen.datasets.sequences import Sequences
 from recsim_gen.datasets.splits import TEST, TRAIN
@@ -55,7 +55,8 @@ def read_lines(file: Path, item_ids: np.ndarray, where: str) -> list[Line]:
         if not comma or "," in target or "" in (*history, target):
             problem = f"a history and a target are wanted, got {text[:80]!r}"
         elif unknown:
-            problem, remedy = f"{unknown[0]!r} is not in {where}", f"Add it to {where}, or remove the line"
+            problem = f"{unknown[0]!r} is not in {where}{likely(unknown, row_of)}"
+            remedy = f"Add it to {where}, or remove the line"
         elif len(set(history)) < len(history):
             problem, remedy = "an item stands twice in the history", "Keep one of the two"
         elif target in history:

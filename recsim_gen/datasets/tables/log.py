@@ -10,6 +10,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import SPLITS
+from recsim_gen.datasets.files.names import likely
 from recsim_gen.datasets.files.tables import Table, natural_places
 from recsim_gen.datasets.sequences import Choices
 from recsim_gen.datasets.tables.columns import LOG_ROLES, assign, told
@@ -124,7 +125,7 @@ class LogReader:
         rows = int((item < 0).sum())
         sentence = (
             f"{len(unknown):,} of the {len(names):,} items of {table.file.name} ({rows:,} rows) are not in "
-            f"{self.where}, such as {unknown[0]!r}{likely(unknown, self.ids)}"
+            f"{self.where}, such as {unknown[0]!r}{likely(unknown.tolist(), self.ids.tolist())}"
         )
         if self.unknown == "refuse":
             table.refuse(
@@ -145,22 +146,6 @@ class LogReader:
         )
         notes.append(f"{(~keep).sum():,} rows {least} left out: no choices")
         return part.only(keep)
-
-
-def likely(unknown: np.ndarray, known: np.ndarray) -> str:
-    """Return a remark where ids would be known but for zeros in front, ``.0`` behind, or capitals."""
-    ways = {
-        "zeros in front": lambda name: name.lstrip("0"),
-        "a .0 behind": lambda name: name.removesuffix(".0"),
-        "capitals": str.casefold,
-    }
-    for what, way in ways.items():
-        there = {way(name): name for name in known.tolist()}
-        same = [name for name in unknown.tolist() if way(name) in there]
-        if same:
-            example = f"{same[0]!r} here, {there[way(same[0])]!r} there"
-            return f"; {len(same):,} of them differ only by {what}: {example}"
-    return ""
 
 
 def seconds(table: Table, column: str) -> np.ndarray:

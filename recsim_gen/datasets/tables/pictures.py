@@ -12,9 +12,9 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.datasets.files.images import SUFFIXES, ImageFiles, Member, list_members
 from recsim_gen.datasets.files.litter import is_litter
+from recsim_gen.datasets.files.names import likely
 from recsim_gen.datasets.files.paths import InsidePaths
 from recsim_gen.datasets.tables.columns import NONE
-from recsim_gen.datasets.tables.log import likely
 
 LOOKED_FOR = "images/, images.tar, images.tar.gz, images.zip, also numbered (images_1.tar)"
 _STORE = re.compile(r"images?([-_]?\d+)?(\.tar|\.tar\.gz|\.tgz|\.zip)?", re.IGNORECASE)
@@ -72,7 +72,7 @@ def open_pictures(folder: Path, found: Sequence[Path], ids: np.ndarray, files: n
         reader = ImageFiles(chosen, ids)
         used = {(member.file, member.offset) for member in chosen}
         unused = [member for _, member in members if (member.file, member.offset) not in used]
-        reader.unmatched = len(unused)
+        reader.strays = [member.stem for member in unused]
     if not reader.present.any():
         return _without(folder, members, ids, files, notes)
     return Pictures(reader, tuple(found), (*notes, *_counted(reader, unused)), (_read(found, len(members)),))
@@ -133,7 +133,7 @@ def _without(
         stems = np.unique([member.stem for _, member in members])
         raise DataError(
             f"pictures named <item id>.jpg are wanted: none of the {len(members):,} pictures is, first "
-            f"{_file_name(members[0][1])!r}, first item {ids[0]!r}{likely(stems, ids)}",
+            f"{_file_name(members[0][1])!r}, first item {ids[0]!r}{likely(stems.tolist(), ids.tolist())}",
             file=members[0][0],
             remedy="Rename them, or give each item's file in a column image of the items",
         )
