@@ -106,9 +106,10 @@ def main(options: Options) -> None:
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
+    from recsim_gen.experiments.methods import check_controls
 
     methods, family = _checked(options)  # a wrong setting is told before any data is read
-    dataset, catalog, results = prepare("aux_rec", options)
+    dataset, catalog, results = prepare("aux_rec", options, check=partial(check_controls, methods, family))
     methods = _with_truth(methods, dataset, options, results)
     main_process = this_process().is_main_process
     with Tracker.of("aux_rec", options) if main_process else nullcontext() as tracker:
@@ -123,7 +124,6 @@ def main(options: Options) -> None:
 
 def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
     """The generators and their models; errors for what is unknown, out of range or given twice."""
-    from recsim_gen.artifacts.trained_rankers import make_ranker
     from recsim_gen.core.errors import SettingError
     from recsim_gen.datasets.image_sets import refuse_empty
     from recsim_gen.experiments.auxiliary.drawing import read_generators
@@ -143,7 +143,6 @@ def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
     for name, count in counts.items():
         if count < 0:
             raise SettingError(f"{name} must be 0 or more, got {count}")
-    make_ranker(options.ranker)
     if options.placebo is not None:
         refuse_empty(options.placebo)
     check_judges(options.judges, force=options.force)

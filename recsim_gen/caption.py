@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.types import Dataset
     from recsim_gen.models.captioners import Captioner
+    from recsim_gen.models.family import ModelFamily
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,6 @@ def main(options: Options) -> None:
     Several processes share the work: accelerate launch -m recsim_gen.caption (on CPUs torchrun -m …).
     Data is opened with the target captions by --data-settings.captions FILE.
     """
-    import torch
-
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.files.caption_files import check_suffix, write_captions
@@ -68,16 +67,21 @@ def main(options: Options) -> None:
 
     check_suffix(options.output)
     family = open_family("paper").with_models(captioner=captioner_name(options.captioner))
-    family.require("captioner")  # this, and a device that is not there, is told before any data is read
-    device = options.place
+    family.require("captioner")  # told before any data is read
     dataset = open_data(options.data)
-    captioner = family.captioner(device=device, torch_dtype=getattr(torch, options.dtype))
+    captioner = _captioner(family, options)
     fingerprints = {"data": dataset.fingerprint, "captioner": captioner.fingerprint}
     results = Results("caption", options.as_dict(), fingerprints)
     captions = _captions(dataset, captioner, options, results)
     if this_process().is_main_process:
         write_captions(options.output, captions)
         _publish(dataset, results, options)
+
+
+def _captioner(family: ModelFamily, options: Options) -> Captioner:
+    import torch
+
+    return family.captioner(device=options.place, torch_dtype=getattr(torch, options.dtype))
 
 
 def _captions(

@@ -135,7 +135,7 @@ def main(options: Options) -> Results:
     notes = check_judges(options.judges, rewarding=plan.rewards.values(), force=options.force)
     process = this_process()
     with process.main_process_first():  # the others load what it has encoded and trained
-        dataset, catalog, results = prepare("evaluate", options)
+        dataset, catalog, results = prepare("evaluate", options, check=partial(_check_data, plan, options))
         judges = _judges(plan, options, dataset, catalog, results)
     for note in notes:
         results.note(note)
@@ -170,7 +170,9 @@ def _plan(options: Options) -> Plan:
     from recsim_gen.datasets.image_sets import refuse_empty
     from recsim_gen.experiments.methods import check_settings, read_methods
     from recsim_gen.experiments.rewards import rewarding_judges
+    from recsim_gen.metrics.delta_rank import METRICS
     from recsim_gen.metrics.presets import listed
+    from recsim_gen.metrics.scoring import check_metrics
     from recsim_gen.models.family import open_family
 
     metrics, family = listed(options.metrics), open_family(options.models)
@@ -183,12 +185,30 @@ def _plan(options: Options) -> Plan:
     if options.baseline not in labels:
         hint = did_you_mean(options.baseline, dict.fromkeys(labels))
         raise SettingError(f"--baseline must be a line of the table, got {options.baseline!r}.{hint}")
-    if options.history < 0:
-        raise SettingError(f"--history must be 0 or more, got {options.history}")
+    for name, count in {"history": options.history, "episodes": options.episodes}.items():
+        if count < 0:
+            raise SettingError(f"--{name} must be 0 (all) or more, got {count}")
+    check_metrics([name for name in metrics if name not in METRICS])
     plan = Plan(metrics, methods, family, rewarding_judges(methods, options.judges, options.reward))
     if plan.asks_judges and not options.judges:
         raise SettingError("give at least one of --judges: micro-seed0, or a folder that train_ranker wrote")
     return plan
+
+
+def _check_data(plan: Plan, options: Options, dataset: Dataset) -> None:
+    """Errors for what the data cannot give, before it is encoded and judges are trained."""
+    from recsim_gen.artifacts.trained_rankers import chosen_encoders
+    from recsim_gen.core.errors import SettingError
+    from recsim_gen.experiments.methods import check_controls
+    from recsim_gen.judging.queries import MODALITY
+
+    check_controls(plan.methods, plan.family, dataset)
+    blind = [spec for spec in options.judges if spec.folder is None and spec.encoder is None]
+    if plan.asks_judges and blind and MODALITY not in chosen_encoders(dataset, options.encoders):
+        raise SettingError(
+            f"{blind[0]}: judges see items by an image encoder, {dataset.name} names none: give "
+            "--encoders.image"
+        )
 
 
 def _with_placebo(plan: Plan, catalog: Catalog, results: Results) -> Plan:

@@ -64,8 +64,8 @@ def main(options: Options) -> None:
         raise SettingError(
             f"each must be 1 or more and episodes 0 or more, got {options.each} and {options.episodes}"
         )
-    check_choice(options.gen, options.checkpoint)
     family = open_family(options.models)
+    check_choice(options.gen, options.checkpoint, models=family)
     dataset = open_data(options.data)
     generator = ready_generator(options.gen, options.checkpoint, dataset, models=family, device=options.place)
     fingerprints = {"data": dataset.fingerprint, "generator": generator.fingerprint}

@@ -76,9 +76,8 @@ def main(options: Options) -> None:
     --identities 15 --images 10 (Cars), --identities 10 --images 15 (re-identification).
     """
     _check(options)
-    device = options.place  # one that is not there is told before any picture is read
     gallery, sources, results = _open(options)
-    per_image, draw = _measure(gallery, sources, device, options, results)
+    per_image, draw = _measure(gallery, sources, options.place, options, results)
     _publish(per_image, draw, results, options)
 
 

@@ -55,7 +55,7 @@ def main(options: Options) -> None:
     does not win, the judge does not see taste in pictures, and no generator can please it. The swap test
     asks the same without the truth.
     """
-    from recsim_gen.artifacts.trained_rankers import log_data, make_ranker, prepare, trained_rankers
+    from recsim_gen.artifacts.trained_rankers import log_data, prepare, trained_rankers
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.report import report
     from recsim_gen.core.tracking import Tracker
@@ -63,8 +63,6 @@ def main(options: Options) -> None:
     from recsim_gen.judging.known_world import boutique_of
     from recsim_gen.judging.swap_test import swap_test, swaps_of
 
-    for spec in options.ranker:
-        make_ranker(spec)  # a wrong setting is told before any data is read
     dataset, catalog, results = prepare("known_world", options)
     images = _images(boutique_of(dataset), catalog, options)
     swaps = swaps_of(dataset, catalog, Rng(0))

@@ -42,14 +42,20 @@ def main(options: Options) -> None:
     import tempfile
 
     from analysis.page import page
+    from recsim_gen.core.errors import SettingError
     from recsim_gen.core.progress import bar, say
     from recsim_gen.core.store import atomic
     from recsim_gen.core.tracked import latest_runs, read_run
     from recsim_gen.core.tracking import open_client
-    from recsim_gen.core.tracking_names import default_uri
+    from recsim_gen.core.tracking_names import default_uri, sqlite_file
 
     output = options.output
     uri = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(output)
+    store = sqlite_file(uri)
+    if store is not None and not store.is_file():  # which MLflow would make
+        raise SettingError(
+            f"a store of runs is wanted, there is no {store}: give --tracking-uri, or run a command"
+        )
     client = open_client(uri)
     ids = options.runs or latest_runs(client)
     with tempfile.TemporaryDirectory() as folder:

@@ -86,9 +86,10 @@ def main(options: Options) -> None:
     from recsim_gen.artifacts.trained_generators import chosen_episodes
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.tracking import Tracker
+    from recsim_gen.experiments.methods import check_controls
 
     lines, family, notes = _check(options)
-    dataset, catalog, results = prepare("show", options)
+    dataset, catalog, results = prepare("show", options, check=partial(check_controls, lines, family))
     for note in notes:
         results.note(note)
     judges, rewards = _judges(lines, options, dataset, catalog, results)

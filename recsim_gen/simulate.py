@@ -115,7 +115,8 @@ def main(options: Options) -> Results:
     arms, rules, family = _checked(options)  # a wrong option is told before any data is read
     process = this_process()
     with process.main_process_first():  # the others load what it has encoded
-        dataset, catalog, results = prepare("simulate", options)
+        check = partial(_check_data, arms, family, options)
+        dataset, catalog, results = prepare("simulate", options, check=check)
     with Tracker.of("simulate", options) if process.is_main_process else nullcontext() as tracker:
         if tracker is not None:
             log_data(tracker, dataset)
@@ -129,7 +130,6 @@ def main(options: Options) -> Results:
 
 def _checked(options: Options) -> tuple[list[Arm], Rules, ModelFamily]:
     """The arms, the rules and the models; errors for what is unknown, out of range or given twice."""
-    from recsim_gen.artifacts.trained_rankers import make_ranker
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.registry import resolve
     from recsim_gen.experiments.rewards import rewarding_judges
@@ -147,12 +147,21 @@ def _checked(options: Options) -> tuple[list[Arm], Rules, ModelFamily]:
     ChoiceModel(options.outside or 0.0, options.attention)
     if options.world is not None:
         resolve(options.world, {}, "world")
-    make_ranker(options.ranker)
     check_judges(options.judges, force=options.force)
     family = open_family(options.models)
     arms = read_arms(options.arms, options.checkpoint, family)
     rewarding_judges(_methods(arms), _judge_specs(options))
     return arms, rules, family
+
+
+def _check_data(arms: list[Arm], family: ModelFamily, options: Options, dataset: Dataset) -> None:
+    """Errors for what the data cannot give, before it is encoded."""
+    from recsim_gen.experiments.methods import check_controls
+    from recsim_gen.experiments.simulation.world import open_world
+
+    if options.world is None:
+        open_world(None, dataset, models=family, device=options.place)
+    check_controls(_methods(arms), family, dataset)
 
 
 def _methods(arms: list[Arm]) -> list[Method]:

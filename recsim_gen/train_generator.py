@@ -82,11 +82,12 @@ def main(options: Options) -> None:
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.models.family import open_family
 
-    spec, process = options.gen, this_process()
+    spec = options.gen
     if spec is None:
         raise SettingError(f"give --gen. Generators: {', '.join(GENERATORS)}")
     family = open_family(options.models)
     untrained, notes = _check(spec, family, options)
+    process = this_process()
     with process.main_process_first():  # the others find what it has encoded and trained
         dataset, catalog, results = _open(untrained, options)
         rankers = _rankers(untrained, dataset, catalog, results, options)
@@ -125,12 +126,13 @@ def _check(spec: GeneratorSpec, family: ModelFamily, options: Options) -> tuple[
         raise SettingError(f"episodes must be 0 (all) or more, got {options.episodes}")
     if len(options.judges) > 2:
         raise SettingError(f"--judges: one that rewards and one that watches, got {len(options.judges)}")
-    untrained = make_generator(spec, models=family, device=options.place)
+    untrained = make_generator(spec, models=family, device="cpu")
     if not untrained.learns:
         raise SettingError(f"{spec} has nothing to learn: draw with python -m recsim_gen.generate")
-    check_batches(getattr(untrained.config, "accumulate", 1), this_process().num_processes)
     family.require(*untrained.roles)
-    return untrained, check_judges(options.judges, force=options.force)
+    notes = check_judges(options.judges, force=options.force)
+    check_batches(getattr(untrained.config, "accumulate", 1), this_process().num_processes)
+    return untrained, notes
 
 
 def _open(untrained: Generator, options: Options) -> tuple[Dataset, Catalog, Results]:

@@ -52,15 +52,13 @@ def main(options: Options) -> None:
 
     Each is saved as OUTPUT/<ranker>-seed<seed> (config.json and model.safetensors).
     """
-    from recsim_gen.artifacts.trained_rankers import log_data, make_ranker, prepare
+    from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.tracking import Tracker
 
     seeds = options.seeds
     if options.trials < 1:
         raise SettingError(f"--trials must be 1 or more, got {options.trials}")
-    for spec in options.ranker:
-        make_ranker(spec)  # a wrong setting is told before any data is read
     if options.for_reward and len(set(seeds)) < 2:
         raise SettingError(f"--for-reward compares seeds: give at least 2 --seeds, got {seeds}")
     dataset, catalog, results = prepare("train_ranker", options)

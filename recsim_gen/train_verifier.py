@@ -52,7 +52,6 @@ def main(options: Options) -> None:
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.datasets.opening import open_data
 
-    device = options.place  # one that is not there is told before any data is read
     dataset = open_data(options.data)
     encoder = options.encoder or dataset.encoders.get("image")
     if encoder is None:
@@ -62,7 +61,7 @@ def main(options: Options) -> None:
         results.note(note)
     with Tracker.of("train_verifier", options) as tracker:
         log_data(tracker, dataset)
-        _train(dataset, encoder, device, options, results, tracker)
+        _train(dataset, encoder, options.place, options, results, tracker)
         report(results, tracker, options.output, metrics=["auc", "auc_within"])
 
 

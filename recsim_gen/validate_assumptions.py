@@ -54,16 +54,31 @@ def main(options: Options) -> None:
     (random); controls: the last k (recent), all (full), retrieved for another reference
     (ret_wrong).
     """
-    from recsim_gen.artifacts.trained_rankers import log_data, make_ranker, prepare
+    from recsim_gen.artifacts.trained_rankers import log_data, prepare
+    from recsim_gen.core.errors import SettingError
     from recsim_gen.core.tracking import Tracker
 
-    make_ranker(options.ranker)  # a wrong setting is told before any data is read
-    dataset, catalog, results = prepare("validate_assumptions", options)
+    if min(options.k, options.draws) < 1:  # told before any data is read
+        raise SettingError(f"k and draws must be 1 or more, got {options.k} and {options.draws}")
+    dataset, catalog, results = prepare("validate_assumptions", options, check=partial(_check_data, options))
     with Tracker.of("validate_assumptions", options) as tracker:
         log_data(tracker, dataset)
         values, episodes = _values(dataset, catalog, options, results, tracker)
         _conclude(values, episodes, results)
         _publish(values, dataset, results, tracker, options.output)
+
+
+def _check_data(options: Options, dataset: Dataset) -> None:
+    """Errors for what the data cannot give, before it is encoded."""
+    from recsim_gen.artifacts.trained_rankers import chosen_encoders
+    from recsim_gen.core.errors import SettingError
+    from recsim_gen.experiments import assumptions
+
+    encoders = chosen_encoders(dataset, options.encoders)
+    if "text" not in encoders:
+        got = sorted(encoders)
+        raise SettingError(f"retrieval compares texts: --encoders.text must be given, got encoders of {got}")
+    assumptions.usable(_candidates(dataset, options), options.k)
 
 
 def _values(
@@ -74,7 +89,6 @@ def _values(
 
     from recsim_gen.artifacts.serving import log_ranker
     from recsim_gen.artifacts.trained_rankers import trained_rankers
-    from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
     from recsim_gen.experiments import assumptions
 
@@ -91,9 +105,6 @@ def _values(
 
     retrain = options.protocol == "retrain"
     episodes, whole = _episodes(dataset, options, results)
-    if "text" not in catalog.features:
-        got = sorted(catalog.features)
-        raise SettingError(f"retrieval compares texts: --encoders.text must be given, got encoders of {got}")
     draws = 1 if retrain else options.draws
     text = catalog.features["text"]
     histories = assumptions.sub_histories(episodes, text, options.k, Rng(0), draws=draws)
@@ -118,15 +129,22 @@ def _episodes(
     """Episodes long enough to choose from; the same with all that a user chose, to be masked."""
     from recsim_gen.experiments import assumptions
 
-    candidates: tuple[Episode, ...] = dataset.episodes
-    if options.protocol == "retrain":  # the valid item stops the training: no sub-history may hold it
-        candidates = assumptions.without_valid(candidates, dataset.interactions)
+    candidates = _candidates(dataset, options)
     episodes = assumptions.usable(candidates, options.k)
     left, all_ = len(candidates) - len(episodes), len(candidates)
     if left:
         results.note(f"{left} of {all_} episodes left out: history shorter than 2k = {2 * options.k}")
     kept = {e.id for e in episodes}
     return episodes, [e for e in dataset.episodes if e.id in kept]
+
+
+def _candidates(dataset: Dataset, options: Options) -> tuple[Episode, ...]:
+    """The test episodes; of the protocol retrain without the valid item, which stops the training."""
+    from recsim_gen.experiments import assumptions
+
+    if options.protocol == "retrain":
+        return assumptions.without_valid(dataset.episodes, dataset.interactions)
+    return dataset.episodes
 
 
 def _conclude(values: pd.DataFrame, episodes: tuple[Episode, ...], results: Results) -> None:

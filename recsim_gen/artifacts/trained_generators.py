@@ -81,7 +81,7 @@ def ready_generator(
     Raises SettingError where it has to be trained first and no checkpoint is given, DataError for a
     checkpoint of another generator, catalogue or models, or that lacks the judge it chooses pictures by.
     """
-    check_choice(spec, checkpoint)
+    check_choice(spec, checkpoint, models=models)
     catalog = dataset.catalog
     if checkpoint is not None:
         name = generator_name(checkpoint) if spec is None else spec.name
@@ -92,8 +92,6 @@ def ready_generator(
         return loaded
     assert spec is not None
     made = make_generator(spec, models=models, device=device)
-    if made.learns:
-        raise SettingError(f"{spec} has to be trained first: give --checkpoint, the folder it was saved to")
     made.fit(catalog, (), rng=Rng(0))
     return made
 
@@ -194,12 +192,23 @@ def kept_generator(
     return cache_dir() / "generators" / key
 
 
-def check_choice(spec: GeneratorSpec | None, checkpoint: str | Path | None) -> None:
-    """Raise SettingError unless generator, settings and checkpoint can stand together; read no data."""
+def check_choice(
+    spec: GeneratorSpec | None,
+    checkpoint: str | Path | None,
+    *,
+    models: ModelFamily | str | Path = "embedded",
+) -> None:
+    """Raise SettingError unless generator, settings and checkpoint can stand together; read no data.
+
+    A generator that learns needs a checkpoint.
+    """
     if checkpoint is None:
         if spec is None:
             raise SettingError(f"give --gen or --checkpoint. Generators: {', '.join(GENERATORS)}")
-        resolve(spec.name, GENERATORS, spec.what)
+        if make_generator(spec, models=models, device="cpu").learns:
+            raise SettingError(
+                f"{spec} has to be trained first: give --checkpoint, the folder it was saved to"
+            )
     else:
         generator_name(checkpoint)
         if spec is not None and spec.settings:

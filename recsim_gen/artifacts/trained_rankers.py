@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from math import ceil
 from typing import TYPE_CHECKING
 
 from recsim_gen import __version__
 from recsim_gen.core.progress import is_quiet, on_line, quietly, say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import RANKERS, resolve
-from recsim_gen.core.specs import RankerSpec
+from recsim_gen.core.specs import JudgeSpec, RankerSpec
 from recsim_gen.core.store import cache_dir, fingerprint
 
 if TYPE_CHECKING:
@@ -29,26 +30,64 @@ WORTH_A_PROCESS = 50_000
 """Interactions from which seeds are trained side by side: below, a process starts longer than it saves."""
 
 
-def prepare(command: str, options: ExperimentOptions) -> tuple[Dataset, Catalog, Results]:
-    """Open the data, encode it, and start the results with what was counted on the way."""
+FEW_STEPS = 100
+"""Steps of Adam below which embeddings hardly leave where they began."""
+
+
+def prepare(
+    command: str, options: ExperimentOptions, *, check: Callable[[Dataset], None] | None = None
+) -> tuple[Dataset, Catalog, Results]:
+    """Open the data, encode it, and start the results with what was counted on the way.
+
+    ``check`` raises what only the data can tell and need not wait for features.
+    """
     from recsim_gen.core.options import ModelOptions
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.opening import open_data
+    from recsim_gen.datasets.thin import thin_spots
     from recsim_gen.encoders.features import encode, without_image
     from recsim_gen.models.family import open_family
 
     dataset, strange = open_data(options.data), None
+    if check is not None:
+        check(dataset)
     if isinstance(options, ModelOptions):
         strange = open_family(options.models).unfamiliar(dataset.name)
-    if strange:
-        say(f"Note: {strange}")
+    thin = (*thin_spots(dataset), *few_steps(_rankers(options), dataset.interactions))
+    for note in filter(None, (strange, *thin)):
+        say(f"Note: {note}")
     catalog = encode(dataset, chosen_encoders(dataset, options.encoders), device=options.place)
     fingerprints = {"data": dataset.fingerprint, "features": catalog.fingerprint}
     results = Results(command, options.as_dict(), fingerprints)
-    for note in (strange, *dataset.notes, without_image(catalog)):
-        if note:
-            results.note(note)
+    for note in filter(None, (strange, *dataset.notes, *thin, without_image(catalog))):
+        results.note(note)
     return dataset, catalog, results
+
+
+def _rankers(options: ExperimentOptions) -> list[RankerSpec]:
+    """Those that a command trains, judges among them."""
+    named = [getattr(options, "ranker", ()), *getattr(options, "judges", ())]
+    specs = [spec for part in named for spec in (part if isinstance(part, tuple) else (part,))]
+    here = [spec for spec in specs if not isinstance(spec, JudgeSpec) or spec.folder is None]
+    trained = [spec.ranker if isinstance(spec, JudgeSpec) else spec for spec in here]
+    return list({str(spec): spec for spec in trained}.values())
+
+
+def few_steps(rankers: Sequence[RankerSpec], interactions: Interactions) -> list[str]:
+    """Return a sentence for each of ``rankers`` that ends after few steps of Adam, if its config says so."""
+    choices, sentences = len(interactions.only("train")[0]), []
+    for spec in rankers:
+        config = spec.config()
+        if not hasattr(config, "for_log") or not choices:
+            continue
+        batch = config.for_log(choices).train_batch_size
+        steps = config.epochs * ceil(choices / batch)
+        if steps < FEW_STEPS:
+            sentences.append(
+                f"{spec}: {config.epochs:,} epochs are {steps:,} steps here ({choices:,} training choices, "
+                f"{batch:,} a step): give more epochs, or a smaller train_batch_size"
+            )
+    return sentences
 
 
 def chosen_encoders(dataset: Dataset, encoders: Mapping[str, str] | None) -> dict[str, str]:
@@ -200,6 +239,6 @@ def _keep(
         epochs.append((epoch, dict(numbers)))
 
     with quietly(quiet), on_line(line), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of libraries, to their developers
+        warnings.simplefilter("ignore")  # of libraries, to their developers
         trained_ranker(spec, catalog, interactions, seed=seed, on_epoch=note)
     return number, epochs

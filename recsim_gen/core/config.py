@@ -61,8 +61,8 @@ from typing import Any
 
 from recsim_gen.core.command_line.actions import chosen
 from recsim_gen.core.command_line.parsing import parse
-from recsim_gen.core.errors import RecsimError
-from recsim_gen.core.preflight import preflight
+from recsim_gen.core.errors import RecsimError, RecsimWarning
+from recsim_gen.core.preflight import check_packages, preflight
 from recsim_gen.core.processes import works_alone
 from recsim_gen.core.progress import quietly
 
@@ -95,12 +95,14 @@ def run(
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
+        check_packages()
         argv = sys.argv[1:] if argv is None else argv
         if isinstance(main, Mapping):
             main, argv = chosen(main, argv)
         with warnings.catch_warnings(), _ended_in_order():
-            for kind in (FutureWarning, DeprecationWarning):  # of libraries, to their developers
-                warnings.simplefilter("ignore", kind)
+            if not sys.warnoptions:  # python -W shows those of libraries, which are for their developers
+                warnings.simplefilter("ignore")
+                warnings.simplefilter("always", RecsimWarning)
             options = parse(main, argv)
             preflight(options)
             with quietly(bool(getattr(options, "quiet", False))):

@@ -12,6 +12,10 @@ class RecsimError(Exception):
     """Base of all errors raised on purpose; commands print it without a traceback."""
 
 
+class RecsimWarning(UserWarning):
+    """Something was left undone that costs no result."""
+
+
 class SettingError(RecsimError):
     """A setting is unknown or out of range."""
 

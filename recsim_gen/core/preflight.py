@@ -3,37 +3,73 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import recsim_gen
 from recsim_gen.core.errors import SettingError
+from recsim_gen.core.registry import MODALITIES, did_you_mean
 from recsim_gen.core.results import FILE
+from recsim_gen.core.specs import Spec, check_encoder
 from recsim_gen.core.store import cache_dir
+
+PACKAGES = ("rankers", "generators", "analysis")
+"""Our packages beside this one, whose names others may give to files of theirs."""
+
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+"""Kinds of devices that torch may have."""
+
+STORES = ("sqlite", "http", "https", "file", "postgresql", "mysql", "mssql", "databricks", "uc")
+"""Kinds of tracking stores that MLflow has by itself."""
+
+
+def check_packages() -> None:
+    """Raise SettingError where Python would import another package or module for one of ours.
+
+    So it is where the working folder has an ``analysis.py`` or a package ``rankers``: ``python -m`` looks
+    there first. Imports nothing.
+    """
+    ours = Path(recsim_gen.__file__).resolve().parents[1]
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        place = None if spec is None or spec.origin is None else Path(spec.origin).resolve()
+        if place is None:
+            raise SettingError(f"the package {name} is wanted in {ours}, got none: install recsim-gen again")
+        if place != ours / name / "__init__.py":
+            other = place.parent if place.name == "__init__.py" else place
+            raise SettingError(
+                f"{name} must be a package of recsim-gen, got {other}: give that another name, or run in "
+                "another folder"
+            )
 
 
 def preflight(options: Any) -> None:
     """Check a command's options against each other and against this machine; takes milliseconds.
 
-    Raises SettingError for no value where some are usual, a value given twice, a negative seed, a GPU that is
-    not there, and an output folder or cache that cannot be written. Says on standard error what a used output
-    folder will lose.
+    Raises SettingError for no value where some are usual, a value given twice, a negative seed, a part or an
+    encoder whose name or settings cannot be, a device or a kind of store that is not there, and an output
+    folder or cache that cannot be written. Says on standard error what a used output folder will lose.
     """
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         option = "--" + field.name.rstrip("_").replace("_", "-")
         if value == () and field.default:
             raise SettingError(f"{option} takes one value or more, got none")
-        _check_values(option, value if isinstance(value, tuple) else (value,))
-    device = getattr(options, "device", "auto")
-    if device not in ("auto", "cpu"):
-        from recsim_gen.core.processes import device_of  # loads torch
-
-        device_of(device)
+        values = value if isinstance(value, tuple) else (value,)
+        _check_values(option, values)
+        for part in values:
+            if isinstance(part, Spec):
+                part.check()
+    _check_encoders(options)
+    _check_device(getattr(options, "device", "auto"))
+    _check_store(getattr(options, "tracking_uri", None))
     output = getattr(options, "output", None)
     if output is not None:
         _check_writable(Path(output), "--output", "name another folder")
@@ -49,6 +85,42 @@ def _check_values(option: str, values: Sequence[Any]) -> None:
         low = next((value for value in values if isinstance(value, int) and value < 0), None)
         if low is not None:
             raise SettingError(f"{option} must be 0 or more, got {low}")
+
+
+def _check_encoders(options: Any) -> None:
+    """Raise SettingError for an unknown modality or encoder; a class of one's own is imported."""
+    encoders: Mapping[str, str] = getattr(options, "encoders", None) or {}
+    for modality in encoders:
+        if modality not in MODALITIES:
+            raise SettingError(f"unknown modality {modality!r}.{did_you_mean(modality, MODALITIES)}")
+    alone = getattr(options, "encoder", None) or ()
+    named = [spec for spec in encoders.values() if spec != "none"]
+    for spec in (*named, *((alone,) if isinstance(alone, str) else alone)):
+        check_encoder(spec)
+
+
+def _check_device(device: str) -> None:
+    if device in ("auto", "cpu"):
+        return
+    if device.partition(":")[0] not in DEVICES:  # without torch, which takes seconds to load
+        raise SettingError(f"--device must be auto, cpu, cuda or cuda:N, got {device!r}")
+    from recsim_gen.core.processes import device_of
+
+    device_of(device)
+
+
+def _check_store(uri: str | None) -> None:
+    """Raise SettingError for a kind of MLflow store that MLflow does not know, by the plugins there are."""
+    scheme, there, _ = (uri or os.environ.get("MLFLOW_TRACKING_URI") or "").partition("://")
+    kind = scheme.partition("+")[0]
+    if not there or kind in STORES:
+        return
+    more = sorted(entry.name for entry in entry_points(group="mlflow.tracking_store"))
+    if kind not in more:
+        known = ", ".join([*STORES, *more])
+        raise SettingError(
+            f"an MLflow store is sqlite:///FILE, http://SERVER or another of {known}, got {uri}"
+        )
 
 
 def _check_writable(folder: Path, what: str, remedy: str) -> None:

@@ -87,6 +87,9 @@ ENCODERS = {
     "boutique-clip": "recsim_gen.encoders.huggingface:boutique_clip",
 }
 
+MODALITIES = ("text", "image")
+"""What encoders make features of."""
+
 METRICS = {
     "ssim": "recsim_gen.metrics.ssim:SSIM",
     "ssim_history": "recsim_gen.metrics.ssim:SSIMHistory",

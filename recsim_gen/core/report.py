@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from recsim_gen.core.errors import SettingError
+from recsim_gen.core.errors import RecsimWarning, SettingError
 from recsim_gen.core.results import Results
 from recsim_gen.core.table import print_table
 from recsim_gen.core.tracking import Tracker, ui_command
@@ -57,5 +57,7 @@ def _drawn(draw: Callable[[], Sequence[Path]]) -> Sequence[Path]:
     try:
         return draw()
     except OSError as error:
-        warnings.warn(f"no figure could be written ({error}); results.json is complete", stacklevel=3)
+        warnings.warn(
+            f"no figure could be written ({error}); results.json is complete", RecsimWarning, stacklevel=3
+        )
         return ()

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import (
     DATASETS,
+    ENCODERS,
     GENERATORS,
     LAYOUT_ADVICE,
     PREPARED,
@@ -19,8 +20,9 @@ from recsim_gen.core.registry import (
     RANKERS,
     did_you_mean,
     resolve,
+    with_settings,
 )
-from recsim_gen.core.settings import Setting, settings_of
+from recsim_gen.core.settings import REQUIRED, Setting, settings_of
 
 _SEEDED = re.compile(r"(?P<ranker>[^/\\@]+)(?:@(?P<encoder>.+))?-seed(?P<seed>\d+)")
 
@@ -41,6 +43,9 @@ class Spec:
     def known(self) -> list[Setting]:
         """All settings it has, with types and defaults. Raises SettingError for an unknown name."""
         raise NotImplementedError
+
+    def check(self) -> None:
+        """Raise SettingError for what is known to be wrong before any work; loads no model and no data."""
 
     def __str__(self) -> str:
         return self.name
@@ -63,6 +68,28 @@ class RankerSpec(Spec):
 
     def known(self) -> list[Setting]:
         """Fields of its config class, with the recipe's values. Raises SettingError for an unknown recipe."""
+        config, recipe = self._config()
+        return [replace(s, default=recipe.get(s.name, s.default)) for s in settings_of(config)]
+
+    def check(self) -> None:
+        """Raise SettingError for an unknown name, recipe or setting, and for settings that cannot be."""
+        name, recipe = self.parts
+        if self.config() is None:
+            settings = {"recipe": recipe, **self.settings} if recipe else self.settings
+            resolve(name, RANKERS, self.what)(device="cpu", **settings)
+
+    def config(self) -> Any:
+        """Return its settings as a config, without its class, which takes seconds to import.
+
+        None for a class of one's own. Raises SettingError as `check` does.
+        """
+        if self.parts[0] not in RANKER_CONFIGS:
+            return None
+        config, values = self._config()
+        return with_settings(config, {**values, **self.settings})
+
+    def _config(self) -> tuple[type[Any], Mapping[str, Any]]:
+        """Its config class, and the values of its recipe."""
         name, recipe = self.parts
         if name in RANKER_CONFIGS:
             config = resolve(name, RANKER_CONFIGS, self.what)
@@ -71,8 +98,7 @@ class RankerSpec(Spec):
         recipes = getattr(config, "recipes", {"default": {}})
         if recipe and recipe not in recipes:
             raise SettingError(f"unknown recipe {recipe!r} of {name}.{did_you_mean(recipe, recipes)}")
-        values = recipes[recipe or "default"]
-        return [replace(s, default=values.get(s.name, s.default)) for s in settings_of(config)]
+        return config, recipes[recipe or "default"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +110,11 @@ class GeneratorSpec(Spec):
     def known(self) -> list[Setting]:
         """Fields of its config class."""
         return settings_of(resolve(self.name, GENERATORS, self.what).config_class)
+
+    def check(self) -> None:
+        """Raise SettingError for a name that the registry lacks and that is no class either."""
+        if self.name not in GENERATORS:
+            resolve(self.name, GENERATORS, self.what)
 
 
 @dataclass(frozen=True)
@@ -119,6 +150,15 @@ class DataSpec(Spec):
         shared = resolve(PREPARED, {}, self.what)
         return [*settings_of(loader, without=("path",)), *settings_of(shared, without=("dataset",))]
 
+    def check(self) -> None:
+        """Raise SettingError for an unknown name, and where a path is lacking or not wanted."""
+        name, path = self.parts
+        taken = {s.name: s.default for s in settings_of(resolve(name, DATASETS, self.what))}
+        if path and "path" not in taken:
+            raise SettingError(f"data {name!r} takes no path, got {path!r}. Write {name}")
+        if not path and taken.get("path") is REQUIRED:
+            raise SettingError(f"data {name!r} needs its folder, got none. Write {name}:PATH")
+
 
 @dataclass(frozen=True)
 class JudgeSpec(Spec):
@@ -142,10 +182,8 @@ class JudgeSpec(Spec):
 
     @property
     def ranker(self) -> RankerSpec:
-        """What to train. Raises SettingError for an unknown ranker."""
-        spec = RankerSpec(self._seeded()["ranker"], self.settings)
-        resolve(spec.parts[0], RANKERS, spec.what)
-        return spec
+        """What to train."""
+        return RankerSpec(self._seeded()["ranker"], self.settings)
 
     @property
     def encoder(self) -> str | None:
@@ -162,6 +200,14 @@ class JudgeSpec(Spec):
         """Settings of its ranker; of a trained one there are none."""
         return [] if self.folder else self.ranker.known()
 
+    def check(self) -> None:
+        """Raise SettingError for a ranker or encoder that cannot be; a folder is read by `judging.judges`."""
+        if self.folder is not None:
+            return
+        self.ranker.check()
+        if self.encoder is not None:
+            check_encoder(self.encoder)
+
     def _seeded(self) -> re.Match[str]:
         """The name's two parts. Raises SettingError where it has others."""
         parts = _SEEDED.fullmatch(self.name)
@@ -170,6 +216,18 @@ class JudgeSpec(Spec):
                 f"a judge is NAME-seedN (micro-seed0) or a folder that train_ranker wrote, got {self.name!r}"
             )
         return parts
+
+
+def check_encoder(spec: str) -> None:
+    """Raise SettingError unless ``spec`` names an encoder of the registry, or a class to import."""
+    name = spec.partition(":")[0]
+    if name in ENCODERS:
+        return
+    try:
+        resolve(spec, ENCODERS, "encoder")
+    except SettingError as error:
+        hint = did_you_mean(name, ENCODERS) if ":" in spec else ""
+        raise SettingError(f"{error}{hint}") from error
 
 
 def _importable(module: str) -> bool:

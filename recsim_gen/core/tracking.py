@@ -32,7 +32,7 @@ from filelock import FileLock
 
 from recsim_gen import __version__
 from recsim_gen.core import provenance
-from recsim_gen.core.errors import MissingDependency, SettingError
+from recsim_gen.core.errors import MissingDependency, RecsimWarning, SettingError
 from recsim_gen.core.results import Results
 from recsim_gen.core.store import cache_dir, fingerprint
 from recsim_gen.core.table import by_variant, common_metrics, table
@@ -62,7 +62,7 @@ PATIENCE = 300.0  # seconds to wait for another process that makes the same data
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-class TrackingWarning(UserWarning):
+class TrackingWarning(RecsimWarning):
     """The run goes on, untracked."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import DATASETS, did_you_mean, resolve
-from recsim_gen.core.settings import REQUIRED, settings_of
+from recsim_gen.core.settings import settings_of
 from recsim_gen.core.specs import DataSpec
 from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.files.caption_files import with_captions
@@ -30,11 +30,8 @@ def open_data(spec: DataSpec | str, **settings: Any) -> Dataset:
     spec = DataSpec(spec) if isinstance(spec, str) else spec
     name, path = spec.parts
     load: Callable[..., Any] = resolve(name, DATASETS, spec.what)
-    parameters = {setting.name: setting for setting in settings_of(load)}
-    if path and "path" not in parameters:
-        raise SettingError(f"data {name!r} takes no path, got {path!r}. Write {name}")
-    if not path and "path" in parameters and parameters["path"].default is REQUIRED:
-        raise SettingError(f"data {name!r} needs its folder, got none. Write {name}:PATH")
+    spec.check()
+    parameters = {setting.name for setting in settings_of(load)}
     values, settable = {**spec.settings, **settings}, [setting.name for setting in spec.known()]
     for key in values:
         if key not in settable:

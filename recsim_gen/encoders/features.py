@@ -11,11 +11,10 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.progress import bar
-from recsim_gen.core.registry import ENCODERS, did_you_mean, resolve
+from recsim_gen.core.registry import ENCODERS, MODALITIES, did_you_mean, resolve
+from recsim_gen.core.specs import check_encoder
 from recsim_gen.core.store import cached_array, fingerprint
 from recsim_gen.core.types import Catalog, Dataset, ImageReader
-
-MODALITIES = ("text", "image")
 
 SHARD = 2048  # items kept in one file: what a killed run loses at most
 
@@ -31,11 +30,8 @@ def make_encoder(spec: str, device: str = "cpu") -> Any:
     """
     name, _, argument = spec.partition(":")
     if name not in ENCODERS:
-        try:
-            return resolve(spec, ENCODERS, "encoder")(device=device)
-        except SettingError as error:
-            hint = did_you_mean(name, ENCODERS) if ":" in spec else ""
-            raise SettingError(f"{error}{hint}") from error
+        check_encoder(spec)
+        return resolve(spec, ENCODERS, "encoder")(device=device)
     encoder = resolve(name, ENCODERS, "encoder")
     arguments = (argument,) if argument else ()
     try:

@@ -25,7 +25,8 @@ from recsim_gen.artifacts.trained_generators import (
     ready_generator,
     trained_generator,
 )
-from recsim_gen.core.errors import SettingError
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, did_you_mean
 from recsim_gen.core.specs import GeneratorSpec
 
@@ -158,6 +159,21 @@ def check_settings(methods: Sequence[Method], models: ModelFamily) -> None:
         if method.spec is not None:
             made = make_generator(method.spec, models=models, device="cpu")
             models.require(*made.roles)
+
+
+def check_controls(methods: Sequence[Method], models: ModelFamily, dataset: Dataset) -> None:
+    """Raise SettingError or DataError for a control that cannot be had of this data.
+
+    That is a placebo where nobody brought other pictures, an oracle where tastes are not known, and an
+    original without pictures. Trains and draws nothing.
+    """
+    images = dataset.catalog.images
+    for method in methods:
+        if method.spec is None or method.checkpoint is not None or method.generator not in CONTROLS:
+            continue
+        make_generator(method.spec, models=models, device="cpu").fit(dataset.catalog, (), rng=Rng(0))
+        if method.generator == "original" and (images is None or not images.present.any()):
+            raise DataError(f"{method.label} shows the items' own pictures, {dataset.name} has none")
 
 
 def _words(generators: Sequence[str]) -> list[str]:

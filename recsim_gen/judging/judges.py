@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from recsim_gen.artifacts.checkpoints import Origin, keep_ranker, load_ranker, origin_of, ranker_name
-from recsim_gen.artifacts.trained_rankers import kept_ranker, make_ranker, trained_ranker
+from recsim_gen.artifacts.trained_rankers import kept_ranker, trained_ranker
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import RANKERS, resolve
@@ -87,7 +87,7 @@ def check_judges(judges: Sequence[JudgeSpec], *, rewarding: Collection[str] = ()
     notes: list[str] = []
     for label, spec in zip(judge_labels(judges), judges, strict=True):
         if spec.folder is None:
-            make_ranker(spec.ranker)
+            spec.check()
         else:
             ranker_name(spec.folder)
             rewards = label in rewarding

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +14,9 @@ import pandas as pd
 from recsim_gen.core.errors import DataError, MissingDependency
 from recsim_gen.core.progress import say
 from recsim_gen.core.registry import METRICS, resolve
-from recsim_gen.metrics.recipes import Recipe, Spec, read_spec
-from recsim_gen.metrics.resources import Resources
+from recsim_gen.core.specs import check_encoder
+from recsim_gen.metrics.recipes import OURS, Recipe, Spec, read_spec
+from recsim_gen.metrics.resources import BOUTIQUE_CLIP, Resources
 from recsim_gen.metrics.rows import MEANING
 
 if TYPE_CHECKING:
@@ -50,6 +53,33 @@ def open_metric(spec: str | Spec, resources: Resources | None = None) -> Metric:
     spec = read_spec(spec) if isinstance(spec, str) else spec
     metric: Metric = resolve(spec.name, METRICS, "metric")(spec, resources or Resources())
     return metric
+
+
+class _Opened(Exception):
+    """A metric asks for a network: what was written of it is right."""
+
+
+class _NoNetworks(Resources):
+    """Resources that know names and load nothing."""
+
+    def encoder(self, backbone: str) -> Any:
+        if backbone != BOUTIQUE_CLIP:
+            check_encoder(backbone)
+        raise _Opened
+
+    def file(self, name: str, origin: str) -> Path:
+        raise _Opened
+
+
+def check_metrics(specs: Sequence[str]) -> None:
+    """Raise SettingError for a recipe or a backbone that a metric has not; loads no network.
+
+    Metrics that are named alone have nothing to be checked.
+    """
+    for spec in map(read_spec, specs):
+        if spec.backbone is not None or spec.recipe != OURS:
+            with suppress(_Opened, MissingDependency):
+                open_metric(spec, _NoNetworks())
 
 
 def open_metrics(
