@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,18 @@ from typing import TYPE_CHECKING
 
 from recsim_gen.core.config import run
 from recsim_gen.core.options import RunOptions
-from recsim_gen.core.specs import DataSpec
+from recsim_gen.core.specs import DataSpec, RankerSpec
 
 if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.types import Dataset
+
+
+_MAY_WANT_MENDING = re.compile(r"\b(without|not used|left (out|aside)|not in|of no|no|differ|lack)\b")
+"""What the sentences of readers say of what they miss; other sentences count what is there."""
+
+USUAL = 30
+"""Epochs whose steps are told where they are few."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +51,12 @@ def check(options: CheckOptions) -> int:
     aside. Exit code 0: usable, perhaps with remarks; 1: not usable, and why in one line; 2: a mistake on
     the command line.
     """
+    from recsim_gen.artifacts.trained_rankers import few_steps
     from recsim_gen.core.errors import DataError
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.checks import examine
     from recsim_gen.datasets.opening import open_data
+    from recsim_gen.datasets.thin import thin_spots
     from recsim_gen.models.family import open_family
 
     results = Results("data_check", options.as_dict())
@@ -62,7 +72,9 @@ def check(options: CheckOptions) -> int:
     _rows(results, "here", examined.counts)
     _compare(results, dataset.name, examined.counts)
     strange = open_family().unfamiliar(dataset.name)
-    for note in (*examined.remarks, *dataset.notes, *([strange] if strange else [])):
+    thin = (*thin_spots(dataset), *few_steps([RankerSpec("micro", {"epochs": USUAL})], dataset.interactions))
+    counted = sorted(dataset.notes, key=lambda note: _MAY_WANT_MENDING.search(note) is None)
+    for note in (*examined.remarks, *counted, *thin, *([strange] if strange else [])):
         results.note(note)
     _publish(dataset, results, options, tall=True, words_first=True)
     if examined.problems:
