@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from dataclasses import dataclass
 
 import pytest
 
 from recsim_gen.core.config import run
-from recsim_gen.core.errors import DataError
+from recsim_gen.core.errors import DataError, RecsimWarning
 from recsim_gen.core.progress import bar, is_quiet
 
 
@@ -47,6 +49,24 @@ def test_exit_codes_and_messages(capsys):
     assert "Traceback" not in capsys.readouterr().err
     with pytest.raises(ZeroDivisionError):
         run(defect, [])
+
+
+def test_warnings_of_libraries_reach_nobody_and_ours_do(capsys, monkeypatch):
+    def command(options: Options) -> None:
+        """Warn."""
+        for kind in (FutureWarning, UserWarning, RuntimeWarning):
+            warnings.warn("for developers", kind, stacklevel=1)
+        warnings.warn("the disk is full", RecsimWarning, stacklevel=1)
+
+    monkeypatch.setattr(sys, "warnoptions", [])
+    with warnings.catch_warnings():  # as Python shows them where no test watches
+        monkeypatch.setattr(warnings, "showwarning", lambda message, *_: sys.stderr.write(f"{message}\n"))
+        assert run(command, []) == 0
+        assert capsys.readouterr().err == "the disk is full\n"
+        monkeypatch.setattr(sys, "warnoptions", ["default"])
+        warnings.simplefilter("always")
+        assert run(command, []) == 0
+    assert capsys.readouterr().err.count("for developers") == 3
 
 
 def test_quiet_holds_inside_the_command_and_only_there():

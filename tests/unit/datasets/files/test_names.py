@@ -15,7 +15,7 @@ from PIL import Image
 from recsim_gen.core.errors import DataError
 from recsim_gen.datasets.files.images import list_members, open_images
 from recsim_gen.datasets.files.json_files import Fields, read_json
-from recsim_gen.datasets.files.names import BLANKS, clean_name
+from recsim_gen.datasets.files.names import BLANKS, clean_name, likely
 from recsim_gen.datasets.files.paths import InsidePaths
 from recsim_gen.datasets.files.remarks import remark, remarks
 from recsim_gen.datasets.files.tables import read_table
@@ -171,3 +171,23 @@ def test_raw_pog_loses_no_record_to_what_a_program_adds(tmp_path, how):
     assert len(plain.episodes) == 20
     assert awkward.fingerprint == plain.fingerprint
     assert awkward.notes == plain.notes
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=8, unique=True), st.integers(1, 4))
+def test_ids_that_lost_their_zeros_are_recognised(numbers, zeros):
+    short = [str(n) for n in numbers]
+    long = ["0" * zeros + name for name in short]
+    for unknown, known in ((long, short), (short, long)):
+        said = likely(unknown, known)
+        assert said.startswith(
+            f"; {len(numbers):,} of them differ only by zeros in front: {unknown[0]!r} here,"
+        )
+
+
+@pytest.mark.parametrize(
+    ("unknown", "known", "what"),
+    [(["7.0"], ["7"], "a .0 behind"), (["Mug"], ["mug"], "capitals"), (["cup"], ["mug"], "")],
+)
+def test_other_ways_to_write_an_id_are_recognised_and_other_ids_are_not(unknown, known, what):
+    said = likely(unknown, known)
+    assert (f"1 of them differ only by {what}: " in said) if what else said == ""

@@ -129,6 +129,27 @@ def test_ids_that_no_table_lists(folder):
     )
 
 
+def test_ids_that_lost_their_zeros_are_said_to_and_not_advised_away(folder):
+    """A spreadsheet writes 00 as 0: all would be dropped, and no item have a picture."""
+    change(folder / "user_data.csv", 2, "u1,0;1;2;0;4,")
+    with pytest.raises(DataError) as caught:
+        load(folder)
+    assert str(caught.value) == (
+        f"{folder}/user_data.csv, row 2: item_history '0' is not in item_data.csv; 4 of them differ only by "
+        "zeros in front: '0' here, '00' there. Add it to item_data.csv, or write ids alike"
+    )
+    told = load(folder, unknown="drop").notes[1]
+    assert told.startswith(
+        "4 ids of item_history, named 5 times, left out: not in item_data.csv (unknown=drop)"
+    )
+    assert told.endswith("zeros in front: '0' here, '00' there")
+
+
+def test_items_of_outfits_are_counted_once_each(folder):
+    write(folder / "outfit_data.csv", "outfit_id,item_ids", ["o1,00;01", "o2,01;00"])
+    assert "2 outfits of 2 items, chosen 3 times: not learned from" in load(folder).notes
+
+
 @pytest.mark.parametrize(
     ("file", "row", "line", "expected"),
     [
