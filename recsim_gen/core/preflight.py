@@ -26,7 +26,18 @@ PACKAGES = ("rankers", "generators", "analysis")
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 """Kinds of devices that torch may have."""
 
-STORES = ("sqlite", "http", "https", "file", "postgresql", "mysql", "mssql", "databricks", "uc")
+STORES = (
+    "sqlite",
+    "http",
+    "https",
+    "file",
+    "postgresql",
+    "mysql",
+    "mssql",
+    "databricks",
+    "databricks-uc",
+    "uc",
+)
 """Kinds of tracking stores that MLflow has by itself."""
 
 

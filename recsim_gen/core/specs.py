@@ -86,7 +86,8 @@ class RankerSpec(Spec):
         if self.parts[0] not in RANKER_CONFIGS:
             return None
         config, values = self._config()
-        return with_settings(config, {**values, **self.settings})
+        own = {name: value for name, value in self.settings.items() if name != "recipe"}
+        return with_settings(config, {**values, **own})
 
     def _config(self) -> tuple[type[Any], Mapping[str, Any]]:
         """Its config class, and the values of its recipe."""
@@ -96,6 +97,7 @@ class RankerSpec(Spec):
         else:
             config = resolve(name, RANKERS, self.what).config_class
         recipes = getattr(config, "recipes", {"default": {}})
+        recipe = self.settings.get("recipe", recipe)
         if recipe and recipe not in recipes:
             raise SettingError(f"unknown recipe {recipe!r} of {name}.{did_you_mean(recipe, recipes)}")
         return config, recipes[recipe or "default"]

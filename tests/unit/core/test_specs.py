@@ -1,5 +1,7 @@
 """Specs: names taken apart once, settings with the values of a recipe."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,38 @@ def test_a_judge_is_trained_here_or_in_a_folder(tmp_path):
 def test_a_part_needs_a_name(spec):
     with pytest.raises(SettingError, match="needs a name, got none"):
         spec("")
+
+
+def test_rankers_of_the_registry_are_checked_without_torch():
+    code = (
+        "import sys; from recsim_gen.core.registry import RANKERS\n"
+        "from recsim_gen.core.specs import JudgeSpec, RankerSpec\n"
+        "for name in RANKERS: RankerSpec(name).check()\n"
+        "JudgeSpec('taste@hf:nowhere-seed0').check()\n"
+        "assert not {'torch', 'recbole', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (RankerSpec("micro:publishd"), "unknown recipe 'publishd' of micro"),
+        (RankerSpec("micro", {"recipe": "publishd"}), "unknown recipe 'publishd' of micro"),
+        (RankerSpec("bpr", {"epochs": 0}), "epochs must be at least 1, got 0"),
+        (RankerSpec("nowhere:Mine"), "unknown recipe|no module|unknown ranker"),
+        (JudgeSpec("micro-seed0", {"knn_k": 0}), "knn_k must be at least 1"),
+        (JudgeSpec("taste@pixel-seed0"), "unknown encoder 'pixel'. Did you mean 'pixels'"),
+        (DataSpec("movielens"), "needs its folder, got none. Write movielens:PATH"),
+        (DataSpec("boutique:here"), "takes no path, got 'here'"),
+        (GeneratorSpec("ragr"), "unknown generator 'ragr'. Did you mean 'ragar'"),
+    ],
+)
+def test_what_cannot_be_is_told_by_its_check(spec, told):
+    with pytest.raises(SettingError, match=told):
+        spec.check()
+
+
+def test_a_recipe_is_checked_wherever_it_stands():
+    for spec in (RankerSpec("micro:published-code"), RankerSpec("micro", {"recipe": "published-code"})):
+        assert spec.config().sampling == "user"
