@@ -77,7 +77,8 @@ def _lines() -> type[tqdm[Any]]:
 
         def display(self, msg: str | None = None, pos: int | None = None) -> None:
             """Write a line, if the last was written long ago."""
-            if msg is None and monotonic() - self.said >= SECONDS_BETWEEN_LINES:
+            waited = monotonic() - self.said >= SECONDS_BETWEEN_LINES
+            if msg is None and waited and self.n != self.total:
                 self.said = monotonic()
                 say(_standing(self.format_dict))
 

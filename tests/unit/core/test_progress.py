@@ -54,6 +54,12 @@ def test_what_the_bar_shows_behind_is_in_the_line(clock, capsys):
     assert lines(capsys) == ["training: 1 of 4 in 01:00, 03:00 left, loss=0.5"]
 
 
+def test_what_is_done_is_not_said_to_go_on(clock, capsys):
+    for _ in bar(range(2), "reading"):
+        clock[0] += 100
+    assert lines(capsys) == ["reading: 1 of 2 in 01:40, 01:40 left"]
+
+
 def test_quiet_stages_say_nothing(clock, capsys):
     with quietly():
         for _ in bar(range(9), "reading"):
