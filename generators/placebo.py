@@ -53,13 +53,24 @@ class Placebo(BaseGenerator):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> Placebo:
-        """Take the catalogue. Raises SettingError where other pictures have to be brought."""
+        """Take the catalogue.
+
+        Raises SettingError where other pictures have to be brought, DataError where those are of no item.
+        """
         if world_of(catalog) is None and not self.config.images:
             raise SettingError(
                 "other real pictures of the items are wanted: set `images` to a folder or tar of "
                 "<item id>.png"
             )
-        return super().fit(catalog, episodes, rng=rng)
+        super().fit(catalog, episodes, rng=rng)
+        if self.config.images and not self._brought.present.any():
+            count = self._brought.unmatched
+            raise DataError(
+                f"other pictures named <item id>.png are wanted, none of {count:,} is of an item",
+                file=self.config.images,
+                remedy="Name them so, with the ids of --data",
+            )
+        return self
 
     @property
     def fingerprint(self) -> str:

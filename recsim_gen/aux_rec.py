@@ -106,10 +106,10 @@ def main(options: Options) -> None:
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.experiments.methods import check_controls
 
     methods, family = _checked(options)  # a wrong setting is told before any data is read
-    dataset, catalog, results = prepare("aux_rec", options, check=partial(check_controls, methods, family))
+    check = partial(_check_data, methods, family, options)
+    dataset, catalog, results = prepare("aux_rec", options, check=check)
     methods = _with_truth(methods, dataset, options, results)
     main_process = this_process().is_main_process
     with Tracker.of("aux_rec", options) if main_process else nullcontext() as tracker:
@@ -152,16 +152,26 @@ def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
     return methods, family
 
 
+def _check_data(methods: list[Method], family: ModelFamily, options: Options, dataset: Dataset) -> None:
+    """Errors for what the data cannot give, before it is encoded."""
+    from recsim_gen.datasets.image_sets import read_images
+    from recsim_gen.experiments.methods import check_controls
+    from recsim_gen.experiments.simulation.shown_log import known_shop
+
+    check_controls(methods, family, dataset)
+    if options.placebo is not None:
+        read_images(options.placebo, dataset)
+    if "shown" in options.world:
+        known_shop(dataset)
+
+
 def _with_truth(methods: list[Method], dataset: Dataset, options: Options, results: Results) -> list[Method]:
     """The methods, with those of known truth where tastes are known; what can be shown is noted."""
     from recsim_gen.experiments.auxiliary.drawing import KNOWN_TRUTH, with_known_truth
     from recsim_gen.experiments.auxiliary.meaning import TRUTH, WORLDS
-    from recsim_gen.experiments.simulation.shown_log import known_shop
 
     for world in options.world:
         results.note(WORLDS[world])
-    if "shown" in options.world:
-        known_shop(dataset)
     more = with_known_truth(methods, dataset) if options.truth else methods
     if any(method.generator in KNOWN_TRUTH for method in more):
         results.note(TRUTH)

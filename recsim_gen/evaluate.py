@@ -199,10 +199,14 @@ def _check_data(plan: Plan, options: Options, dataset: Dataset) -> None:
     """Errors for what the data cannot give, before it is encoded and judges are trained."""
     from recsim_gen.artifacts.trained_rankers import chosen_encoders
     from recsim_gen.core.errors import SettingError
+    from recsim_gen.datasets.image_sets import read_images
     from recsim_gen.experiments.methods import check_controls
     from recsim_gen.judging.queries import MODALITY
 
     check_controls(plan.methods, plan.family, dataset)
+    for method in plan.methods:
+        if method.images is not None:
+            read_images(method.images, dataset)
     blind = [spec for spec in options.judges if spec.folder is None and spec.encoder is None]
     if plan.asks_judges and blind and MODALITY not in chosen_encoders(dataset, options.encoders):
         raise SettingError(

@@ -73,7 +73,7 @@ def main(options: Options) -> None:
     from recsim_gen.judging.judging import judge
 
     images, notes = _check(options)  # a wrong path or ranker is told before any data is read
-    dataset, catalog, results = prepare("judge", options)
+    dataset, catalog, results = prepare("judge", options, check=partial(_check_data, options, images))
     for note in notes:
         results.note(note)
     judgement = judge(
@@ -102,6 +102,7 @@ def _check(options: Options) -> tuple[Path, list[str]]:
     from recsim_gen.core.errors import SettingError
     from recsim_gen.datasets.image_sets import refuse_empty
     from recsim_gen.judging.judges import check_judges
+    from recsim_gen.judging.judging import check_numbers
 
     if not options.judges:
         raise SettingError("give at least one of --judges: a folder that train_ranker wrote, or micro-seed0")
@@ -110,7 +111,17 @@ def _check(options: Options) -> tuple[Path, list[str]]:
     for path in (options.images, options.placebo):
         if path is not None:
             refuse_empty(path)
+    check_numbers(options.seeds, options.candidates, options.headroom_pairs, options.swap_choices)
     return options.images, check_judges(options.judges, force=options.force)
+
+
+def _check_data(options: Options, images: Path, dataset: Dataset) -> None:
+    """Errors for pictures of other items and people than the data's, before these are encoded."""
+    from recsim_gen.datasets.image_sets import read_images
+
+    read_images(images, dataset).pairs(dataset, options.users or None)
+    if options.placebo is not None:
+        read_images(options.placebo, dataset)
 
 
 def _publish(judgement: Judgement, dataset: Dataset, options: Options) -> None:

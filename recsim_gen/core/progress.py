@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -85,7 +85,7 @@ def _lines() -> type[tqdm[Any]]:
     return Lines
 
 
-def _standing(numbers: dict[str, Any]) -> str:
+def _standing(numbers: Mapping[str, Any]) -> str:
     """``reading pictures: 120 of 1,000 in 01:10, 08:33 left``, and what the bar shows behind."""
     from tqdm import tqdm
 

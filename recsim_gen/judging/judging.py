@@ -61,6 +61,15 @@ class Judgement:
         return "\n".join([table(self.results, metrics=METRICS), "", *said])
 
 
+def check_numbers(seeds: Sequence[int], candidates: int, headroom_pairs: int, swap_choices: int) -> None:
+    """Raise SettingError unless `judge` can do with these numbers."""
+    if not seeds or candidates < 1 or headroom_pairs < 0 or swap_choices < 0:
+        raise SettingError(
+            "judging needs a seed, a candidate and 0 or more headroom pairs and swap choices, got "
+            f"{len(seeds)}, {candidates}, {headroom_pairs} and {swap_choices}"
+        )
+
+
 def judge(
     dataset: Dataset,
     judges: Sequence[Judge],
@@ -109,11 +118,7 @@ def judge(
 
     Raises DataError for images, features or ids that cannot be used, SettingError for settings.
     """
-    if not seeds or candidates < 1 or headroom_pairs < 0 or swap_choices < 0:
-        raise SettingError(
-            "judging needs a seed, a candidate and 0 or more headroom pairs and swap choices, got "
-            f"{len(seeds)}, {candidates}, {headroom_pairs} and {swap_choices}"
-        )
+    check_numbers(seeds, candidates, headroom_pairs, swap_choices)
     _check(judges)
     results = results or Results("judge", {"scope": scope, "seeds": [*seeds]})
     if not isinstance(images, (ImageSet, Triples)):

@@ -101,6 +101,13 @@ MISTAKES = {
 
 NEED_DATA = {
     "evaluate --data csv:shop --gen sd,placebo": "other real pictures of the items are wanted: set `images`",
+    "evaluate --data csv:shop --gen sd,placebo:images=empty": "other pictures named <item id>.png are wanted",
+    "evaluate --data csv:shop --gen sd --images mine=strangers": "unknown item 'cup'; the data has 36",
+    "judge --data csv:shop --images strangers --judges micro-seed0": "unknown item 'cup'; the data has 36",
+    "judge --data csv:shop --images photos --judges micro-seed0 --users nobody": "unknown user 'nobody'",
+    "judge --images photos --judges micro-seed0 --candidates 0": "judging needs a seed, a candidate",
+    "aux_rec --data csv:shop --gen sd --placebo strangers": "unknown item 'cup'; the data has 36",
+    "aux_rec --data csv:shop --gen sd --world shown": "nobody knows how those of",
     "evaluate --data csv:shop --gen oracle,sd": "tastes must be known, those of real people are not",
     "evaluate --data csv:shop --gen sd --encoders.image none": "judges see items by an image encoder",
     "show --data csv:shop --gen oracle": "tastes must be known, those of real people are not",
@@ -128,6 +135,8 @@ def here(apart, monkeypatch):
     (apart / "bad.yaml").write_text("a: [1\n")
     (apart / "typed.yaml").write_text("seeds: x\n")
     toy_shop.write_images(apart / "photos")
+    (apart / "strangers").mkdir()
+    shutil.copy(apart / "photos" / "mug1.png", apart / "strangers" / "cup.png")
     return apart
 
 
