@@ -95,6 +95,6 @@ def test_two_commands_make_one_store(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(5400)
 def test_two_commands_make_one_store_fifty_times(tmp_path, monkeypatch):
     tracked_at_once(tmp_path, monkeypatch, 50)
