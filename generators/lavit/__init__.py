@@ -1,0 +1,1 @@
+"""``lavit``: pictures as words of a language model (Jin et al., ICLR 2024)."""

@@ -1,0 +1,57 @@
+"""The words that pictures are made of: unit vectors, of which a feature becomes the nearest."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SHARPNESS = 10.0  # of the softmax over codes that tells how evenly they are used
+
+
+class Codes(NamedTuple):
+    """Nearest codes (B, M), their vectors (B, M, c), and the loss that draws codes and features together."""
+
+    numbers: Tensor
+    vectors: Tensor
+    loss: Tensor
+
+
+class Codebook(nn.Module):
+    """``codes`` vectors of ``width``."""
+
+    def __init__(self, codes: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(codes, width)
+        with torch.no_grad():
+            self.embedding.weight.copy_(F.normalize(self.embedding.weight, dim=-1))
+
+    def distances(self, features: Tensor) -> Tensor:
+        """(…, codes) squared distances of unit vectors ``features`` (…, width)."""
+        codes = self.embedding.weight
+        return 1 + codes.square().sum(1) - 2 * features @ codes.T
+
+    def nearest(self, features: Tensor) -> Tensor:
+        """(…) the nearest code of each of ``features`` (…, width), which are made unit vectors first."""
+        return self.distances(F.normalize(features, dim=-1)).argmin(-1)
+
+    def forward(self, features: Tensor, present: Tensor) -> Codes:
+        """Nearest codes of unit vectors ``features`` (B, M, width), with gradients straight through.
+
+        Loss over those that are ``present`` (B, M): ‖sg(z) − e‖² + ‖z − sg(e)‖²/4 (van den Oord et al. 2017),
+        and log K − H of how often codes are near, without which most of the K codes fall out of use.
+        """
+        features, distances = F.normalize(features, dim=-1), None
+        distances = self.distances(features)
+        numbers = distances.argmin(-1)
+        vectors = self.embedding(numbers)
+        apart = (features.detach() - vectors).square().sum(-1)
+        astray = (features - vectors.detach()).square().sum(-1)
+        here = present.to(features)
+        near = (-SHARPNESS * distances).softmax(-1) * here[..., None]
+        use = near.sum((0, 1)) / here.sum()
+        uneven = (use * (use.clamp_min(1e-9) * len(use)).log()).sum()
+        loss = ((apart + astray / 4) * here).sum() / here.sum() + 0.1 * uneven
+        return Codes(numbers, features + (vectors - features).detach(), loss)
