@@ -20,6 +20,14 @@ T = TypeVar("T")
 SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")
 """What a model is made of; pickles (``.bin``, ``.ckpt``) and code are neither fetched nor read."""
 
+_READ = {"lavit": (*SUFFIXES, ".bin")}  # published as plain tensors, and read as nothing else
+
+_FILES = {
+    "lavit": "as published: visual_tokenizer/ (eva_vitg_psz14.bin, tokenizer_encoder.bin, "
+    "tokenizer_decoder.bin), language_model/ and pixel_decoding/"
+}
+_SAVED = "as save_pretrained writes them (config or model_index.json, safetensors, tokenizer…)"
+
 _TRANSFORMERS = tuple(f"*{suffix}" for suffix in SUFFIXES)
 _PIPELINE = (  # by file: repositories also hold other precisions, whole checkpoints, a safety checker
     "model_index.json",
@@ -38,6 +46,14 @@ _FETCHED = {
         "models/ip-adapter_sd15.safetensors",
         "models/image_encoder/config.json",
         "models/image_encoder/model.safetensors",
+    ),
+    "lavit": (
+        "language_model/*",
+        "visual_tokenizer/eva_vitg_psz14.bin",
+        "visual_tokenizer/tokenizer_encoder.bin",
+        "visual_tokenizer/tokenizer_decoder.bin",
+        "pixel_decoding/uncond_embeddings.bin",
+        "pixel_decoding/*/*",
     ),
 }
 
@@ -115,14 +131,15 @@ class Checkpoint:
     def fingerprint(self) -> str:
         """Hash of the files' content. Bytes are read once per state (names, `file_state`)."""
         root = self.folder()
-        files = sorted(p for p in root.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+        read = _READ.get(self.role, SUFFIXES)
+        files = sorted(p for p in root.rglob("*") if p.suffix in read and p.is_file())
         stats = [(str(p.resolve()), *file_state(p)) for p in files]
         digests = cached_array("model-digests", fingerprint(stats), lambda: _digests(files))
         return fingerprint([p.relative_to(root).as_posix() for p in files], digests)
 
     def missing(self, reason: str) -> MissingDependency:
         """The error to raise: what is missing, its licence, where it goes, how to name a folder."""
-        files = "as save_pretrained writes them (config or model_index.json, safetensors, tokenizer…)"
+        files = _FILES.get(self.role, _SAVED)
         own = f"name a folder of them: `{self.role}: ./FOLDER` under `models:` in --models FILE.yaml"
         own += ", or --captioner FOLDER" if self.role == "captioner" else ""
         if is_folder(self.name):

@@ -51,6 +51,7 @@ class Models:
     language_model: str = ""
     diffusion: str = ""
     ip_adapter: str = ""
+    lavit: str = ""
     verifier: str = ""
 
 
