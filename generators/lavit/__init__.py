@@ -1,1 +1,5 @@
 """``lavit``: pictures as words of a language model (Jin et al., ICLR 2024)."""
+
+from generators.lavit.generator import LaVIT
+
+__all__ = ["LaVIT"]

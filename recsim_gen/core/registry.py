@@ -122,6 +122,7 @@ GENERATORS = {
     "oracle_sd": "generators.oracle:OracleSD",
     "sd": "generators.sd:StableDiffusion",
     "textual_inversion": "generators.textual_inversion:TextualInversion",
+    "lavit": "generators.lavit.generator:LaVIT",
     "ip_adapter": "generators.ip_adapter:IPAdapter",
     "pmg": "generators.pmg:PMG",
     "keywords": "generators.ragar.keywords:KeywordsAlone",

@@ -1,0 +1,127 @@
+"""How an embedded LaVIT is learned: first to read and draw pictures as tokens, then to speak of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from generators.denoising import Denoising, draw_rows
+from generators.images import image_of
+from generators.lavit.language import answer_loss
+from generators.lavit.parts import Parts, PictureCodes
+from generators.prompts import prompt_of
+from recsim_gen.core.training_loop import Loss, Schedule, fit, forget
+
+if TYPE_CHECKING:
+    import torch
+
+    from generators.lavit.config import LaVITConfig
+    from recsim_gen.core.protocols import TrainingTracker
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.types import Catalog
+
+PICTURES, LANGUAGE = "lavit-tokenizer", "lavit-language"
+
+
+def learn(
+    parts: Parts,
+    catalog: Catalog,
+    items: Sequence[Sequence[int]],
+    config: LaVITConfig,
+    *,
+    data: str,
+    rng: Rng,
+    work: Path | None,
+    tracker: TrainingTracker | None,
+) -> None:
+    """Train tokenizer and decoder, then the language model, in place; vision and UNet stay as they are.
+
+    ``items``: of each user, rows with a picture, two or more. Without ``work`` a killed training is lost.
+    """
+    from torch import nn
+
+    pictures = nn.ModuleDict({"tokenizer": parts.tokenizer, "decoder": parts.decoder})
+    with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
+        output = Path(folder)
+        how = {"output": output, "data": data, "tracker": tracker}
+        reading = reading_loss(parts, catalog, sorted({row for rows in items for row in rows}), config)
+        schedule = _schedule(config, config.steps, config.lr)
+        fit(PICTURES, pictures, reading, schedule, rng=rng.for_("tokenizer"), **how)
+        speaking = speaking_loss(parts, catalog, items, config)
+        schedule = _schedule(config, config.language_steps, config.language_lr)
+        fit(LANGUAGE, parts.language, speaking, schedule, rng=rng.for_("language"), **how)
+        forget(output, PICTURES)
+        forget(output, LANGUAGE)
+
+
+def _schedule(config: LaVITConfig, steps: int, lr: float) -> Schedule:
+    return Schedule(
+        steps,
+        lr,
+        warmup=min(50, steps // 10),
+        weight_decay=config.weight_decay,
+        accumulate=config.accumulate,
+    )
+
+
+def reading_loss(parts: Parts, catalog: Catalog, rows: Sequence[int], config: LaVITConfig) -> Loss:
+    """Of tokenizer and decoder, on pictures of ``rows``.
+
+    1 − cos of the patches' features and those decoded, as LaVIT's own; the codebook's; ``keep_weight`` times
+    (share kept − ``keep``)². And for a UNet that is not trained along: what it makes of the decoder's
+    states (denoising), and how far these are from the states of the item's prompt, which it knows how to
+    read. Attention does not care how often all keys are repeated: the text's states are, until there are
+    as many as patches.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    denoising, sampler, few = Denoising(parts.sampler, catalog), parts.sampler, config.denoised
+
+    def loss(step: Rng) -> dict[str, torch.Tensor]:
+        drawn = [rows[k] for k in draw_rows(len(rows), config.batch_size, step.numpy())]
+        features = parts.vision.features([image_of(catalog, row) for row in drawn])
+        tokens = parts.tokenizer(features, step.for_("tokens").torch())
+        decoded = parts.decoder.features(tokens.vectors, tokens.present)
+        states = parts.decoder.unet_proj(decoded)
+        text = sampler.states([prompt_of(catalog, row, config.prompt) for row in drawn]).float()
+        text = text[:, torch.arange(states.shape[1]) % text.shape[1]]
+        losses = {
+            "features": 1 - F.cosine_similarity(decoded, features, dim=-1).mean(),
+            "codes": tokens.loss,
+            "kept": config.keep_weight * (tokens.share - config.keep) ** 2,
+            "states": config.state_weight * F.mse_loss(states, text),
+            "denoising": denoising.loss(drawn[:few], states[:few], step.torch()),
+        }
+        return {"loss": torch.stack([*losses.values()]).sum(), **losses}
+
+    return loss
+
+
+def speaking_loss(
+    parts: Parts, catalog: Catalog, items: Sequence[Sequence[int]], config: LaVITConfig
+) -> Loss:
+    """Of the language model: codes of an item, behind other items of its user and its own prompt.
+
+    How many others a batch is shown, 0 to ``images``, is drawn; a share ``drop`` of examples is told
+    nothing, which is what guidance goes away from.
+    """
+    pictures, vocabulary = PictureCodes(catalog, parts.vision, parts.tokenizer), parts.vocabulary
+
+    def loss(step: Rng) -> dict[str, torch.Tensor]:
+        random = step.numpy()
+        shown = int(random.integers(config.images + 1))
+        documents, answers = [], []
+        for k in draw_rows(len(items), config.batch_size, random):
+            target, *others = random.permutation(items[k]).tolist()
+            history = [pictures.of(row) for row in others[:shown]]
+            words = parts.text(prompt_of(catalog, target, config.prompt))
+            told = (history, words) if random.random() >= config.drop else ([], [])
+            documents.append(vocabulary.document(*told))
+            answers.append(vocabulary.picture(pictures.of(target))[1:])
+        return {"loss": answer_loss(parts.language, documents, answers)}
+
+    return loss
