@@ -44,16 +44,34 @@ class Denoising:
         model was trained on. ``conditions`` go to the UNet as ``added_cond_kwargs``. The UNet computes in
         its own precision, also where parts of it learn in float32; latents, noise and loss have float32.
         """
-        import torch
         import torch.nn.functional as F
 
-        unet, scheduler = self.sampler.pipeline.unet, self._scheduler
-        half = unet.dtype != torch.float32
         latents = self._latents(rows, random)
+        noise, t = self.noise(latents, random)
+        return F.mse_loss(*self.predicted(latents, noise, t, states, **conditions))
+
+    def noise(self, latents: torch.Tensor, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """ε ~ N(0, I) as large as ``latents`` (B, c, h, w), and a timestep t (B,) for each, uniform."""
+        import torch
+
         noise = torch.randn(latents.shape, generator=random).to(latents)
-        t = torch.randint(scheduler.config.num_train_timesteps, (len(rows),), generator=random)
-        t = t.to(latents.device)
-        noisy = scheduler.add_noise(latents, noise, t)
+        t = torch.randint(self._scheduler.config.num_train_timesteps, (len(latents),), generator=random)
+        return noise, t.to(latents.device)
+
+    def predicted(
+        self,
+        latents: torch.Tensor,
+        noise: torch.Tensor,
+        t: torch.Tensor,
+        states: torch.Tensor,
+        **conditions: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the UNet says of latents (B, c, h, w) with noise of step t, and what is right; float32."""
+        import torch
+
+        unet = self.sampler.pipeline.unet
+        half = unet.dtype != torch.float32
+        noisy = self._scheduler.add_noise(latents, noise, t)
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=half):
             predicted = unet(
                 noisy.to(unet.dtype),
@@ -61,7 +79,7 @@ class Denoising:
                 encoder_hidden_states=states.to(unet.dtype),
                 added_cond_kwargs=conditions or None,
             ).sample
-        return F.mse_loss(predicted.float(), self._target(latents, noise, t))
+        return predicted.float(), self._target(latents, noise, t)
 
     def _target(self, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         kind = self._scheduler.config.prediction_type
@@ -73,13 +91,19 @@ class Denoising:
         return velocity
 
     def _latents(self, rows: Sequence[int], random: torch.Generator) -> torch.Tensor:
-        """(B, c, h, w) float32 latents of the pictures, sampled, as the UNet is used to have them."""
+        """(B, c, h, w) of the items' pictures."""
+        import torch
+
+        pixels = [to_pixels(image_of(self.catalog, row), self.sampler.size) for row in rows]
+        return self.encoded(torch.stack(pixels), random)
+
+    def encoded(self, pixels: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+        """(B, c, h, w) float32 latents of pictures (B, 3, H, W) in [0, 1]: sampled, as the UNet has them."""
         import torch
 
         vae = self.sampler.pipeline.vae
-        pixels = [to_pixels(image_of(self.catalog, row), self.sampler.size) for row in rows]
         with torch.no_grad():
-            posterior = vae.encode((2 * torch.stack(pixels) - 1).to(vae.device, vae.dtype)).latent_dist
+            posterior = vae.encode((2 * pixels - 1).to(vae.device, vae.dtype)).latent_dist
         mean, std = posterior.mean.float(), posterior.std.float()
         noise = torch.randn(mean.shape, generator=random).to(mean)
         latents: torch.Tensor = (mean + std * noise) * vae.config.scaling_factor
