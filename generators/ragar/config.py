@@ -140,6 +140,41 @@ class RAGARTasteConfig(RAGARConfig):
     candidates: int = 4  # n: pictures of which the judge's best is kept; 1: no choice
 
 
+@dataclass(frozen=True)
+class RAGARDPOConfig(RAGARTasteConfig):
+    """Settings of ``ragar_dpo``, ours: looks and drawing as of ``ragar_taste``, whose UNet learns from pairs.
+
+    Chosen on validation choices of Boutique.
+    """
+
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "embedded": {},
+        "paper": {"reward_steps": 0, "beta": 2500.0},
+    }
+
+    # Pairs: the judge's best and worst picture of one look
+    pairs: int = 1000  # of as many training episodes, as far as there are so many
+    noises: int = 3  # r: both are of r + 1 pictures of an episode
+    reward_steps: int = 5  # of the sampler while these are drawn; 0: as many as the family draws with
+
+    # Diffusion-DPO (Wallace et al. 2023, Eq. 14) of LoRA on the UNet's attention
+    beta: float = 2500.0  # β·T·ω for errors averaged over dimensions: 5000/2 in the authors' code
+    lora_rank: int = 8  # of LoRA (Hu et al. 2022) on queries, keys, values and outputs
+    lora_alpha: int = 8  # its scale: what LoRA adds is multiplied by lora_alpha / lora_rank
+    steps: int = 200  # of the training
+    lr: float = 1e-4  # its highest rate
+    batch_size: int = 16  # pairs of a batch
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pairs < 1:
+            raise SettingError(f"pairs must be 1 or more, got {self.pairs}")
+        if not self.beta > 0:
+            raise SettingError(f"beta must be above 0, got {self.beta}")
+        if self.action != "keywords":
+            raise SettingError(f"action must be keywords where the UNet learns, got {self.action}")
+
+
 _OF_WARM_START = (
     *("image_tokens", "lora_rank", "lora_alpha", "queries", "mapper_width", "mapper_layers", "mapper_heads"),
     *("mapper_feed_forward", "fusion_heads", "calibrator_map", "target_text"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from generators.base import BaseGenerator, catalog_key, check_episodes
 from generators.ragar.action import TrainingContext
-from generators.ragar.config import RAGARConfig, RAGARTasteConfig
+from generators.ragar.config import RAGARConfig, RAGARDPOConfig, RAGARTasteConfig
 from generators.ragar.evidence import PREFIX, Evidence
 from generators.sampler import Sampler
 from recsim_gen import __version__
@@ -212,6 +212,20 @@ class RAGARTaste(RAGAR):
 
     name = "ragar_taste"
     config_class = RAGARTasteConfig
+
+
+class RAGARDPO(RAGARTaste):
+    """RAGARTaste whose UNet, not its policy, learns from the judge: of pairs of pictures (Diffusion-DPO)."""
+
+    name = "ragar_dpo"
+    config_class = RAGARDPOConfig
+    training_version = 1
+
+    def _new_action(self) -> Action:
+        from generators.ragar.preference import PreferenceAction
+
+        self._sampler = Sampler(self._own_family(), self.device)  # whose UNet is to be changed
+        return PreferenceAction(self._evidence, self._sampler, self.config)
 
 
 def _histories(episodes: Sequence[Episode]) -> list[np.ndarray]:

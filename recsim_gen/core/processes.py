@@ -87,6 +87,11 @@ class Team:
         (answer,) = broadcast_object_list([ask() if self.is_main_process else None])
         return cast(T, answer)
 
+    def wait(self) -> None:
+        """Go on when all processes have come here: what each of them wrote is there then."""
+        if self.count > 1:
+            this_process().wait_for_everyone()
+
     def add(self, tensors: Sequence[torch.Tensor]) -> None:
         """Each becomes its sum over the processes, in place; all of one device and type."""
         if self.count == 1 or not tensors:

@@ -128,6 +128,7 @@ GENERATORS = {
     "keywords": "generators.ragar.keywords:KeywordsAlone",
     "ragar": "generators.ragar:RAGAR",
     "ragar_taste": "generators.ragar.generator:RAGARTaste",
+    "ragar_dpo": "generators.ragar.generator:RAGARDPO",
 }
 
 

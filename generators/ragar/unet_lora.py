@@ -1,0 +1,56 @@
+"""LoRA (Hu et al. 2022) on the attention of a diffusion model's UNet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.training_loop import seeded
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+def install(unet: Any, rank: int, alpha: int, rng: Rng) -> dict[str, nn.Parameter]:
+    """Put LoRA of float32 into a UNet that has none, and freeze the rest; return its parameters by name.
+
+    As it starts it adds nothing: the UNet's output stays the same to the bit.
+    """
+    from peft import LoraConfig
+
+    with seeded(rng):
+        unet.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=[*ATTENTION]))
+    learned = {name: x for name, x in unet.named_parameters() if x.requires_grad}
+    for x in learned.values():
+        x.data = x.data.float()
+    return learned
+
+
+@torch.no_grad()
+def restore(learned: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
+    """Copy ``weights`` into what `install` returned. Raises DataError where names or shapes are others."""
+    expected = {name: tuple(x.shape) for name, x in learned.items()}
+    got = {name: tuple(x.shape) for name, x in weights.items()}
+    if expected != got:
+        name = min(dict(expected.items() ^ got.items()))
+        raise DataError(
+            f"weights {name!r} of LoRA on the UNet must be {expected.get(name)}, got {got.get(name)}",
+            remedy="Were they learned with other models or settings? Train again",
+        )
+    for name, parameter in learned.items():
+        parameter.copy_(weights[name])
+
+
+@contextmanager
+def without(unet: Any) -> Iterator[None]:
+    """Inside, the UNet is what it was before `install`."""
+    unet.disable_adapters()
+    try:
+        yield
+    finally:
+        unet.enable_adapters()
