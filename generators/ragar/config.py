@@ -149,7 +149,7 @@ class RAGARDPOConfig(RAGARTasteConfig):
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "embedded": {},
-        "paper": {"reward_steps": 0, "beta": 2500.0},
+        "paper": {"reward_steps": 0, "beta": 2500.0, "lr": 1e-5},
     }
 
     # Pairs: the judge's best and worst picture of one look
@@ -158,11 +158,11 @@ class RAGARDPOConfig(RAGARTasteConfig):
     reward_steps: int = 5  # of the sampler while these are drawn; 0: as many as the family draws with
 
     # Diffusion-DPO (Wallace et al. 2023, Eq. 14) of LoRA on the UNet's attention
-    beta: float = 2500.0  # β·T·ω for errors averaged over dimensions: 5000/2 in the authors' code
+    beta: float = 1000.0  # β·T·ω for errors averaged over dimensions: 5000/2 in the authors' code
     lora_rank: int = 8  # of LoRA (Hu et al. 2022) on queries, keys, values and outputs
     lora_alpha: int = 8  # its scale: what LoRA adds is multiplied by lora_alpha / lora_rank
     steps: int = 200  # of the training
-    lr: float = 1e-4  # its highest rate
+    lr: float = 3e-3  # its highest rate
     batch_size: int = 16  # pairs of a batch
 
     def __post_init__(self) -> None:

@@ -137,7 +137,8 @@ def by_preferences(world: World, seed: int, spent: int, work: Path, *, coin: boo
 
     All the budgets' pairs stay in ``work``.
     """
-    count, run = spent // PER_PAIR, TrainingContext(Rng(seed), work, "pairs", "", None)
+    settings = fingerprint(RAGARDPOConfig())
+    count, run = spent // PER_PAIR, TrainingContext(Rng(seed), work, settings, "", None)
     steps = max(1, RAGARDPOConfig.steps * count // RAGARDPOConfig.pairs)
     made = world.fitted(RAGARDPO, seed, reward="none", steps=steps)
     action = preferring(made)
@@ -145,7 +146,7 @@ def by_preferences(world: World, seed: int, spent: int, work: Path, *, coin: boo
     drawing = PairDrawing(action, denoising, world.asked(), training_episodes(world.dataset))
     pairs = drawing(max(world.budgets) // PER_PAIR, run)
     some = Pairs(pairs.texts[:count], pairs.latents[:count])
-    learning = replace(run, data=f"{spent} by {'coin' if coin else 'judge'}")
+    learning = replace(run, data=fingerprint(settings, spent, coin))
     action.learn(by_coin(some, seed) if coin else some, denoising, learning)
     return drawn(world, made, seed).assign(spent=spent)
 
