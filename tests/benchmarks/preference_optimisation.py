@@ -235,10 +235,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--output", type=Path, default=Path("runs/preference_optimisation"))
     options = parser.parse_args()
-    world, work = World.opened(options.episodes), options.output.parent / "work"
-    rows = pd.concat(
-        [kept(world, seed, work, *each) for seed in options.seeds for each in tasks(world, work)]
-    )
+    world, work = World.opened(options.episodes, options.budgets), options.output.parent / "work"
+    todo = tasks(world, work)
+    rows = pd.concat([kept(world, seed, work, *task) for seed in options.seeds for task in todo])
     rows["judged"] = rows["spent"] + KEPT_OF * len(world.episodes)
     show("As it is", summary(rows))
     show("Less the best of 4 without training", summary(differences(rows)))
