@@ -27,7 +27,7 @@ class Options(ModelOptions, DataOptions, DeviceOptions, RunOptions):
     Parameters
     ----------
     gen
-        original, placebo, oracle, sd, textual_inversion, ip_adapter, pmg, ragar, or module:Class.
+        original, placebo, oracle, sd, glide, textual_inversion, ip_adapter, pmg, ragar, or module:Class.
     checkpoint
         Folder of a trained generator, for those that have to be trained.
     episodes

@@ -306,9 +306,33 @@ def save_diffusion(folder: Path) -> Path:
     return folder
 
 
+def save_glide(folder: Path) -> Path:
+    """A Glide that draws 8×8 pictures and enlarges them to 32×32."""
+    import torch
+
+    from recsim_gen.models.glide.config import GlideConfig, NetConfig
+    from recsim_gen.models.glide.pipeline import Glide
+
+    torch.manual_seed(8)
+    tokenizer = clip_tokenizer()
+    text = {
+        "text_length": 24,
+        "text_width": 16,
+        "text_layers": 1,
+        "text_heads": 2,
+        "vocabulary": len(tokenizer),
+    }
+    net = {**text, "channels": (8, 16), "blocks": 1, "attended": 1, "head_channels": 8, "groups": 4}
+    base = NetConfig(image_size=8, timesteps=(999, 500, 0), **net)
+    upsampler = NetConfig(image_size=32, in_channels=6, noise="linear", timesteps=(997, 0), **net)
+    lively(Glide(GlideConfig(base, upsampler), tokenizer), 2.0).save_pretrained(folder)
+    return folder
+
+
 def save_family(folder: Path) -> Path:
-    """A folder that is a family by itself: clip, llm and diffusion."""
+    """A folder that is a family by itself: clip, llm, diffusion and glide."""
     save_clip(folder / "clip")
     save_llama(folder / "llm")
     save_diffusion(folder / "diffusion")
+    save_glide(folder / "glide")
     return folder

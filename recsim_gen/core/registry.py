@@ -120,6 +120,7 @@ GENERATORS = {
     "placebo": "generators.placebo:Placebo",
     "oracle": "generators.oracle:Oracle",
     "oracle_sd": "generators.oracle:OracleSD",
+    "glide": "generators.glide:GLIDE",
     "sd": "generators.sd:StableDiffusion",
     "textual_inversion": "generators.textual_inversion:TextualInversion",
     "lavit": "generators.lavit.generator:LaVIT",

@@ -20,11 +20,14 @@ T = TypeVar("T")
 SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")
 """What a model is made of; pickles (``.bin``, ``.ckpt``) and code are neither fetched nor read."""
 
-_READ = {"lavit": (*SUFFIXES, ".bin")}  # published as plain tensors, and read as nothing else
+# published as plain tensors, and read as nothing else
+_READ = {"glide": (*SUFFIXES, ".pt"), "lavit": (*SUFFIXES, ".bin")}
 
 _FILES = {
+    "glide": "base.pt and upsample.pt (https://openaipublic.blob.core.windows.net/diffusion/dec-2021/), and "
+    "vocab.json and merges.txt of GPT-2",
     "lavit": "as published: visual_tokenizer/ (eva_vitg_psz14.bin, tokenizer_encoder.bin, "
-    "tokenizer_decoder.bin), language_model/ and pixel_decoding/"
+    "tokenizer_decoder.bin), language_model/ and pixel_decoding/",
 }
 _SAVED = "as save_pretrained writes them (config or model_index.json, safetensors, tokenizer…)"
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from recsim_gen.encoders.huggingface import HuggingFace
     from recsim_gen.models.attribute_reader import ImageVerifier
+    from recsim_gen.models.glide.pipeline import Glide
 
 FAMILIES = {"embedded": "embedded.yaml", "paper": "paper.yaml"}
 
@@ -34,6 +35,7 @@ LAYOUT = {
     "image_encoder": "clip",
     "language_model": "llm",
     "diffusion": "diffusion",
+    "glide": "glide",
     "verifier": "verifier",
 }
 """Role to sub-folder, in a folder that is a family by itself."""
@@ -52,6 +54,7 @@ class Models:
     diffusion: str = ""
     ip_adapter: str = ""
     lavit: str = ""
+    glide: str = ""
     verifier: str = ""
 
 
@@ -111,6 +114,12 @@ class ModelFamily:
         from recsim_gen.models.diffusion import load_diffusion
 
         return self._load("diffusion", load_diffusion, device, torch_dtype)
+
+    def glide(self, *, device: str | None = None, torch_dtype: torch.dtype | None = None) -> Glide:
+        """Text to pictures by two nets in pixel space, each with a text transformer of its own."""
+        from recsim_gen.models.glide.pipeline import load_glide
+
+        return self._load("glide", load_glide, device, torch_dtype)
 
     def verifier(self, *, device: str | None = None) -> ImageVerifier:
         """``read``: what a picture shows; only measures, never trains or chooses."""

@@ -178,6 +178,38 @@ class TestStableDiffusion(GeneratorContract):
             self.make(prompt="{caption")
 
 
+class TestGLIDE(GeneratorContract):
+    name = "glide"
+
+    def test_it_reads_the_caption_and_nothing_of_the_person(self):
+        captions, episode = self.catalog.captions.copy(), self.episodes[0]
+        other = replace(episode, user=5, source_user="x", history=episode.history[:1])
+        captions[episode.reference] = "something else"
+        told_otherwise = self.make().fit(replace(self.catalog, captions=captions), (), rng=Rng(0))
+        one, same = (self.fitted().generate([e], rng=Rng(0)).pixels for e in (episode, other))
+        assert torch.equal(one, same)
+        assert not torch.equal(one, told_otherwise.generate([episode], rng=Rng(0)).pixels)
+
+    def test_its_control_is_the_small_picture_enlarged(self):
+        """Drawn from the same noise, so that shrinking what is drawn gives about the same."""
+        from torch.nn.functional import interpolate
+
+        plain = self.make(upsampler="bilinear").fit(self.catalog, (), rng=Rng(0))
+        (drawn,) = plain.generate(self.episodes[:1], rng=Rng(0)).pixels
+        text = str(self.catalog.captions[self.episodes[0].reference])
+        noise = Rng(0).for_("noise", self.episodes[0].id, 0)
+        model = self.family.glide(device="cpu")
+        small = model.small([text] * self.family.batch, [noise] * self.family.batch)[:1]
+        small = (small / 2 + 0.5).mul(255).round() / 255
+        wanted = interpolate(small, (32, 32), mode="bilinear", align_corners=False)[0]
+        torch.testing.assert_close(drawn, wanted, atol=1e-6, rtol=0)
+        assert not torch.equal(drawn, self.fitted().generate(self.episodes[:1], rng=Rng(0)).pixels[0])
+
+    def test_a_wrong_upsampler_is_told(self):
+        with pytest.raises(SettingError, match="must be one of learned, bilinear, got 'bicubic'"):
+            self.make(upsampler="bicubic")
+
+
 class TestTextualInversion(LearnedGeneratorContract):
     name = "textual_inversion"
     settings: ClassVar = {"steps": 4, "batch_size": 2, "vectors": 2, "weight_decay": 0.5}

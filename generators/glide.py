@@ -1,0 +1,53 @@
+"""``glide``: text to image by GLIDE (Nichol et al. 2022), the same for everybody.
+
+RAGAR names it as a baseline and says neither how it was prompted nor at what resolution; it cannot have
+had SD-1.5 inside, as the others there. Here it draws the reference's caption, without personalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from generators.base import BaseGenerator
+from generators.prompts import check_template, prompt_of
+from recsim_gen.core.progress import bar
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.types import Episode
+
+
+@dataclass(frozen=True)
+class GLIDEConfig:
+    """Settings."""
+
+    prompt: str = "{caption}"  # of the reference; {title} and {category} as well
+    upsampler: Literal["learned", "bilinear"] = "learned"  # bilinear: the base's picture, enlarged: a control
+
+    def __post_init__(self) -> None:
+        check_template(self.prompt)
+
+
+class GLIDE(BaseGenerator):
+    """The family's GLIDE, at its own size and with its own steps and guidance."""
+
+    name = "glide"
+    config_class = GLIDEConfig
+    roles = ("glide",)
+
+    def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
+        """In batches of one size, the last filled up: the last bits depend on how many rows there are."""
+        model, batch = self.family.glide(device=self.device), self.family.batch
+        texts = [prompt_of(self.catalog, e.reference, self.config.prompt) for e, _ in requests]
+        pictures: list[torch.Tensor] = []
+        for start in bar(range(0, len(requests), batch), f"{self.name}: drawing", unit="batch"):
+            rows = range(start, min(start + batch, len(requests)))
+            full = [*rows, *[start] * (batch - len(rows))]
+            noise = [requests[row][1] for row in full]
+            drawn = model.draw([texts[row] for row in full], noise, upsampler=self.config.upsampler)
+            pictures += [*drawn[: len(rows)]]
+        return pictures

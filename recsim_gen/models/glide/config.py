@@ -1,0 +1,106 @@
+"""The sizes of GLIDE's two nets, and how they are sampled; the defaults are those of the published ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.registry import with_settings
+from recsim_gen.core.store import write_json
+
+FILE = "config.json"
+TIMESTEPS = 1000  # of the process that both nets are trained on
+
+
+def spaced(count: int, first: int = 0, last: int = TIMESTEPS - 1) -> tuple[int, ...]:
+    """``count`` timesteps from ``last`` down to ``first``, evenly: ``timestep_respacing`` of the original."""
+    stride = (last - first) / max(1, count - 1)
+    return tuple(first + round(k * stride) for k in reversed(range(count)))
+
+
+_FAST = (*spaced(2, 600, 799), *spaced(3, 400, 599), *spaced(10, 200, 399), *spaced(10, 0, 199))
+FAST27 = (997, 800, *_FAST)
+"""``fast27`` of the original: most steps are where little noise is left; it begins at 997, not at 999."""
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """One net: a text transformer and the UNet that it conditions."""
+
+    image_size: int = 64  # pixels a side of what it draws
+    in_channels: int = 3  # 6: beside the noisy picture it sees a smaller one, enlarged
+    out_channels: int = 6  # 6: beside the noise it predicts the variance, within its range
+    channels: tuple[int, ...] = (192, 384, 576, 768)  # of the levels, each of half the side
+    blocks: int = 3  # residual ones, of each level on the way down
+    attended: int = 3  # the deepest levels, whose blocks have attention to the text
+    head_channels: int = 64  # of an attention head of the UNet
+    groups: int = 32  # of its norms
+    text_length: int = 128  # tokens; what is longer is cut
+    text_width: int = 512
+    text_layers: int = 16
+    text_heads: int = 8
+    vocabulary: int = 50_257
+    noise: Literal["squaredcos_cap_v2", "linear"] = "squaredcos_cap_v2"  # schedule, as diffusers calls it
+    prediction: Literal["epsilon", "v_prediction"] = "epsilon"
+    timesteps: tuple[int, ...] = spaced(100)  # of the 1,000, when drawing: falling
+
+    def __post_init__(self) -> None:
+        falling = all(a > b for a, b in zip((TIMESTEPS, *self.timesteps), (*self.timesteps, -1), strict=True))
+        if not (self.timesteps and falling):
+            raise SettingError(
+                f"timesteps must fall from below {TIMESTEPS} to 0 or more, got {self.timesteps}"
+            )
+        if not 0 <= self.attended <= len(self.channels):
+            raise SettingError(f"attended must be in [0, {len(self.channels)}], got {self.attended}")
+
+
+UPSAMPLER = NetConfig(
+    image_size=256,
+    in_channels=6,
+    channels=(192, 192, 384, 384, 768, 768),
+    blocks=2,
+    noise="linear",
+    timesteps=FAST27,
+)
+"""Of the published upsampler."""
+
+
+@dataclass(frozen=True)
+class GlideConfig:
+    """Both nets."""
+
+    base: NetConfig = field(default_factory=NetConfig)
+    upsampler: NetConfig = UPSAMPLER
+    guidance: float = 3.0  # classifier-free, of the base; the upsampler has none
+    first_noise: float = 0.997  # deviation of the noise that the upsampler begins with
+    residual: float = 0.0  # 0: the upsampler denoises the picture; r: r times what the enlarged one lacks
+
+    def write(self, folder: Path) -> None:
+        """Write ``config.json``."""
+        write_json(folder / FILE, {"class": "Glide", **asdict(self)})
+
+    @classmethod
+    def read(cls, folder: Path) -> GlideConfig:
+        """What ``write`` wrote. Raises DataError for anything else."""
+        try:
+            settings = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            if settings.pop("class") != "Glide":
+                raise ValueError("it is of another class")
+            nets = {
+                name: with_settings(NetConfig, _tuples(settings.pop(name))) for name in ("base", "upsampler")
+            }
+            config: GlideConfig = with_settings(cls, {**settings, **nets})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SettingError) as error:
+            remedy = "Train it again: python -m recsim_gen.pretrain --part glide"
+            raise DataError(
+                f"want the config of a GLIDE, got {error}", file=folder / FILE, remedy=remedy
+            ) from error
+        return config
+
+
+def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(x) if isinstance(x, list) else x for name, x in settings.items()}

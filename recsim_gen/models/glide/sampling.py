@@ -1,0 +1,107 @@
+"""How GLIDE's nets are sampled: ancestral steps with learned variance, and deterministic ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+
+from recsim_gen.models.glide.config import TIMESTEPS, NetConfig
+
+if TYPE_CHECKING:
+    from recsim_gen.models.glide.network import GlideNet
+
+
+def new_scheduler(config: NetConfig) -> Any:
+    """A ``DDPMScheduler`` with the noise of a net; x₀ is clipped to [-1, 1], variances are learned."""
+    from diffusers import DDPMScheduler
+
+    scheduler: Any = DDPMScheduler(
+        num_train_timesteps=TIMESTEPS,
+        beta_schedule=config.noise,
+        prediction_type=config.prediction,
+        variance_type="learned_range",
+        clip_sample=True,
+    )
+    scheduler.set_timesteps(timesteps=list(config.timesteps))
+    return scheduler
+
+
+def ancestral(
+    net: GlideNet,
+    noise: torch.Tensor,
+    states: torch.Tensor,
+    no_words: torch.Tensor,
+    guidance: float,
+    generators: Sequence[torch.Generator],
+) -> torch.Tensor:
+    """(B, 3, s, s) in [-1, 1], drawn from ``noise`` (B, 3, s, s) under classifier-free guidance.
+
+    ``states`` and ``no_words`` (B, T, d) are those of the texts and of the empty one; all chance in row i
+    comes from ``generators[i]``. Ho et al. 2020, with the variances of Nichol & Dhariwal 2021.
+    """
+    scheduler = new_scheduler(net.config)
+    both, x = torch.cat([states, no_words]), noise
+    for t in scheduler.timesteps:
+        given, free = net(torch.cat([x, x]), t, both).chunk(2)
+        x = scheduler.step(guided(given, free, guidance), t, x, generator=list(generators)).prev_sample
+    return x
+
+
+def guided(given: torch.Tensor, free: torch.Tensor, guidance: float) -> torch.Tensor:
+    """free + guidance · (given − free) in the three channels of the noise; the variance is ``given``'s."""
+    noise = free[:, :3] + guidance * (given[:, :3] - free[:, :3])
+    return torch.cat([noise, given[:, 3:]], dim=1)
+
+
+def deterministic(
+    net: GlideNet,
+    noise: torch.Tensor,
+    states: torch.Tensor,
+    small: torch.Tensor,
+    residual: float = 0.0,
+) -> torch.Tensor:
+    """(B, 3, s, s) in [-1, 1]: ``small`` (B, 3, r, r), enlarged by the net.
+
+    Steps are DDIM's with η = 0 (Song et al. 2021). With ``residual`` r the net denoises r times what
+    the enlarged picture lacks.
+    """
+    config = net.config
+    enlarged = enlarge(small, config.image_size)
+    alphas = new_scheduler(config).alphas_cumprod.to(noise)
+    x = noise
+    for t, following in zip(config.timesteps, (*config.timesteps[1:], None), strict=True):
+        signal, spread = alphas[t].sqrt(), (1 - alphas[t]).sqrt()
+        predicted = net(x, torch.tensor(t), states, enlarged)[:, :3]
+        if config.prediction == "epsilon":
+            clean = (x - spread * predicted) / signal
+        else:
+            clean = signal * x - spread * predicted
+        clean = to_residual(to_picture(clean, enlarged, residual).clamp(-1, 1), enlarged, residual)
+        if following is None:
+            return to_picture(clean, enlarged, residual)
+        epsilon = (x - signal * clean) / spread
+        x = alphas[following].sqrt() * clean + (1 - alphas[following]).sqrt() * epsilon
+    raise AssertionError("a net has timesteps")
+
+
+def to_residual(pictures: torch.Tensor, enlarged: torch.Tensor, residual: float) -> torch.Tensor:
+    """What the upsampler denoises instead of ``pictures``: themselves where ``residual`` is 0."""
+    return residual * (pictures - enlarged) if residual else pictures
+
+
+def to_picture(clean: torch.Tensor, enlarged: torch.Tensor, residual: float) -> torch.Tensor:
+    """The inverse of ``to_residual``."""
+    return clean / residual + enlarged if residual else clean
+
+
+def enlarge(small: torch.Tensor, size: int) -> torch.Tensor:
+    """``small`` (B, 3, r, r) at ``size`` pixels a side, bilinearly."""
+    return F.interpolate(small, (size, size), mode="bilinear", align_corners=False)
+
+
+def quantised(pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures in [-1, 1] at 8 bits, as the upsampler is used to have them."""
+    return ((pictures + 1) * 127.5).round() / 127.5 - 1
