@@ -22,6 +22,7 @@ PARTS = {
     "llm": "recsim_gen.pretraining.language:pretrain",
     "vae": "recsim_gen.pretraining.autoencoder:pretrain",
     "unet": "recsim_gen.pretraining.diffusion:pretrain",
+    "glide": "recsim_gen.pretraining.glide:pretrain",
 }
 """In the order in which they need each other: the UNet reads what clip and vae wrote."""
 
@@ -62,12 +63,13 @@ class Options(DataOptions, RunOptions):
         Folder of the family.
     """
 
-    part: tuple[Literal["verifier", "clip", "llm", "vae", "unet"], ...] = (
+    part: tuple[Literal["verifier", "clip", "llm", "vae", "unet", "glide"], ...] = (
         "verifier",
         "clip",
         "llm",
         "vae",
         "unet",
+        "glide",
     )
     renders: int = 24_000
     minutes: float | None = None
@@ -76,7 +78,7 @@ class Options(DataOptions, RunOptions):
 
 
 def main(options: Options) -> None:
-    """Train CLIP, language model, autoencoder, diffusion UNet and verifier for a catalogue.
+    """Train CLIP, language model, autoencoder, diffusion UNet, GLIDE and verifier for a catalogue.
 
     Each part is a folder below OUTPUT that the ordinary from_pretrained calls read. A part that is
     there is not trained again; a run that was killed goes on where it was, to the same weights.

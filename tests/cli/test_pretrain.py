@@ -21,19 +21,19 @@ def here(tmp_path_factory):
         patch.setenv("RECSIM_CACHE", str(folder / "cache"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(folder)
-        assert run(pretrain, ["--part", "clip", "vae", "unet", "--output=family", *TRAIN]) == 0
+        assert run(pretrain, ["--part", "clip", "vae", "unet", "glide", "--output=family", *TRAIN]) == 0
         yield folder
 
 
 def test_each_part_says_how_it_was_made(here):
-    for part in ("clip", "vae", "diffusion"):
+    for part in ("clip", "vae", "diffusion", "glide"):
         kept = json.loads((here / "family" / part / "training.json").read_text())
         assert kept["seed"] == 0
         assert kept["measured"]["steps"] >= 1
         assert kept["versions"]["torch"]
     assert not (here / "family" / ".checkpoints").exists()
     results = json.loads((here / "family" / "results.json").read_text())
-    assert {row["variant"] for row in results["rows"]} == {"clip", "vae", "unet"}
+    assert {row["variant"] for row in results["rows"]} == {"clip", "vae", "unet", "glide"}
 
 
 def test_a_part_that_is_there_is_not_trained_again(here, capsys):
@@ -59,6 +59,15 @@ def test_what_cannot_be_done_is_told(here, capsys, options, message):
     told = capsys.readouterr().err
     assert told.splitlines()[-1].startswith("error: ")
     assert message in told
+
+
+def test_the_folder_is_a_family_whose_glide_draws(here):
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.models.family import open_family
+
+    pictures = open_family("family").glide(device="cpu").draw(["a red shirt"], [Rng(0)])
+    assert pictures.shape == (1, 3, 64, 64)
+    assert pictures.isfinite().all()
 
 
 def test_a_family_is_measured_on_what_was_held_out(here):

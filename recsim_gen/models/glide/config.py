@@ -79,6 +79,12 @@ class GlideConfig:
     first_noise: float = 0.997  # deviation of the noise that the upsampler begins with
     residual: float = 0.0  # 0: the upsampler denoises the picture; r: r times what the enlarged one lacks
 
+    def __post_init__(self) -> None:
+        got = self.base.in_channels, self.base.out_channels, self.upsampler.in_channels
+        if got != (3, 6, 6):
+            wanted = "a base of 3 channels that predicts 6, and an upsampler that sees 6, are wanted"
+            raise SettingError(f"{wanted}, got {got[0]}, {got[1]} and {got[2]}")
+
     def write(self, folder: Path) -> None:
         """Write ``config.json``."""
         write_json(folder / FILE, {"class": "Glide", **asdict(self)})
