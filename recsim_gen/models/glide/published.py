@@ -63,7 +63,7 @@ class _Place:
             x = x.squeeze(-1)
         if self.parts > 1 and len(x) % (self.heads * self.parts) == 0:
             x = x.unflatten(0, (self.heads, self.parts, -1)).transpose(0, 1).flatten(0, 2)
-        return zip(self.names, x.chunk(len(self.names)), strict=True)
+        return zip(self.names, x.tensor_split(len(self.names)), strict=True)
 
 
 def read_published(file: Path, net: GlideNet) -> dict[str, torch.Tensor]:

@@ -70,21 +70,19 @@ def deterministic(
     """
     config = net.config
     enlarged = enlarge(small, config.image_size)
-    alphas = new_scheduler(config).alphas_cumprod.to(noise)
+    alphas = new_scheduler(config).alphas_cumprod.to(noise)[list(config.timesteps)]
     x = noise
-    for t, following in zip(config.timesteps, (*config.timesteps[1:], None), strict=True):
-        signal, spread = alphas[t].sqrt(), (1 - alphas[t]).sqrt()
+    for t, now, then in zip(config.timesteps, alphas, [*alphas[1:], torch.ones_like(alphas[0])], strict=True):
+        signal, spread = now.sqrt(), (1 - now).sqrt()
         predicted = net(x, torch.tensor(t), states, enlarged)[:, :3]
         if config.prediction == "epsilon":
             clean = (x - spread * predicted) / signal
         else:
             clean = signal * x - spread * predicted
         clean = to_residual(to_picture(clean, enlarged, residual).clamp(-1, 1), enlarged, residual)
-        if following is None:
-            return to_picture(clean, enlarged, residual)
         epsilon = (x - signal * clean) / spread
-        x = alphas[following].sqrt() * clean + (1 - alphas[following]).sqrt() * epsilon
-    raise AssertionError("a net has timesteps")
+        x = then.sqrt() * clean + (1 - then).sqrt() * epsilon
+    return to_picture(x, enlarged, residual)
 
 
 def to_residual(pictures: torch.Tensor, enlarged: torch.Tensor, residual: float) -> torch.Tensor:
