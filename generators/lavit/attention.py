@@ -47,7 +47,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, allowed: Tensor | None = None) -> Tensor:
         """``allowed`` as in ``attend``."""
-        mixed: Tensor = self.proj(attend(*self.qkv(x).chunk(3, dim=-1), self.heads, allowed))
+        queries, keys, values = self.qkv(x).chunk(3, dim=-1)
+        mixed: Tensor = self.proj(attend(queries, keys, values, self.heads, allowed))
         return mixed
 
 

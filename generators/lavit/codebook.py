@@ -12,8 +12,9 @@ SHARPNESS = 10.0  # of the softmax over codes that tells how evenly they are use
 
 
 class Codes(NamedTuple):
-    """Nearest codes (B, M), their vectors (B, M, c), and the loss that draws codes and features together."""
+    """Nearest codes (B, M) of unit vectors ``features`` (B, M, c), their vectors (B, M, c), and a loss."""
 
+    features: Tensor
     numbers: Tensor
     vectors: Tensor
     loss: Tensor
@@ -38,12 +39,12 @@ class Codebook(nn.Module):
         return self.distances(F.normalize(features, dim=-1)).argmin(-1)
 
     def forward(self, features: Tensor, present: Tensor) -> Codes:
-        """Nearest codes of unit vectors ``features`` (B, M, width), with gradients straight through.
+        """Nearest codes of ``features`` (B, M, width) made unit vectors, with gradients straight through.
 
         Loss over those that are ``present`` (B, M): ‖sg(z) − e‖² + ‖z − sg(e)‖²/4 (van den Oord et al. 2017),
         and log K − H of how often codes are near, without which most of the K codes fall out of use.
         """
-        features, distances = F.normalize(features, dim=-1), None
+        features = F.normalize(features, dim=-1)
         distances = self.distances(features)
         numbers = distances.argmin(-1)
         vectors = self.embedding(numbers)
@@ -54,4 +55,4 @@ class Codebook(nn.Module):
         use = near.sum((0, 1)) / here.sum()
         uneven = (use * (use.clamp_min(1e-9) * len(use)).log()).sum()
         loss = ((apart + astray / 4) * here).sum() / here.sum() + 0.1 * uneven
-        return Codes(numbers, features + (vectors - features).detach(), loss)
+        return Codes(features, numbers, features + (vectors - features).detach(), loss)

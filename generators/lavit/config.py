@@ -35,18 +35,19 @@ class LaVITConfig:
 
     # Tokenizer and decoder
     codes: int = 512  # of the codebook; 16,384 in the release
-    code_width: int = 32  # of a code, as in the release
+    code_width: int = 8  # of a code; 32 in the release
     blocks: int = 2  # of the merger and of the decoder; 12 in the release
     keep: float = 0.15  # share of patches that become tokens; about a third in the release
     keep_weight: float = 2.0  # of the square of how far the share is from that
-    state_weight: float = 1.0  # of how far the decoder's states are from the text encoder's of the prompt
-    steps: int = 900  # of their training
-    lr: float = 1e-3  # its highest rate of AdamW, after the warm-up
+    state_weight: float = 1.0  # of how far the decoder's states are from the text encoder's
+    target_text: Literal["keywords", "caption"] = "keywords"  # the text of an item that these are of
+    steps: int = 1500  # of their training
+    lr: float = 2e-3  # its highest rate of AdamW, after the warm-up
     batch_size: int = 16  # pictures of a batch, in both trainings
-    denoised: int = 4  # of them that the diffusion model is asked about, which takes longest
+    denoised: int = 2  # of them that the diffusion model is asked about, which takes longest
 
     # Language model
-    language_steps: int = 600  # of its training
+    language_steps: int = 900  # of its training
     language_lr: float = 1e-3  # its highest rate of AdamW, after the warm-up
     drop: float = 0.1  # share of examples that are told nothing, for guidance
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from generators.base import BaseGenerator, catalog_key, check_episodes
 from generators.denoising import frozen_sampler, user_items, with_images
+from generators.keywords import Keywords
 from generators.lavit.config import LaVITConfig
 from generators.lavit.language import Sampling, Vocabulary, draw_codes, extended
 from generators.lavit.parts import Parts, PictureCodes
@@ -29,6 +30,7 @@ from generators.sampler import Conditions, Sampler
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import fingerprint
+from recsim_gen.models.prompts import keywords_line
 
 if TYPE_CHECKING:
     import torch
@@ -75,10 +77,18 @@ class LaVIT(BaseGenerator):
         family = self.family.to_learn()
         parts = self._untrained(family, frozen_sampler(family, self.device), rng)
         data = fingerprint(catalog_key(catalog), items, self.config, self._models())
-        learn(parts, catalog, items, self.config, data=data, rng=rng, work=work, tracker=tracker)
+        texts = self._texts(catalog, sorted({row for rows in items for row in rows}))
+        learn(parts, catalog, items, texts, self.config, data=data, rng=rng, work=work, tracker=tracker)
         self._take(catalog)
         self.restore({name: x.detach().cpu().clone() for name, x in _learned(parts).items()})
         return self
+
+    def _texts(self, catalog: Catalog, rows: Sequence[int]) -> dict[int, str]:
+        """Of each row, what the decoder's states are held against."""
+        if self.config.target_text == "caption":
+            return {row: prompt_of(catalog, row, "{caption}") for row in rows}
+        keywords = Keywords(self.family, self.device, catalog).of(rows)
+        return {row: keywords_line(words) for row, words in zip(rows, keywords, strict=True)}
 
     def _take(self, catalog: Catalog) -> None:
         self._catalog = catalog

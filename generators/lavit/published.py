@@ -141,7 +141,7 @@ def read_vision(file: Path, checkpoint: Checkpoint) -> Vision:
     )
     with torch.device("meta"):
         model = Blip2VisionModel(config)
-    square = {"height": config.image_size, "width": config.image_size}
+    square: Any = {"height": side * round(patches**0.5), "width": side * round(patches**0.5)}
     return Vision(
         filled(model, vision_weights(weights, layers, file), file), BlipImageProcessorPil(size=square)
     )

@@ -29,12 +29,14 @@ class Sizes:
 class Tokens(NamedTuple):
     """Tokens of B pictures, in the order of their patches, those of short ones filled up on the right.
 
-    ``numbers`` (B, M) codes; ``vectors`` (B, M, c); ``present`` (B, M) bool, False where filled up;
-    ``share`` scalar, of patches that were kept; ``loss`` scalar, of the codebook.
+    ``numbers`` (B, M) codes; ``vectors`` (B, M, c) of the codes, ``features`` (B, M, c) that they are nearest
+    to; ``present`` (B, M) bool, False where filled up; ``share`` scalar, of patches that were kept; ``loss``
+    scalar, of the codebook.
     """
 
     numbers: Tensor
     vectors: Tensor
+    features: Tensor
     present: Tensor
     share: Tensor
     loss: Tensor
@@ -61,5 +63,5 @@ class Tokenizer(nn.Module):
         present, weight = is_kept.gather(1, order), kept.gather(1, order)
         latent = self.encode_task_layer(merged.gather(1, order[..., None].expand(-1, -1, merged.shape[-1])))
         codes = self.quantize(latent, present)
-        vectors = codes.vectors * weight[..., None]
-        return Tokens(codes.numbers, vectors, present, kept.mean(), codes.loss)
+        vectors, latent = (x * weight[..., None] for x in (codes.vectors, codes.features))
+        return Tokens(codes.numbers, vectors, latent, present, kept.mean(), codes.loss)

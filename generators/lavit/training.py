@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from generators.denoising import Denoising, draw_rows
 from generators.images import image_of
@@ -30,6 +30,7 @@ def learn(
     parts: Parts,
     catalog: Catalog,
     items: Sequence[Sequence[int]],
+    texts: Mapping[int, str],
     config: LaVITConfig,
     *,
     data: str,
@@ -39,15 +40,16 @@ def learn(
 ) -> None:
     """Train tokenizer and decoder, then the language model, in place; vision and UNet stay as they are.
 
-    ``items``: of each user, rows with a picture, two or more. Without ``work`` a killed training is lost.
+    ``items``: of each user, rows with a picture, two or more; ``texts``: of each of these rows, what the
+    decoder's states are held against. Without ``work`` a killed training is lost.
     """
     from torch import nn
 
     pictures = nn.ModuleDict({"tokenizer": parts.tokenizer, "decoder": parts.decoder})
     with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
         output = Path(folder)
-        how = {"output": output, "data": data, "tracker": tracker}
-        reading = reading_loss(parts, catalog, sorted({row for rows in items for row in rows}), config)
+        how: dict[str, Any] = {"output": output, "data": data, "tracker": tracker}
+        reading = reading_loss(parts, catalog, texts, config)
         schedule = _schedule(config, config.steps, config.lr)
         fit(PICTURES, pictures, reading, schedule, rng=rng.for_("tokenizer"), **how)
         speaking = speaking_loss(parts, catalog, items, config)
@@ -67,27 +69,30 @@ def _schedule(config: LaVITConfig, steps: int, lr: float) -> Schedule:
     )
 
 
-def reading_loss(parts: Parts, catalog: Catalog, rows: Sequence[int], config: LaVITConfig) -> Loss:
-    """Of tokenizer and decoder, on pictures of ``rows``.
+def reading_loss(parts: Parts, catalog: Catalog, texts: Mapping[int, str], config: LaVITConfig) -> Loss:
+    """Of tokenizer and decoder, on pictures of the rows of ``texts``.
 
     1 − cos of the patches' features and those decoded, as LaVIT's own; the codebook's; ``keep_weight`` times
     (share kept − ``keep``)². And for a UNet that is not trained along: what it makes of the decoder's
-    states (denoising), and how far these are from the states of the item's prompt, which it knows how to
-    read. Attention does not care how often all keys are repeated: the text's states are, until there are
-    as many as patches.
+    states (denoising), and how far these are from those of the item's text, which it knows how to read.
+    Attention does not care how often all keys are repeated: the text's states are, until there are as
+    many as patches. Of every second picture the features are decoded and not their codes: so the decoder
+    learns at once, and codes come to features that mean something.
     """
     import torch
     import torch.nn.functional as F
 
-    denoising, sampler, few = Denoising(parts.sampler, catalog), parts.sampler, config.denoised
+    denoising, rows, few = Denoising(parts.sampler, catalog), [*texts], config.denoised
 
     def loss(step: Rng) -> dict[str, torch.Tensor]:
         drawn = [rows[k] for k in draw_rows(len(rows), config.batch_size, step.numpy())]
         features = parts.vision.features([image_of(catalog, row) for row in drawn])
         tokens = parts.tokenizer(features, step.for_("tokens").torch())
-        decoded = parts.decoder.features(tokens.vectors, tokens.present)
+        coded = torch.arange(len(drawn), device=features.device)[:, None, None] % 2 == 0
+        vectors = torch.where(coded, tokens.vectors, tokens.features)
+        decoded = parts.decoder.features(vectors, tokens.present)
         states = parts.decoder.unet_proj(decoded)
-        text = sampler.states([prompt_of(catalog, row, config.prompt) for row in drawn]).float()
+        text = parts.sampler.states([texts[row] for row in drawn]).float()
         text = text[:, torch.arange(states.shape[1]) % text.shape[1]]
         losses = {
             "features": 1 - F.cosine_similarity(decoded, features, dim=-1).mean(),
