@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -117,5 +118,9 @@ def _write(file: Path, texts: Sequence[str], latents: Tensor) -> None:
 
 
 def _read(file: Path) -> tuple[list[str], Tensor]:
-    with np.load(file, allow_pickle=False) as kept:
-        return kept["texts"].tolist(), torch.from_numpy(kept["latents"])
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            return kept["texts"].tolist(), torch.from_numpy(kept["latents"])
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        problem = f"pairs of pictures are wanted, got a broken file ({error})"
+        raise DataError(problem, file=file, remedy="Delete it; they are drawn again") from error
