@@ -134,17 +134,23 @@ def words_of_titles(monkeypatch):
     )
 
 
-def test_the_judge_that_chooses_pictures_is_kept_with_the_generator(here, words_of_titles, capsys):
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("ragar_taste", []), ("ragar_dpo", ["--gen-settings.pairs=2", "--gen-settings.batch_size=2"])],
+)
+def test_the_judge_that_chooses_pictures_is_kept_with_the_generator(
+    here, words_of_titles, capsys, name, more
+):
     """By default a taste; what is drawn from the checkpoint is what the one in memory drew."""
     settings = ["--gen-settings.candidates=2", "--gen-settings.steps=1", "--gen-settings.reward_steps=1"]
-    assert train("--gen=ragar_taste", *settings, "--force", "--output=taste") == 0
-    made = results.load("taste")
+    assert train(f"--gen={name}", *settings, *more, "--force", f"--output={name}") == 0
+    made = results.load(name)
     assert "swap test (taste-seed0)" in made.verdicts
-    draw = [*SMALL, "--models=family.yaml", "--device=cpu", "--episodes=2", "--checkpoint=taste/generator"]
-    assert run(generate.main, [*draw, "--output=chosen"]) == 0
-    assert results.load("chosen").fingerprints["generator"] == made.fingerprints["generator"]
-    shutil.rmtree("taste/generator/judge")
-    assert run(generate.main, [*draw, "--output=unchosen"]) == 2
+    draw = [*SMALL, "--models=family.yaml", "--device=cpu", "--episodes=2", f"--checkpoint={name}/generator"]
+    assert run(generate.main, [*draw, f"--output={name}/chosen"]) == 0
+    assert results.load(f"{name}/chosen").fingerprints["generator"] == made.fingerprints["generator"]
+    shutil.rmtree(f"{name}/generator/judge")
+    assert run(generate.main, [*draw, f"--output={name}/unchosen"]) == 2
     assert "the judge that this generator chooses pictures by is wanted" in capsys.readouterr().err
 
 
