@@ -166,6 +166,7 @@ class TasteConfig:
     smoothing: float = 3.0  # choices of each category that everybody is taken to have made before
     clusters: int = 20  # of text features, that stand in for categories where the catalogue has none
 
+    says_how_sure: ClassVar[bool] = True  # the ranker has ``appraise``
     search_space: ClassVar[Space] = {"width": Range(12, 48), "smoothing": Range(0.5, 10.0, log=True)}
 
     def __post_init__(self) -> None:
@@ -201,6 +202,7 @@ class DINConfig(Training):
     valid_metric: Literal["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] = "NDCG@20"  # less coarse
     sampling: Literal["interaction", "user"] = "user"  # user: each of a step's users once
 
+    says_how_sure: ClassVar[bool] = True  # the ranker has ``appraise``
     search_space: ClassVar[Space] = {
         "learning_rate": Range(5e-4, 5e-3, log=True),
         "dropout": Range(0.1, 0.5),

@@ -14,7 +14,7 @@ from recsim_gen.artifacts.checkpoints import Origin, keep_ranker, load_ranker, o
 from recsim_gen.artifacts.trained_rankers import kept_ranker, trained_ranker
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
-from recsim_gen.core.registry import RANKERS, resolve
+from recsim_gen.core.registry import RANKER_CONFIGS, RANKERS, resolve
 from recsim_gen.encoders.features import encode
 from recsim_gen.judging import modality_use, swap_test
 from recsim_gen.judging.queries import MODALITY
@@ -154,8 +154,10 @@ def open_judge(
 
 
 def says_how_sure(spec: JudgeSpec) -> bool:
-    """Whether the ranker is a `ContentJudge`; trains and loads nothing."""
+    """Whether the ranker is a `ContentJudge`, by its config where that says; trains and loads nothing."""
     name = spec.ranker.parts[0] if spec.folder is None else ranker_name(spec.folder)
+    if name in RANKER_CONFIGS:
+        return getattr(resolve(name, RANKER_CONFIGS, "ranker"), "says_how_sure", False)
     return hasattr(resolve(name, RANKERS, "ranker"), "appraise")
 
 

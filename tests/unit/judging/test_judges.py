@@ -8,6 +8,7 @@ import pytest
 from recsim_gen.artifacts.checkpoints import ORIGIN, Origin, keep_ranker
 from recsim_gen.artifacts.trained_rankers import trained_ranker
 from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.registry import RANKERS, resolve
 from recsim_gen.core.results import Results
 from recsim_gen.core.specs import JudgeSpec, RankerSpec
 from recsim_gen.encoders.features import encode
@@ -134,3 +135,8 @@ def test_what_is_no_judge_is_told(tmp_path):
         check_judges(specs("mikro-seed0"), force=False)
     with pytest.raises(SettingError, match="epoks"):
         check_judges([JudgeSpec("bpr-seed0", {"epoks": 3})], force=False)
+
+
+@pytest.mark.parametrize("name", RANKERS)
+def test_a_config_says_whether_its_ranker_says_how_sure_it_is(name):
+    assert says_how_sure(JudgeSpec(f"{name}-seed0")) == hasattr(resolve(name, RANKERS, "ranker"), "appraise")
