@@ -122,7 +122,10 @@ def new_glide(source: PretrainingSource, captions: list[str], rng: Rng) -> Glide
 
     tokenizer = clip_tokenizer(list(dict.fromkeys(captions)))
     longest = max(map(len, tokenizer(captions, add_special_tokens=False)["input_ids"]))
-    text = {"text_length": min(-(-(longest + 1) // 8) * 8, LONGEST), "vocabulary": len(tokenizer)}
+    text: dict[str, Any] = {
+        "text_length": min(-(-(longest + 1) // 8) * 8, LONGEST),
+        "vocabulary": len(tokenizer),
+    }
     size = source.images.shape[1]
     config = GlideConfig(
         base=replace(BASE, image_size=size // SHRINK, **text),
