@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from generators.base import BaseGenerator, catalog_key, check_episodes
 from generators.denoising import frozen_sampler, user_items, with_images
+from generators.images import image_of
 from generators.keywords import Keywords
 from generators.lavit.config import LaVITConfig
 from generators.lavit.language import Sampling, Vocabulary, draw_codes, extended
 from generators.lavit.parts import Parts, PictureCodes
-from generators.lavit.vision import family_vision
+from generators.lavit.vision import family_vision, standardise
 from generators.prompts import prompt_of
 from generators.sampler import Conditions, Sampler
 from recsim_gen.core.errors import DataError, SettingError
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from recsim_gen.core.protocols import Ranker, TrainingTracker
     from recsim_gen.core.types import Catalog, Episode
     from recsim_gen.models.family import ModelFamily
+
+
+PATCHES_OF = 200  # pictures whose patches are what features are standardised by
 
 
 class LaVIT(BaseGenerator):
@@ -78,6 +82,8 @@ class LaVIT(BaseGenerator):
         parts = self._untrained(family, frozen_sampler(family, self.device), rng)
         data = fingerprint(catalog_key(catalog), items, self.config, self._models())
         texts = self._texts(catalog, sorted({row for rows in items for row in rows}))
+        some = rng.for_("patches").numpy().permutation([*texts])[:PATCHES_OF].tolist()
+        standardise(parts.vision, [image_of(catalog, row) for row in some])
         learn(parts, catalog, items, texts, self.config, data=data, rng=rng, work=work, tracker=tracker)
         self._take(catalog)
         self.restore({name: x.detach().cpu().clone() for name, x in _learned(parts).items()})
@@ -198,7 +204,10 @@ class LaVIT(BaseGenerator):
         self.__dict__.pop("_codes", None)
 
 
-def _learned(parts: Parts) -> dict[str, torch.nn.Parameter]:
-    """Parameters by name, each once."""
+def _learned(parts: Parts) -> dict[str, torch.Tensor]:
+    """Parameters by name, each once, and what features are standardised by."""
     models = {"tokenizer": parts.tokenizer, "decoder": parts.decoder, "language": parts.language}
-    return {f"{part}.{name}": x for part, m in models.items() for name, x in m.named_parameters()}
+    learned = {f"{part}.{name}": x for part, m in models.items() for name, x in m.named_parameters()}
+    assert parts.vision.mean is not None
+    assert parts.vision.sd is not None
+    return {**learned, "vision.mean": parts.vision.mean, "vision.sd": parts.vision.sd}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,11 +18,14 @@ class Vision:
     """A vision transformer and how pictures are made ready for it.
 
     ``model``: of transformers; its ``hidden_states[-1]`` are (B, 1 + N, width), the class token first, and
-    have not been through the last norm. ``processor``: an image processor.
+    have not been through the last norm. ``processor``: an image processor. ``mean`` and ``sd`` (width,):
+    what features are standardised by, where what reads them is learned here.
     """
 
     model: Any
     processor: Any
+    mean: torch.Tensor | None = None
+    sd: torch.Tensor | None = None
 
     @property
     def patches(self) -> int:
@@ -38,11 +42,32 @@ class Vision:
             pixels = pixels.to(self.model.device, self.model.dtype)
             states = self.model(pixel_values=pixels, output_hidden_states=True).hidden_states[-1]
         features: torch.Tensor = states[:, 1:].float()
-        return features
+        if self.mean is None or self.sd is None:
+            return features
+        return (features - self.mean) / self.sd
+
+
+def standardise(vision: Vision, pictures: Sequence[Image.Image]) -> None:
+    """Set ``mean`` and ``sd``, which must be there, to those of the patches of ``pictures``.
+
+    CLIP's patches have much in common, behind which it is slow to learn what tells them apart.
+    """
+    import torch
+
+    plain = replace(vision, mean=None, sd=None)
+    parts = [plain.features([*pictures[k : k + 50]]).flatten(0, 1) for k in range(0, len(pictures), 50)]
+    sd, mean = torch.std_mean(torch.cat(parts), dim=0)
+    assert vision.mean is not None
+    assert vision.sd is not None
+    vision.mean.copy_(mean)
+    vision.sd.copy_(sd.clamp_min(1e-6))
 
 
 def family_vision(family: ModelFamily, device: str | None) -> Vision:
-    """The vision transformer of the family's CLIP. Raises what loading a CLIP model does."""
+    """The vision transformer of the family's CLIP, standardised by nothing yet.
+
+    Raises what loading a CLIP model does.
+    """
     import torch
     from transformers import CLIPImageProcessor, CLIPModel
 
@@ -53,4 +78,5 @@ def family_vision(family: ModelFamily, device: str | None) -> Vision:
     model = model.to(device or this_process().device)
     load = CLIPImageProcessor.from_pretrained
     processor = checkpoint.load(lambda folder: load(folder, local_files_only=True))
-    return Vision(model.requires_grad_(False), processor)
+    mean = torch.zeros(model.config.hidden_size, device=model.device)
+    return Vision(model.requires_grad_(False), processor, mean, torch.ones_like(mean))

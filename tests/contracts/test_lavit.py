@@ -71,8 +71,17 @@ class TestLaVIT(LearnedGeneratorContract):
 
     def test_all_but_vision_and_diffusion_model_is_learned(self):
         one, other = self.fitted().weights(), self.fitted(steps=8, language_steps=4).weights()
-        assert {name.split(".")[0] for name in one} == {"tokenizer", "decoder", "language"}
-        assert not any(torch.equal(one[name], other[name]) for name in one)
+        assert {name.split(".")[0] for name in one} == {"tokenizer", "decoder", "language", "vision"}
+        assert {name for name in one if torch.equal(one[name], other[name])} == {"vision.mean", "vision.sd"}
+
+    def test_patches_are_standardised_as_those_of_the_histories(self):
+        """So few pictures are all looked at: their patches have mean 0 and deviation 1."""
+        generator = self.fitted()
+        rows = sorted({row for episode in self.shop.episodes for row in episode.history})
+        read = generator._ready().vision.features
+        patches = torch.cat([read([self.catalog.images.read(row)])[0] for row in rows])
+        assert patches.mean(0).abs().max() < 1e-3
+        assert (patches.std(0) - 1).abs().max() < 1e-3
 
     def test_settings_out_of_range_are_told(self):
         for settings, problem in (
