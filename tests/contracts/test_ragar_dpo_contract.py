@@ -1,6 +1,7 @@
 """The generator contract for ``ragar_dpo``, with a judge that likes bright pictures, and what is its own."""
 
 from functools import partial
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -11,8 +12,10 @@ from test_ragar_taste_contract import words_of_titles  # noqa: F401 - a fixture
 from tiny_ranker import Brightness, LikesBright, SureOfBright
 
 from generators.denoising import Denoising
+from generators.ragar.action import TrainingContext
 from generators.ragar.generator import RAGARTaste
 from generators.ragar.judge import PictureJudge
+from generators.ragar.pairs import PairDrawing
 from generators.sampler import Sampler
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
@@ -180,6 +183,35 @@ class TestRAGARDPO(TrainedGeneratorContract):
         assert len(drawn) == 1 + 3  # parts of 2, 2 and 1 pairs, and the one that was killed
         assert len(steps) == 2 + 2 * SMALL["steps"]
         assert list(tmp_path.iterdir()) == []
+
+    def test_processes_share_the_drawing_of_pairs(self, tmp_path, monkeypatch):
+        """One draws every second part; the other the rest, and finds those of the first."""
+        made = self.fitted()
+        judge = made._picture_judge(SureOfBright(self.catalog))
+
+        def pairs(folder):
+            drawing = PairDrawing(made._action, made._action.denoising(), judge, self.shop.episodes)
+            return drawing(SMALL["pairs"], TrainingContext(Rng(0), tmp_path / folder, "data", "", None))
+
+        def team(index, wait):
+            return lambda: SimpleNamespace(index=index, count=2, wait=wait)
+
+        def left_alone():
+            raise KeyboardInterrupt
+
+        alone = pairs("alone")
+        monkeypatch.setattr("generators.ragar.pairs.Team", team(1, left_alone))
+        with pytest.raises(KeyboardInterrupt):
+            pairs("shared")
+        (folder,) = (tmp_path / "shared").iterdir()
+        assert [file.name for file in folder.iterdir()] == ["00000002.npz"]
+        monkeypatch.setattr("generators.ragar.pairs.Team", team(0, lambda: None))
+        shared = pairs("shared")
+        assert shared.texts == alone.texts
+        assert torch.equal(shared.latents, alone.latents)
+        (folder / "00000002.npz").write_bytes(b"")
+        with pytest.raises(DataError, match=r"00000002.npz.*broken file.*Delete it"):
+            pairs("shared")
 
     def test_weights_of_other_settings_are_told(self):
         other = super().make(lora_rank=3, reward="none").fit(self.catalog, self.shop.episodes, rng=Rng(0))
