@@ -38,14 +38,14 @@ def _draw(table: pd.DataFrame, title: str, caption: str, panels: Mapping[str, st
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.4 * len(panels) + 0.4, 4.3), layout="constrained")
+        figure = Figure(figsize=(3.4 * len(panels) + 1.9, 4.0), layout="constrained")
         every = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (measure, name) in zip(every, panels.items(), strict=True):
             _panel(axes, table[table["measure"] == measure])
             axes.set_title(name, fontsize=10)
             axes.set_xlabel("judged pictures")
         handles, labels = every[0].get_legend_handles_labels()
-        figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=len(labels))
+        figure.legend(handles, labels, frameon=False, loc="outside right upper")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         figure.supxlabel(caption, fontsize=8.5, color="0.35", x=0.01, ha="left")
     return figure

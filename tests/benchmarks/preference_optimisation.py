@@ -245,11 +245,12 @@ def main() -> None:
     everywhere = [start.assign(method=method) for method in (POLICY, DPO, COIN)]  # all of them begin there
     options.output.parent.mkdir(parents=True, exist_ok=True)
     rows.to_csv(options.output.with_suffix(".csv"), index=False)
+    over = "people and trainings" if len(options.seeds) > 1 else "people, one training"
     paths = budget_curves(
         summary(pd.concat([rows, *everywhere])),
         options.output,
         title=f"What judged pictures buy {len(world.episodes)} people",
-        caption=f"Best of {KEPT_OF} first. Lines: 95% intervals over people and trainings.",
+        caption=f"All keep the best of {KEPT_OF} or more. Lines: 95% intervals over {over}.",
         panels=MEASURES,
     )
     print(*paths, sep="\n")
