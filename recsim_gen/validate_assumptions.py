@@ -58,8 +58,9 @@ def main(options: Options) -> None:
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.tracking import Tracker
 
-    if min(options.k, options.draws) < 1:  # told before any data is read
-        raise SettingError(f"k and draws must be 1 or more, got {options.k} and {options.draws}")
+    for name, count in {"k": options.k, "draws": options.draws}.items():  # told before any data is read
+        if count < 1:
+            raise SettingError(f"{name} must be at least 1, got {count}")
     dataset, catalog, results = prepare("validate_assumptions", options, check=partial(_check_data, options))
     with Tracker.of("validate_assumptions", options) as tracker:
         log_data(tracker, dataset)

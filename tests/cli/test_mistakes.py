@@ -46,7 +46,7 @@ MISTAKES = {
     "train_ranker --trials 0": "--trials must be 1 or more, got 0",
     "train_ranker --seeds -1": "--seeds must be 0 or more, got -1",
     "train_ranker --for-reward --seeds 0": "--for-reward compares seeds: give at least 2 --seeds",
-    "validate_assumptions --k 0": "k and draws must be 1 or more, got 0 and 3",
+    "validate_assumptions --k 0": "k must be at least 1, got 0",
     "evaluate --gen sd --episodes -1": "--episodes must be 0 (all) or more, got -1",
     "evaluate --gen sd:steps=-1": "unknown setting 'steps' of generator sd",
     "evaluate --gen ragar:k=3.5": "setting 'k' of generator ragar must be a whole number, got '3.5'",

@@ -215,7 +215,7 @@ def test_a_text_file_among_the_posters_is_named_and_no_features_are_kept(apart, 
         (["--settings.learning_rate", "-"], "--settings.learning_rate must be a number, got '-'"),
         (
             ["--ranker", "micro:published"],
-            "unknown recipe 'published' of MICROConfig. Did you mean 'published-code'?",
+            "unknown recipe 'published' of micro. Did you mean 'published-code'?",
         ),
         (["--ranker", "mcro"], "unknown ranker 'mcro'. Did you mean 'micro'?"),
         (["--encoders.txt", "words"], "unknown modality 'txt'. Did you mean 'text'?"),
