@@ -39,6 +39,12 @@ def test_words_become_the_category_that_they_name(family):
     assert read[:, 0].tolist() == [look.codes[0] for look in looks]
 
 
+def test_glide_draws_the_category_that_it_is_told(family):
+    looks = [Attributes("hat", "pink", "blue", "plain"), Attributes("mug", "green", "white", "plain")]
+    pictures = family.glide().draw([look.caption(0) for look in looks], [Rng(0), Rng(1)])
+    assert family.verifier().read(pictures).codes[:, 0].tolist() == [look.codes[0] for look in looks]
+
+
 def test_the_language_model_names_what_a_caption_says(family):
     look = Attributes("dress", "red", "black", "dots")
     model, tokenizer = family.language_model()
