@@ -39,10 +39,14 @@ class GLIDE(BaseGenerator):
     config_class = GLIDEConfig
     roles = ("glide",)
 
+    def words(self, episode: Episode) -> str:
+        """The prompt."""
+        return prompt_of(self.catalog, episode.reference, self.config.prompt)
+
     def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
         """In batches of one size, the last filled up: the last bits depend on how many rows there are."""
         model, batch = self.family.glide(device=self.device), self.family.batch
-        texts = [prompt_of(self.catalog, e.reference, self.config.prompt) for e, _ in requests]
+        texts = [self.words(episode) for episode, _ in requests]
         pictures: list[torch.Tensor] = []
         for start in bar(range(0, len(requests), batch), f"{self.name}: drawing", unit="batch"):
             rows = range(start, min(start + batch, len(requests)))

@@ -129,6 +129,10 @@ class LaVIT(BaseGenerator):
         device = sampler.device
         return Parts(vision, tokenizer.to(device), decoder.to(device), language, words, vocabulary, sampler)
 
+    def words(self, episode: Episode) -> str:
+        """The prompt; the history's pictures before it are not said in words."""
+        return prompt_of(self.catalog, episode.reference, self.config.prompt)
+
     def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
         """Codes one picture at a time, pictures in batches of one size."""
         sampler = self._ready().sampler
@@ -139,7 +143,7 @@ class LaVIT(BaseGenerator):
         """What a picture is drawn from: the states of codes, drawn from ``noise``."""
         parts, config = self._ready(), self.config
         history = with_images(self.catalog, episode.history)[-config.images :] if config.images else []
-        words = parts.text(prompt_of(self.catalog, episode.reference, config.prompt))
+        words = parts.text(self.words(episode))
         document = parts.vocabulary.document([self._codes.of(row) for row in history], words)
         how = Sampling(
             config.guidance,

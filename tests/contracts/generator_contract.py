@@ -15,7 +15,7 @@ import tiny_models
 import torch
 
 from recsim_gen.core.errors import DataError, SettingError
-from recsim_gen.core.protocols import Generator
+from recsim_gen.core.protocols import Generator, InWords
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, resolve
 from recsim_gen.core.specs import GeneratorSpec
@@ -89,6 +89,14 @@ class GeneratorContract:
         alone = generator.generate(self.episodes[2:3], n=2, rng=Rng(0)).pixels
         assert torch.equal(backwards.flip(0), together[::2])
         assert torch.equal(alone, together[4:6])
+
+    def test_what_it_is_told_is_said_in_words(self):
+        generator, episode = self.fitted(), self.episodes[0]
+        said = generator.words(episode)
+        assert isinstance(generator, InWords)
+        assert isinstance(said, str)
+        assert bool(said) == ("diffusion" in generator.roles or generator.name == "glide")
+        assert generator.words(episode) == said  # no chance plays a part
 
     def test_chance_comes_from_the_stream(self):
         generator = self.fitted()

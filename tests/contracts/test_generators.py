@@ -134,6 +134,10 @@ class TestStableDiffusion(GeneratorContract):
         """Without settings."""
         return resolve("sd", GENERATORS, "generator")(models=family, device="cpu")
 
+    def test_its_words_are_the_prompt(self):
+        episode = self.episodes[0]
+        assert self.fitted().words(episode) == f"a photo of {self.catalog.captions[episode.reference]}"
+
     def test_it_reads_the_caption_and_nothing_of_the_person(self):
         """Another reader of the same caption gets the same picture, another caption gives another."""
         generator = self.fitted()

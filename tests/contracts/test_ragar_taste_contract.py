@@ -43,6 +43,13 @@ class TestRAGARTaste(GeneratorContract):
         ranker = SureOfBright(catalog, ranker_sign)
         return self.make(**settings).fit(catalog, self.shop.episodes, ranker=ranker, rng=Rng(0))
 
+    def test_its_words_are_those_of_all_candidates(self):
+        one, three = (self.judged(candidates=n).words(self.episodes[0]).split("\n") for n in (1, 3))
+        assert len(three) == 3
+        assert three[:1] == one
+        category = str(self.catalog.categories[self.episodes[0].reference])
+        assert all(line.startswith(category) for line in three)
+
     def test_it_asks_for_a_judge_where_it_learns_or_chooses_by_one(self):
         assert not self.make().uses_ranker
         for settings in ({"reward": "gain"}, {"candidates": 2}):
