@@ -5,7 +5,7 @@ It needs no line in the library. With this folder on the path (``PYTHONPATH=exam
     recsim-gen train_ranker --ranker centroid:Centroid taste
     recsim-gen judge --judges centroid:Centroid-seed0 --images my_images
 
-`tests/contracts/test_examples.py` tests it by the suite that all rankers pass.
+`tests/contracts/test_examples.py` tests it by the suite that all rankers pass, from `recsim_gen.testing`.
 """
 
 from __future__ import annotations

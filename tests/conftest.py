@@ -1,4 +1,4 @@
-"""What tests in every folder share; `worlds` is importable from all of them because this file is here."""
+"""What tests in every folder share."""
 
 import os
 import subprocess

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tiny_models
 import torch
 from torch import Tensor
+
+from recsim_gen.testing import tiny_models
 
 SIDE, PATCH, WIDTH, INNER, CODES, CODE_WIDTH, STATES = 42, 14, 32, 24, 20, 4, 16
 HEADS = 16  # which no file tells

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_models
 from command_line import call, tracked
 from PIL import Image
 
@@ -21,6 +20,7 @@ from recsim_gen.core import results
 from recsim_gen.core.config import run
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.experiments.auxiliary.training import METRICS
+from recsim_gen.testing import tiny_models
 
 WORLD = ["--data-settings.n_items=80", "--data-settings.n_users=30"]
 RANKER = ["--settings.epochs=2", "--settings.embedding_size=8", "--settings.knn_k=4"]

@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import pytest
-import tiny_models
 from command_line import call
 
 from recsim_gen.caption import main
@@ -17,6 +16,7 @@ from recsim_gen.core import results
 from recsim_gen.core.config import run
 from recsim_gen.datasets.files.caption_files import read_captions
 from recsim_gen.datasets.opening import open_data
+from recsim_gen.testing import tiny_models
 
 SMALL = ["--data-settings.n_items=80", "--data-settings.n_users=10", "--max-tokens=4", "--dtype=float32"]
 

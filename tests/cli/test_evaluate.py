@@ -15,7 +15,6 @@ import brought
 import numpy as np
 import pandas as pd
 import pytest
-import tiny_models
 import yaml
 from command_line import tracked
 
@@ -27,6 +26,7 @@ from recsim_gen.core.results import Results
 from recsim_gen.judging.guards import Guard
 from recsim_gen.judging.verdicts import store
 from recsim_gen.models.family import open_family
+from recsim_gen.testing import tiny_models
 
 SMALL = [f"--data-settings.{key}={value}" for key, value in brought.SHOP.items()]
 QUICK = ["--judges-settings.epochs=2", "--judges-settings.embedding_size=8"]

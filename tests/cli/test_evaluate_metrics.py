@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 import yaml
 from command_line import call
@@ -29,6 +28,7 @@ from recsim_gen.metrics.distribution import VIT_L_14_336
 from recsim_gen.metrics.lpips import TRUNKS
 from recsim_gen.metrics.presets import listed, plain_name
 from recsim_gen.metrics.taste_verifier.metric import TasteVerifier, pictures_key
+from recsim_gen.testing import tiny_models
 
 SHOP = {"n_items": 90, "n_users": 45}
 WIDTH = 24  # of the tiny dual encoders

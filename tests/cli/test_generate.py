@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 from command_line import call, start
 from PIL import Image
 
@@ -22,6 +21,7 @@ from recsim_gen.core.config import run
 from recsim_gen.datasets.image_sets import read_images
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.generate import main
+from recsim_gen.testing import tiny_models
 
 SMALL = ["--data-settings.n_items=80", "--data-settings.n_users=12"]
 DRAW = [*SMALL, "--gen=sd", "--episodes=5", "--each=2"]

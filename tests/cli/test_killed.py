@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny_models
+
+from recsim_gen.testing import tiny_models
 
 KILLS = 20
 FORK = multiprocessing.get_context("fork")  # what is imported need not be imported 20 times

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import worlds
 from browser import Browser
 from comparison_page import open_comparison
 from servers import mlflow_server, postgres
@@ -18,6 +17,7 @@ from recsim_gen.core.config import run
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.results import Results
 from recsim_gen.core.tracking import Tracker
+from recsim_gen.testing import worlds
 
 pytestmark = pytest.mark.browser
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 import yaml
 from command_line import tracked
@@ -24,6 +23,7 @@ from recsim_gen.core import results
 from recsim_gen.core.config import run
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.processes import check_batches
+from recsim_gen.testing import tiny_models
 
 SMALL = ["--data-settings.n_items=80", "--data-settings.n_users=12"]
 PMG = ["--gen=pmg", "--gen-settings.steps=50", "--gen-settings.batch_size=1", "--gen-settings.history=2"]

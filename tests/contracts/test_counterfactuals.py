@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import worlds
 
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.specs import RankerSpec
+from recsim_gen.testing import worlds
 
 SEES = ("micro", "micro:published-code", "lattice", "vbpr", "taste", "din")
 CLOSED_FORM = ("popularity", "taste")

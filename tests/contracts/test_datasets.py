@@ -7,10 +7,10 @@ import pickle
 import numpy as np
 import pytest
 import toy_shop
-from dataset_contract import DatasetContract
 from PIL import Image
 
 from recsim_gen.datasets.opening import open_data
+from recsim_gen.testing.dataset_contract import DatasetContract
 
 
 @functools.cache

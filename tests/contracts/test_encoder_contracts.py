@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import tiny_models
-from encoder_contract import ImageEncoderContract, TextEncoderContract
 
 from recsim_gen.encoders.features import make_encoder
+from recsim_gen.testing import tiny_models
+from recsim_gen.testing.encoder_contract import ImageEncoderContract, TextEncoderContract
 
 
 class TestWords(TextEncoderContract):

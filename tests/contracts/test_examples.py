@@ -5,10 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import worlds
-from dataset_contract import DatasetContract
-from generator_contract import GeneratorContract, tiny
-from ranker_contract import RankerContract
 
 from generators.images import image_of, to_pixels
 from recsim_gen.artifacts.trained_rankers import make_ranker
@@ -16,6 +12,7 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.specs import RankerSpec
 from recsim_gen.datasets.opening import open_data
+from recsim_gen.testing import DatasetContract, GeneratorContract, RankerContract, tiny, worlds
 
 __all__ = ["tiny"]  # a fixture
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from generator_contract import GeneratorContract, LearnedGeneratorContract, tiny  # noqa: F401 - a fixture
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, resolve
+from recsim_gen.testing.generator_contract import GeneratorContract, LearnedGeneratorContract, tiny  # noqa: F401 - a fixture
 
 
 class TestOriginal(GeneratorContract):

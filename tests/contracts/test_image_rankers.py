@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-import worlds
-from ranker_contract import LONG, SHORT, LearnedRankerContract, RankerContract
 
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.specs import RankerSpec
+from recsim_gen.testing import worlds
+from recsim_gen.testing.ranker_contract import LONG, SHORT, LearnedRankerContract, RankerContract
 
 
 class TestLATTICE(LearnedRankerContract):

@@ -6,11 +6,11 @@ from typing import ClassVar
 import pytest
 import tiny_lavit
 import torch
-from generator_contract import LearnedGeneratorContract, tiny  # noqa: F401 - a fixture
 
 from recsim_gen.core.errors import DataError, MissingDependency, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.models.family import ModelFamily, Models
+from recsim_gen.testing.generator_contract import LearnedGeneratorContract, tiny  # noqa: F401 - a fixture
 
 
 class TestLaVIT(LearnedGeneratorContract):

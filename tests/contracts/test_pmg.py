@@ -7,12 +7,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from generator_contract import LearnedGeneratorContract, tiny  # noqa: F401 - a fixture
 
 from generators.candidates import FLOOR, fit_of
 from generators.keywords import Keywords
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.testing.generator_contract import LearnedGeneratorContract, tiny  # noqa: F401 - a fixture
 
 
 class TestPMG(LearnedGeneratorContract):

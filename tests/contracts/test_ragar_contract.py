@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import pytest
 import torch
-from generator_contract import TrainedGeneratorContract, tiny  # noqa: F401 - a fixture
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.testing.generator_contract import TrainedGeneratorContract, tiny  # noqa: F401 - a fixture
 
 SMALL = {
     "reward": "none",

@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from generator_contract import TrainedGeneratorContract, tiny  # noqa: F401 - a fixture
 from test_ragar_taste_contract import words_of_titles  # noqa: F401 - a fixture
 from tiny_ranker import Brightness, LikesBright, SureOfBright
 
@@ -19,6 +18,7 @@ from generators.ragar.pairs import PairDrawing
 from generators.sampler import Sampler
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.testing.generator_contract import TrainedGeneratorContract, tiny  # noqa: F401 - a fixture
 
 SMALL = {
     "encoder": "tiny_ranker:Brightness",

@@ -5,13 +5,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from generator_contract import GeneratorContract, tiny  # noqa: F401 - a fixture
 from tiny_ranker import Brightness, LikesBright, SureOfBright
 
 from generators.keywords import Keywords
 from generators.sampler import Conditions
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.testing.generator_contract import GeneratorContract, tiny  # noqa: F401 - a fixture
 
 SMALL = {
     "encoder": "tiny_ranker:Brightness",

@@ -10,7 +10,6 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-import worlds
 from recbole.data.interaction import Interaction
 
 from rankers import contrastive
@@ -19,6 +18,7 @@ from rankers.recbole.bridge import session
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.specs import RankerSpec
+from recsim_gen.testing import worlds
 
 USERS, ITEMS, D, K = 18, 32, 16, 20  # so many neighbours that some cosines are negative
 CATALOG, CHOSEN = worlds.noise(USERS, ITEMS, seed=3)

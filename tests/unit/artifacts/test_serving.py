@@ -13,7 +13,6 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-import worlds
 
 from rankers.popularity import Popularity
 from recsim_gen.artifacts.serving import ServedRanker, log_ranker
@@ -21,6 +20,7 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.tracking import Tracker, TrackingWarning
 from recsim_gen.metrics.evaluation import mask_of
+from recsim_gen.testing import worlds
 
 ASK = """
 import json, sys

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-import tiny_models
 from PIL import Image
 
 from recsim_gen.artifacts import drawn_images as generated
@@ -17,6 +16,7 @@ from recsim_gen.datasets.episodes import training_episodes
 from recsim_gen.datasets.image_sets import read_images
 from recsim_gen.datasets.manifests import read_manifest
 from recsim_gen.models.family import open_family
+from recsim_gen.testing import tiny_models
 
 SETTINGS = {"steps": 3, "batch_size": 2, "images": 2}
 

@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-import worlds
 
 from rankers.recbole.models import BPR
 from recsim_gen.artifacts import trained_rankers as stages
@@ -13,6 +12,7 @@ from recsim_gen.artifacts.trained_rankers import make_ranker, trained_ranker, tr
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.specs import RankerSpec
 from recsim_gen.core.store import cache_dir
+from recsim_gen.testing import worlds
 
 SETTINGS = {"epochs": 2, "embedding_size": 8, "knn_k": 5}
 CATALOG, CHOSEN = worlds.noise()

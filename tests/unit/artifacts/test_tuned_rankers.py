@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import worlds
 from tiny_ranker import Favourite
 
 from recsim_gen.artifacts.trained_rankers import make_ranker
@@ -13,6 +12,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import RANKER_CONFIGS, RANKERS
 from recsim_gen.core.specs import RankerSpec
+from recsim_gen.testing import worlds
 
 FAVOURITE = RankerSpec("tiny_ranker:Favourite")
 

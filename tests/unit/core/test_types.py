@@ -5,10 +5,10 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 import torch
-import worlds
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Catalog, Dataset, Episode, ImageBatch, Interactions
+from recsim_gen.testing import worlds
 
 CATALOG, CHOSEN = worlds.noise()
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import worlds
 from PIL import Image
 from real_data import REAL
 
@@ -16,6 +15,7 @@ from recsim_gen.datasets.movielens import load
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.datasets.published import PUBLISHED, Published, published
 from recsim_gen.encoders.features import make_encoder
+from recsim_gen.testing import worlds
 
 
 @pytest.fixture(autouse=True)

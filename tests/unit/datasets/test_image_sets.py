@@ -7,11 +7,11 @@ from dataclasses import replace
 import brought
 import numpy as np
 import pytest
-import worlds
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Dataset, Episode
 from recsim_gen.datasets.image_sets import ANY, read_images
+from recsim_gen.testing import worlds
 
 
 def world(user_ids: list[str] | None = None) -> Dataset:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import worlds
 from PIL import Image
 from real_data import REAL
 
@@ -13,6 +12,7 @@ from recsim_gen.datasets.episodes import test_episodes
 from recsim_gen.datasets.files.images import open_images
 from recsim_gen.datasets.leaks import Leaks, duplicates, find_leaks, holds_target
 from recsim_gen.datasets.movielens import load
+from recsim_gen.testing import worlds
 
 
 @pytest.fixture(autouse=True)

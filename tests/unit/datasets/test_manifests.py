@@ -10,12 +10,12 @@ from pathlib import Path
 import brought
 import numpy as np
 import pytest
-import worlds
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.types import Dataset, Episode
 from recsim_gen.datasets.image_sets import read_images
 from recsim_gen.datasets.manifests import FILE, Manifest, Provenance, read_manifest
+from recsim_gen.testing import worlds
 
 
 def world() -> Dataset:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import worlds
 
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
@@ -16,6 +15,7 @@ from recsim_gen.datasets.splits import resplit
 from recsim_gen.datasets.unified.loader import load as load_unified
 from recsim_gen.datasets.unified.writer import write_unified
 from recsim_gen.datasets.writing import by_person
+from recsim_gen.testing import worlds
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import worlds
 
 from recsim_gen.artifacts.trained_rankers import few_steps
 from recsim_gen.core.specs import RankerSpec
@@ -11,6 +10,7 @@ from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.episodes import test_episodes
 from recsim_gen.datasets.splits import leave_last_out
 from recsim_gen.datasets.thin import thin_spots
+from recsim_gen.testing import worlds
 
 
 def shop(people, each, n_items, seed=0):

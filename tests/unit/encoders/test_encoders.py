@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models as tiny
 from PIL import Image, ImageDraw, ImageOps
 from real_data import REAL
 
 from recsim_gen.core.errors import DataError, MissingDependency, SettingError
 from recsim_gen.encoders.features import make_encoder
+from recsim_gen.testing import tiny_models as tiny
 
 
 def cosines(x: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import worlds
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
@@ -28,6 +27,7 @@ from recsim_gen.experiments.assumptions import (
     verdict,
     without_valid,
 )
+from recsim_gen.testing import worlds
 
 
 def table(gain: dict[str, float], seed: int, people: int = 60, each: int = 4):

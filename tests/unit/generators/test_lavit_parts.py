@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import tiny_models
 import torch
 import torch.nn.functional as F
 
@@ -14,6 +13,7 @@ from generators.lavit.language import Vocabulary, answer_loss, extended
 from generators.lavit.selector import keep
 from generators.lavit.tokenizer import Sizes, Tokenizer
 from recsim_gen.core.randomness import Rng
+from recsim_gen.testing import tiny_models
 
 SIZES = Sizes(patches=9, width=16, heads=2, inner=24, blocks=2, codes=12, code_width=4)
 

@@ -315,7 +315,7 @@ def test_codes_are_as_many_as_asked_and_no_words(folder):
 def test_a_vocabulary_without_room_for_the_codes_is_told(folder, tmp_path):
     import shutil
 
-    import tiny_models
+    from recsim_gen.testing import tiny_models
 
     shutil.copytree(folder, tmp_path / "files")
     shutil.rmtree(tmp_path / "files" / "language_model")

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 
 from generators.denoising import Denoising, frozen_sampler
@@ -15,6 +14,7 @@ from generators.ragar.unet_lora import install, restore, without
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.models.family import open_family
+from recsim_gen.testing import tiny_models
 
 BETA = 50.0
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 
 from generators.ragar.config import RAGARConfig
@@ -17,6 +16,7 @@ from generators.ragar.watch import Watch, over_optimised
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.models.family import open_family
+from recsim_gen.testing import tiny_models
 
 
 def test_keywords_of_high_frequency_are_kept():

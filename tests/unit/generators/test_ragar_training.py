@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 from tiny_ranker import Brightness, LikesBright, SureOfBright
 
@@ -18,6 +17,7 @@ from recsim_gen.core.randomness import Rng
 from recsim_gen.datasets.boutique import world as boutique
 from recsim_gen.datasets.episodes import training_episodes
 from recsim_gen.models.family import open_family
+from recsim_gen.testing import tiny_models
 
 SMALL = {
     "encoder": "tiny_ranker:Brightness",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import worlds
 
 from recsim_gen.artifacts.trained_rankers import make_ranker, trained_ranker
 from recsim_gen.core.errors import DataError, SettingError
@@ -16,6 +15,7 @@ from recsim_gen.judging.controls import noise_features, shuffled_rows
 from recsim_gen.judging.modality_use import modality_use, permuted, validation_loss
 from recsim_gen.judging.neighbourhood import Neighbourhood
 from recsim_gen.judging.verdicts import FILE, REWARDS, gate, store, stored
+from recsim_gen.testing import worlds
 
 DRAW = np.random.default_rng(0)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import worlds
 
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog, Dataset, Episode
 from recsim_gen.judging.swap_test import auc_of, swap_test, swaps_of
+from recsim_gen.testing import worlds
 
 
 @pytest.fixture(scope="module")

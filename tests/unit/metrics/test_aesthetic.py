@@ -12,7 +12,6 @@ import torch
 from pictures import ColourEncoder, colour_rows
 from PIL import Image
 from real_data import REAL
-from tiny_models import save_open_clip
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.metrics.aesthetic import HEADS, V2_FILE, read_head
@@ -20,6 +19,7 @@ from recsim_gen.metrics.clip_scores import VIT_B_32, VIT_L_14
 from recsim_gen.metrics.preference import letterbox
 from recsim_gen.metrics.resources import Resources
 from recsim_gen.metrics.scoring import open_metric, open_metrics
+from recsim_gen.testing.tiny_models import save_open_clip
 
 PUBLISHED = {
     "vit_b_32": [-1.47, 0.27, 1.99, 3.61, 5.09, 6.39, 7.67, 8.92, 9.92, 11.01],

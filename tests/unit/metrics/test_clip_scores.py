@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pictures import ColourEncoder, colour_rows, picture_rows
-from tiny_models import save_clip
 
 from recsim_gen.core.errors import SettingError
 from recsim_gen.encoders.huggingface import HuggingFace
@@ -14,6 +13,7 @@ from recsim_gen.metrics.diversity import between_users
 from recsim_gen.metrics.resources import Resources
 from recsim_gen.metrics.rows import Rows
 from recsim_gen.metrics.scoring import Unavailable, open_metric, open_metrics, score_images
+from recsim_gen.testing.tiny_models import save_clip
 
 HALF = 1 / np.sqrt(2)
 GREY = 1 / np.sqrt(3)

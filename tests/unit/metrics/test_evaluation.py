@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-import worlds
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.metrics import evaluation
 from recsim_gen.metrics.evaluation import evaluate, mask_of
+from recsim_gen.testing import worlds
 
 
 class Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 
 from recsim_gen.core.errors import DataError, SettingError
@@ -14,6 +13,7 @@ from recsim_gen.datasets.files.caption_files import read_captions, with_captions
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.models.captioning import caption_images, history_styles
 from recsim_gen.models.family import open_family
+from recsim_gen.testing import tiny_models
 
 SMALL = {"n_items": 80, "n_users": 12}
 AWKWARD = 'striped, "blue"\u2028 夏; shirt'

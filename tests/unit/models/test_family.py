@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 import yaml
 from PIL import Image
@@ -21,6 +20,7 @@ from PIL import Image
 from recsim_gen.core.errors import DataError, MissingDependency, SettingError
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.models.family import FAMILIES, open_family
+from recsim_gen.testing import tiny_models
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*float16")
 

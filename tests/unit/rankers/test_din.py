@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-import worlds
 
 from rankers.din import DINRanker
 from rankers.target_attention import TargetAttention
 from rankers.taste import TasteRanker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.testing import worlds
 
 SMALL = {"embedding_size": 16, "heads": 2, "hidden_size": 16, "learning_rate": 0.01, "train_batch_size": 15}
 

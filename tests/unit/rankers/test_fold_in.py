@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-import worlds
 
 from rankers.fold_in import history_matrix, propagate
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.specs import RankerSpec
+from recsim_gen.testing import worlds
 
 HISTORIES = [np.array([4, 0]), [2], (3, 1, 4)]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import worlds
 
 from rankers.lattice import LATTICERanker
 from rankers.micro import MICRORanker
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog
+from recsim_gen.testing import worlds
 
 CATALOG, CHOSEN = worlds.pictures_only()
 USERS = np.arange(CHOSEN.n_users)

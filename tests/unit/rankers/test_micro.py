@@ -6,7 +6,6 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-import worlds
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.data.interaction import Interaction
@@ -18,6 +17,7 @@ from rankers.micro import MICRO, MICRORanker
 from rankers.recbole.bridge import guarded, session
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.testing import worlds
 
 
 @pytest.fixture(autouse=True)

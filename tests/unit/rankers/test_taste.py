@@ -5,12 +5,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-import worlds
 
 from rankers.taste import NOISE, NOISES, TasteRanker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog
+from recsim_gen.testing import worlds
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-import worlds
 from sklearn.linear_model import Ridge
 
 from rankers.fold_in import RIDGE, regress
@@ -15,6 +14,7 @@ from rankers.vbpr import VBPRRanker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog, Interactions
+from recsim_gen.testing import worlds
 
 WORLD = worlds.pictures_only()
 ITEMS = len(WORLD[0])

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import worlds
 
 from analysis.auxiliary_figures import fraction_curves
 from recsim_gen.core.errors import DataError
@@ -22,6 +21,7 @@ from recsim_gen.experiments.auxiliary.comparison import conclude, numbers, verdi
 from recsim_gen.experiments.auxiliary.conditions import conditions
 from recsim_gen.experiments.auxiliary.features import NewFeatures
 from recsim_gen.experiments.auxiliary.training import METRICS, Case, by_popularity, cases, measured, retrained
+from recsim_gen.testing import worlds
 
 ORI = Case("original")
 SETTINGS = {"epochs": 15, "eval_step": 15, "embedding_size": 16, "learning_rate": 0.01}

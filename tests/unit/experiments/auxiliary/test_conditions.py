@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import worlds
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.types import Dataset, Episode
@@ -11,6 +10,7 @@ from recsim_gen.datasets.opening import open_data
 from recsim_gen.experiments.auxiliary.conditions import assert_strict, conditions, pairs_of, shared_items
 from recsim_gen.experiments.auxiliary.drawing import with_known_truth
 from recsim_gen.experiments.methods import read_methods
+from recsim_gen.testing import worlds
 
 
 def data(n_users: int = 30, n_items: int = 40) -> Dataset:

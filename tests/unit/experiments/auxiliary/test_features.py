@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import worlds
 from pictures import plain_picture
 
 from recsim_gen.artifacts.drawn_images import write_image
@@ -15,6 +14,7 @@ from recsim_gen.datasets.image_sets import read_images
 from recsim_gen.datasets.manifests import Provenance
 from recsim_gen.experiments.auxiliary.conditions import conditions
 from recsim_gen.experiments.auxiliary.features import NewFeatures, aggregate, features_of, replacements
+from recsim_gen.testing import worlds
 
 DRAW = np.random.default_rng(0)
 

@@ -9,7 +9,6 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-import worlds
 from recbole.model.general_recommender import BPR
 
 from rankers.configs import MICROConfig, Training
@@ -19,6 +18,7 @@ from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.specs import RankerSpec
+from recsim_gen.testing import worlds
 
 CATALOG, CHOSEN = worlds.noise()
 

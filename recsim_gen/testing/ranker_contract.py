@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-import worlds
 
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import DataError, SettingError
@@ -19,6 +18,7 @@ from recsim_gen.core.protocols import Ranker
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import RANKERS
 from recsim_gen.core.specs import RankerSpec
+from recsim_gen.testing import worlds
 
 SHORT = {"epochs": 2, "embedding_size": 8, "train_batch_size": 32}
 LONG = {"epochs": 60, "eval_step": 60, "embedding_size": 16, "train_batch_size": 64, "learning_rate": 0.02}
@@ -33,8 +33,12 @@ class RankerContract:
     learns = True
 
     @pytest.fixture(autouse=True)
-    def _apart(self, apart):
-        self.here = apart
+    def _apart(self, tmp_path, monkeypatch):
+        """An empty working directory and an empty cache."""
+        monkeypatch.setenv("RECSIM_CACHE", str(tmp_path / "cache"))
+        self.here = tmp_path / "here"
+        self.here.mkdir()
+        monkeypatch.chdir(self.here)
 
     def make(self, **settings: Any) -> Any:
         return make_ranker(RankerSpec(self.spec, {**self.settings, **settings} if self.learns else {}))

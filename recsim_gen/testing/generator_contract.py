@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 
 from recsim_gen.core.errors import DataError, SettingError
@@ -21,6 +20,7 @@ from recsim_gen.core.registry import GENERATORS, resolve
 from recsim_gen.core.specs import GeneratorSpec
 from recsim_gen.datasets.boutique import world as boutique
 from recsim_gen.models.family import open_family
+from recsim_gen.testing import tiny_models
 
 OTHERS = {"original": {}, "sd": {}}  # name: settings of a generator that learns nothing
 

@@ -1,0 +1,11 @@
+from . import tiny_models as tiny_models
+from . import worlds as worlds
+from .dataset_contract import DatasetContract as DatasetContract
+from .encoder_contract import ImageEncoderContract as ImageEncoderContract
+from .encoder_contract import TextEncoderContract as TextEncoderContract
+from .generator_contract import GeneratorContract as GeneratorContract
+from .generator_contract import LearnedGeneratorContract as LearnedGeneratorContract
+from .generator_contract import TrainedGeneratorContract as TrainedGeneratorContract
+from .generator_contract import tiny as tiny
+from .ranker_contract import LearnedRankerContract as LearnedRankerContract
+from .ranker_contract import RankerContract as RankerContract
