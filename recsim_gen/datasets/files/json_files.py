@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.datasets.files.names import FORM, clean_name
+from recsim_gen.datasets.files.text_lines import to_utf8
 
 MAX_MEGABYTES = 1024
 _AS_PUBLISHED = "Fetch the file as published, or correct it"
@@ -47,7 +48,7 @@ def read_json(path: str | Path, *, max_megabytes: int = MAX_MEGABYTES) -> Any:
         raise DataError(
             f"UTF-8 text is wanted, got the byte 0x{error.object[error.start]:02x} at {error.start:,}",
             file=path,
-            remedy="Convert it, e.g. iconv -f LATIN1 -t UTF-8",
+            remedy=to_utf8(error.object),
         ) from error
     except RecursionError as error:
         raise DataError("nested too deep to be data", file=path, remedy=_AS_PUBLISHED) from error

@@ -18,6 +18,7 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.datasets.files.names import BLANKS, FORM, clean_name, likely
 from recsim_gen.datasets.files.remarks import remark
+from recsim_gen.datasets.files.text_lines import to_utf8
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -299,7 +300,7 @@ def _not_utf8(path: Path) -> DataError:
                     f"UTF-8 text is wanted, got the byte 0x{line[error.start]:02x}",
                     file=path,
                     row=number,
-                    remedy="Convert it, e.g. iconv -f LATIN1 -t UTF-8",
+                    remedy=to_utf8(line),
                 )
     return DataError("UTF-8 text is wanted", file=path, remedy="Convert it with iconv")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -70,8 +71,14 @@ def _text(line: bytes, path: Path, number: int) -> str:
             f"UTF-8 text is wanted, got the byte 0x{line[error.start]:02x}",
             file=path,
             row=number,
-            remedy="Convert it, e.g. iconv -f LATIN1 -t UTF-8",
+            remedy=to_utf8(line),
         ) from error
     if "\0" in text:
         raise DataError("text is wanted, got the character 0", file=path, row=number, remedy="Fetch it again")
     return text
+
+
+def to_utf8(head: bytes) -> str:
+    """What to do with a file that begins like ``head`` (or has such a line) and is not UTF-8."""
+    encoding = "UTF-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "LATIN1"
+    return f"Convert it, e.g. iconv -f {encoding} -t UTF-8"

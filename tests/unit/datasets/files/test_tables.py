@@ -143,6 +143,13 @@ def test_another_encoding(tmp_path, before):
     )
 
 
+def test_a_table_as_spreadsheets_write_unicode(tmp_path):
+    assert refusal(tmp_path, (HEADER + "u,i,1,t\n").encode("utf-16")) == (
+        "choices.csv, row 1: UTF-8 text is wanted, got the byte 0xff. "
+        "Convert it, e.g. iconv -f UTF-16 -t UTF-8"
+    )
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(DataError) as caught:
         read_table(tmp_path / "no.csv", ids=["a"])
