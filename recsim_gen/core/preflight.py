@@ -49,16 +49,24 @@ def check_packages() -> None:
     """
     ours = Path(recsim_gen.__file__).resolve().parents[1]
     for name in PACKAGES:
-        spec = importlib.util.find_spec(name)
-        place = None if spec is None or spec.origin is None else Path(spec.origin).resolve()
+        place = _place_of(name)
         if place is None:
             raise SettingError(f"the package {name} is wanted in {ours}, got none: install recsim-gen again")
-        if place != ours / name / "__init__.py":
-            other = place.parent if place.name == "__init__.py" else place
+        if place != ours / name:
             raise SettingError(
-                f"{name} must be a package of recsim-gen, got {other}: give that another name, or run in "
+                f"{name} must be a package of recsim-gen, got {place}: give that another name, or run in "
                 "another folder"
             )
+
+
+def _place_of(package: str) -> Path | None:
+    """The module, package or folder without code that Python imports by this name; None for nothing."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return None
+    folders = [*(spec.submodule_search_locations or ())]
+    found = folders[0] if folders else spec.origin
+    return None if found is None else Path(found).resolve()
 
 
 def preflight(options: Any) -> None:

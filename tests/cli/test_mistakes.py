@@ -54,7 +54,7 @@ MISTAKES = {
     "aux_rec --fraction 2": "fraction must be above 0 and at most 1, got 2",
     "simulate --rounds 0": "rounds must be 1 or more, got 0",
     "simulate --trials 1": "trials must be 2 or more, got 1",
-    "show --episodes 41": "a sheet has room for 1 to 40 episodes, got 41",
+    "show --episodes 201": "a page has room for 1 to 200 episodes, got 201",
     "measure_family --prompts 1": "--prompts must be 2 or more, got 1",
     "pretrain --minutes 0": "--renders and --minutes must be above 0",
     # the same twice, or nothing

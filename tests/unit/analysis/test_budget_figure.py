@@ -28,7 +28,9 @@ def test_equal_numbers_give_equal_files(tmp_path):
     assert [path.read_bytes() for path in made[0]] == [path.read_bytes() for path in made[1]]
     with Image.open(made[0][0]) as image:
         assert image.size[0] > image.size[1]
-    other = budget_curves(table().assign(value=0.2), tmp_path / "3", title="t", caption="c", panels=PANELS)
+    other = budget_curves(
+        table().assign(value=0.2, low=0.1, high=0.3), tmp_path / "3", title="t", caption="c", panels=PANELS
+    )
     assert other[1].read_bytes() != made[0][1].read_bytes()
 
 

@@ -142,7 +142,7 @@ def test_what_cannot_be_shown_is_told(store, tmp_path, capsys):
         ([uri, "--runs", "0" * 32], ["no run '000"]),
         ([uri, "--runs", child], [child, f"it is a variant of {ids['old']}"]),
         ([uri, "--runs", bare], [bare, "no results.json", "Run the command again"]),
-        ([], ["no runs yet", "mlflow.db", "--tracking-uri"]),
+        ([], ["a store of runs is wanted", "mlflow.db", "--tracking-uri"]),
         (["--tracking-uri=http://127.0.0.1:9"], ["http://127.0.0.1:9 cannot be read", "is the server up"]),
     ):
         assert run(report.main, [*argv, output]) == 2

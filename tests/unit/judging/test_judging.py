@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import textwrap
 from dataclasses import replace
 
 import brought
@@ -15,7 +13,6 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.specs import RankerSpec
 from recsim_gen.datasets.image_sets import read_images
 from recsim_gen.encoders.features import encode
-from recsim_gen.judging import judging
 from recsim_gen.judging.judges import Judge
 from recsim_gen.judging.judging import judge
 from recsim_gen.judging.queries import Triples, ask, triples_of
@@ -305,21 +302,3 @@ def test_images_that_cannot_be_used_are_told(shop, tmp_path):
         judge(dataset, [], good)
     with pytest.raises(SettingError, match="each judge must be given once, got bpr-seed0, bpr-seed0"):
         judge(dataset, [judges[2], judges[2]], good)
-
-
-def test_the_script_of_the_docstring_runs(shop, tmp_path, monkeypatch, capsys):
-    dataset, _, _ = shop
-    monkeypatch.chdir(tmp_path)
-    brought.folder(tmp_path / "my_images", [f"{i}.png" for i in references(dataset, 5)])
-    lines = inspect.getdoc(judging).splitlines()
-    script = textwrap.dedent("\n".join(line for line in lines if line.startswith("    ") or not line))
-    assert len([line for line in script.splitlines() if line]) <= 11
-    quick = f'trained_ranker(RankerSpec("micro", {brought.QUICK}), '
-    small = {'"boutique"': f'"boutique", **{brought.SHOP}', 'trained_ranker("micro", ': quick}
-    for long, short in small.items():
-        assert script.count(long) == 1
-        script = script.replace(long, short)
-    exec(script, {"RankerSpec": RankerSpec})
-    out = capsys.readouterr().out
-    assert "| images " in out
-    assert "Guard(name='headroom'" in out

@@ -252,7 +252,7 @@ def test_a_wrong_file_is_told(text, message, tmp_path, monkeypatch):
 def test_a_name_that_is_none_is_told(tmp_path):
     with pytest.raises(SettingError, match=r"'embeded': wanted a name.*Did you mean 'embedded'\?"):
         open_family("embeded")
-    with pytest.raises(SettingError, match="any of the folders clip, llm, diffusion, verifier, got none"):
+    with pytest.raises(SettingError, match="any of the folders clip, llm, diffusion, glide, verifier, got"):
         open_family(tmp_path)
 
 
