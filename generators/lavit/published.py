@@ -28,6 +28,7 @@ from generators.lavit.vision import Vision
 from generators.sampler import Sampler
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.processes import this_process
+from recsim_gen.core.weights import read_state_dict
 
 if TYPE_CHECKING:
     from recsim_gen.core.randomness import Rng
@@ -53,19 +54,9 @@ UNUSED = ("head.weight", "head.bias")
 
 def read(file: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Tensors of a torch file. Raises MissingDependency where there is none, DataError where it is broken."""
-    import pickle
-
     if not file.is_file():
         raise checkpoint.missing(f"no {file}")
-    try:
-        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise DataError(
-            f"want tensors by name, got a broken file ({error})", file=file, remedy=REMEDY
-        ) from error
-    if not isinstance(tensors, Mapping) or not all(isinstance(x, Tensor) for x in tensors.values()):
-        raise DataError("want tensors by name, got something else", file=file, remedy=REMEDY)
-    return dict(tensors)
+    return read_state_dict(file, REMEDY)
 
 
 def shape(weights: Mapping[str, Tensor], name: str, file: Path) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsim_gen.core.specs import GeneratorSpec, JudgeSpec
+from recsim_gen.core.specs import GeneratorSpec, JudgeSpec, RankerSpec
 from recsim_gen.datasets.image_sets import ImageSet
 from recsim_gen.judging.judging import Judgement
 
@@ -16,15 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageSet", "Judgement", "generate", "judge"]
 
-DEFAULT_JUDGES = ("micro-seed0", "taste@boutique-clip-seed0")
-
 
 def generate(
     name: str,
     data: Data,
     *,
     episodes: int = 0,
-    judges: Sequence[str] = DEFAULT_JUDGES,
+    judges: Sequence[str] = (),
     force: bool = False,
     models: str = "embedded",
     seed: int = 0,
@@ -44,7 +42,7 @@ def generate(
         Test episodes to draw for, spread at random; 0 is all.
     judges
         What a generator that learns from a ranker may learn from: NAME-seedN, NAME@ENCODER-seedN, or folders.
-        Only one that uses pictures and sees taste in them gives a reward.
+        Only one that uses pictures and sees taste in them gives a reward. Default MICRO and a taste, seed 0.
     force
         Let one give it that does not.
     models
@@ -64,12 +62,13 @@ def generate(
     from recsim_gen.datasets.episodes import training_episodes
     from recsim_gen.datasets.image_sets import read_images
     from recsim_gen.experiments.methods import Method, check_settings
-    from recsim_gen.experiments.rewards import reward_judges
+    from recsim_gen.experiments.rewards import default_judges, reward_judges
     from recsim_gen.models.family import open_family
 
     method, family = Method(name, GeneratorSpec(name, settings)), open_family(models)
     check_settings([method], family)
-    dataset, specs = data.dataset, [JudgeSpec(judge) for judge in judges]
+    dataset = data.dataset
+    specs = [*map(JudgeSpec, judges)] or default_judges(RankerSpec("micro"), 0)
     results = Results("generate", {})
     rewards = reward_judges([method], specs, dataset, data.catalog, results, force=force, device=data.device)
     made = method.open(

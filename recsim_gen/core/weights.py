@@ -1,4 +1,4 @@
-"""Weights on disk, as safetensors: tensors by name, and nothing that could be run."""
+"""Weights on disk: tensors by name, and nothing that could be run."""
 
 from __future__ import annotations
 
@@ -40,3 +40,25 @@ def read_tensors(
         shapes = f"weights {name!r} must be {expected.get(name)}, got {got.get(name)}"
         raise DataError(shapes, file=file, remedy=remedy)
     return weights
+
+
+def read_state_dict(file: Path, remedy: str) -> dict[str, Tensor]:
+    """Return the tensors of a state dict as torch pickles it, on the CPU; no code in it is run.
+
+    Raises DataError (``remedy``) for a file that is broken or holds something else.
+    """
+    import pickle
+    from zipfile import is_zipfile
+
+    import torch
+
+    try:
+        mapped = is_zipfile(file)  # files of before torch 1.6 are none
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise DataError(
+            f"want a state dict, got a broken file ({error})", file=file, remedy=remedy
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(x, torch.Tensor) for x in state.values()):
+        raise DataError(f"want a state dict, got {type(state).__name__}", file=file, remedy=remedy)
+    return dict(state)

@@ -5,7 +5,6 @@ They are named as in the original code. Every key has its place here, and any ot
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.registry import nearest
+from recsim_gen.core.weights import read_state_dict
 
 if TYPE_CHECKING:
     import torch
@@ -71,16 +71,7 @@ def read_published(file: Path, net: GlideNet) -> dict[str, torch.Tensor]:
 
     Raises DataError for a file that is no state dict, and for a key that is unknown, missing or misshapen.
     """
-    import torch
-
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise DataError(
-            f"want a state dict, got a broken file ({error})", file=file, remedy=_REMEDY
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(x, torch.Tensor) for x in state.values()):
-        raise DataError(f"want a state dict, got {type(state).__name__}", file=file, remedy=_REMEDY)
+    state = read_state_dict(file, _REMEDY)
     try:
         return translated(state, net)
     except DataError as error:
