@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 CHUNK = 100  # neighbouring items, asked about together
+TOGETHER = 4  # tastes, asked for together
 
 
 class Keywords:
@@ -58,11 +59,26 @@ class Keywords:
 
         Without those that name a category: what is drawn is the reference's affair.
         """
-        prompt = self.taste_prompt(rows)
-        if prompt not in self._tastes:
-            (answer,) = answers(*self.model, [prompt])
-            self._tastes[prompt] = self._read_taste(answer, rows)
-        return self._tastes[prompt]
+        self.ask_tastes([rows])
+        return self._tastes[self.taste_prompt(rows)]
+
+    def ask_tastes(self, histories: Sequence[Sequence[int]]) -> None:
+        """Ask for the `taste` of many histories at once, each answered bit for bit as if it were asked alone.
+
+        Only prompts of equal length stand in one batch, which is filled up with its first: so neither
+        padding nor the number of rows tells who else is asked about.
+        """
+        tokenizer = self.model[1]
+        rows_of = {self.taste_prompt(rows): rows for rows in histories}
+        alike: dict[int, list[str]] = {}
+        for prompt in rows_of:
+            if prompt not in self._tastes:
+                alike.setdefault(len(tokenizer(prompt)["input_ids"]), []).append(prompt)
+        batches = [p[i : i + TOGETHER] for p in alike.values() for i in range(0, len(p), TOGETHER)]
+        for batch in bar(batches, "asking for tastes", unit="batch") if len(batches) > 1 else batches:
+            full = (batch + batch[:1] * TOGETHER)[:TOGETHER]
+            for prompt, answer in zip(batch, answers(*self.model, full), strict=False):
+                self._tastes[prompt] = self._read_taste(answer, rows_of[prompt])
 
     def tastes(self, histories: Sequence[Sequence[int]]) -> list[list[str]]:
         """The same of many histories, asked for together: for training, where batches are always alike."""

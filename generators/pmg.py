@@ -188,6 +188,7 @@ class PMG(SamplingGenerator):
         Raises DataError where pictures to choose by lack.
         """
         n = self.config.candidates
+        self._keywords.ask_tastes([e.history[-self.config.history :] for e, _ in requests])
         chances = [(e, s) for e, noise in requests for s in (noise, *(noise.for_(k) for k in range(1, n)))]
         drawn = super().draw_each(chances)
         if n == 1:

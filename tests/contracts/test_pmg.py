@@ -23,6 +23,7 @@ class TestPMG(LearnedGeneratorContract):
         generator, episode = self.fitted(candidates=1), self.episodes[0]
         titles = self.catalog.titles.tolist()  # a random language model says the same of everything
         told = SimpleNamespace(
+            ask_tastes=lambda histories: None,
             taste=lambda rows: [titles[row] for row in rows],
             taste_prompt=lambda rows: ", ".join(titles[row] for row in rows),
         )
