@@ -130,6 +130,7 @@ GENERATORS = {
     "ragar": "generators.ragar:RAGAR",
     "ragar_taste": "generators.ragar.generator:RAGARTaste",
     "ragar_dpo": "generators.ragar.generator:RAGARDPO",
+    "pipeline": "generators.pipeline:Pipeline",
 }
 
 

@@ -24,6 +24,9 @@ from recsim_gen.core.registry import (
 )
 from recsim_gen.core.settings import REQUIRED, Setting, settings_of
 
+PIPELINE = "pipeline"
+"""The generator that any class of diffusers draws by."""
+
 _SEEDED = re.compile(r"(?P<ranker>[^/\\@]+)(?:@(?P<encoder>.+))?-seed(?P<seed>\d+)")
 
 
@@ -105,18 +108,29 @@ class RankerSpec(Spec):
 
 @dataclass(frozen=True)
 class GeneratorSpec(Spec):
-    """A generator: ``NAME`` or ``module:Class``."""
+    """A generator: ``NAME``, ``module:Class``, or ``pipeline:CLASS`` for a class of diffusers."""
 
     what: ClassVar[str] = "generator"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name, _, pipeline = self.name.partition(":")
+        if name == PIPELINE and pipeline:
+            object.__setattr__(self, "name", name)
+            object.__setattr__(self, "settings", {"pipeline": pipeline, **self.settings})
+
     def known(self) -> list[Setting]:
-        """Fields of its config class."""
-        return settings_of(resolve(self.name, GENERATORS, self.what).config_class)
+        """Fields of its config class; of a class of diffusers the arguments of its call, too."""
+        found = resolve(self.name, GENERATORS, self.what)
+        pipeline = self.settings.get("pipeline") if self.name == PIPELINE else None
+        return [*settings_of(found.config_class), *(found.arguments(pipeline) if pipeline else ())]
 
     def check(self) -> None:
         """Raise SettingError for a name that the registry lacks and that is no class either."""
         if self.name not in GENERATORS:
             resolve(self.name, GENERATORS, self.what)
+        elif self.name == PIPELINE:
+            self.known()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 As they are written on the command line::
 
-    sd                                   a generator of the registry, or module:Class
+    sd                                   a generator of the registry, module:Class, or pipeline:CLASS
     ragar_literal=ragar:reading=literal  the same under a name of its own, with settings
     k0=ragar:k=0,noises=1                several settings, each read by its type
 
@@ -28,7 +28,7 @@ from recsim_gen.artifacts.trained_generators import (
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, did_you_mean
-from recsim_gen.core.specs import GeneratorSpec
+from recsim_gen.core.specs import PIPELINE, GeneratorSpec
 
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import Generator
@@ -158,7 +158,7 @@ def check_settings(methods: Sequence[Method], models: ModelFamily) -> None:
     for method in methods:
         if method.spec is not None:
             made = make_generator(method.spec, models=models, device="cpu")
-            models.require(*made.roles)
+            made.family.require(*made.roles)  # with a pipeline's own
 
 
 def check_controls(methods: Sequence[Method], models: ModelFamily, dataset: Dataset) -> None:
@@ -199,7 +199,7 @@ def _read(word: str) -> Method:
         raise SettingError(f"a generator is NAME, or LABEL=NAME:SETTING=VALUE,…, got {word!r}")
     name = parts["name"]
     plain, _, rest = name.partition(":")
-    if rest and plain in GENERATORS:
+    if rest and plain in GENERATORS and plain != PIPELINE:
         raise SettingError(f"{word}: a setting is NAME=VALUE, got {rest!r}")
     settable = {setting.name: setting for setting in GeneratorSpec(name).known()}
     settings = {}

@@ -1,4 +1,4 @@
-"""Stable Diffusion pipelines of diffusers."""
+"""Pipelines of diffusers: Stable Diffusion, and any other by its class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline, StableDiffusionPipeline
 
     from recsim_gen.models.checkpoint import Checkpoint
 
@@ -40,5 +40,22 @@ def load_diffusion(
     pipeline = checkpoint.load(make)
     for model in (pipeline.unet, pipeline.vae):  # diffusers leaves weights that lack without storage
         checkpoint.refuse_incomplete(model, [n for n, x in model.named_parameters() if x.is_meta])
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def load_pipeline(
+    pipeline_class: Any, checkpoint: Checkpoint, *, device: str, torch_dtype: torch.dtype
+) -> DiffusionPipeline:
+    """A pipeline of this class of diffusers, of safetensors alone, without a bar per call.
+
+    Raises MissingDependency as ``Checkpoint.load`` does.
+    """
+
+    def make(folder: Path) -> Any:
+        options = {"dtype": torch_dtype, "use_safetensors": True, "local_files_only": True}
+        return pipeline_class.from_pretrained(folder, **options)
+
+    pipeline = checkpoint.load(make)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,7 @@ from recsim_gen.models.checkpoint import Checkpoint, is_folder
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline, StableDiffusionPipeline
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from recsim_gen.encoders.huggingface import HuggingFace
@@ -55,6 +55,7 @@ class Models:
     ip_adapter: str = ""
     lavit: str = ""
     glide: str = ""
+    pipeline: str = ""
     verifier: str = ""
 
 
@@ -120,6 +121,14 @@ class ModelFamily:
         from recsim_gen.models.glide.pipeline import load_glide
 
         return self._load("glide", load_glide, device, torch_dtype)
+
+    def pipeline(
+        self, pipeline_class: Any, *, device: str | None = None, torch_dtype: torch.dtype | None = None
+    ) -> DiffusionPipeline:
+        """Any pipeline of diffusers, as its class reads it."""
+        from recsim_gen.models.diffusion import load_pipeline
+
+        return self._load("pipeline", partial(load_pipeline, pipeline_class), device, torch_dtype)
 
     def verifier(self, *, device: str | None = None) -> ImageVerifier:
         """``read``: what a picture shows; only measures, never trains or chooses."""

@@ -1,0 +1,173 @@
+"""``pipeline:CLASS``: any pipeline of diffusers that takes a prompt, and pictures where it takes some.
+
+Today's models that draw and edit (FLUX Kontext, OmniGen, Qwen-Image-Edit, GLM-Image…) come as such classes.
+Each is asked with the reference's text, and shown pictures of the reference or of the history, as far as it
+looks at pictures. Numbers and texts of its call are settings, by the names that the class gives them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+from generators.base import BaseGenerator
+from generators.images import image_of
+from generators.prompts import check_template, prompt_of
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.registry import did_you_mean
+from recsim_gen.core.settings import Setting
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.types import Episode
+
+SHOWN_AS = ("image", "input_images", "images")
+"""What arguments for pictures are called, the likeliest first."""
+
+OURS = ("prompt", "output_type", "return_dict", "num_images_per_prompt")
+"""Numbers and texts that are not settings: the generator gives them, or they make no sense here."""
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Settings; the arguments of the pipeline's call are further ones."""
+
+    pipeline: str = ""  # its class in diffusers; pipeline:FluxKontextPipeline says the same
+    weights: str = ""  # its folder (./…, /…, ~…) or name on the hub; "": the family's pipeline
+    prompt: str = "{caption}"  # of the reference; {title} and {category} as well
+    pictures: Literal["none", "reference", "history", "both"] = "none"  # that it is shown
+    history: int = 3  # the latest items of a history whose pictures it is shown, where it is shown any
+    call: Mapping[str, Any] = field(default_factory=dict)  # arguments of its call, by name
+
+    def __post_init__(self) -> None:
+        check_template(self.prompt)
+        if self.history < 1:
+            raise SettingError(f"history must be 1 or more, got {self.history}")
+
+
+class Pipeline(BaseGenerator):
+    """Draws by a pipeline of diffusers, one picture at a time, with all chance from the picture's stream.
+
+    Raises SettingError where diffusers has no such class, where the class takes no prompt or no pictures
+    that it is to be shown, and for an argument that its call does not have.
+    """
+
+    name = "pipeline"
+    config_class = PipelineConfig
+    roles = ("pipeline",)
+
+    def __init__(self, *, models: Any = "embedded", device: str | None = None, **settings: Any) -> None:
+        own = {f.name for f in fields(PipelineConfig)}
+        call = {**settings.get("call", {}), **{n: x for n, x in settings.items() if n not in own}}
+        settings = {n: x for n, x in settings.items() if n in own}
+        super().__init__(models=models, device=device, **{**settings, "call": call})
+        if self.config.weights:
+            self.family = self.family.with_models(pipeline=self.config.weights)
+        _check(self.config)
+
+    @classmethod
+    def arguments(cls, pipeline: str) -> list[Setting]:
+        """Return numbers and texts that the call of a class of diffusers takes, as settings."""
+        taken = _parameters(pipeline_class(pipeline))
+        typed = {name: (_simple(p.annotation), p.default) for name, p in taken.items() if name not in OURS}
+        return [
+            Setting(name, hint, default, f"argument of {pipeline}'s call")
+            for name, (hint, default) in typed.items()
+            if hint is not None
+        ]
+
+    def words(self, episode: Episode) -> str:
+        """The prompt. Raises DataError for a reference without text."""
+        return prompt_of(self.catalog, episode.reference, self.config.prompt)
+
+    def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
+        """Raises DataError for items that lack the text or the picture that it is to be told by."""
+        import torch
+
+        from recsim_gen.core.training_loop import seeded
+
+        arguments = {**self.config.call, "prompt": self.words(episode), "output_type": "pt"}
+        if self.config.pictures != "none":
+            arguments |= self._shown(episode)
+        stream = noise.for_("pipeline")
+        with torch.no_grad(), seeded(stream.for_("global")):  # some draw from torch's own generator, too
+            pixels = self._loaded(generator=stream.torch(), **arguments).images[0]
+        drawn: torch.Tensor = pixels.float().cpu().clamp(0, 1)
+        return drawn
+
+    def _shown(self, episode: Episode) -> dict[str, Any]:
+        """The pictures that it is shown, by the name of the argument, as the class wants them."""
+        rows: list[int] = []
+        if self.config.pictures in ("history", "both"):
+            rows += episode.history[-self.config.history :]
+        if self.config.pictures in ("reference", "both"):
+            rows.append(episode.reference)
+        if not rows:
+            raise DataError(f"episode {episode.id}: pictures of its history are wanted, it has no history")
+        images: list[Image.Image] = [image_of(self.catalog, row) for row in rows]
+        name = _shown_as(type(self._loaded))
+        if name == "input_images":  # OmniGen's: a list for each prompt
+            return {name: [images]}
+        return {name: images[0] if len(images) == 1 else images}
+
+    @cached_property
+    def _loaded(self) -> Any:
+        return self.family.pipeline(pipeline_class(self.config.pipeline), device=self.device)
+
+
+def pipeline_class(name: str) -> Any:
+    """A pipeline of diffusers that takes a prompt. Raises SettingError for anything else."""
+    import diffusers
+
+    names = [n for n in dir(diffusers) if n.endswith("Pipeline")]
+    if name not in names:
+        raise SettingError(f"diffusers {diffusers.__version__} has no pipeline {name!r}.{_near(name, names)}")
+    found = getattr(diffusers, name)
+    if "prompt" not in _parameters(found):
+        raise SettingError(f"{name} takes no prompt: a pipeline that draws from text is wanted")
+    return found
+
+
+def _near(name: str, names: list[str]) -> str:
+    """A suggestion, and a few of the hundreds that there are."""
+    return did_you_mean(name, names).split(" Known:", maxsplit=1)[0]
+
+
+def _check(config: PipelineConfig) -> None:
+    """Raise SettingError where no class is named, and for what its call does not take."""
+    if not config.pipeline:
+        raise SettingError("a class of diffusers is wanted, got none. Write pipeline:CLASS")
+    found = pipeline_class(config.pipeline)
+    known = [f.name for f in fields(config)]
+    known += [setting.name for setting in Pipeline.arguments(config.pipeline)]
+    for name in config.call:
+        if name not in known:
+            raise SettingError(f"unknown setting {name!r} of {config.pipeline}.{did_you_mean(name, known)}")
+    if config.pictures != "none":
+        _shown_as(found)
+
+
+def _shown_as(pipeline: Any) -> str:
+    """The name of its argument for pictures. Raises SettingError where it has none."""
+    taken = _parameters(pipeline)
+    for name in SHOWN_AS:
+        if name in taken:
+            return name
+    raise SettingError(f"{pipeline.__name__} looks at no pictures: leave `pictures` at none")
+
+
+def _parameters(pipeline: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(pipeline.__call__).parameters
+
+
+def _simple(annotation: Any) -> Any:
+    """The type of a number or a text, also of one that may be left out; None for all else."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return next((kind for kind in (bool, int, float, str) if kind in parts), None)
