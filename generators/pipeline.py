@@ -1,14 +1,14 @@
 """``pipeline:CLASS``: any pipeline of diffusers that takes a prompt, and pictures where it takes some.
 
 Today's models that draw and edit (FLUX Kontext, OmniGen, Qwen-Image-Edit, GLM-Image…) come as such classes.
-Each is asked with the reference's text, and shown pictures of the reference or of the history, as far as it
-looks at pictures. Numbers and texts of its call are settings, by the names that the class gives them.
+Each is asked with a prompt of the reference, which may tell the taste of the history, and shown pictures of
+either, as far as it looks at pictures. Numbers and texts of its call are settings, by the class's own names.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from types import UnionType
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from generators.base import BaseGenerator
 from generators.images import image_of
+from generators.keywords import Keywords
 from generators.prompts import check_template, prompt_of
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.settings import Setting
+from recsim_gen.models.prompts import keywords_line
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +36,9 @@ SHOWN_AS = ("image", "input_images", "images")
 OURS = ("prompt", "output_type", "return_dict", "num_images_per_prompt")
 """Numbers and texts that are not settings: the generator gives them, or they make no sense here."""
 
+TASTE = "taste"
+"""Field of the prompt: what somebody with the history likes, in keywords of the family's language model."""
+
 
 @dataclass(frozen=True)
 class PipelineConfig:
@@ -41,15 +46,22 @@ class PipelineConfig:
 
     pipeline: str = ""  # its class in diffusers; pipeline:FluxKontextPipeline says the same
     weights: str = ""  # its folder (./…, /…, ~…) or name on the hub; "": the family's pipeline
-    prompt: str = "{caption}"  # of the reference; {title} and {category} as well
+    prompt: str = "{caption}"  # of the reference; {title}, {category}, and {taste} of the history, as well
     pictures: Literal["none", "reference", "history", "both"] = "none"  # that it is shown
     history: int = 3  # the latest items of a history whose pictures it is shown, where it is shown any
+    told: int = 10  # the latest items of a history that its taste is read from
     call: Mapping[str, Any] = field(default_factory=dict)  # arguments of its call, by name
 
     def __post_init__(self) -> None:
-        check_template(self.prompt)
-        if self.history < 1:
-            raise SettingError(f"history must be 1 or more, got {self.history}")
+        check_template(self.prompt, TASTE)
+        for name in ("history", "told"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be 1 or more, got {getattr(self, name)}")
+
+    @property
+    def asks_for_taste(self) -> bool:
+        """Whether the prompt has the keywords of a taste in it."""
+        return f"{{{TASTE}}}" in self.prompt
 
 
 class Pipeline(BaseGenerator):
@@ -61,7 +73,7 @@ class Pipeline(BaseGenerator):
 
     name = "pipeline"
     config_class = PipelineConfig
-    roles = ("pipeline",)
+    roles: tuple[str, ...] = ("pipeline",)
 
     def __init__(self, *, models: Any = "embedded", device: str | None = None, **settings: Any) -> None:
         own = {f.name for f in fields(PipelineConfig)}
@@ -71,6 +83,8 @@ class Pipeline(BaseGenerator):
         if self.config.weights:
             self.family = self.family.with_models(pipeline=self.config.weights)
         _check(self.config)
+        if self.config.asks_for_taste:
+            self.roles = ("pipeline", "language_model")
 
     @classmethod
     def arguments(cls, pipeline: str) -> list[Setting]:
@@ -85,7 +99,16 @@ class Pipeline(BaseGenerator):
 
     def words(self, episode: Episode) -> str:
         """The prompt. Raises DataError for a reference without text."""
-        return prompt_of(self.catalog, episode.reference, self.config.prompt)
+        if not self.config.asks_for_taste:
+            return prompt_of(self.catalog, episode.reference, self.config.prompt)
+        taste = keywords_line(self._keywords.taste(self._told(episode)))
+        return prompt_of(self.catalog, episode.reference, self.config.prompt, taste=taste)
+
+    def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
+        """One at a time, told of tastes that are asked for together."""
+        if self.config.asks_for_taste:
+            self._keywords.ask_tastes([self._told(episode) for episode, _ in requests])
+        return super().draw_each(requests)
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
         """Raises DataError for items that lack the text or the picture that it is to be told by."""
@@ -116,6 +139,13 @@ class Pipeline(BaseGenerator):
         if name == "input_images":  # OmniGen's: a list for each prompt
             return {name: [images]}
         return {name: images[0] if len(images) == 1 else images}
+
+    def _told(self, episode: Episode) -> Sequence[int]:
+        return episode.history[-self.config.told :]
+
+    @cached_property
+    def _keywords(self) -> Keywords:
+        return Keywords(self.family, self.device, self.catalog)
 
     @cached_property
     def _loaded(self) -> Any:

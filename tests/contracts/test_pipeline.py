@@ -1,6 +1,7 @@
 """The generator contract, for pipelines of diffusers by their class."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -56,6 +57,31 @@ class TestImageToImage(PipelineContract):
         "num_inference_steps": 2,
         "strength": 1.0,
     }
+
+
+class TestPersonalPrompt(PipelineContract):
+    """The prompt tells of the taste, the picture is a blurred memory of the reference."""
+
+    saved = "image_to_image"
+    settings: ClassVar = {
+        "pipeline": "StableDiffusionImg2ImgPipeline",
+        "prompt": "{category}, {taste}",
+        "pictures": "reference",
+        "num_inference_steps": 2,
+    }
+
+    def test_another_history_is_another_prompt(self, monkeypatch):
+        titles = self.catalog.titles.tolist()  # a random language model says the same of everything
+        told = SimpleNamespace(
+            ask_tastes=lambda histories: None, taste=lambda rows: [titles[row] for row in rows]
+        )
+        generator, episode = self.fitted(told=2), self.episodes[0]
+        monkeypatch.setitem(generator.__dict__, "_keywords", told)
+        words = generator.words(episode)
+        assert words.startswith(str(self.catalog.categories[episode.reference]))
+        assert all(titles[row] in words for row in episode.history[-2:])
+        assert generator.words(replace(episode, history=episode.history[-2:])) == words
+        assert generator.words(replace(episode, history=self.episodes[1].history)) != words
 
 
 class TestInstructPix2Pix(PipelineContract):
