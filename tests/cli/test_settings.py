@@ -18,14 +18,24 @@ def said(capsys, *argv: str) -> str:
 @pytest.mark.parametrize(
     ("name", "texts"),
     [
-        ("micro", ["ranker micro: --ranker-settings.NAME VALUE\n", "  knn_k (a whole number; default: 10)\n"]),
+        (
+            "micro",
+            ["ranker micro: --ranker-settings.NAME VALUE\n", "  knn_k (a whole number; default: 10)\n"],
+        ),
         ("micro", ["  recipe published-code\n      user_item_norm row-self-loop, "]),
         ("micro:published-code", ["  stopping_step (a whole number; default: 10)\n"]),
         ("ragar", ["generator ragar: --gen-settings.NAME VALUE\n", "  recipe paper\n"]),
         ("csv:shop", ["data csv:shop: --data-settings.NAME VALUE\n", "  title_column (text or null;"]),
         ("tiny_ranker:Favourite", ["ranker tiny_ranker:Favourite: ", "  item (a whole number; "]),
         ("tint:Tint", ["generator tint:Tint: ", "  strength (a number; default: 0.5)\n"]),
-        ("digits:shop", ["data digits:shop: ", "  n_items (a whole number; default: 1000)\n", "  split (one of leave-last-out, "]),
+        (
+            "digits:shop",
+            [
+                "data digits:shop: ",
+                "  n_items (a whole number; default: 1000)\n",
+                "  split (one of leave-last-out, ",
+            ],
+        ),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )
