@@ -274,10 +274,7 @@ def _values(
 
     def curve(seed: int, case: Case) -> OnEpoch:
         assert tracker is not None
-        prefix = (
-            f"training/{case.prefix}seed_{seed}/"  # below the table's numbers, which are looked for first
-        )
-        return partial(tracker.child(case.variant).log_epoch, prefix=prefix)
+        return partial(tracker.child(case.variant).log_epoch, prefix=f"{case.prefix}seed_{seed}/")
 
     frames = [pd.DataFrame()]
     for seed in options.seeds:
@@ -330,7 +327,7 @@ def _shown(
 
     def curve(seed: int, case: Case) -> OnEpoch:
         assert tracker is not None
-        prefix = f"training/shown/{case.prefix}seed_{seed}/"
+        prefix = f"shown/{case.prefix}seed_{seed}/"
         return partial(tracker.child(case.variant).log_epoch, prefix=prefix)
 
     return list(

@@ -109,7 +109,7 @@ def main(options: Options) -> None:
                 seed=options.seed,
                 models=family,
                 device=options.place,
-                tracker=tracker,
+                run=None if tracker is None else tracker.child(untrained.name),
             )
         if tracker is not None:
             _keep(generator, dataset, episodes, rankers, results, options)

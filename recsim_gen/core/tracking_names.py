@@ -12,6 +12,9 @@ from typing import Any
 
 from recsim_gen.core.results import plain
 
+TRAINING = "z_training/"
+"""What the names of curves of trainings begin with: MLflow sorts by name, and tables are looked for first."""
+
 _REMEDIES = (
     (
         r"experiment (\w+) must be in the 'active' state",
