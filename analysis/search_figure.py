@@ -68,11 +68,12 @@ def _draw(tried: Tried, title: str) -> Figure:
 
 def _panel(axes: Axes, x: Sequence[Any], y: Sequence[float]) -> None:
     import numpy as np
+    from matplotlib.colors import to_rgba
     from matplotlib.ticker import MaxNLocator
 
     best = int(np.argmax(y))
-    shades = np.linspace(0.35, 1.0, len(x))
-    axes.scatter(x[1:], y[1:], s=22, color=COLOURS[0], alpha=shades[1:], linewidths=0)
+    shades = [to_rgba(COLOURS[0], shade) for shade in np.linspace(0.35, 1.0, len(x))]
+    axes.scatter(x[1:], y[1:], s=22, color=shades[1:], linewidths=0)
     axes.scatter(x[:1], y[:1], s=46, color=COLOURS[5], marker="s", zorder=3)
     axes.scatter([x[best]], [y[best]], s=130, color=COLOURS[1], edgecolor="black", marker="*", zorder=4)
     if min(x) > 0 and max(x) / min(x) >= RATIO:
