@@ -77,6 +77,7 @@ def store(tmp_path_factory, empty_store):
 @pytest.fixture(scope="module")
 def page(store):
     root, _ = store
+    (root / "p.html").write_text("the page of another day, which is written anew")
     assert run(report.main, [f"--tracking-uri=sqlite:///{root}/mlflow.db", f"--output={root}/p.html"]) == 0
     return (root / "p.html").read_text(encoding="utf-8")
 
