@@ -30,8 +30,13 @@ def _training(name: str, curves: Sequence[Curve]) -> dict[str, Any]:
     by_panel: dict[tuple[str, str], list[Curve]] = {}
     for curve in curves:
         by_panel.setdefault((_part(curve), curve.metric), []).append(curve)
-    panels = [_panel(f"{part} {metric}".strip(), of, lines) for (part, metric), of in by_panel.items()]
+    panels = [_panel(_title(part, metric, name), of, lines) for (part, metric), of in by_panel.items()]
     return {"name": name, "lines": [line.replace("_", " ") for line in lines], "panels": panels}
+
+
+def _title(part: str, metric: str, name: str) -> str:
+    """In words that can be broken; the part is left out where the training has its name."""
+    return f"{'' if part == name else part} {metric}".replace("_", " ").strip()
 
 
 def _line(curve: Curve) -> str:

@@ -36,6 +36,12 @@ def retrieved_items(
     return [set(near.tolist()) for near in retrieve(episodes, vectors).between(0, k)]
 
 
+def own_image(dataset: Dataset, item: int) -> Image.Image | None:
+    """The item's own picture, if it has one."""
+    images = dataset.catalog.images
+    return images.read(item) if images is not None and images.present[item] else None
+
+
 def shown_history(episode: Episode, retrieved: set[int], longest: int = 10) -> list[int]:
     """Those of the history that a row has room for, oldest first: the retrieved and the latest others."""
     others = [row for row in episode.history if row not in retrieved]

@@ -193,7 +193,7 @@ class TestCurves:
         titles = re.findall(r"<figcaption><b>(.*?)</b><span>(.*?)</span>", text)
         assert titles == [
             ("loss", "0.002"),
-            ("valid_recall@20", "0.5"),
+            ("valid recall@20", "0.5"),
             ("policy reward", "0.75"),
             ("warm-start reward", "−0.25"),
         ]
