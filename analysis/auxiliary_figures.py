@@ -78,8 +78,7 @@ def _draw(frame: pd.DataFrame, metrics: Sequence[str], title: str) -> Figure:
 def _bars(axes: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> None:
     mine = rows.set_index("variant").reindex(variants)
     x, value = range(len(variants)), mine["value"].to_numpy(float)
-    colours = [COLOURS[k % len(COLOURS)] for k in x]
-    axes.bar(x, value, 0.7, color=colours)
+    axes.bar(x, value, 0.7, color=COLOURS[4])
     axes.errorbar(x, value, yerr=_ends(mine), fmt="none", ecolor="0.15", capsize=3, linewidth=1.1)
     axes.set_xticks(x, variants, rotation=30, ha="right")
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from analysis.case_study import Case, Cell, Tone
+    from analysis.embedding_map import EmbeddingMap
     from analysis.gallery import Person
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
@@ -227,7 +228,34 @@ def _pages(
     people = [_person(k, episodes[k], near[k], drawn, generated, dataset) for k in rows]
     sheet = case_study(cases, ["reference", *drawn], options.output / SHEET)
     title = f"What was drawn for whom ({dataset.name}, {len(people)} people)"
-    return [sheet, gallery(people, options.output / PAGE, title=title)]
+    around = _map(drawn, dataset, catalog, episodes, options)
+    return [sheet, gallery(people, options.output / PAGE, title=title, around=around)]
+
+
+def _map(
+    drawn: Mapping[str, Drawn],
+    dataset: Dataset,
+    catalog: Catalog,
+    episodes: Sequence[Episode],
+    options: Options,
+) -> EmbeddingMap:
+    """The catalogue by its features of pictures, with what was drawn."""
+    from analysis.embedding_map import embedding_map
+    from recsim_gen.experiments.case_studies import image_features, own_image
+    from recsim_gen.judging.queries import MODALITY
+
+    features = {
+        label: image_features(of.images, dataset, catalog, episodes, device=options.place)
+        for label, of in drawn.items()
+    }
+    return embedding_map(
+        catalog.features[MODALITY],
+        features,
+        episodes,
+        partial(own_image, dataset),
+        catalog.titles.tolist(),
+        catalog.encoder_of(MODALITY),
+    )
 
 
 def _case(
