@@ -76,7 +76,7 @@ def _draw(frame: pd.DataFrame, metrics: Sequence[str], title: str) -> Figure:
 
 
 def _bars(axes: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> None:
-    mine = rows.set_index("variant").reindex(variants)
+    mine = rows.set_index("variant").reindex(list(variants))
     x, value = range(len(variants)), mine["value"].to_numpy(float)
     axes.bar(x, value, 0.7, color=COLOURS[4])
     axes.errorbar(x, value, yerr=_ends(mine), fmt="none", ecolor="0.15", capsize=3, linewidth=1.1)
