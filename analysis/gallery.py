@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.embedding_map import ACROSS, EmbeddingMap
 from recsim_gen.core.store import atomic
 from recsim_gen.metrics.delta_rank import delta_r
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL import Image
 
 LARGEST = 256
@@ -23,6 +25,10 @@ EXACT = 96
 
 SMALL = 48
 """Pixels of an item of a history, which is there to be glanced at."""
+
+
+MAP_HEIGHT = 440
+"""Of the map, which is 1000 wide."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,11 @@ class Person:
     liking: float | None = None
 
 
-def gallery(people: Sequence[Person], path: str | Path, *, title: str) -> Path:
+def gallery(
+    people: Sequence[Person], path: str | Path, *, title: str, around: EmbeddingMap | None = None
+) -> Path:
     """Write the page: one file that works offline, light and dark, on a phone, without a script for all but
-    searching, choosing a category, sorting and the slider between before and after.
+    searching, choosing a category, sorting, the slider between before and after, and pointing at the map.
 
     Parameters
     ----------
@@ -86,6 +94,8 @@ def gallery(people: Sequence[Person], path: str | Path, *, title: str) -> Path:
         Where to.
     title
         Its heading.
+    around
+        Map of the catalogue, of these people in this order.
 
     Returns the path.
     """
@@ -103,10 +113,27 @@ def gallery(people: Sequence[Person], path: str | Path, *, title: str) -> Path:
         categories=sorted({person.category for person in people} - {""}),
         orders=_orders(generators, _short(judges), liked=any(person.liking is not None for person in people)),
         known=any(person.liking is not None for person in people),
+        map=around and _map(around),
     )
     with atomic(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return Path(path)
+
+
+def _map(around: EmbeddingMap) -> dict[str, Any]:
+    """What the template shows of the map, in units of its drawing."""
+
+    def units(places: NDArray[Any]) -> list[tuple[float, float]]:
+        return [(round(1000 * x, 1), round(MAP_HEIGHT * (1 - y), 1)) for x, y in places.tolist()]
+
+    return {
+        **vars(around),
+        "points": units(around.items),
+        "drawn": {name: units(places) for name, places in around.drawn.items()},
+        "rows": around.rows,
+        "across": ACROSS,
+        "height": MAP_HEIGHT,
+    }
 
 
 def _orders(generators: Sequence[str], judges: Mapping[str, str], *, liked: bool) -> list[tuple[str, str]]:

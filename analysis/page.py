@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import recsim_gen
+from analysis.curves import trainings
 from recsim_gen.core.results import ROW_KEYS
 from recsim_gen.core.table import common_metrics, pooled
 from recsim_gen.core.tracking_names import flat
@@ -74,6 +75,7 @@ def _section(run: TrackedRun) -> dict[str, Any]:
         "verdicts": [(name, text, _kind(text)) for name, text in results.verdicts.items()],
         "notes": results.notes,
         "figures": _figures(run),
+        "trainings": trainings(run.curves, run.command),
         "texts": [(n, c.decode("utf-8", "replace")) for n, c in run.files if n.lower().endswith(".md")],
         "others": run.others,
         "config": [(key, _PASSWORD.sub(r"\1:***@", value)) for key, value in flat(results.config)],

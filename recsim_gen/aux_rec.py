@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from recsim_gen.experiments.methods import Method
     from recsim_gen.models.family import ModelFamily
 
-SHOWN = 24  # pictures on a sheet
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options(RankerOptions, ModelOptions, ExperimentOptions):
@@ -119,7 +117,7 @@ def main(options: Options) -> None:
         values = _values(policies, dataset, catalog, options, results, tracker)
         shown = _shown(policies, images, family, dataset, catalog, options, results, tracker)
         if tracker is not None:
-            _publish(values, shown, images, dataset, options, results, tracker)
+            _publish(values, shown, policies, images, dataset, options, results, tracker)
 
 
 def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
@@ -274,10 +272,7 @@ def _values(
 
     def curve(seed: int, case: Case) -> OnEpoch:
         assert tracker is not None
-        prefix = (
-            f"training/{case.prefix}seed_{seed}/"  # below the table's numbers, which are looked for first
-        )
-        return partial(tracker.child(case.variant).log_epoch, prefix=prefix)
+        return partial(tracker.child(case.variant).log_epoch, prefix=f"{case.prefix}seed_{seed}/")
 
     frames = [pd.DataFrame()]
     for seed in options.seeds:
@@ -330,7 +325,7 @@ def _shown(
 
     def curve(seed: int, case: Case) -> OnEpoch:
         assert tracker is not None
-        prefix = f"training/shown/{case.prefix}seed_{seed}/"
+        prefix = f"shown/{case.prefix}seed_{seed}/"
         return partial(tracker.child(case.variant).log_epoch, prefix=prefix)
 
     return list(
@@ -351,6 +346,7 @@ def _shown(
 def _publish(
     values: pd.DataFrame,
     shown: list[tuple[str, pd.DataFrame]],
+    policies: list[Drawn],
     images: dict[str, ImageSet],
     dataset: Dataset,
     options: Options,
@@ -375,16 +371,22 @@ def _publish(
     body = None
     if options.published:
         body = table(results, metrics=METRICS) + "\n\n" + published_markdown(load_published(), ["auxiliary"])
-    draw = partial(_draw, results, images, dataset, options.output)
+    draw = partial(_draw, results, policies, images, dataset, options.output)
     report(results, tracker, options.output, draw=draw, metrics=METRICS, body=body)
     every = [values, *(of_log.assign(log=name) for name, of_log in shown)]
     tracker.run.log_table("users", pd.concat(every, ignore_index=True))
 
 
-def _draw(results: Results, images: dict[str, ImageSet], dataset: Dataset, output: Path) -> list[Path]:
-    """The fraction curve, and a sheet of the first pictures of each generator and policy."""
+def _draw(
+    results: Results,
+    policies: list[Drawn],
+    images: dict[str, ImageSet],
+    dataset: Dataset,
+    output: Path,
+) -> list[Path]:
+    """Differences by the share replaced, and a sheet of the first pictures of each generator and policy."""
     from analysis.auxiliary_figures import fraction_curves
-    from analysis.sheets import contact_sheet
+    from analysis.auxiliary_sheet import replaced_sheet
 
     title = f"Do other pictures make a better recommender? ({dataset.name})"
     paths = []
@@ -393,12 +395,10 @@ def _draw(results: Results, images: dict[str, ImageSet], dataset: Dataset, outpu
         name = "auxiliary" if world == "own" else f"auxiliary_{world}"
         by = "" if world == "own" else ", chosen by what was shown"
         paths += fraction_curves(replace(results, rows=rows), output / name, title=title + by)
-    titles, ids = dataset.catalog.titles, dataset.catalog.item_ids
     for name, drawn in images.items():
-        first = drawn.item[:SHOWN].tolist()
-        shown = [drawn.reader.read(row) for row in range(len(first))]
-        labels = [titles[item] or ids[item] for item in first]
-        paths.append(contact_sheet(shown, labels, 8, output / f"pictures_{name}.png"))
+        generator, _, policy = name.rpartition("_")
+        episodes = next(c.episodes for c, _ in policies if c.leakage == policy)
+        paths.append(replaced_sheet(drawn, episodes, dataset, generator, output / f"pictures_{name}.png"))
     return paths
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from analysis.case_study import Case, Cell, Tone
+    from analysis.embedding_map import EmbeddingMap
     from analysis.gallery import Person
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
@@ -227,13 +228,34 @@ def _pages(
     people = [_person(k, episodes[k], near[k], drawn, generated, dataset) for k in rows]
     sheet = case_study(cases, ["reference", *drawn], options.output / SHEET)
     title = f"What was drawn for whom ({dataset.name}, {len(people)} people)"
-    return [sheet, gallery(people, options.output / PAGE, title=title)]
+    around = _map(drawn, dataset, catalog, episodes, options)
+    return [sheet, gallery(people, options.output / PAGE, title=title, around=around)]
 
 
-def _picture(dataset: Dataset, row: int) -> Image.Image | None:
-    """The item's own picture, if it has one."""
-    images = dataset.catalog.images
-    return images.read(row) if images is not None and images.present[row] else None
+def _map(
+    drawn: Mapping[str, Drawn],
+    dataset: Dataset,
+    catalog: Catalog,
+    episodes: Sequence[Episode],
+    options: Options,
+) -> EmbeddingMap:
+    """The catalogue by its features of pictures, with what was drawn."""
+    from analysis.embedding_map import embedding_map
+    from recsim_gen.experiments.case_studies import image_features, own_image
+    from recsim_gen.judging.queries import MODALITY
+
+    features = {
+        label: image_features(of.images, dataset, catalog, episodes, device=options.place)
+        for label, of in drawn.items()
+    }
+    return embedding_map(
+        catalog.features[MODALITY],
+        features,
+        episodes,
+        partial(own_image, dataset),
+        catalog.titles.tolist(),
+        catalog.encoder_of(MODALITY),
+    )
 
 
 def _case(
@@ -246,12 +268,12 @@ def _case(
 ) -> Case:
     """Row of the sheet."""
     from analysis.case_study import Case
-    from recsim_gen.experiments.case_studies import shown_history
+    from recsim_gen.experiments.case_studies import own_image, shown_history
 
     said = {label: of.scores.loc[[episode.id]].iloc[0] for label, of in drawn.items()}
     title = dataset.catalog.titles[episode.reference] or dataset.catalog.item_ids[episode.reference]
-    history = [(_picture(dataset, row), row in retrieved) for row in shown_history(episode, retrieved)]
-    cells = [_reference(_picture(dataset, episode.reference), next(iter(said.values())))]
+    history = [(own_image(dataset, row), row in retrieved) for row in shown_history(episode, retrieved)]
+    cells = [_reference(own_image(dataset, episode.reference), next(iter(said.values())))]
     category = str(dataset.catalog.categories[episode.reference])
     cells += [_generated(generated[label][k], row, category) for label, row in said.items()]
     return Case(f"{dataset.interactions.user_ids[episode.user]}: {title}", history, cells)
@@ -267,6 +289,7 @@ def _person(
 ) -> Person:
     """Card of the page."""
     from analysis import gallery
+    from recsim_gen.experiments.case_studies import own_image
 
     catalog, row = dataset.catalog, episode.reference
     pictures, own = [], None
@@ -281,9 +304,9 @@ def _person(
         title=str(catalog.titles[row]),
         caption=str(catalog.captions[row]),
         category=str(catalog.categories[row]),
-        reference=_picture(dataset, row),
+        reference=own_image(dataset, row),
         history=[
-            gallery.Chosen(_picture(dataset, item), str(catalog.titles[item]), item in retrieved)
+            gallery.Chosen(own_image(dataset, item), str(catalog.titles[item]), item in retrieved)
             for item in episode.history
         ],
         drawn=pictures,

@@ -303,7 +303,8 @@ def _log_rounds(rounds: pd.DataFrame, tracker: Tracker) -> None:
     for (arm, meaning), rows in rounds.groupby(["variant", "meaning"], sort=False):
         for number, of_round in rows.groupby("round"):
             numbers = dict(zip(of_round["metric"], of_round["value"], strict=True))
-            tracker.child(str(arm)).log_epoch(int(str(number)), numbers, prefix=f"round/{meaning}/")
+            named = {f"round/{meaning}/{metric}": float(value) for metric, value in numbers.items()}
+            tracker.child(str(arm)).log_metrics(named, step=int(str(number)))
 
 
 def _draw(

@@ -14,8 +14,6 @@ from recsim_gen.core.options import ExperimentOptions, ModelOptions
 from recsim_gen.core.specs import GeneratorSpec, JudgeSpec
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from recsim_gen.core.protocols import Generator, Ranker
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
@@ -109,7 +107,7 @@ def main(options: Options) -> None:
                 seed=options.seed,
                 models=family,
                 device=options.place,
-                tracker=tracker,
+                run=None if tracker is None else tracker.child(untrained.name),
             )
         if tracker is not None:
             _keep(generator, dataset, episodes, rankers, results, options)
@@ -252,23 +250,18 @@ def _sheet(generator: Generator, dataset: Dataset, options: Options) -> list[Pat
     from analysis.case_study import Case, Cell, case_study
     from recsim_gen.artifacts.drawn_images import images_for
     from recsim_gen.artifacts.trained_generators import chosen_episodes
-    from recsim_gen.experiments.case_studies import images_in
+    from recsim_gen.experiments.case_studies import images_in, own_image
 
     episodes, _ = chosen_episodes(dataset, SHOWN)
     if not episodes:
         return []
     drawn_images = images_in(images_for(generator, dataset, episodes, seed=options.seed), dataset, episodes)
-    images = dataset.catalog.images
-
-    def image(row: int) -> Image.Image | None:
-        return images.read(row) if images is not None and images.present[row] else None
-
     cases = []
     for episode, drawn in zip(episodes, drawn_images, strict=True):
-        history = [(image(row), False) for row in episode.history[-10:]]
+        history = [(own_image(dataset, row), False) for row in episode.history[-10:]]
         title = dataset.catalog.titles[episode.reference] or dataset.catalog.item_ids[episode.reference]
         name = f"{dataset.interactions.user_ids[episode.user]}: {title}"
-        cases.append(Case(name, history, [Cell(image(episode.reference)), Cell(drawn)]))
+        cases.append(Case(name, history, [Cell(own_image(dataset, episode.reference)), Cell(drawn)]))
     return [case_study(cases, ["reference", generator.name], options.output / "pictures.png")]
 
 

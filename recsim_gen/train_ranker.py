@@ -129,9 +129,7 @@ def _train(
     from recsim_gen.artifacts.checkpoints import Origin, keep_ranker
     from recsim_gen.artifacts.serving import log_ranker
     from recsim_gen.artifacts.trained_rankers import trained_rankers
-    from recsim_gen.core.randomness import Rng
-    from recsim_gen.core.statistics import bootstrap_columns
-    from recsim_gen.metrics.evaluation import evaluate
+    from recsim_gen.metrics.evaluation import add_means, evaluate
 
     def on_epoch(seed: int) -> OnEpoch:
         return partial(tracker.child(spec.name).log_epoch, prefix=f"seed_{seed}/")
@@ -148,15 +146,7 @@ def _train(
         values = evaluate(trained, dataset.interactions, masked=options.masked).assign(seed=seed)
         frames.append(values)
     table = pd.concat(frames, ignore_index=True)
-    metrics = [c for c in table.columns if c not in ("user", "seed")]
-    for one in [*options.seeds, None]:
-        part = table if one is None else table[table["seed"] == one]
-        people, trainings = dataset.people[part["user"]], part["seed"].to_numpy()
-        estimates = bootstrap_columns(part[metrics].to_numpy(), people, Rng(0), trainings=trainings)
-        for metric, e in zip(metrics, estimates, strict=True):
-            results.row(
-                variant=spec.name, metric=metric, seed=one, value=e.value, low=e.low, high=e.high, n=e.n
-            )
+    add_means(table, dataset.people, results, variant=spec.name)
     tracker.child(spec.name).log_table("users", table)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from recsim_gen import __version__
 from recsim_gen.artifacts.checkpoints import Origin, keep_ranker, load_ranker, origin_of
-from recsim_gen.artifacts.training_records import Recorder
+from recsim_gen.artifacts.training_records import Recorder, tell_again
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.processes import Team
 from recsim_gen.core.progress import say
@@ -24,7 +24,7 @@ from recsim_gen.core.store import atomic, cache_dir, fingerprint
 from recsim_gen.encoders.features import encode
 
 if TYPE_CHECKING:
-    from recsim_gen.core.protocols import Generator, Ranker, TrainingTracker
+    from recsim_gen.core.protocols import Generator, Ranker, TrainingRun
     from recsim_gen.core.types import Catalog, Dataset, Episode
     from recsim_gen.models.family import ModelFamily
 
@@ -126,14 +126,15 @@ def trained_generator(
     seed: int = 0,
     models: ModelFamily | str | Path = "embedded",
     device: str | None = None,
-    tracker: TrainingTracker | None = None,
+    run: TrainingRun | None = None,
 ) -> Generator:
     """Return one fitted on these episodes with this seed; loaded if it was trained on the same before.
 
     ``episodes`` are `training_episodes`: nothing that pictures are judged on belongs among them. A
     generator that ``uses_ranker`` learns from ``ranker``, watched by ``judge`` if there is one; others do
     not see them. A setting ``encoder`` that is not given is what made the catalogue's features of
-    pictures. A killed training goes on where it was. Inside `training_together` all processes train it,
+    pictures. ``run`` gets the curves of all parts of the training, also where it is found; a killed training
+    goes on where it was. Inside `training_together` all processes train it,
     and that of the first is kept. Raises SettingError where a ranker is needed and none is given.
     """
     spec = _with_encoder(as_spec(spec), catalog)
@@ -146,13 +147,15 @@ def trained_generator(
         made.fit(catalog, (), ranker=ranker, judge=judge, rng=Rng(seed))
         return made
     folder = kept_generator(made, catalog, episodes, ranker=ranker, judge=judge, seed=seed)
-    team = Team()
+    team, start = Team(), f"seed_{seed}/"
     if team.agreed((folder / "config.json").exists):
         say(f"{spec}, seed {seed}: found in {folder}")
+        if run is not None:
+            tell_again(folder, run.log_epoch)
         loaded: Generator = type(made).load(folder, catalog, models=models, device=device)
         loaded.judged_by(ranker)
         return loaded
-    work, record = folder.parent / f"{folder.name}.work", Recorder(tracker)
+    work, record = folder.parent / f"{folder.name}.work", Recorder(run, start)
     made.fit(catalog, episodes, ranker=ranker, judge=judge, rng=Rng(seed), work=work, tracker=record)
     if team.is_main_process:
         with atomic(folder) as temporary:

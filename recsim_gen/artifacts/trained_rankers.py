@@ -9,6 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from recsim_gen import __version__
+from recsim_gen.artifacts.training_records import Curves, tell_again
 from recsim_gen.core.progress import is_quiet, on_line, quietly, say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import RANKERS, resolve
@@ -127,14 +128,20 @@ def trained_ranker(
 ) -> Ranker:
     """The ranker trained with this seed; loaded if it was trained before on the same everything.
 
-    Code counts by the version of the package and by ``Ranker.training_version``.
+    ``on_epoch`` is told every epoch's numbers in both cases. Code counts by the version of the package and by
+    ``Ranker.training_version``.
     """
     ranker, folder = make_ranker(spec, device=device), kept_ranker(spec, catalog, interactions, seed=seed)
+    told = None if on_epoch is None else lambda epoch, numbers, _: on_epoch(epoch, numbers)
     if (folder / "config.json").exists():
         say(f"{spec}, seed {seed}: found in {folder}")
+        if told is not None:
+            tell_again(folder, told)
         return type(ranker).load(folder, catalog, interactions, device=device)
-    ranker.fit(catalog, interactions, rng=Rng(seed), on_epoch=on_epoch)
+    curves = Curves(told)
+    ranker.fit(catalog, interactions, rng=Rng(seed), on_epoch=curves)
     ranker.save(folder)
+    curves.write(folder)
     return ranker
 
 
@@ -159,12 +166,9 @@ def trained_rankers(
     """{seed: ranker} as `trained_ranker` gives them; several that are missing are trained side by side.
 
     A step of training is bound by memory, not by arithmetic: on a CPU, a process per seed is nearly
-    as many times faster as there are cores, where threads are not. ``on_epoch`` gives each seed its
-    own; it is called when the seed is done.
+    as many times faster as there are cores, where threads are not. ``on_epoch`` gives each seed its own.
     """
-    jobs = [(catalog, seed) for seed in seeds]
-    of_job = None if on_epoch is None else lambda job: on_epoch(seeds[job])
-    train_missing(spec, jobs, interactions, device=device, on_epoch=of_job)
+    train_missing(spec, [(catalog, seed) for seed in seeds], interactions, device=device)
     return {
         seed: trained_ranker(
             spec, catalog, interactions, seed=seed, device=device, on_epoch=on_epoch and on_epoch(seed)
@@ -179,66 +183,37 @@ def train_missing(
     interactions: Interactions,
     *,
     device: str = "cpu",
-    on_epoch: Callable[[int], OnEpoch] | None = None,
 ) -> None:
     """Train side by side those of ``jobs`` that were not trained before, where processes are worth it.
 
-    What it leaves, `trained_ranker` trains. ``on_epoch`` gives each job, by its position, its own; it is
-    called when the job is done.
+    What it leaves, `trained_ranker` trains, which tells how each went.
     """
     from joblib import cpu_count
 
     kept = [(kept_ranker(spec, c, interactions, seed=s) / "config.json").exists() for c, s in jobs]
-    missing = {number: job for number, job in enumerate(jobs) if not kept[number]}
+    missing = [job for job, there in zip(jobs, kept, strict=True) if not there]
     at_once = min(len(missing), cpu_count() + 1)  # they stop at different epochs: no core is to wait
     if device == "cpu" and min(at_once, cpu_count()) > 1 and len(interactions) >= WORTH_A_PROCESS:
-        _train_apart(spec, missing, interactions, at_once, on_epoch)
+        _train_apart(spec, missing, interactions, at_once)
 
 
 def _train_apart(
-    spec: RankerSpec | str,
-    jobs: Mapping[int, Job],
-    interactions: Interactions,
-    at_once: int,
-    on_epoch: Callable[[int], OnEpoch] | None,
+    spec: RankerSpec | str, jobs: Sequence[Job], interactions: Interactions, at_once: int
 ) -> None:
     from joblib import Parallel, cpu_count, delayed, parallel_config
 
     say(f"{spec}: training {len(jobs)} rankers, {at_once} at a time, one process each")
     calls = [
-        delayed(_keep)(
-            line % at_once,
-            is_quiet(),
-            spec,
-            number,
-            (replace(catalog, images=None), seed),
-            interactions,
-        )
-        for line, (number, (catalog, seed)) in enumerate(jobs.items())
+        delayed(_keep)(line % at_once, is_quiet(), spec, (replace(catalog, images=None), seed), interactions)
+        for line, (catalog, seed) in enumerate(jobs)
     ]
     with parallel_config("loky", n_jobs=at_once, inner_max_num_threads=max(1, cpu_count() // at_once)):
-        for number, epochs in Parallel(return_as="generator_unordered")(calls):
-            for epoch, numbers in epochs:
-                if on_epoch is not None:
-                    on_epoch(number)(epoch, numbers)
+        Parallel()(calls)
 
 
-def _keep(
-    line: int,
-    quiet: bool,
-    spec: RankerSpec | str,
-    number: int,
-    job: Job,
-    interactions: Interactions,
-) -> tuple[int, list[tuple[int, dict[str, float]]]]:
-    """In a process of its own: the ranker into the cache; returns its number and the epochs' numbers."""
+def _keep(line: int, quiet: bool, spec: RankerSpec | str, job: Job, interactions: Interactions) -> None:
+    """In a process of its own: the ranker into the cache."""
     catalog, seed = job
-    epochs: list[tuple[int, dict[str, float]]] = []
-
-    def note(epoch: int, numbers: Mapping[str, float]) -> None:
-        epochs.append((epoch, dict(numbers)))
-
     with quietly(quiet), on_line(line), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, to their developers
-        trained_ranker(spec, catalog, interactions, seed=seed, on_epoch=note)
-    return number, epochs
+        trained_ranker(spec, catalog, interactions, seed=seed)

@@ -1,49 +1,90 @@
-"""What a training cost and how it ended, kept beside what it found."""
+"""What a training cost and how it went, kept beside what it found."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsim_gen.core.store import write_json
 
 if TYPE_CHECKING:
-    from recsim_gen.core.protocols import TrainingRun, TrainingTracker
+    from recsim_gen.core.protocols import TrainingRun
+
+    OnCurve = Callable[
+        [int, Mapping[str, float], str], None
+    ]  # epoch, its numbers, what stands before their names
 
 FILE = "training.json"
+CURVES = "curves.json"
+
+
+class Curves:
+    """Numbers of every epoch of a training, so that they can be told again where it is found."""
+
+    def __init__(self, on_epoch: OnCurve | None = None) -> None:
+        self._told, self._epochs = on_epoch, list[tuple[int, dict[str, float], str]]()
+
+    def __call__(self, epoch: int, numbers: Mapping[str, float], prefix: str = "") -> None:
+        """Keep an epoch's numbers, and pass them on."""
+        self._epochs.append((epoch, {name: float(value) for name, value in numbers.items()}, prefix))
+        if self._told is not None:
+            self._told(epoch, numbers, prefix)
+
+    def write(self, folder: Path) -> None:
+        """Write them beside what was trained."""
+        write_json(folder / CURVES, self._epochs)
+
+
+def tell_again(folder: Path, on_epoch: OnCurve) -> None:
+    """Give ``on_epoch`` the epochs that `Curves.write` wrote there, if it did."""
+    try:
+        epochs = json.loads((folder / CURVES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    for epoch, numbers, prefix in epochs:
+        on_epoch(epoch, numbers, prefix)
 
 
 class Recorder:
-    """A `TrainingTracker` that keeps the last numbers of a training, and passes all on to another one."""
+    """A `TrainingTracker` that keeps the numbers of a training, and passes all on to a run of another one.
 
-    def __init__(self, tracker: TrainingTracker | None) -> None:
-        self._tracker, self._last = tracker, dict[str, float]()
+    Parameters
+    ----------
+    run
+        Where all parts of the training write their curves.
+    start
+        Of the curves' names.
+    """
+
+    def __init__(self, run: TrainingRun | None, start: str = "") -> None:
+        self._run, self._prefix, self._last = run, start, dict[str, float]()
+        self._curves = Curves(None if run is None else run.log_epoch)
         self._start = time.monotonic()
 
     def child(self, variant: str) -> _Child:
-        """The child run of this variant, listened to."""
-        return _Child(None if self._tracker is None else self._tracker.child(variant), self._last)
+        """The part of this name, listened to."""
+        return _Child(self._run, self._curves, f"{self._prefix}{variant}/", self._last)
 
     def write(self, folder: Path) -> None:
-        """``seconds`` since this start, ``peak_memory`` (GiB) of this process, and the last numbers."""
+        """Write ``seconds`` since the start, ``peak_memory`` (GiB) of this process, last numbers, curves."""
         record = {"seconds": time.monotonic() - self._start, "peak_memory": peak_memory(), **self._last}
         write_json(folder / FILE, record)
+        self._curves.write(folder)
 
 
 class _Child:
-    """A run of the tracker, or of none."""
+    """A part of a training, whose curves go to a run or to none."""
 
-    def __init__(self, run: TrainingRun | None, last: dict[str, float]) -> None:
-        self._run, self._last = run, last
+    def __init__(self, run: TrainingRun | None, curves: Curves, start: str, last: dict[str, float]) -> None:
+        self._run, self._curves, self._start, self._last = run, curves, start, last
 
     def log_epoch(self, epoch: int, numbers: Mapping[str, float], prefix: str = "") -> None:
         self._last.update({prefix + name: float(value) for name, value in numbers.items()})
-        if self._run is not None:
-            self._run.log_epoch(epoch, numbers, prefix)
+        self._curves(epoch, numbers, self._start + prefix)
 
     def log_file(self, path: str | Path, folder: str | None = None) -> None:
         if self._run is not None:

@@ -43,17 +43,25 @@ class Trial:
         return json.dumps(dict(self.drawn))
 
 
+def space_of(spec: RankerSpec) -> dict[str, Any]:
+    """Return what is searched of a ranker: the ``search_space`` of its config, {setting: its domain}.
+
+    A domain has ``draw``, and ``distribution`` and ``written`` for Optuna (`rankers.search`). A setting that
+    ``spec`` gives stays as it is given.
+    """
+    space: Mapping[str, Any] = getattr(type(make_ranker(spec).config), "search_space", {})
+    return {name: domain for name, domain in space.items() if name not in spec.settings}
+
+
 def trials_of(spec: RankerSpec, n: int, rng: Rng) -> list[Trial]:
     """Return ``n`` trials at most: the ranker as given, then settings drawn at random.
 
-    The ``search_space`` of its config, {setting: what has `draw`}, says from what; a setting that ``spec``
-    gives stays. Trial k is the same for any ``n`` above it. One trial alone where there is nothing to draw.
+    Trial k is the same for any ``n`` above it. One trial alone where there is nothing to draw.
     Raises SettingError for ``n`` below 1.
     """
     if n < 1:
         raise SettingError(f"a search needs 1 trial or more, got {n}")
-    space = getattr(type(make_ranker(spec).config), "search_space", {})
-    open_to = {name: domain for name, domain in space.items() if name not in spec.settings}
+    open_to = space_of(spec)
     trials = [Trial(0, spec)]
     for number in range(1, n if open_to else 1):
         draw = rng.for_("trial", spec.name, number).numpy()

@@ -91,7 +91,8 @@ def preflight(options: Any) -> None:
     _check_store(getattr(options, "tracking_uri", None))
     output = getattr(options, "output", None)
     if output is not None:
-        _check_writable(Path(output), "--output", "name another folder")
+        is_file = bool(Path(type(options).output).suffix)  # a page, which may be there from before
+        _check_writable(Path(output).parent if is_file else Path(output), "--output", "name another folder")
         _tell_used(Path(output))
     _check_writable(cache_dir(), "the cache", "set RECSIM_CACHE to a folder of yours")
 

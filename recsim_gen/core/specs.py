@@ -19,6 +19,7 @@ from recsim_gen.core.registry import (
     RANKER_CONFIGS,
     RANKERS,
     did_you_mean,
+    nearest,
     resolve,
     with_settings,
 )
@@ -47,6 +48,10 @@ class Spec:
         """All settings it has, with types and defaults. Raises SettingError for an unknown name."""
         raise NotImplementedError
 
+    def recipes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Settings that belong together, {recipe: {setting: value}}; of most parts there are none."""
+        return {}
+
     def check(self) -> None:
         """Raise SettingError for what is known to be wrong before any work; loads no model and no data."""
 
@@ -73,6 +78,10 @@ class RankerSpec(Spec):
         """Fields of its config class, with the recipe's values. Raises SettingError for an unknown recipe."""
         config, recipe = self._config()
         return [replace(s, default=recipe.get(s.name, s.default)) for s in settings_of(config)]
+
+    def recipes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Those of its config class."""
+        return _recipes(self._config()[0])
 
     def check(self) -> None:
         """Raise SettingError for an unknown name, recipe or setting, and for settings that cannot be."""
@@ -124,6 +133,10 @@ class GeneratorSpec(Spec):
         found = resolve(self.name, GENERATORS, self.what)
         pipeline = self.settings.get("pipeline") if self.name == PIPELINE else None
         return [*settings_of(found.config_class), *(found.arguments(pipeline) if pipeline else ())]
+
+    def recipes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Those of its config class."""
+        return _recipes(resolve(self.name, GENERATORS, self.what).config_class)
 
     def check(self) -> None:
         """Raise SettingError for a name that the registry lacks and that is no class either."""
@@ -234,6 +247,27 @@ class JudgeSpec(Spec):
         return parts
 
 
+def part_of(name: str) -> Spec:
+    """Return the ranker, generator or data of this name, whichever it is.
+
+    Raises SettingError for a name that none of them has.
+    """
+    first = name.partition(":")[0]
+    tables = ((RANKERS, RankerSpec), (GENERATORS, GeneratorSpec), (DATASETS, DataSpec))
+    for table, kind in tables:
+        if first in table:
+            return kind(name)
+    known = {name: target for table, _ in tables for name, target in table.items()}
+    try:
+        own = resolve(name, known, "ranker, generator or data")
+    except SettingError as error:
+        near = nearest(first, known) if ":" in name else ""
+        raise SettingError(f"{error}{near and '.'}{near}") from error
+    if not hasattr(own, "config_class"):
+        return DataSpec(name)
+    return GeneratorSpec(name) if hasattr(own, "generate") else RankerSpec(name)
+
+
 def check_encoder(spec: str) -> None:
     """Raise SettingError unless ``spec`` names an encoder of the registry, or a class to import."""
     name = spec.partition(":")[0]
@@ -244,6 +278,11 @@ def check_encoder(spec: str) -> None:
     except SettingError as error:
         hint = did_you_mean(name, ENCODERS) if ":" in spec else ""
         raise SettingError(f"{error}{hint}") from error
+
+
+def _recipes(config: type[Any]) -> Mapping[str, Mapping[str, Any]]:
+    recipes: Mapping[str, Mapping[str, Any]] = getattr(config, "recipes", {})
+    return recipes
 
 
 def _importable(module: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from recsim_gen.core import results as results_of
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.results import Results
+from recsim_gen.core.tracking_names import TRAINING
 
 if TYPE_CHECKING:
     from recsim_gen.core.tracking import MlflowClient
@@ -25,11 +27,25 @@ SHOWN = (".svg", ".png", ".jpg", ".jpeg", ".md")
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Numbers of a training by step or epoch.
+
+    ``run`` is the variant whose training it is, "" of the invocation itself; ``training`` which of several
+    (``seed_0``), "" for one alone; ``points`` (step, value).
+    """
+
+    run: str
+    training: str
+    metric: str
+    points: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
 class TrackedRun:
     """One finished invocation of a command.
 
     ``files`` are the figures, sheets and texts logged with it or with its variants, as (name, content);
-    ``others`` the names of what a page cannot show.
+    ``others`` the names of what a page cannot show; ``curves`` those of every training.
     """
 
     id: str
@@ -38,6 +54,7 @@ class TrackedRun:
     results: Results
     files: tuple[tuple[str, bytes], ...]
     others: tuple[str, ...]
+    curves: tuple[Curve, ...] = ()
 
 
 def latest_runs(client: MlflowClient) -> list[str]:
@@ -80,9 +97,12 @@ def read_run(client: MlflowClient, run_id: str, folder: str | Path) -> TrackedRu
         [from_store.info.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'", order_by=["start_time"]
     )
     shown: list[tuple[str, bytes]] = []
-    others = []
+    others: list[str] = []
+    curves: list[Curve] = []
     for run in (from_store, *children):
-        prefix = "" if run is from_store else f"{run.info.run_name}/"
+        variant = "" if run is from_store else str(run.info.run_name)
+        prefix = variant and f"{variant}/"
+        curves += _curves(client, run, variant)
         for name in _files(client, run.info.run_id):
             if PurePosixPath(name).suffix.lower() in SHOWN:
                 path = client.download_artifacts(run.info.run_id, name, str(_made(folder, run.info.run_id)))
@@ -90,7 +110,17 @@ def read_run(client: MlflowClient, run_id: str, folder: str | Path) -> TrackedRu
             elif name != results_of.FILE:
                 others.append(prefix + name)
     started = datetime.fromtimestamp(from_store.info.start_time / 1000, tz=timezone.utc)
-    return TrackedRun(run_id, command, started, results, tuple(shown), tuple(others))
+    return TrackedRun(run_id, command, started, results, tuple(shown), tuple(others), tuple(curves))
+
+
+def _curves(client: MlflowClient, run: Any, variant: str) -> Iterator[Curve]:
+    """The curves of a run, in the order of their names."""
+    for key in sorted(key for key in run.data.metrics if key.startswith(TRAINING)):
+        history = client.get_metric_history(run.info.run_id, key)
+        training, _, metric = key.removeprefix(TRAINING).rpartition("/")
+        points = sorted({x.step: x.value for x in history if math.isfinite(x.value)}.items())
+        if points:
+            yield Curve(variant, training, metric.replace("_at_", "@"), tuple(points))
 
 
 def _run(client: MlflowClient, run_id: str) -> Any:

@@ -37,6 +37,7 @@ from recsim_gen.core.results import Results
 from recsim_gen.core.store import cache_dir, fingerprint
 from recsim_gen.core.table import by_variant, common_metrics, table
 from recsim_gen.core.tracking_names import (
+    TRAINING,
     artifact_root,
     default_uri,
     flat,
@@ -170,9 +171,10 @@ class Run:
     def log_epoch(self, epoch: int, numbers: Mapping[str, float], prefix: str = "") -> None:
         """Numbers of an epoch, as ``Ranker.fit`` wants its ``on_epoch``; sent every few seconds.
 
-        ``prefix`` (``"seed_1/"``) keeps the curves of several trainings in one run apart.
+        They stand under `TRAINING`, below the tables' numbers; ``prefix`` (``"seed_1/"``) keeps the curves of
+        several trainings in one run apart.
         """
-        self._add(epoch, {prefix + name: value for name, value in numbers.items()})
+        self._add(epoch, {TRAINING + prefix + name: value for name, value in numbers.items()})
         late = time.monotonic() - self._last_call > SECONDS_BETWEEN_CALLS
         if late or len(self._waiting) >= METRICS_A_CALL:
             self.flush()

@@ -12,6 +12,9 @@ from typing import Any
 
 from recsim_gen.core.results import plain
 
+TRAINING = "z_training/"
+"""What the names of curves of trainings begin with: MLflow sorts by name, and tables are looked for first."""
+
 _REMEDIES = (
     (
         r"experiment (\w+) must be in the 'active' state",
@@ -53,7 +56,7 @@ def metric_key(name: str) -> str:
 
 def default_uri(output: str | Path) -> str:
     """The SQLite file beside the folder ``output``, so that all runs under one root share it."""
-    return _sqlite_uri(Path(output).resolve().parent / "mlflow.db")
+    return sqlite_uri(Path(output).resolve().parent / "mlflow.db")
 
 
 def ui_command(uri: str) -> str:
@@ -62,7 +65,7 @@ def ui_command(uri: str) -> str:
     if path is None:
         return uri
     mlflow = _near(Path(sys.executable).parent / "mlflow")
-    return shlex.join([str(mlflow), "ui", "--backend-store-uri", _sqlite_uri(_near(path))])
+    return shlex.join([str(mlflow), "ui", "--backend-store-uri", sqlite_uri(_near(path))])
 
 
 def artifact_root(uri: str, experiment: str) -> str | None:
@@ -79,7 +82,7 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(database) if database else None
 
 
-def _sqlite_uri(path: Path) -> str:
+def sqlite_uri(path: Path) -> str:
     """The store in a file: ``?`` and ``%`` in its path are written so that SQLAlchemy reads the path."""
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 

@@ -11,7 +11,7 @@ from recsim_gen.core.types import Catalog, Dataset, Episode, Scope
 from recsim_gen.datasets.image_sets import read_images
 from recsim_gen.encoders.features import item_texts
 from recsim_gen.encoders.retrieval import retrieve
-from recsim_gen.judging.queries import ask, triples_of
+from recsim_gen.judging.queries import Triples, ask, triples_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +36,12 @@ def retrieved_items(
     return [set(near.tolist()) for near in retrieve(episodes, vectors).between(0, k)]
 
 
+def own_image(dataset: Dataset, item: int) -> Image.Image | None:
+    """The item's own picture, if it has one."""
+    images = dataset.catalog.images
+    return images.read(item) if images is not None and images.present[item] else None
+
+
 def shown_history(episode: Episode, retrieved: set[int], longest: int = 10) -> list[int]:
     """Those of the history that a row has room for, oldest first: the retrieved and the latest others."""
     others = [row for row in episode.history if row not in retrieved]
@@ -56,10 +62,23 @@ def ranks(
     """(B, 2) rank of each episode's reference before and with its picture in ``images``, under the judge."""
     triples = triples_of(read_images(images, dataset), dataset, judge.catalog, device=device)
     c = ask(judge.ranker, triples, scope=scope, what="ranks")
+    at = _places(triples, episodes)
+    return np.stack([c.original_rank[at], c.rank[at]], axis=1)
+
+
+def image_features(
+    images: Manifest, dataset: Dataset, catalog: Catalog, episodes: Sequence[Episode], *, device: str = "cpu"
+) -> np.ndarray:
+    """(B, d) features of each episode's picture in ``images``, by what encoded ``catalog``."""
+    triples = triples_of(read_images(images, dataset), dataset, catalog, device=device)
+    return triples.features[triples.which[_places(triples, episodes)]]
+
+
+def _places(triples: Triples, episodes: Sequence[Episode]) -> list[int]:
+    """Where the triple of each episode is."""
     pairs = zip(triples.users.tolist(), triples.items.tolist(), strict=True)
     place = {pair: k for k, pair in enumerate(pairs)}
-    at = [place[e.user, e.reference] for e in episodes]
-    return np.stack([c.original_rank[at], c.rank[at]], axis=1)
+    return [place[e.user, e.reference] for e in episodes]
 
 
 def scores(

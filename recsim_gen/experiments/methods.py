@@ -80,6 +80,11 @@ class Method:
         return make_generator(self.spec, device="cpu")
 
     @property
+    def learns(self) -> bool:
+        """Whether it has to be trained here."""
+        return self.untrained is not None and self.untrained.learns
+
+    @property
     def uses_ranker(self) -> bool:
         """Whether it has to be trained here by the scores of a ranker."""
         return self.untrained is not None and self.untrained.uses_ranker
@@ -118,7 +123,7 @@ class Method:
             seed=seed,
             models=models,
             device=device,
-            tracker=tracker,
+            run=tracker.child(self.label) if tracker is not None and self.learns else None,
         )
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import did_you_mean
+from recsim_gen.core.statistics import bootstrap_columns
 from recsim_gen.core.types import SPLITS
 from recsim_gen.metrics.ranking import per_user, refuse_nan
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.results import Results
     from recsim_gen.core.types import Interactions
 
 SCORES_HELD = 1 << 25
@@ -67,3 +72,33 @@ def evaluate(
         numbers = per_user(np.take_along_axis(relevant, top, 1), relevant.sum(1), ks)
         frames.append(pd.DataFrame({"user": rows, **numbers}))
     return pd.concat(frames, ignore_index=True)
+
+
+def add_means(
+    table: pd.DataFrame, people: NDArray[Any], results: Results, *, variant: str, suffix: str = ""
+) -> None:
+    """Add rows of every metric, for each seed and over all: the mean with its interval.
+
+    Parameters
+    ----------
+    table
+        ``user``, ``seed``, and a column for each metric.
+    people
+        (users,) who is drawn again together, for the interval.
+    results
+        Where to.
+    variant
+        Of the rows.
+    suffix
+        Behind the names of the metrics.
+    """
+    metrics = [str(name) for name in table.columns if name not in ("user", "seed")]
+    for seed in [*dict.fromkeys(table["seed"].tolist()), None]:
+        part = table if seed is None else table[table["seed"] == seed]
+        trainings = part["seed"].to_numpy()
+        estimates = bootstrap_columns(
+            part[metrics].to_numpy(), people[part["user"]], Rng(0), trainings=trainings
+        )
+        for metric, e in zip(metrics, estimates, strict=True):
+            name = metric + suffix
+            results.row(variant=variant, metric=name, seed=seed, value=e.value, low=e.low, high=e.high, n=e.n)

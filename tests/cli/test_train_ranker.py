@@ -76,7 +76,9 @@ def test_what_is_printed_written_and_tracked(done):
     assert set(children) == set(RANKERS)
     for spec, keys in children.items():
         assert {"recall_at_10", "ndcg_at_20_high", "seed_7/recall_at_20"} <= keys
-        assert spec == "popularity" or {"seed_0/loss", "seed_7/valid_recall_at_20"} <= keys
+        assert (
+            spec == "popularity" or {"z_training/seed_0/loss", "z_training/seed_7/valid_recall_at_20"} <= keys
+        )
 
 
 def test_settings_are_searched_on_validation_and_every_trial_is_told(apart):
@@ -96,7 +98,7 @@ def test_settings_are_searched_on_validation_and_every_trial_is_told(apart):
     assert about["settings"]["epochs"] == 1
     _, children = tracked(apart / "mlflow.db")
     assert {f"lightgcn trial {number}" for number in range(4)} <= set(children)
-    assert {"loss", "valid_ndcg_at_20"} <= set(children["lightgcn trial 3"])
+    assert {"z_training/loss", "valid_ndcg_at_20"} <= set(children["lightgcn trial 3"])
 
 
 def test_initial_weights_and_users_differ_by_seed(done):

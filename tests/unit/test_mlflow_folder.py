@@ -15,7 +15,7 @@ from recsim_gen.core.tracking import Tracker
 FOLDER = ROOT / "mlflow"
 LINE = re.compile(r"^\| (?P<what>[^|]+) \| (?P<ticks>`+) ?(?P<search>.+?) ?(?P=ticks) \|$", re.MULTILINE)
 SEARCHES = [m["search"] for m in LINE.finditer((FOLDER / "searches.md").read_text(encoding="utf-8"))]
-VARIANTS = ("ret", "recent", "micro", "bpr", "ragar", "original", "noise")
+VARIANTS = ("ret", "recent", "micro", "bpr", "ragar", "original", "noise", "trial 3", "best")
 CONFIG = {"protocol": "fold-in", "data": "boutique", "scope": "graph", "leakage": ["strict", "paper"]}
 
 
@@ -27,6 +27,7 @@ def tracked(tmp_path_factory, empty_store):
     results = Results("aux_rec", CONFIG, {"data": "FINGERPRINT"}, git_commit="COMMIT")
     for variant in VARIANTS:
         results.row(variant=variant, metric="recall@10", value=0.2, low=0.15, high=0.25)
+        results.row(variant=variant, metric="valid_ndcg@20", value=0.2)
         for meaning in ("packaging", "product"):
             results.row(variant=variant, metric="choices", value=0.7, low=0.65, high=0.75, meaning=meaning)
             results.row(variant=variant, metric="returns", value=0.05, low=0.0, high=0.1, meaning=meaning)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from recsim_gen.core.command_line.fields import fields_of, options_class
+from recsim_gen.core.command_line.fields import Field, fields_of, options_class
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import did_you_mean
 
@@ -42,10 +42,14 @@ def chosen(actions: Mapping[str, Main], argv: Sequence[str]) -> tuple[Main, list
     if word not in actions:
         got = repr(word) if word else "none"
         raise SettingError(f"an action is wanted first, got {got}.{did_you_mean(word, actions)}")
-    if rest and not rest[0].startswith("-"):
-        first, *_ = fields_of(options_class(actions[word]))
-        rest[0] = f"{first.options[0]}={rest[0]}"
-    return actions[word], rest
+    return actions[word], with_option(rest, fields_of(options_class(actions[word]))[0])
+
+
+def with_option(argv: Sequence[str], field: Field) -> list[str]:
+    """Return the arguments with a first word that is no option as the value of ``field``."""
+    if not argv or argv[0].startswith("-"):
+        return list(argv)
+    return [f"{field.options[0]}={argv[0]}", *argv[1:]]
 
 
 def _help(actions: Mapping[str, Main]) -> str:

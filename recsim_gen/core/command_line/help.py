@@ -27,17 +27,25 @@ def command_help(main: Callable[[Any], Any], fields: Sequence[Field]) -> str:
 
 def settings_help(part: Part, specs: Sequence[Spec]) -> str:
     """Return all settings of these parts, each with its type, its default and its line."""
-    return "\n".join(_listed(part, spec) for spec in specs)
+    return "\n".join(spec_help(spec, part.options[1]) for spec in specs)
 
 
-def _listed(part: Part, spec: Spec) -> str:
+def spec_help(spec: Spec, option: str) -> str:
+    """Return all settings of a part, which ``option`` gives, and its recipes."""
     settings = spec.known()
-    usage = f"{part.options[1]}.NAME VALUE" if settings else "nothing to set"
+    usage = f"{option}.NAME VALUE" if settings else "nothing to set"
     lines = [f"{spec.what} {spec.name}: {usage}", ""]
     for setting in settings:
         lines.append(f"  {setting.name}{_facts(setting, in_words(setting.hint))}")
-        lines += textwrap.wrap(setting.help, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        lines += _indented(setting.help, 6)
+    for recipe, values in spec.recipes().items():
+        pairs = ", ".join(f"{name} {_as_written(value)}" for name, value in values.items())
+        lines += ["", f"  recipe {recipe}", *_indented(pairs or "the defaults", 6)]
     return "\n".join(lines) + "\n"
+
+
+def _indented(text: str, by: int) -> list[str]:
+    return textwrap.wrap(text, 100, initial_indent=" " * by, subsequent_indent=" " * by)
 
 
 def _add(parser: ArgumentParser, field: Field) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from recsim_gen.core.command_line.actions import with_option
 from recsim_gen.core.command_line.fields import Field, Flag, Part, fields_of, options_class
 from recsim_gen.core.command_line.help import command_help, settings_help
 from recsim_gen.core.command_line.names import option
@@ -21,10 +22,13 @@ CONFIG = "--config"
 def parse(main: Main, argv: Sequence[str]) -> Any:
     """Return the options of ``main``, filled. Raises SettingError for what it cannot take.
 
-    ``--help`` and ``--PART.help NAME`` print and raise SystemExit.
+    ``--help`` and ``--PART.help NAME`` print and raise SystemExit. Where the options have ``takes_word``, a
+    first word that is no option is the value of their first field.
     """
     options = options_class(main)
     fields = fields_of(options)
+    if getattr(options, "takes_word", False):
+        argv = with_option(argv, fields[0])
     if "-h" in argv or "--help" in argv:
         sys.stdout.write(command_help(main, fields))
         raise SystemExit(0)

@@ -82,8 +82,7 @@ def retrained(
         process.wait_for_everyone()
     else:
         jobs = [(catalog, seed) for catalog in catalogs.values()]
-        of_job = None if on_epoch is None else lambda job: on_epoch(names[job])
-        train_missing(spec, jobs, interactions, device=device, on_epoch=of_job)
+        train_missing(spec, jobs, interactions, device=device)
     if process.is_main_process:
         for case in names:
             yield case, ranker(case)

@@ -7,6 +7,7 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
+from browser import Browser
 from PIL import Image
 
 from recsim_gen import report
@@ -76,6 +77,7 @@ def store(tmp_path_factory, empty_store):
 @pytest.fixture(scope="module")
 def page(store):
     root, _ = store
+    (root / "p.html").write_text("the page of another day, which is written anew")
     assert run(report.main, [f"--tracking-uri=sqlite:///{root}/mlflow.db", f"--output={root}/p.html"]) == 0
     return (root / "p.html").read_text(encoding="utf-8")
 
@@ -161,3 +163,57 @@ def test_others_runs_in_the_same_store_are_left_alone(store, tmp_path):
     found = read_run(client, ids["new"], tmp_path)
     assert found.results.verdicts == {"assumption 2": f"holds: {HOSTILE}"}
     assert found.others == ("rows.json",)
+
+
+class TestCurves:
+    """Losses, validation metrics and rewards by step of every training of a run."""
+
+    @pytest.fixture(scope="class")
+    def page(self, tmp_path_factory, empty_store):
+        """Two seeds of a ranker, a generator of two parts, and a number that has no curve."""
+        root = tmp_path_factory.mktemp("curves")
+        shutil.copy(empty_store, root / "mlflow.db")
+        results = Results("train_ranker", {"k": 5}, {})
+        results.row(variant="micro", metric="recall@10", value=0.5)
+        uri = f"sqlite:///{root}/mlflow.db"
+        with Tracker("train_ranker", results.config, output=root / "x", uri=uri) as tracker:
+            for seed in (0, 1):
+                for epoch in range(1, 501):
+                    numbers = {"loss": 1 / epoch, "valid_recall@20": float("nan") if epoch == 7 else seed}
+                    tracker.child("micro").log_epoch(epoch, numbers, prefix=f"seed_{seed}/")
+            tracker.child("ragar").log_epoch(100, {"reward": -0.25}, prefix="seed_0/warm-start/")
+            tracker.child("ragar").log_epoch(200, {"reward": 0.75}, prefix="seed_0/policy/")
+            tracker.publish(results, [results.write(root / "x")])
+        assert run(report.main, [f"--tracking-uri={uri}", f"--output={root}/p.html"]) == 0
+        return root / "p.html"
+
+    def test_every_metric_is_a_panel_and_every_seed_a_line(self, page):
+        text = page.read_text(encoding="utf-8")
+        drawn = Page(text)
+        titles = re.findall(r"<figcaption><b>(.*?)</b><span>(.*?)</span>", text)
+        assert titles == [
+            ("loss", "0.002"),
+            ("valid recall@20", "0.5"),
+            ("policy reward", "0.75"),
+            ("warm-start reward", "−0.25"),
+        ]
+        lines = [attributes["points"].split() for tag, attributes in drawn.tags if tag == "polyline"]
+        assert [len(line) for line in lines[:2]] == [168, 168]  # of 500 every third, and the last
+        assert [line[0] for line in lines[:2]] == ["0.0,0.0"] * 2  # the highest loss, at the first step
+        assert [line[-1] for line in lines[:2]] == ["100.0,100.0"] * 2
+        assert {line[0] for line in lines[2:4]} == {"0.0,100.0", "0.0,0.0"}
+        assert len(lines) == 6
+        assert "1 to 500" in text
+        assert "recall@10</b>" not in text  # a result is no curve
+
+    @pytest.mark.browser
+    @pytest.mark.parametrize("width", [1400, 400])
+    def test_it_fits_a_screen_and_a_phone(self, page, width, tmp_path):
+        browser = Browser(tmp_path)
+        browser.resize(width, 900)
+        browser.open(page)
+        assert browser.js("document.documentElement.scrollWidth") <= width
+        boxes = "[...document.querySelectorAll('.plot svg')].map(e => e.getBoundingClientRect())"
+        assert browser.js(f"{boxes}.every(b => b.width > 80 && b.height > 60 && b.right <= {width})")
+        assert browser.js("document.querySelector('.curves').closest('details').open")
+        browser.close()

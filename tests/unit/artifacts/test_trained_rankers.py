@@ -27,17 +27,33 @@ def kept() -> int:
     return len(list((cache_dir() / "rankers").glob("*/config.json")))
 
 
-def test_the_same_is_trained_once_and_anything_else_anew():
+@pytest.fixture
+def trainings(monkeypatch):
+    """The names of all rankers that are trained, in order."""
     trained = []
+    for kind in ("micro", "bpr", "lightgcn"):
+        of_kind = type(make_ranker(kind))
+
+        def fit(self, *args, _fit=of_kind.fit, **how):
+            trained.append(self.name)
+            return _fit(self, *args, **how)
+
+        monkeypatch.setattr(of_kind, "fit", fit)
+    return trained
+
+
+def test_the_same_is_trained_once_and_anything_else_anew(trainings):
+    curves = []
 
     def train(spec="micro", settings=SETTINGS, catalog=CATALOG, chosen=CHOSEN, seed=0):
-        spec = RankerSpec(spec, settings)
-        return trained_ranker(spec, catalog, chosen, seed=seed, on_epoch=lambda *_: trained.append(1))
+        spec, told = RankerSpec(spec, settings), curves.append
+        return trained_ranker(spec, catalog, chosen, seed=seed, on_epoch=lambda *epoch: told(epoch))
 
-    first = train()
-    assert len(trained) == 2
-    again = train()
-    assert len(trained) == 2
+    first, again = train(), train()
+    assert trainings == ["micro"]
+    assert [epoch for epoch, _ in curves] == [1, 2, 1, 2]
+    assert curves[:2] == curves[2:]  # how it went is told again
+    assert "loss" in curves[0][1]
     assert again.fingerprint == first.fingerprint
     assert torch.equal(again.score(np.arange(30)), first.score(np.arange(30)))
     rate = make_ranker("micro").config.learning_rate
@@ -57,19 +73,16 @@ def test_the_same_is_trained_once_and_anything_else_anew():
         assert kept() == number
 
 
-def test_a_ranker_whose_training_changed_is_trained_anew(monkeypatch):
+def test_a_ranker_whose_training_changed_is_trained_anew(trainings, monkeypatch):
     """One number raised trains that kind of ranker again, and no other."""
-    trained = []
 
     def train(spec):
-        trained_ranker(
-            RankerSpec(spec, {"epochs": 1}), CATALOG, CHOSEN, seed=0, on_epoch=lambda *_: trained.append(spec)
-        )
+        trained_ranker(RankerSpec(spec, {"epochs": 1}), CATALOG, CHOSEN, seed=0)
 
     train("bpr"), train("lightgcn")
     monkeypatch.setattr(BPR, "training_version", BPR.training_version + 1)
     train("bpr"), train("bpr"), train("lightgcn")
-    assert trained == ["bpr", "lightgcn", "bpr"]
+    assert trainings == ["bpr", "lightgcn", "bpr"]
     assert kept() == 3
 
 
@@ -86,7 +99,7 @@ def test_a_training_that_was_stopped_is_not_found():
 
 
 def test_seeds_trained_side_by_side_are_those_trained_one_by_one(monkeypatch):
-    """Their numbers of every epoch come back too, and what is found is not trained again."""
+    """Their numbers of every epoch are told too."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     epochs: dict[int, list[int]] = {0: [], 1: [], 2: []}
 
@@ -104,7 +117,7 @@ def test_seeds_trained_side_by_side_are_those_trained_one_by_one(monkeypatch):
     together = trained([0, 1, 2])
     assert {s: together[s].fingerprint for s in (0, 1)} == one_by_one
     assert list(together) == [0, 1, 2]
-    assert epochs == {0: [1, 2, 1, 2], 1: [1, 2, 1, 2], 2: [1, 2]}
+    assert epochs == {0: [1, 2] * 3, 1: [1, 2] * 2, 2: [1, 2]}
 
 
 def test_names_recipes_and_classes():

@@ -90,7 +90,7 @@ def test_parent_keeps_settings_provenance_curves_and_files(tracked):
     assert parent.data.params["note"] == "x" * 6000
     assert parent.data.tags["fingerprint.data"] == "0123456789abcdef" * 2
     assert parent.data.tags["version.recbole"] == "1.2.1"
-    history = client.get_metric_history(parent.info.run_id, "seed_0/recall_at_20")
+    history = client.get_metric_history(parent.info.run_id, "z_training/seed_0/recall_at_20")
     assert [(m.step, m.value) for m in history] == [(0, 0.0), (1, 0.1), (2, 0.2)]
     assert {f.path for f in client.list_artifacts(parent.info.run_id)} == {"results.json", "rows.json"}
     rows = json.loads(Path(client.download_artifacts(parent.info.run_id, "rows.json")).read_text())
@@ -166,7 +166,7 @@ def test_a_run_that_breaks_is_marked_and_breaks_all_the_same(root, error, status
         broken()
     for run in (tracker.run, tracker.child("a")):
         assert tracker.store.client.get_run(run.id).info.status == status
-    assert tracker.store.client.get_run(tracker.child("a").id).data.metrics == {"loss": 2.0}
+    assert tracker.store.client.get_run(tracker.child("a").id).data.metrics == {"z_training/loss": 2.0}
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/nowhere/mlflow.db", "nonsense://x"])

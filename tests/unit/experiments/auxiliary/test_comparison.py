@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis.auxiliary_figures import fraction_curves
+from analysis.auxiliary_figures import _draw, fraction_curves
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.results import Results
@@ -280,3 +280,22 @@ def test_the_curve_is_drawn_for_both_policies_and_the_same_each_time(tmp_path):
     with pytest.raises(DataError, match="recall@10_minus_original"):
         fraction_curves(Results("aux_rec", {}), tmp_path / "none", title="x")
     assert not list(tmp_path.glob("none*"))
+
+
+def test_one_fraction_is_bars_and_several_are_lines():
+    def drawn(results):
+        rows = results.frame()
+        rows = rows[rows["seed"].isna() & (rows["metric"] == "recall@10_minus_original")]
+        return _draw(rows, ["recall@10_minus_original"], "x").axes, rows
+
+    (axes, *_), rows = drawn(leaky_results())
+    assert not axes.patches
+    assert axes.get_xlabel() == "share of the items replaced"
+    alone = Results("aux_rec", {})
+    cases = {Case("gen", "strict", 1.0): 0.1, Case("placebo", "strict", 1.0): -0.05}
+    conclude(values(cases), people(), "mean", alone)
+    (axes,), rows = drawn(alone)
+    bars = [bar.get_height() for bar in axes.patches]
+    assert bars == pytest.approx(rows.set_index("variant").loc[["gen", "placebo"], "value"].tolist())
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["gen", "placebo"]
+    assert axes.get_xlabel() == ""

@@ -1,0 +1,90 @@
+"""Curves of trainings for the page: a panel for each metric, a line for each seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsim_gen.core.tracked import Curve
+
+MOST = 200
+"""Points of a line on the page: of more every k-th is drawn, and the last."""
+
+_SEED = re.compile(r"(?:^|/)(seed_\d+)")
+
+
+def trainings(curves: Sequence[Curve], command: str) -> list[dict[str, Any]]:
+    """Return what the template shows of each training.
+
+    Each has ``name`` (its variant; the command where that trains nothing else), ``lines`` (the seeds) and
+    ``panels``, one for each metric and part of the training, with a line for each seed.
+    """
+    names = list(dict.fromkeys(curve.run for curve in curves))
+    return [_training(name or command, [curve for curve in curves if curve.run == name]) for name in names]
+
+
+def _training(name: str, curves: Sequence[Curve]) -> dict[str, Any]:
+    lines = list(dict.fromkeys(_line(curve) for curve in curves))
+    by_panel: dict[tuple[str, str], list[Curve]] = {}
+    for curve in curves:
+        by_panel.setdefault((_part(curve), curve.metric), []).append(curve)
+    panels = [_panel(_title(part, metric, name), of, lines) for (part, metric), of in by_panel.items()]
+    return {"name": name, "lines": [line.replace("_", " ") for line in lines], "panels": panels}
+
+
+def _title(part: str, metric: str, name: str) -> str:
+    """In words that can be broken; the part is left out where the training has its name."""
+    return f"{'' if part == name else part} {metric}".replace("_", " ").strip()
+
+
+def _line(curve: Curve) -> str:
+    """What tells lines of a panel apart: the seed."""
+    found = _SEED.search(curve.training)
+    return found[1] if found else ""
+
+
+def _part(curve: Curve) -> str:
+    """What tells panels of one metric apart: the part of the training, the share of items replaced."""
+    return _SEED.sub("", curve.training).strip("/")
+
+
+def _panel(title: str, curves: Sequence[Curve], lines: Sequence[str]) -> dict[str, Any]:
+    values = [value for curve in curves for _, value in curve.points]
+    steps = [step for curve in curves for step, _ in curve.points]
+    low, high, first, last = min(values), max(values), min(steps), max(steps)
+
+    def place(step: int, value: float) -> str:
+        across = 100 * (step - first) / (last - first) if last > first else 50
+        up = 100 * (value - low) / (high - low) if high > low else 50
+        return f"{across:.1f},{100 - up:.1f}"
+
+    ends = [curve.points[-1][1] for curve in curves]
+    return {
+        "title": title,
+        "last": _number(sum(ends) / len(ends)),
+        "low": _number(low),
+        "high": _number(high),
+        "steps": f"{first:,} to {last:,}",
+        "lines": [
+            {
+                "name": _line(curve).replace("_", " ") or title,
+                "colour": lines.index(_line(curve)),
+                "points": " ".join(place(*point) for point in _drawn(curve.points)),
+            }
+            for curve in curves
+        ],
+    }
+
+
+def _drawn(points: Sequence[tuple[int, float]]) -> Iterable[tuple[int, float]]:
+    """Few enough points; one alone is a short stroke."""
+    if len(points) == 1:
+        return [points[0], points[0]]
+    every = -(-len(points) // MOST)
+    return [*points[:-1:every], points[-1]]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")

@@ -1,0 +1,136 @@
+"""A map of the catalogue: items by what their pictures look like, and drawn pictures among them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from recsim_gen.core.types import Episode
+
+MOST = 2000
+"""Items on a map: of a larger catalogue those that somebody shown has to do with, and others at random."""
+
+NUMBERS = 50
+"""Principal components that distances are taken by; more cost time and change little."""
+
+ROUNDS = 500
+"""Of the optimiser: half of scikit-learn's, ten seconds at 2,000 items on a core."""
+
+TILE, ACROSS = 32, 50
+"""Pixels of an item's picture, and pictures in a row of the sheet that they stand on."""
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """Places (x, y) in [0, 1] of ``items`` (m, 2), and of the pictures of each generator (people, 2).
+
+    ``tiles`` is the address of the items' pictures, `ACROSS` to a row; ``titles`` what they are called;
+    ``references`` and ``histories`` are places among the items, of each person.
+    """
+
+    items: NDArray[Any]
+    titles: Sequence[str]
+    tiles: str
+    drawn: Mapping[str, NDArray[Any]]
+    references: Sequence[int]
+    histories: Sequence[Sequence[int]]
+    encoder: str
+
+    @property
+    def rows(self) -> int:
+        """Of the sheet of items' pictures."""
+        return -(-len(self.items) // ACROSS)
+
+
+def embedding_map(
+    features: NDArray[Any],
+    drawn: Mapping[str, NDArray[Any]],
+    episodes: Sequence[Episode],
+    picture: Callable[[int], Image.Image | None],
+    titles: Sequence[str],
+    encoder: str,
+) -> EmbeddingMap:
+    """Lay out items and drawn pictures together by t-SNE (van der Maaten and Hinton 2008) of their features.
+
+    Parameters
+    ----------
+    features
+        (n, d) of the catalogue's pictures.
+    drawn
+        {generator: (B, d)} of its picture for each episode.
+    episodes
+        B people, their references and histories.
+    picture
+        An item's own, by its row.
+    titles
+        (n,) of the items.
+    encoder
+        What made the features.
+    """
+    rows = _shown(len(features), episodes)
+    at = {row: k for k, row in enumerate(rows.tolist())}
+    placed = places(np.concatenate([features[rows], *drawn.values()]))
+    ends = np.cumsum([len(rows), *map(len, drawn.values())])
+    return EmbeddingMap(
+        items=placed[: len(rows)],
+        titles=[str(titles[row]) for row in rows],
+        tiles=_sheet([picture(row) for row in rows.tolist()]),
+        drawn={name: placed[a:b] for name, a, b in zip(drawn, ends[:-1], ends[1:], strict=True)},
+        references=[at[e.reference] for e in episodes],
+        histories=[[at[row] for row in e.history if row in at] for e in episodes],
+        encoder=encoder,
+    )
+
+
+def places(features: NDArray[Any]) -> NDArray[Any]:
+    """(n, 2) in [0, 1]: near each other what has like features; the same for the same features.
+
+    Fewer than three have no map: they lie in a row.
+    """
+    n = len(features)
+    if n < 3:
+        return np.stack([np.linspace(0, 1, n), np.full(n, 0.5)], axis=1)
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    numbers = min(NUMBERS, *features.shape)
+    main = PCA(numbers, svd_solver="randomized", random_state=0).fit_transform(features.astype(np.float32))
+    start = 1e-4 * np.pad(main, ((0, 0), (0, 1)))[:, :2] / (main[:, 0].std() or 1)
+    start += 1e-6 * np.random.default_rng(0).normal(size=start.shape)  # equal pictures may not lie on a point
+    how = {"init": start.astype(np.float32), "max_iter": ROUNDS, "random_state": 0, "n_jobs": 1}
+    placed = TSNE(2, perplexity=min(30.0, (n - 1) / 3), **how).fit_transform(main)
+    low, high = placed.min(0), placed.max(0)
+    return np.asarray((placed - low) / np.where(high > low, high - low, 1))
+
+
+def _shown(n: int, episodes: Sequence[Episode]) -> NDArray[Any]:
+    """Rows of the items on the map; all of a small catalogue."""
+    if n <= MOST:
+        return np.arange(n)
+    asked = {e.reference for e in episodes}
+    near = [row for e in episodes for row in reversed(e.history)]  # the latest are the last to be left out
+    order = [*asked, *near, *np.random.default_rng(0).permutation(n).tolist()]
+    return np.sort(list(dict.fromkeys(order))[:MOST])
+
+
+def _sheet(pictures: Sequence[Image.Image | None]) -> str:
+    """The pictures, small and on one sheet, as an address that holds it."""
+    from PIL import Image, ImageOps
+
+    sheet = Image.new("RGB", (ACROSS * TILE, -(-len(pictures) // ACROSS) * TILE), "white")
+    for k, picture in enumerate(pictures):
+        if picture is not None:
+            small = ImageOps.pad(picture.convert("RGB"), (TILE, TILE), color="white")
+            sheet.paste(small, (k % ACROSS * TILE, k // ACROSS * TILE))
+    content = io.BytesIO()
+    sheet.save(content, format="jpeg", quality=80, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
