@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from generators.sampler import Conditions, Sampler
-    from recsim_gen.core.protocols import Ranker, TrainingTracker
+    from recsim_gen.core.protocols import ExportedPart, Ranker, TrainingTracker
     from recsim_gen.core.randomness import Rng
 
 Self = TypeVar("Self", bound="BaseGenerator")
@@ -133,6 +133,10 @@ class BaseGenerator:
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take what ``weights`` gave. Raises DataError where they do not fit the models."""
+
+    def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
+        """Write what it learned for other libraries, where it ``learns``; see `Exporting`."""
+        raise SettingError(f"{self.name} learned nothing of its own: there is nothing to export")
 
     def save(self, folder: str | Path) -> None:
         """Write ``config.json`` and, where it learns, ``model.safetensors``, whole or not at all."""

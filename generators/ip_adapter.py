@@ -25,7 +25,7 @@ from recsim_gen.core.store import fingerprint
 if TYPE_CHECKING:
     import torch
 
-    from recsim_gen.core.protocols import Ranker, TrainingTracker
+    from recsim_gen.core.protocols import ExportedPart, Ranker, TrainingTracker
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Catalog, Episode
 
@@ -174,6 +174,25 @@ class IPAdapter(SamplingGenerator):
         """Take an adapter. Raises DataError where it is not as wide as the UNet or the image vectors."""
         self._put(weights)
         self._weights = dict(weights)
+
+    def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
+        """The pipeline, the adapter and its image encoder, laid out as the published ones are."""
+        if not self.learns:
+            return super().export(folder, user_ids)
+        from recsim_gen.core.protocols import ExportedPart
+        from recsim_gen.models.exporting import write_image_encoder, write_pipeline, write_tensors
+
+        file = folder / self.name / f"{self.name}.safetensors"
+        write_tensors(file, self._weights, "")
+        pixels = write_image_encoder(self.family, folder / self.name / "image_encoder")
+        pipeline = write_pipeline(self.family, folder, feature_extractor=pixels)
+        where = f'".", subfolder="{self.name}", weight_name="{file.name}"'
+        what = "the adapter, and the image encoder that it was learned with"
+        if pixels is None:
+            where += ", image_encoder_folder=None"
+            what = "the adapter; it takes vectors of the family's image encoder as `ip_adapter_image_embeds`"
+        load = f"pipeline.load_ip_adapter({where})\npipeline.set_ip_adapter_scale({self.config.scale})"
+        return [pipeline, ExportedPart(self.name, what, load)]
 
     @cached_property
     def _vectors(self) -> ImageVectors:

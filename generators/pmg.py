@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from generators.soft_preference import SoftPreference
-    from recsim_gen.core.protocols import Ranker, TrainingTracker
+    from recsim_gen.core.protocols import ExportedPart, Ranker, TrainingTracker
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Catalog, Episode
     from recsim_gen.models.family import ModelFamily
@@ -207,6 +207,18 @@ class PMG(SamplingGenerator):
         soft = self._untrained(self.family, self._sampler, Rng(0))
         soft.take(weights)
         self._soft, self._weights = soft.eval(), dict(weights)
+
+    def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
+        """The pipeline, and the soft preference, which needs the code of `SoftPreference`."""
+        from recsim_gen.models.exporting import write_pipeline, write_tensors
+
+        what = (
+            "what stands before (`prefix`: layers, key and value, heads, positions, width) and behind "
+            "(`tokens`) the prompt of the language model, and the map `out` to the text encoder's width: "
+            "`generators.soft_preference.SoftPreference`"
+        )
+        file = folder / "soft_preference.safetensors"
+        return [write_pipeline(self.family, folder), write_tensors(file, self._weights, what)]
 
     def _untrained(self, family: ModelFamily, sampler: Sampler, rng: Rng) -> SoftPreference:
         from generators.soft_preference import SoftPreference

@@ -31,7 +31,7 @@ from recsim_gen.core.store import fingerprint, write_json
 if TYPE_CHECKING:
     import torch
 
-    from recsim_gen.core.protocols import Ranker, TrainingTracker
+    from recsim_gen.core.protocols import ExportedPart, Ranker, TrainingTracker
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Catalog, Episode
 
@@ -198,6 +198,23 @@ class TextualInversion(SamplingGenerator):
                     remedy="Was it learned with another text encoder?",
                 )
         self._words = dict(weights)
+
+    def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
+        """The pipeline, a file for each word as ``load_textual_inversion`` reads it, and whose each is."""
+        from recsim_gen.core.protocols import ExportedPart
+        from recsim_gen.models.exporting import write_pipeline
+
+        pipeline = write_pipeline(self.family, folder)
+        write_words(folder / self.name, self._words)
+        write_json(folder / "users.json", {user_ids[row]: word for row, word in self._members.items()})
+        first = next(iter(self._words))
+        weights = f'"{self.name}", weight_name="{first.strip("<>")}.safetensors"'
+        words = f'pipeline.load_textual_inversion({weights})\npicture = pipeline("a shirt {first}").images[0]'
+        return [
+            pipeline,
+            ExportedPart(self.name, f"learned words, {len(self._words):,} in all, a file for each", words),
+            ExportedPart("users.json", "user id to the word of their taste"),
+        ]
 
     @property
     def fingerprint(self) -> str:

@@ -36,7 +36,7 @@ from recsim_gen.models.prompts import keywords_line
 if TYPE_CHECKING:
     import torch
 
-    from recsim_gen.core.protocols import Ranker, TrainingTracker
+    from recsim_gen.core.protocols import ExportedPart, Ranker, TrainingTracker
     from recsim_gen.core.types import Catalog, Episode
     from recsim_gen.models.family import ModelFamily
 
@@ -185,6 +185,33 @@ class LaVIT(BaseGenerator):
         if self._parts is None or not self.learns:
             return {}
         return {name: x.detach().cpu() for name, x in _learned(self._parts).items()}
+
+    def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
+        """The pipeline, the language model over words and codes, and the visual tokenizer and its decoder."""
+        if not self.learns:
+            return super().export(folder, user_ids)
+        from recsim_gen.core.protocols import ExportedPart
+        from recsim_gen.models.exporting import write_pipeline, write_tensors
+
+        parts = self._ready()
+        for saved in (parts.language, parts.words):
+            saved.save_pretrained(folder / "language_model")
+        load = (
+            "from transformers import AutoModelForCausalLM\n\n"
+            'language_model = AutoModelForCausalLM.from_pretrained("language_model")'
+        )
+        rest = {name: x for name, x in self.weights().items() if not name.startswith("language.")}
+        what = (
+            "picture to codes (`tokenizer`), codes to states of the diffusion model (`decoder`), and what "
+            "features are standardised by (`vision`): `generators.lavit`"
+        )
+        return [
+            write_pipeline(self.family, folder),
+            ExportedPart(
+                "language_model", f"a language model whose last {self.config.codes} rows are codes", load
+            ),
+            write_tensors(folder / "lavit.safetensors", rest, what),
+        ]
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take what was learned. Raises DataError where names or shapes are others."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from generators.ragar.judge import PictureJudge
     from generators.sampler import Conditions
-    from recsim_gen.core.protocols import TrainingTracker
+    from recsim_gen.core.protocols import ExportedPart, TrainingTracker
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Episode
 
@@ -64,6 +64,9 @@ class Action(Protocol):
 
     def weights(self) -> dict[str, torch.Tensor]:
         """What was learned, on the CPU."""
+
+    def export(self, folder: Path) -> list[ExportedPart]:
+        """Write what was learned as other libraries read it."""
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take what ``weights`` gave."""

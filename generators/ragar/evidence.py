@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from generators.ragar.config import RAGARConfig
+    from recsim_gen.core.protocols import ExportedPart
     from recsim_gen.core.types import Catalog, Episode
     from recsim_gen.models.family import ModelFamily
 
@@ -72,6 +74,14 @@ class Evidence:
             return {}
         arrays = self._taste.model.arrays()
         return {f"{PREFIX}{n}": torch.from_numpy(np.ascontiguousarray(x)) for n, x in arrays.items()}
+
+    def export(self, folder: Path) -> list[ExportedPart]:
+        """Write the tastes that were learned, if any were."""
+        from recsim_gen.models.exporting import write_tensors
+
+        what = "tastes for keywords in closed form: the arrays of `recsim_gen.taste.model.TasteModel`"
+        arrays = {name.removeprefix(PREFIX): x for name, x in self.weights().items()}
+        return [write_tensors(folder / "taste.safetensors", arrays, what)] if arrays else []
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take what ``weights`` gave. Raises DataError where an array lacks."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from generators.ragar.action import Action
     from generators.ragar.judge import PictureJudge
-    from recsim_gen.core.protocols import Ranker, TrainingTracker
+    from recsim_gen.core.protocols import ExportedPart, Ranker, TrainingTracker
     from recsim_gen.core.types import Catalog, Episode
 
 PICTURES_HELD = 2048  # candidates that are drawn before the best are chosen
@@ -157,6 +157,13 @@ class RAGAR(BaseGenerator):
     def weights(self) -> dict[str, torch.Tensor]:
         """What the evidence and the action learned."""
         return {} if self._action is None else {**self._evidence.weights(), **self._action.weights()}
+
+    def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
+        """The pipeline, and what the evidence and the action learned."""
+        from recsim_gen.models.exporting import write_pipeline
+
+        pipeline = write_pipeline(self.family, folder)
+        return [pipeline, *self._evidence.export(folder), *self._ready.export(folder)]
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take what was learned. Raises DataError where it does not fit the models or the catalogue."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from generators.ragar.evidence import Evidence
     from generators.ragar.judge import PictureJudge
     from generators.ragar.looks import Looks
+    from recsim_gen.core.protocols import ExportedPart
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Episode
 
@@ -134,6 +136,22 @@ class KeywordAction:
         """The policy's."""
         assert self._policy is not None
         return {f"{PREFIX}{n}": x.detach().cpu().clone() for n, x in self._policy.state_dict().items()}
+
+    def export(self, folder: Path) -> list[ExportedPart]:
+        """The policy as tensors, and the words that its offsets are of."""
+        from recsim_gen.core.protocols import ExportedPart
+        from recsim_gen.core.store import write_json
+        from recsim_gen.models.exporting import write_tensors
+
+        assert self._policy is not None
+        what = (
+            "the policy over keywords: `weight` of gain, doubt and number of changes, and an `offset` for "
+            "each word: `generators.ragar.keyword_policy.KeywordPolicy`"
+        )
+        words = [*self._policy.column]
+        write_json(folder / "keywords.json", words)
+        policy = write_tensors(folder / "keyword_policy.safetensors", self._policy.state_dict(), what)
+        return [policy, ExportedPart("keywords.json", f"the {len(words):,} words, in the order of `offset`")]
 
     def restore(self, weights: Mapping[str, Tensor]) -> None:
         """Take what was learned. Raises DataError where it does not fit the catalogue."""

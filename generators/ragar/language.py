@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,9 @@ from recsim_gen.encoders.huggingface import masked_mean
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from recsim_gen.core.protocols import ExportedPart
     from recsim_gen.core.randomness import Rng
+    from recsim_gen.models.family import ModelFamily
 
 
 class ImageTokens(nn.Module):
@@ -90,6 +93,24 @@ class ImageTokens(nn.Module):
         rows = self.model.get_input_embeddings()(ids[:, -self.tokens :]).float()
         text = masked_mean(hidden[:, : -self.tokens], mask[:, : -self.tokens])
         return text, hidden[:, -self.tokens :] + rows
+
+    def export(self, folder: Path, family: ModelFamily) -> ExportedPart:
+        """LoRA and the rows of the new tokens as PEFT reads them, over ``family``'s language model."""
+        from recsim_gen.core.protocols import ExportedPart
+        from recsim_gen.models.exporting import write_base
+
+        base, name = write_base(family, "language_model", folder), "language_model_lora"
+        self.model.peft_config["default"].base_model_name_or_path = base
+        self.model.save_pretrained(folder / name, save_embedding_layers=False)
+        rows = int(self._new[-1]) + 1
+        return ExportedPart(
+            name,
+            f"LoRA of the language model {base}, and the rows of its {self.tokens} image tokens, the last",
+            "from peft import PeftModel\nfrom transformers import AutoModel\n\n"
+            f'language_model = AutoModel.from_pretrained("{base}")\n'
+            f"language_model.resize_token_embeddings({rows})\n"
+            f'language_model = PeftModel.from_pretrained(language_model, "{name}")',
+        )
 
     def _batch(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids and mask (B, S + L), prompts padded on the left, the image tokens at the end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +14,7 @@ from generators.denoising import Denoising, draw_rows, frozen_sampler
 from generators.ragar.keyword_action import KeywordAction
 from generators.ragar.pairs import PairDrawing, Pairs, forget_pairs
 from generators.ragar.training import schedule_of
-from generators.ragar.unet_lora import install, restore, without
+from generators.ragar.unet_lora import install, restore, without, write_lora
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.training_loop import fit, forget
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from generators.ragar.evidence import Evidence
     from generators.ragar.judge import PictureJudge
     from generators.sampler import Sampler
+    from recsim_gen.core.protocols import ExportedPart
     from recsim_gen.core.types import Episode
 
 PART, PREFIX = "ragar-dpo", "unet."
@@ -86,6 +88,11 @@ class PreferenceAction(KeywordAction):
     def weights(self) -> dict[str, Tensor]:
         """The policy's, and LoRA of the UNet where it learned."""
         return {**super().weights(), **{f"{PREFIX}{name}": x for name, x in self._lora.items()}}
+
+    def export(self, folder: Path) -> list[ExportedPart]:
+        """With LoRA of the UNet, where it learned, as `load_lora_weights` reads it."""
+        lora = [write_lora(self.sampler.pipeline.unet, folder)] if self._lora else []
+        return [*lora, *super().export(folder)]
 
     def restore(self, weights: Mapping[str, Tensor]) -> None:
         """Take what was learned. Raises DataError where it does not fit the models or the catalogue."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from generators.ragar.config import RAGARConfig
     from generators.ragar.evidence import Evidence
     from generators.ragar.judge import PictureJudge
+    from recsim_gen.core.protocols import ExportedPart
     from recsim_gen.core.types import Episode
 
 
@@ -72,6 +74,19 @@ class StatesAction:
     def weights(self) -> dict[str, torch.Tensor]:
         """LoRA, image tokens, mapper, fusion, and W where it is learned."""
         return dict(self._weights)
+
+    def export(self, folder: Path) -> list[ExportedPart]:
+        """LoRA and image tokens as PEFT reads them; mapper, fusion and W as tensors."""
+        from recsim_gen.models.exporting import write_tensors
+
+        assert self._network is not None
+        rest = {name: x for name, x in self._weights.items() if not name.startswith("language.")}
+        what = (
+            "image tokens to states of the text encoder (`mapper`), set against the keywords (`fusion`): "
+            "`generators.ragar.network.Network`"
+        )
+        lora = self._network.language.export(folder, self.evidence.family)
+        return [lora, write_tensors(folder / "network.safetensors", rest, what)]
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take what was learned. Raises DataError where it does not fit the models."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.core.protocols import ExportedPart
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.training_loop import seeded
 
@@ -44,6 +46,24 @@ def restore(learned: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) 
         )
     for name, parameter in learned.items():
         parameter.copy_(weights[name])
+
+
+def write_lora(unet: Any, folder: Path) -> ExportedPart:
+    """Write what `install` put in, with rank and alpha, as ``load_lora_weights`` of diffusers reads it."""
+    from diffusers import StableDiffusionPipeline
+    from peft import get_peft_model_state_dict
+
+    name = "unet_lora"
+    StableDiffusionPipeline.save_lora_weights(
+        folder / name,
+        unet_lora_layers=get_peft_model_state_dict(unet),
+        unet_lora_adapter_metadata=unet.peft_config["default"].to_dict(),
+    )
+    return ExportedPart(
+        name,
+        "LoRA of the diffusion model's UNet: what it learned from pairs of pictures that a judge ordered",
+        f'pipeline.load_lora_weights("{name}")',
+    )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -192,6 +192,25 @@ class InWords(Protocol):
 
     def words(self, episode: Episode) -> str:
         """What a picture of this episode is drawn from, as far as that is said in words; "" for nothing."""
+
+
+class ExportedPart(NamedTuple):
+    """A file or folder of an exported generator: its name, what it is, and Python that loads it."""
+
+    name: str
+    what: str
+    load: str = ""
+
+
+@runtime_checkable
+class Exporting(Protocol):
+    """A generator that can write what it learned as the loaders of other libraries read it."""
+
+    def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
+        """Write into an empty folder; ``user_ids`` are those of the user rows of its episodes.
+
+        Raises SettingError where nothing was learned.
+        """
 
 
 @runtime_checkable
