@@ -102,6 +102,7 @@ class ImageTokens(nn.Module):
         base, name = write_base(family, "language_model", folder), "language_model_lora"
         self.model.peft_config["default"].base_model_name_or_path = base
         self.model.save_pretrained(folder / name, save_embedding_layers=False)
+        (folder / name / "README.md").unlink(missing_ok=True)  # an empty form of PEFT's
         rows = int(self._new[-1]) + 1
         return ExportedPart(
             name,

@@ -74,7 +74,7 @@ def model_card(generator: Generator, parts: Sequence[ExportedPart], data: str, f
         [
             f"---\n{_head(generator, family)}\n---\n",
             f"# {generator.name}, trained on {data}\n",
-            f"Written by recsim-gen {__version__}, which finds out what somebody likes and tells these models.",
+            f"Written by recsim-gen {__version__}, which finds what somebody likes and tells these models.",
             "They learned from the histories of people: see whether you may publish them.\n",
             "## What is here\n\n| file | what it is |\n|---|---|",
             *rows,
