@@ -31,27 +31,37 @@ def free_port() -> int:
 
 
 @contextmanager
-def mlflow_server(store: str, folder: Path) -> Iterator[str]:
+def mlflow_server(store: str, folder: Path, *options: str, **environment: str) -> Iterator[str]:
     """``mlflow server`` on a store, its artifacts under ``folder``; gives its address."""
+    files = ["--artifacts-destination", str(folder / "artifacts")]
+    words = ["server", "--backend-store-uri", store, "--workers", "1", *files, *options]
+    with _mlflow(words, folder, "health", environment) as address:
+        yield address
+
+
+@contextmanager
+def model_server(model: str, store: str, folder: Path) -> Iterator[str]:
+    """``mlflow models serve`` of a logged model of a store; gives its address."""
+    words = ["models", "serve", "--model-uri", model, "--env-manager", "local"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where it looks for uvicorn
+    with _mlflow(words, folder, "ping", {"MLFLOW_TRACKING_URI": store, "PATH": path}) as address:
+        yield address
+
+
+@contextmanager
+def _mlflow(words: list[str], folder: Path, health: str, environment: dict[str, str]) -> Iterator[str]:
+    """A server of MLflow's on a free port, once it answers at ``health``."""
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
-    command += [
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    environment.pop("MLFLOW_TRACKING_URI", None)
+    command = [sys.executable, "-m", "mlflow", *words, "--host", "127.0.0.1", "--port", str(port)]
+    whole = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    whole.pop("MLFLOW_TRACKING_URI", None)
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
-            command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            command, env=whole | environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
         try:
             address = f"http://127.0.0.1:{port}"
-            _until(lambda: _answers(f"{address}/health"), process, folder / "server.log")
+            _until(lambda: _answers(f"{address}/{health}"), process, folder / "server.log")
             yield address
         finally:
             with suppress(ProcessLookupError):  # it died by itself

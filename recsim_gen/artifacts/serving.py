@@ -1,21 +1,21 @@
-"""A trained ranker as a model that MLflow serves: user ids in, their best items out.
+"""A trained ranker as a model that MLflow serves: people in, their best items out, and ranks of new pictures.
 
-``mlflow.pyfunc.load_model("runs:/RUN/ranker-seed0").predict(users)`` works in a fresh process with
-what was logged alone: the lists of all users are made when the ranker is logged, since a ranker by
-itself needs the catalogue's features and the choices of everybody. MLflow finds `_load_pyfunc` here
-by the module's name, so recsim-gen must be installed where the model is served; torch is not needed.
+``mlflow.pyfunc.load_model("runs:/RUN/ranker-seed0").predict(people)`` works in a fresh process with what
+was logged alone. The lists of known users are made when the ranker is logged, and need no torch; the ranker,
+with the features and choices that it was trained on, is loaded when a new person or a picture is asked
+about. MLflow finds `_load_pyfunc` here by the module's name: recsim-gen must be installed where it is served.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsim_gen.artifacts.served_requests import COLUMNS, Request, read_requests, row_of
 from recsim_gen.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ LONGEST = 100
 K = 10
 """Items that are given where ``k`` is not said."""
 
-LISTS, CHECKPOINT = "lists.npz", "checkpoint"
+LISTS, CHECKPOINT, DATA = "lists.npz", "checkpoint", "data.npz"
 
 
 def log_ranker(
     run: Run, ranker: Ranker, catalog: Catalog, interactions: Interactions, *, name: str = "ranker"
 ) -> None:
-    """Log the ranker as model ``name`` of this run: its users' best lists, and its checkpoint.
+    """Log the ranker as model ``name`` of this run: its users' best lists, its checkpoint and its data.
 
     The lists hold no item of a user's train and valid choices. The checkpoint (``data/model/checkpoint``
     among the model's files) is what ``Ranker.load`` reads. ``{"k": 20}`` as ``params`` of ``predict``
@@ -52,11 +52,29 @@ def _write(
     """What is logged, into ``folder``; gives an example of what goes in and what comes out."""
     import pandas as pd
 
+    from recsim_gen.artifacts.served_data import write_served_data
+
     ranker.save(folder / CHECKPOINT)
     ids = {"user_ids": interactions.user_ids, "item_ids": catalog.item_ids}
     np.savez_compressed(folder / LISTS, top=best_lists(ranker, interactions), **ids)
-    example = pd.DataFrame({"user": interactions.user_ids[:3]})
-    return example, _load_pyfunc(str(folder)).predict(example)
+    write_served_data(folder / DATA, catalog, interactions)
+    user, items = str(interactions.user_ids[0]), catalog.item_ids[:2].tolist()
+    asked = [[user, None, None, None], [None, items, None, None], [user, None, items[0], _grey()]]
+    ranks = {"item": [None, items[0]], "original_rank": [np.nan, 2.0], "rank": [np.nan, 1.0]}
+    answers = pd.DataFrame({"user": [None, user], "items": [items, items], **ranks})
+    return pd.DataFrame(asked, columns=[*COLUMNS]), answers
+
+
+def _grey() -> str:
+    """A picture for the example, as it is sent: the base64 of a file."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "grey").save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def best_lists(ranker: Ranker, interactions: Interactions) -> np.ndarray:
@@ -64,10 +82,7 @@ def best_lists(ranker: Ranker, interactions: Interactions) -> np.ndarray:
 
     Train and valid choices are taken out. Raises DataError where a score is NaN.
     """
-    import torch
-
     from recsim_gen.metrics.evaluation import SCORES_HELD, mask_of
-    from recsim_gen.metrics.ranking import refuse_nan
 
     n = interactions.n_items
     seen = interactions.only("train", "valid")
@@ -75,51 +90,122 @@ def best_lists(ranker: Ranker, interactions: Interactions) -> np.ndarray:
     lists = []
     for start in range(0, interactions.n_users, block):
         users = np.arange(start, min(start + block, interactions.n_users))
-        scores = ranker.score(users)
-        refuse_nan(scores)
-        scores[torch.from_numpy(mask_of(users, *seen, n)).to(scores.device)] = -torch.inf
-        top = torch.topk(scores, min(LONGEST, n), dim=1)
-        lists.append(torch.where(top.values.isinf(), -1, top.indices).cpu().numpy())
-    return np.concatenate(lists).astype(np.int32)
+        lists.append(_best(ranker.score(users), mask_of(users, *seen, n)))
+    return np.concatenate(lists)
+
+
+def _best(scores: Any, chosen: np.ndarray) -> np.ndarray:
+    """(B, min(100, n)) int32 rows of the best by ``scores`` (B, n) that are not ``chosen``, −1 for none."""
+    import torch
+
+    from recsim_gen.metrics.ranking import refuse_nan
+
+    refuse_nan(scores)
+    scores[torch.from_numpy(chosen).to(scores.device)] = -torch.inf
+    top = torch.topk(scores, min(LONGEST, scores.shape[1]), dim=1)
+    rows: np.ndarray = torch.where(top.values.isinf(), -1, top.indices).cpu().numpy().astype(np.int32)
+    return rows
 
 
 class ServedRanker:
-    """What ``mlflow.pyfunc.load_model`` wraps; `top` (n_users, L) as `best_lists` gives it."""
+    """What ``mlflow.pyfunc.load_model`` wraps.
 
-    def __init__(self, user_ids: np.ndarray, item_ids: np.ndarray, top: np.ndarray) -> None:
-        self.row_of = {user: row for row, user in enumerate(user_ids.tolist())}
-        self.item_ids, self.top = item_ids, top
+    Parameters
+    ----------
+    user_ids, item_ids
+        (n_users,) and (n,) ids.
+    top
+        (n_users, L) as `best_lists` gives it.
+    folder
+        What was logged; without its data only known users are served.
+    """
+
+    def __init__(
+        self, user_ids: np.ndarray, item_ids: np.ndarray, top: np.ndarray, folder: Path | None = None
+    ) -> None:
+        self.users = {user: row for row, user in enumerate(user_ids.tolist())}
+        self.items = {item: row for row, item in enumerate(item_ids.tolist())}
+        self.item_ids, self.top, self.folder = item_ids, top, folder
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """The best items of each user, in the order asked; columns ``user`` and ``items`` (ids, best first).
+        """The best items of each person, in the order asked; and the rank of an item by another picture.
 
-        ``params["k"]`` is how many, default 10; a user of whom fewer are left gets fewer. Raises
-        DataError for an unknown user, for a table without ``user``, and for k out of range.
+        A row has a known ``user``, or the ``history`` of somebody new: item ids, oldest first. Beside a
+        user, an ``item`` and a ``picture`` (the base64 of a file) ask what the item's rank would be. The
+        columns of the answer are ``user``, ``items`` (ids, best first), ``item``, ``original_rank`` and
+        ``rank`` (1 is best; None where no picture was asked about). ``params["k"]`` is how many items,
+        default 10; a person of whom fewer are left gets fewer.
+
+        Raises DataError for unknown ids, for a row that asks for nothing, for a picture that cannot be read,
+        and for k out of range.
         """
         import pandas as pd
 
         k, longest = int((params or {}).get("k", K)), self.top.shape[1]
         if not 1 <= k <= longest:
             raise DataError(f"k must be in [1, {longest}], got {k}", remedy="The logged lists end there")
-        if "user" not in model_input:
-            raise DataError(f"want a table with the column 'user', got columns {[*model_input.columns]}")
-        users = model_input["user"].astype(str).tolist()
-        for user in users:
-            if user not in self.row_of:
-                raise DataError(f"unknown user {user!r}", remedy=self._suggestion(user))
-        lists = self.top[[self.row_of[user] for user in users], :k]
-        items = [self.item_ids[rows[rows >= 0]].tolist() for rows in lists]
-        return pd.DataFrame({"user": users, "items": items})
+        asked = read_requests(model_input)
+        answers: dict[str, Any] = {
+            "user": [one.user for one in asked],
+            "items": [self.item_ids[rows[rows >= 0]].tolist() for rows in self._lists(asked)[:, :k]],
+            "item": [one.item for one in asked],
+        }
+        for name, ranks in zip(("original_rank", "rank"), self._ranks(asked).tolist(), strict=True):
+            answers[name] = pd.Series([None if np.isnan(rank) else rank for rank in ranks], dtype=object)
+        return pd.DataFrame(answers)
 
-    def _suggestion(self, user: str) -> str:
-        """What could have been meant by a user whom nobody knows."""
-        near = difflib.get_close_matches(user, self.row_of, n=1)
-        some = ", ".join(list(self.row_of)[:3])
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        return f"{hint}It knows the {len(self.row_of):,} users that it was trained on ({some}…)"
+    def _lists(self, asked: Sequence[Request]) -> np.ndarray:
+        """(B, L) rows of the best items: kept ones of users, others by what a new person chose."""
+        rows = [-1 if one.user is None else row_of("user", one.user, self.users) for one in asked]
+        chosen = [
+            np.array([row_of("item", item, self.items) for item in dict.fromkeys(one.history)], np.int64)
+            for one in asked
+            if one.user is None
+        ]
+        lists = self.top[rows]
+        if chosen:
+            mask = np.zeros((len(chosen), len(self.items)), bool)
+            for row, items in zip(mask, chosen, strict=True):
+                row[items] = True
+            lists[np.array(rows) < 0] = _best(self._ranker.fold_in(chosen), mask)
+        return lists
+
+    def _ranks(self, asked: Sequence[Request]) -> np.ndarray:
+        """(2, B) ranks with the item's own picture and the new one."""
+        from recsim_gen.encoders.features import make_encoder
+
+        ranks = np.full((2, len(asked)), np.nan)
+        where = [number for number, one in enumerate(asked) if one.picture is not None]
+        if where:
+            users = np.array([row_of("user", str(asked[n].user), self.users) for n in where])
+            items = np.array([row_of("item", str(asked[n].item), self.items) for n in where])
+            encoder = make_encoder(self._data[0].encoder_of("image"))
+            features = {"image": encoder.encode_images([asked[n].picture for n in where])}
+            counterfactual = self._ranker.substitute(users, items, features)
+            ranks[:, where] = counterfactual.original_rank, counterfactual.rank
+        return ranks
+
+    @cached_property
+    def _data(self) -> tuple[Catalog, Interactions]:
+        from recsim_gen.artifacts.served_data import read_served_data
+
+        if self.folder is None or not (self.folder / DATA).is_file():
+            raise DataError(
+                "new people and pictures want the ranker's data; this was logged with lists of users alone",
+                remedy="Log it again: python -m recsim_gen.train_ranker",
+            )
+        return read_served_data(self.folder / DATA)
+
+    @cached_property
+    def _ranker(self) -> Ranker:
+        from recsim_gen.artifacts.checkpoints import load_ranker
+
+        data = self._data
+        assert self.folder is not None
+        return load_ranker(self.folder / CHECKPOINT, *data)
 
 
 def _load_pyfunc(path: str) -> ServedRanker:
     """What MLflow calls with the folder that was logged."""
     with np.load(Path(path) / LISTS, allow_pickle=False) as kept:
-        return ServedRanker(kept["user_ids"], kept["item_ids"], kept["top"])
+        return ServedRanker(kept["user_ids"], kept["item_ids"], kept["top"], Path(path))

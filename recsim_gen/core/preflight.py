@@ -41,6 +41,12 @@ STORES = (
 """Kinds of tracking stores that MLflow has by itself."""
 
 
+ACCOUNT = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+"""Variables by which MLflow is told who one is."""
+
+UNAUTHORIZED, SECONDS_FOR_AN_ANSWER = 401, 5.0
+
+
 def check_packages() -> None:
     """Raise SettingError where Python would import another package or module for one of ours.
 
@@ -89,6 +95,8 @@ def preflight(options: Any) -> None:
     _check_encoders(options)
     _check_device(getattr(options, "device", "auto"))
     _check_store(getattr(options, "tracking_uri", None))
+    if hasattr(options, "tracking_uri"):
+        check_account(options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "")
     output = getattr(options, "output", None)
     if output is not None:
         _check_writable(Path(output), "--output", "name another folder")
@@ -140,6 +148,45 @@ def _check_store(uri: str | None) -> None:
         raise SettingError(
             f"an MLflow store is sqlite:///FILE, http://SERVER or another of {known}, got {uri}"
         )
+
+
+def check_account(uri: str) -> None:
+    """Raise SettingError where the MLflow server at ``uri`` asks who one is and the environment does not say.
+
+    Asks the server once without a name, and where it refuses once with MLFLOW_TRACKING_USERNAME and
+    MLFLOW_TRACKING_PASSWORD. One that does not answer is told later: a run does not need it. Tokens and
+    ~/.mlflow/credentials are left to MLflow.
+    """
+    if not uri.startswith(("http://", "https://")) or "MLFLOW_TRACKING_TOKEN" in os.environ:
+        return
+    if _answer(uri, None) != UNAUTHORIZED:
+        return
+    name, password = (os.environ.get(variable, "") for variable in ACCOUNT)
+    if name and password:
+        if _answer(uri, f"{name}:{password}") == UNAUTHORIZED:
+            raise SettingError(
+                f"MLflow at {uri} does not know {name!r} by this password: see {' and '.join(ACCOUNT)}"
+            )
+    elif not (Path.home() / ".mlflow" / "credentials").is_file():
+        raise SettingError(f"MLflow at {uri} asks who you are: set {' and '.join(ACCOUNT)}")
+
+
+def _answer(uri: str, account: str | None) -> int:
+    """The HTTP status that the server answers a small question with; 0 where it cannot be reached."""
+    import base64
+    import urllib.error
+    import urllib.request
+
+    request = urllib.request.Request(f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1")
+    if account is not None:
+        request.add_header("Authorization", f"Basic {base64.b64encode(account.encode()).decode()}")
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS_FOR_AN_ANSWER) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (OSError, ValueError):
+        return 0
 
 
 def _check_writable(folder: Path, what: str, remedy: str) -> None:

@@ -24,6 +24,15 @@ _REMEDIES = (
         r"brings it back (mlflow experiments restore, if it went with its experiment).",
     ),
     (
+        r"permission denied|error code 403",
+        r"The server's default lets you read: ask the experiment's owner or the administrator for EDIT "
+        r"(mlflow/README.md).",
+    ),
+    (
+        r"not authenticated|error code 401",
+        r"It asks who you are: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+    ),
+    (
         r"database is locked",
         r"Another program holds the database: close it. For many commands at once start a server "
         r"(mlflow/README.md) and name it with --tracking-uri.",

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from brought import shop
+from servers import model_server
 
 from rankers.popularity import Popularity
 from recsim_gen.artifacts.serving import ServedRanker, log_ranker
+from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.tracking import Tracker, TrackingWarning
+from recsim_gen.encoders.features import encode, make_encoder
 from recsim_gen.metrics.evaluation import mask_of
 from recsim_gen.testing import worlds
 
@@ -77,10 +85,11 @@ def test_signature_input_example_and_checkpoint_are_kept(world, logged, monkeypa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", logged[1])
     folder = mlflow.artifacts.download_artifacts(logged[0], tracking_uri=logged[1])
     model = mlflow.models.Model.load(folder)
-    assert model.signature.inputs.input_names() == ["user"]
-    assert model.signature.outputs.input_names() == ["user", "items"]
+    assert model.signature.inputs.input_names() == ["user", "history", "item", "picture"]
+    assert model.signature.inputs.required_input_names() == []
+    assert model.signature.outputs.input_names() == ["user", "items", "item", "original_rank", "rank"]
     assert model.signature.params.to_dict()[0]["name"] == "k"
-    assert model.load_input_example(folder)["user"].tolist() == ["u0", "u1", "u2"]
+    assert model.load_input_example(folder)["user"].tolist() == ["u0", None, "u0"]
     again = Popularity.load(f"{folder}/data/model/checkpoint", catalog, interactions)
     assert again.fingerprint == ranker.fingerprint
 
@@ -123,7 +132,16 @@ def test_a_user_with_few_items_left_gets_fewer():
         ({"user": ["ann", "bop"]}, 2, ["unknown user 'bop'", "Did you mean 'bob'", "the 2 users"]),
         ({"user": ["ann"]}, 0, ["k must be in [1, 4], got 0"]),
         ({"user": ["ann"]}, 5, ["k must be in [1, 4], got 5"]),
-        ({"person": ["ann"]}, 2, ["column 'user'", "person"]),
+        ({"person": ["ann"]}, 2, ["column 'user' or 'history'", "person"]),
+        ({"history": [["i0"]]}, 2, ["lists of users alone", "Log it again"]),
+        ({"history": [["i0"], ["i9"]]}, 2, ["unknown item 'i9'", "the 6 items"]),
+        ({"history": ["i0"]}, 2, ["a list of item ids", "'i0'"]),
+        ({"user": ["ann"], "history": [["i0"]]}, 2, ["one of them"]),
+        ({"user": [None]}, 2, ["one of them"]),
+        ({"user": ["ann"], "item": ["i0"]}, 2, ["wanted together"]),
+        ({"history": [["i0"]], "item": ["i0"], "picture": ["aGk="]}, 2, ["for a known user"]),
+        ({"user": ["ann"], "item": ["i0"], "picture": ["hi!"]}, 2, ["base64", "hi!"]),
+        ({"user": ["ann"], "item": ["i0"], "picture": ["aGk="]}, 2, ["a picture is wanted", "row 0"]),
     ],
 )
 def test_errors_say_what_is_known(users, k, words):
@@ -131,3 +149,80 @@ def test_errors_say_what_is_known(users, k, words):
         served().predict(pd.DataFrame(users), {"k": k})
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def shop_ranker(empty_store, tmp_path_factory):
+    """A taste on a small shop, logged: its address, the store, the ranker, catalogue and choices."""
+    here = tmp_path_factory.mktemp("shop")
+    shutil.copy(empty_store, here / "mlflow.db")
+    uri = f"sqlite:///{here}/mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSIM_CACHE", str(here / "cache"))
+        dataset = shop()
+        catalog = encode(dataset)
+        ranker = make_ranker("taste").fit(catalog, dataset.interactions, rng=Rng(0))
+        with Tracker("train_ranker", {}, output=here / "x", uri=uri) as tracker:
+            log_ranker(tracker.run, ranker, catalog, dataset.interactions)
+        assert not tracker.store.failed
+        yield f"runs:/{tracker.run.id}/ranker", uri, ranker, catalog, dataset
+
+
+def as_sent(image) -> str:
+    """A picture as it is posted."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def posted(address: str, rows: list[dict], **params) -> list[dict]:
+    """What the served model answers to these rows."""
+    body = json.dumps({"dataframe_records": rows, "params": params}).encode()
+    head = {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(f"{address}/invocations", body, head)) as response:
+        return json.load(response)["predictions"]
+
+
+@pytest.fixture(scope="module")
+def asked(shop_ranker):
+    """A person who is nobody there, and a user with the picture of one item on another."""
+    *_, catalog, dataset = shop_ranker
+    history = [row for e in dataset.episodes[:2] for row in e.history]
+    picture = as_sent(dataset.catalog.images.read(40))
+    user = str(dataset.interactions.user_ids[2])
+    return [
+        {"user": None, "history": catalog.item_ids[history].tolist(), "item": None, "picture": None},
+        {"user": user, "history": None, "item": str(catalog.item_ids[5]), "picture": picture},
+    ]
+
+
+def test_new_people_get_lists_and_pictures_ranks(shop_ranker, asked, monkeypatch):
+    """As the ranker itself says: by folding the history in, and by substituting the picture."""
+    address, uri, ranker, catalog, dataset = shop_ranker
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    new, other = mlflow.pyfunc.load_model(address).predict(pd.DataFrame(asked)).to_dict("records")
+    chosen = np.unique([catalog.row_of[item] for item in asked[0]["history"]])
+    scores = ranker.fold_in([chosen])[0].numpy()
+    scores[chosen] = -np.inf
+    best = scores[[catalog.row_of[i] for i in new["items"]]]
+    assert best.tolist() == np.sort(scores)[::-1][:10].tolist()
+    assert best[-1] > np.median(scores)
+    assert (new["user"], new["rank"]) == (None, None)
+    encoder = make_encoder(catalog.encoder_of("image"))
+    features = {"image": encoder.encode_images([dataset.catalog.images.read(40)])}
+    own = ranker.substitute(np.array([2]), np.array([5]), features)
+    assert (other["original_rank"], other["rank"]) == (own.original_rank[0], own.rank[0])
+    assert other["original_rank"] != other["rank"]
+
+
+@pytest.mark.slow
+def test_over_http_the_same_is_answered(shop_ranker, asked, tmp_path, monkeypatch):
+    address, uri, *_ = shop_ranker
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    own = mlflow.pyfunc.load_model(address).predict(pd.DataFrame(asked), {"k": 4}).to_dict("records")
+    with model_server(address, uri, tmp_path) as server:
+        assert posted(server, asked, k=4) == own
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            posted(server, [{"history": ["nothing"]}])
+        assert refused.value.code == 400
+        assert "unknown item 'nothing'" in refused.value.read().decode()
