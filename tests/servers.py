@@ -53,7 +53,8 @@ def _mlflow(words: list[str], folder: Path, health: str, environment: dict[str, 
     """A server of MLflow's on a free port, once it answers at ``health``."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", *words, "--host", "127.0.0.1", "--port", str(port)]
-    whole = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    quick = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    whole = {**os.environ, **quick}
     whole.pop("MLFLOW_TRACKING_URI", None)
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
@@ -123,7 +124,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _until(ready: Any, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
+def _until(ready: Any, process: subprocess.Popen[bytes], log: Path, seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not ready():
         assert process.poll() is None, log.read_text()[-2000:]

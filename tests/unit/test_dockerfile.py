@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as it can be checked without building it: what it copies, installs, runs and as whom."""
+"""The Dockerfile, as far as it can be checked unbuilt: what it copies, installs, runs and as whom."""
 
 import json
 import re

@@ -17,7 +17,8 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from brought import shop
+from brought import QUICK, shop
+from PIL import Image
 from servers import model_server
 
 from rankers.popularity import Popularity
@@ -25,6 +26,7 @@ from recsim_gen.artifacts.serving import ServedRanker, log_ranker
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.specs import RankerSpec
 from recsim_gen.core.tracking import Tracker, TrackingWarning
 from recsim_gen.encoders.features import encode, make_encoder
 from recsim_gen.metrics.evaluation import mask_of
@@ -153,7 +155,7 @@ def test_errors_say_what_is_known(users, k, words):
 
 @pytest.fixture(scope="module")
 def shop_ranker(empty_store, tmp_path_factory):
-    """A taste on a small shop, logged: its address, the store, the ranker, catalogue and choices."""
+    """MICRO on a small shop, logged: its address, the store, the ranker, catalogue and data."""
     here = tmp_path_factory.mktemp("shop")
     shutil.copy(empty_store, here / "mlflow.db")
     uri = f"sqlite:///{here}/mlflow.db"
@@ -161,7 +163,7 @@ def shop_ranker(empty_store, tmp_path_factory):
         patch.setenv("RECSIM_CACHE", str(here / "cache"))
         dataset = shop()
         catalog = encode(dataset)
-        ranker = make_ranker("taste").fit(catalog, dataset.interactions, rng=Rng(0))
+        ranker = make_ranker(RankerSpec("micro", QUICK)).fit(catalog, dataset.interactions, rng=Rng(0))
         with Tracker("train_ranker", {}, output=here / "x", uri=uri) as tracker:
             log_ranker(tracker.run, ranker, catalog, dataset.interactions)
         assert not tracker.store.failed
@@ -183,22 +185,29 @@ def posted(address: str, rows: list[dict], **params) -> list[dict]:
         return json.load(response)["predictions"]
 
 
+USER, ITEM = 2, 5
+
+
 @pytest.fixture(scope="module")
 def asked(shop_ranker):
-    """A person who is nobody there, and a user with the picture of one item on another."""
-    *_, catalog, dataset = shop_ranker
+    """A person who is nobody there, and a user with a picture on an item, that which moves it most."""
+    *_, ranker, catalog, dataset = shop_ranker
     history = [row for e in dataset.episodes[:2] for row in e.history]
-    picture = as_sent(dataset.catalog.images.read(40))
-    user = str(dataset.interactions.user_ids[2])
+    alike = np.flatnonzero(catalog.categories == catalog.categories[ITEM])
+    features = {"image": catalog.features["image"][alike]}
+    moved = ranker.substitute(np.full(len(alike), USER), np.full(len(alike), ITEM), features)
+    most = alike[np.abs(moved.rank - moved.original_rank).argmax()]
+    picture = as_sent(dataset.catalog.images.read(int(most)))
+    user = str(dataset.interactions.user_ids[USER])
     return [
         {"user": None, "history": catalog.item_ids[history].tolist(), "item": None, "picture": None},
-        {"user": user, "history": None, "item": str(catalog.item_ids[5]), "picture": picture},
+        {"user": user, "history": None, "item": str(catalog.item_ids[ITEM]), "picture": picture},
     ]
 
 
 def test_new_people_get_lists_and_pictures_ranks(shop_ranker, asked, monkeypatch):
     """As the ranker itself says: by folding the history in, and by substituting the picture."""
-    address, uri, ranker, catalog, dataset = shop_ranker
+    address, uri, ranker, catalog, _ = shop_ranker
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     new, other = mlflow.pyfunc.load_model(address).predict(pd.DataFrame(asked)).to_dict("records")
     chosen = np.unique([catalog.row_of[item] for item in asked[0]["history"]])
@@ -209,8 +218,9 @@ def test_new_people_get_lists_and_pictures_ranks(shop_ranker, asked, monkeypatch
     assert best[-1] > np.median(scores)
     assert (new["user"], new["rank"]) == (None, None)
     encoder = make_encoder(catalog.encoder_of("image"))
-    features = {"image": encoder.encode_images([dataset.catalog.images.read(40)])}
-    own = ranker.substitute(np.array([2]), np.array([5]), features)
+    shown = Image.open(io.BytesIO(base64.b64decode(asked[1]["picture"])))
+    features = {"image": encoder.encode_images([shown])}
+    own = ranker.substitute(np.array([USER]), np.array([ITEM]), features)
     assert (other["original_rank"], other["rank"]) == (own.original_rank[0], own.rank[0])
     assert other["original_rank"] != other["rank"]
 
