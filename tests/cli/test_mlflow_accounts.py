@@ -46,10 +46,10 @@ def server(tmp_path_factory):
             yield address
 
 
-def asked(address, what, account=None, body=None):
+def asked(address, what, account=None, body=None, api="2.0"):
     """Status and answer of MLflow's API; a GET without body."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{address}/api/2.0/mlflow/{what}", data)
+    request = urllib.request.Request(f"{address}/api/{api}/mlflow/{what}", data)
     request.add_header("Content-Type", "application/json")
     if account is not None:
         request.add_header("Authorization", "Basic " + base64.b64encode(":".join(account).encode()).decode())
@@ -100,8 +100,13 @@ def test_who_has_one_writes_to_their_own_and_reads_that_of_others(server, tmp_pa
     with pytest.warns(TrackingWarning, match="ask the experiment's owner or the administrator for EDIT"):
         tracked(server, tmp_path / "y")
     experiment = found["run"]["info"]["experiment_id"]
-    edit = {"experiment_id": experiment, "username": BOB[0], "permission": "EDIT"}
-    assert asked(server, "experiments/permissions/create", ANN, edit)[0] == 200
+    edit = {
+        "username": BOB[0],
+        "resource_type": "experiment",
+        "resource_id": experiment,
+        "permission": "EDIT",
+    }
+    assert asked(server, "users/permissions/grant", ANN, edit, api="3.0")[0] == 200
     assert not tracked(server, tmp_path / "y").store.failed
 
 
@@ -143,7 +148,9 @@ def test_without_the_administrators_password_it_does_not_start(tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_AUTH")}
     environment |= {
         "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+        "MLFLOW_AUTH_ADMIN_USERNAME": ADMIN[0],
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "of this test",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--port", "0"]
     done = subprocess.run(
