@@ -91,6 +91,7 @@ def test_who_has_no_account_neither_reads_nor_writes(server, account):
     assert "theirs" not in json.dumps(names)
 
 
+@pytest.mark.slow
 def test_who_has_one_writes_to_their_own_and_reads_that_of_others(server, tmp_path, monkeypatch):
     sign_in(monkeypatch, ANN)
     run = tracked(server, tmp_path / "x").run
@@ -138,6 +139,7 @@ def test_an_account_a_file_of_mlflows_and_a_server_that_is_down_pass(server, tmp
     check_account(server)
 
 
+@pytest.mark.slow
 def test_without_the_administrators_password_it_does_not_start(tmp_path):
     text = SETTINGS.read_text(encoding="utf-8")
     assert "admin_password" not in text
