@@ -15,6 +15,7 @@ import recsim_gen
 ACTIONS = {"data": ("check", "show", "convert", "new"), "human_study": ("export", "score")}
 LACKING = {  # a gallery, raters' files and a store are no data set; a page and an example are no results
     "data new": ("--data", "--tracking-uri"),
+    "export": ("--tracking-uri",),
     "report": ("--data",),
     "identity": ("--data",),
     "human_study export": ("--tracking-uri",),
