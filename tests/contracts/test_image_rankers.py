@@ -40,6 +40,7 @@ class TestDIN(LearnedRankerContract):
         "eval_step": 40,
         "train_batch_size": 12,
         "alone": 0.0,
+        "learning_rate": 0.002,
         "learning_rate_decay": 0.96,
     }
 

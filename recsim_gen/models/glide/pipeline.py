@@ -117,7 +117,8 @@ class Glide(nn.Module):
                 weights = read_published(folder / FILES[name], net)
             else:
                 weights = read_tensors(folder / f"{name}.safetensors", net.state_dict())
-            net.load_state_dict(weights, assign=True)
+            # Copies: a file in memory is not aligned as torch aligns, which the last bits depend on.
+            net.load_state_dict({key: x.clone() for key, x in weights.items()}, assign=True)
         return made.eval().requires_grad_(False)
 
 
