@@ -6,7 +6,6 @@ seed and the round before. It is kept whole under that name, so that a killed si
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,8 +26,7 @@ from recsim_gen.experiments.simulation.shelves import Shelves, shelves
 from recsim_gen.experiments.simulation.visits import Shown, Visits, visit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from recsim_gen.core.protocols import Ranker
     from recsim_gen.core.types import Catalog, Dataset, Interactions
@@ -131,15 +129,10 @@ def play(shop: Shop, seed: int) -> list[History]:
     """Play all arms with this seed, round by round; what was played before is loaded."""
     learner = _Learner(shop, seed)
     lives = [_Life(shop, arm, seed, learner.first.fingerprint) for arm in shop.arms]
-    going_on = [life for life in lives if not life.is_over]
     for _ in bar(range(shop.rules.rounds), f"seed {seed}", unit="round"):
-        learner.share(life.log() for life in lives if not life.is_kept)
         for life in lives:
             life.next_round(learner)
-    learner.share(life.log() for life in going_on)
-    told = [History(life.arm, seed, tuple(life.rounds), life.last_recall(learner)) for life in lives]
-    learner.share(())
-    return told
+    return [History(life.arm, seed, tuple(life.rounds), life.last_recall(learner)) for life in lives]
 
 
 class _Learner:
@@ -149,7 +142,6 @@ class _Learner:
         self._shop, self._seed = shop, seed
         self._log = ""
         self._latest: Ranker | None = None
-        self._shared: list[Path] = []
 
     @cached_property
     def first(self) -> Ranker:
@@ -160,25 +152,6 @@ class _Learner:
                 shop.ranker, shop.catalog, shop.dataset.interactions, seed=self._seed, device=shop.device
             )
 
-    def share(self, logs: Iterable[Interactions]) -> None:
-        """Train the rankers of these logs, each in one of the processes, so that all find them; forget older.
-
-        Alone there is nothing to share.
-        """
-        state = this_process()
-        if state.num_processes == 1:
-            return
-        alike = {log.fingerprint: log for log in logs if not self._is_data(log)}
-        for number, log in enumerate(alike.values()):
-            folder = self._folder(log)
-            if number % state.num_processes == state.process_index and not folder.exists():
-                self._learned(log).save(folder)
-        state.wait_for_everyone()
-        old, self._shared = self._shared, [self._folder(log) for log in alike.values()]
-        if state.is_main_process:
-            for folder in {*old} - {*self._shared}:
-                shutil.rmtree(folder, ignore_errors=True)
-
     def ranker(self, log: Interactions) -> Ranker:
         """The ranker that learned from this log."""
         if self._latest is None or log.fingerprint != self._log:
@@ -187,22 +160,11 @@ class _Learner:
 
     def _learned(self, log: Interactions) -> Ranker:
         shop = self._shop
-        if self._is_data(log):
+        if log.fingerprint == shop.dataset.interactions.fingerprint:
             return self.first
         ranker = make_ranker(shop.ranker, device=shop.device)
-        folder = self._folder(log)
-        if folder in self._shared:
-            return type(ranker).load(folder, shop.catalog, log, device=shop.device)
         ranker.fit(shop.catalog, log, rng=Rng(self._seed))
         return ranker
-
-    def _is_data(self, log: Interactions) -> bool:
-        return log.fingerprint == self._shop.dataset.interactions.fingerprint
-
-    def _folder(self, log: Interactions) -> Path:
-        """Where the ranker of a log is while the processes need it."""
-        key = fingerprint(self._shop.fingerprint, log.fingerprint, self._seed)
-        return cache_dir() / KEPT / f"{key}.ranker"
 
 
 class _Life:
@@ -215,40 +177,23 @@ class _Life:
         self._name = fingerprint(shop.name(arm, seed), ranker)
         self._rng = Rng(seed).for_("simulation", *([arm.chance] if arm.chance else []))
 
-    @property
-    def is_kept(self) -> bool:
-        """Whether the next round was played before."""
-        return self._path.exists()
-
-    @property
-    def _path(self) -> Path:
-        """Where the next round is kept."""
-        return cache_dir() / KEPT / f"{fingerprint(self._name, len(self.rounds))}.npz"
-
     def next_round(self, learner: _Learner) -> None:
         """Play one round, or load it."""
-        if self.is_kept:
-            self.rounds.append(Visits.read(self._path))
+        key = fingerprint(self._name, len(self.rounds))
+        path = cache_dir() / KEPT / f"{key}.npz"
+        if path.exists():
+            self.rounds.append(Visits.read(path))
             return
         visits = self._visits(learner)
-        visits.write(self._path)
+        visits.write(path)
         self.rounds.append(visits)
 
     def last_recall(self, learner: _Learner) -> np.ndarray:
         """(P,) recall of the ranker that learns from all rounds."""
-        return cached_array(KEPT, self._recall, lambda: self._shelves(learner).recall)
+        key = fingerprint(self._name, len(self.rounds), "recall")
+        return cached_array(KEPT, key, lambda: self._shelves(learner).recall)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether all rounds were played before, and the last ranker was asked."""
-        return (cache_dir() / KEPT / f"{self._recall}.npy").exists()
-
-    @property
-    def _recall(self) -> str:
-        """The name of what the last ranker foretells."""
-        return fingerprint(self._name, self.shop.rules.rounds, "recall")
-
-    def log(self) -> Interactions:
+    def _log(self) -> Interactions:
         """All choices before this round, as training choices behind those of the data."""
         known = self.shop.dataset.interactions
         if not self.rounds:
@@ -265,7 +210,7 @@ class _Life:
         )
 
     def _shelves(self, learner: _Learner) -> Shelves:
-        log = self.log()
+        log = self._log()
         return shelves(learner.ranker(log), log, self._people, self.shop.rules.length)
 
     def _visits(self, learner: _Learner) -> Visits:
