@@ -143,6 +143,7 @@ def main(options: Options) -> Results:
     test = _test_data(dataset, options.episodes, results)
     with Tracker.of("evaluate", options) if process.is_main_process else nullcontext() as tracker:
         open_method = _opener(judges, plan, dataset, options, tracker)
+        _train(judges, plan, dataset, options)
         draw_shares(plan.methods, open_method, test, seeds=options.seeds, retrain=options.retrain)
         if tracker is None:
             return results
@@ -310,13 +311,13 @@ def _opener(
     """A method's generator for a seed, trained with it or with the first one."""
     from recsim_gen.datasets.episodes import training_episodes
 
-    training, by_label = training_episodes(dataset), {judge.label: judge for judge in judges}
+    training, rewards = training_episodes(dataset), _rewards(judges, plan)
 
     def open_method(method: Method, seed: int) -> Generator:
         return method.open(
             dataset,
             training,
-            judge=by_label.get(plan.rewards.get(method.label, "")),
+            judge=rewards.get(method.label),
             seed=seed if options.retrain else options.seeds[0],
             models=plan.family,
             device=options.place,
@@ -324,6 +325,27 @@ def _opener(
         )
 
     return open_method
+
+
+def _rewards(judges: Sequence[Judge], plan: Plan) -> dict[str, Judge]:
+    """{label of a method: the judge of its reward}."""
+    by_label = {judge.label: judge for judge in judges}
+    return {method: by_label[judge] for method, judge in plan.rewards.items() if judge in by_label}
+
+
+def _train(judges: Sequence[Judge], plan: Plan, dataset: Dataset, options: Options) -> None:
+    """Train side by side, or in a share of each process, what the methods learn with all seeds."""
+    from recsim_gen.artifacts.trained_generators import train_missing
+    from recsim_gen.datasets.episodes import training_episodes
+
+    rewards = _rewards(judges, plan)
+    trainings = [
+        method.training(dataset, judge=rewards.get(method.label), seed=seed)
+        for seed in (options.seeds if options.retrain else options.seeds[:1])
+        for method in plan.methods
+        if method.learns
+    ]
+    train_missing(trainings, training_episodes(dataset), models=plan.family, device=options.place)
 
 
 def _test_data(dataset: Dataset, episodes: int, results: Results) -> Dataset:

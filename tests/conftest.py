@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # the tests themselves are shared over the cores
+
 
 @pytest.fixture
 def apart(tmp_path, monkeypatch):

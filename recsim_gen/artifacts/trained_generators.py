@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import warnings
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,8 @@ from recsim_gen import __version__
 from recsim_gen.artifacts.checkpoints import Origin, keep_ranker, load_ranker, origin_of
 from recsim_gen.artifacts.training_records import Recorder, tell_again
 from recsim_gen.core.errors import DataError, SettingError
-from recsim_gen.core.processes import Team
-from recsim_gen.core.progress import say
+from recsim_gen.core.processes import Team, this_process
+from recsim_gen.core.progress import is_quiet, on_line, quietly, say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, did_you_mean, resolve
 from recsim_gen.core.specs import GeneratorSpec
@@ -29,6 +30,17 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 JUDGE = "judge"  # sub-folder of a checkpoint: what the generator chooses pictures by
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Training:
+    """What `trained_generator` trains: a generator on a catalogue, rewarded by ``ranker``, with a seed."""
+
+    spec: GeneratorSpec
+    catalog: Catalog
+    ranker: Ranker | None
+    seed: int
 
 
 def make_generator(
@@ -163,6 +175,89 @@ def trained_generator(
             record.write(temporary)
         shutil.rmtree(work, ignore_errors=True)
     return made
+
+
+def train_missing(
+    trainings: Sequence[Training], episodes: Sequence[Episode], *, models: ModelFamily, device: str | None
+) -> None:
+    """Train side by side those that were not trained before: in a process each, on CPUs with several cores.
+
+    A step of a small generator is many short operations, which threads hardly share. There are as many at
+    a time as cores, and as memory lasts: 2 GiB each and four times the weights of its models. Several
+    processes that were launched train a share each. What is left, `trained_generator` trains, which also
+    tells the curves of those that are found.
+    """
+    process = this_process()
+    missing = _missing(trainings, episodes, models)
+    if process.num_processes > 1:
+        process.wait_for_everyone()  # all have seen what is missing
+        for training in [*missing.values()][process.process_index :: process.num_processes]:
+            _train(training, episodes, models, device)
+        process.wait_for_everyone()
+    elif device == "cpu" and (at_once := _affordable(missing.values(), models)) > 1:
+        _train_apart([*missing.values()], episodes, models, at_once)
+
+
+def _missing(
+    trainings: Sequence[Training], episodes: Sequence[Episode], models: ModelFamily
+) -> dict[Path, Training]:
+    missing = {}
+    for training in trainings:
+        spec = _with_encoder(training.spec, training.catalog)
+        made = make_generator(spec, models=models, device="cpu")
+        if made.learns and (training.ranker is not None or not made.uses_ranker):
+            kept = kept_generator(
+                made, training.catalog, episodes, ranker=training.ranker, seed=training.seed
+            )
+            if not (kept / "config.json").exists():
+                missing[kept] = training
+    return missing
+
+
+def _affordable(trainings: Collection[Training], models: ModelFamily) -> int:
+    from joblib import cpu_count
+    from psutil import virtual_memory
+
+    roles = {role for training in trainings for role in make_generator(training.spec, models=models).roles}
+    files = [file for role in roles for file in models.folder(role).rglob("*") if file.is_file()]
+    each = 2 * GIB + 4 * sum(file.stat().st_size for file in files)
+    return min(len(trainings), cpu_count(), virtual_memory().available // each)
+
+
+def _train_apart(
+    trainings: Sequence[Training], episodes: Sequence[Episode], models: ModelFamily, at_once: int
+) -> None:
+    from joblib import Parallel, cpu_count, delayed, parallel_config
+
+    say(f"training {len(trainings)} generators, {at_once} at a time, one process each")
+    bare = replace(models)  # what it has loaded is not sent along
+    calls = [
+        delayed(_keep)(line % at_once, is_quiet(), training, episodes, bare)
+        for line, training in enumerate(trainings)
+    ]
+    with parallel_config("loky", n_jobs=at_once, inner_max_num_threads=max(1, cpu_count() // at_once)):
+        Parallel()(calls)
+
+
+def _keep(
+    line: int, quiet: bool, training: Training, episodes: Sequence[Episode], models: ModelFamily
+) -> None:
+    """In a process of its own: the generator into the cache."""
+    with quietly(quiet), on_line(line), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, to their developers
+        _train(training, episodes, models, "cpu")
+
+
+def _train(training: Training, episodes: Sequence[Episode], models: ModelFamily, device: str | None) -> None:
+    trained_generator(
+        training.spec,
+        training.catalog,
+        episodes,
+        ranker=training.ranker,
+        seed=training.seed,
+        models=models,
+        device=device,
+    )
 
 
 def _with_encoder(spec: GeneratorSpec, catalog: Catalog) -> GeneratorSpec:

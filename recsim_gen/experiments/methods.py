@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from recsim_gen.artifacts.trained_generators import (
+    Training,
     generator_name,
     make_generator,
     ready_generator,
@@ -115,16 +116,24 @@ class Method:
             raise SettingError(f"{self.label} has images ({self.images}), not a generator")
         if self.checkpoint is not None:
             return ready_generator(self.spec, self.checkpoint, dataset, models=models, device=device)
+        training = self.training(dataset, judge=judge, seed=seed)
         return trained_generator(
-            self.spec,
-            dataset.catalog if judge is None else judge.catalog,
+            training.spec,
+            training.catalog,
             episodes,
-            ranker=None if judge is None else judge.ranker,
+            ranker=training.ranker,
             seed=seed,
             models=models,
             device=device,
             run=tracker.child(self.label) if tracker is not None and self.learns else None,
         )
+
+    def training(self, dataset: Dataset, *, judge: Judge | None, seed: int) -> Training:
+        """Return what `open` trains where there is neither checkpoint nor images."""
+        assert self.spec is not None
+        if judge is None:
+            return Training(self.spec, dataset.catalog, None, seed)
+        return Training(self.spec, judge.catalog, judge.ranker, seed)
 
 
 def read_methods(

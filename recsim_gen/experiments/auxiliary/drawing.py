@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from recsim_gen.artifacts.drawn_images import images_for
+from recsim_gen.artifacts.trained_generators import train_missing
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.processes import this_process
 from recsim_gen.core.results import Results
@@ -73,7 +74,7 @@ def open_generators(
     device: str = "cpu",
     tracker: Tracker | None = None,
 ) -> dict[str, Generator]:
-    """Return {label: generator}, trained on training episodes or loaded; one of several processes trains.
+    """Return {label: generator}, trained on training episodes or loaded; several are trained side by side.
 
     ``judges`` {label: judge} are those that some learn from. Boutique's placebo, which draws the same look
     again, is among them.
@@ -84,6 +85,8 @@ def open_generators(
         methods = [*methods, Method(PLACEBO, GeneratorSpec(PLACEBO))]
     process = this_process()
     episodes = training_episodes(dataset) if methods else ()
+    trainings = [m.training(dataset, judge=judges.get(m.label), seed=seed) for m in methods if m.learns]
+    train_missing(trainings, episodes, models=family, device=device)
     generators = {}
     for method in methods:
         with process.main_process_first():

@@ -1,13 +1,20 @@
 """Generators trained once and pictures drawn once, found again by what they depend on."""
 
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from recsim_gen.artifacts import drawn_images as generated
 from recsim_gen.artifacts.drawn_images import images_for, read_provenance
-from recsim_gen.artifacts.trained_generators import ready_generator, trained_generator
+from recsim_gen.artifacts.trained_generators import (
+    Training,
+    ready_generator,
+    train_missing,
+    trained_generator,
+)
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.specs import GeneratorSpec
@@ -75,6 +82,39 @@ def test_the_same_training_is_done_once(world, tmp_path, monkeypatch):
     found = {trained(world, **other).fingerprint for other in others}
     assert len(steps) == SETTINGS["steps"] * (1 + len(others))
     assert len({one.fingerprint, *found}) == 1 + len(others)
+
+
+def test_generators_trained_side_by_side_are_those_trained_one_by_one(world, tmp_path, monkeypatch):
+    """What was trained before is not trained again; controls and what lacks its ranker are left out."""
+    shop, family, episodes = world
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+    one_by_one = [trained(world, seed=seed).fingerprint for seed in (0, 1)]
+    folder = tmp_path / "cache" / "generators"
+    shutil.rmtree(folder)
+    adapter = GeneratorSpec("ip_adapter", SETTINGS)
+    trainings = [Training(adapter, shop.catalog, None, seed) for seed in (0, 1)]
+    others = [Training(GeneratorSpec(name), shop.catalog, None, 0) for name in ("oracle", "ragar")]
+    train_missing([*trainings, *others, trainings[0]], episodes, models=family, device="cpu")
+    assert len([*folder.iterdir()]) == 2
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    train_missing(trainings, episodes, models=family, device="cpu")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert [trained(world, seed=seed).fingerprint for seed in (0, 1)] == one_by_one
+
+
+def test_as_many_are_trained_at_once_as_memory_lasts(world, tmp_path, monkeypatch):
+    shop, family, episodes = world
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=3 * 2**30))
+    adapter = GeneratorSpec("ip_adapter", SETTINGS)
+    train_missing(
+        [Training(adapter, shop.catalog, None, seed) for seed in (0, 1)],
+        episodes,
+        models=family,
+        device="cpu",
+    )
+    assert not (tmp_path / "cache" / "generators").exists()
 
 
 def test_a_generator_whose_training_changed_is_trained_anew(world, monkeypatch):
