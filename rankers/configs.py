@@ -58,6 +58,7 @@ PUBLISHED_CODE: Mapping[str, Any] = MappingProxyType(
         "negative_cosine": "keep",
         "sampling": "user",
         "rebuild_every": 1,
+        "approximate_from": 0,
         "stopping_step": 10,
         "learning_rate": 5e-4,
         "train_batch_size": 1024,
@@ -81,6 +82,7 @@ class ItemGraphConfig(Training):
     item_norm: Norm = "symmetric"  # how edges of the item graph are scaled, by row degrees
     raw_features: Literal["frozen", "trainable"] = "frozen"  # frozen: features of a fresh image fit the table
     negative_cosine: Literal["clamp", "keep"] = "clamp"  # as edge weights; kept, they can give NaN
+    approximate_from: int = 50_000  # items from which an index finds neighbours, 0.99 of them; 0: never
 
     search_space: ClassVar[Space] = {
         "learning_rate": Range(1e-3, 3e-2, log=True),
@@ -94,6 +96,8 @@ class ItemGraphConfig(Training):
         for name in ("knn_k", "n_item_layers", "rebuild_every"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.approximate_from < 0:
+            raise SettingError(f"approximate_from must be at least 0, got {self.approximate_from}")
         if not 0 <= self.frozen_weight <= 1:
             raise SettingError(f"frozen_weight must be in [0, 1], got {self.frozen_weight}")
 

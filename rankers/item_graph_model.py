@@ -74,6 +74,15 @@ class ItemGraphModel(TableModel):
         self._stale = False
         return out
 
+    def neighbour_recall(self) -> dict[str, float]:
+        """Share of the true neighbours in each modality's raw and learned lists, where an index made them."""
+        return {
+            f"{name} {lists}": share
+            for name, graph in self.modalities.items()
+            if isinstance(graph, ModalityGraph) and graph.approximate
+            for lists, share in graph.recall().items()
+        }
+
     def collaborative(self) -> list[Tensor]:
         """LightGCN's layers over users, then items: n_layers + 1 of (users + items, d)."""
         x = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
@@ -100,6 +109,9 @@ class ItemGraphRanker(RecBoleRanker):
     def _build(self, *data: Any) -> None:
         super()._build(*data)
         self._exact = None
+
+    def _neighbour_recall(self) -> dict[str, float]:
+        return self.model.neighbour_recall()
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         return self.model.final()

@@ -145,6 +145,8 @@ def _train(
         results.fingerprints[f"{spec} seed {seed}"] = trained.fingerprint
         values = evaluate(trained, dataset.interactions, masked=options.masked).assign(seed=seed)
         frames.append(values)
+        for lists, share in getattr(trained, "neighbour_recall", {}).items():
+            results.note(f"{spec} seed {seed}: an index found {share:.4f} of the true neighbours ({lists})")
     table = pd.concat(frames, ignore_index=True)
     add_means(table, dataset.people, results, variant=spec.name)
     tracker.child(spec.name).log_table("users", table)

@@ -2,13 +2,15 @@
 
 Isolation: every change (an item and its new feature) is made alone to the unchanged graph. A swap
 touches the item's own row, the rows that list the item, and the rows it enters; nothing else can
-change its list. Rows of changes are named by ``key = change · n + row``, so that a batch of changes
+change its list. Lists that came from an index stand as they are: the item's own is found exactly, it
+enters others where it is nearer than what they hold last, and its own feature changes nothing.
+Rows of changes are named by ``key = change · n + row``, so that a batch of changes
 is one sparse table.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from rankers.configs import Norm
 from rankers.item_graphs.item_graph import inverse
-from rankers.item_graphs.knn import MARGIN, Neighbours, candidate_cosines, pair_cosine, select
+from rankers.item_graphs.knn import MARGIN, Neighbours, candidate_cosines, order, pair_cosine, select
 from rankers.sparse_rows import at_least, expand, products, true_at
 
 
@@ -25,13 +27,14 @@ class GraphState:
     """A built graph over n items, kept so that single changes are cheap; float64.
 
     ``unit`` (n, d) the features' `directions`; ``neighbours`` the k + 1 nearest of each row, the first
-    k being the edges.
+    k being the edges. ``approximate``: they came from an index.
     """
 
     unit: Tensor
     neighbours: Neighbours
     norm: Norm
     clamp: bool
+    approximate: bool = False
 
     @property
     def n(self) -> int:
@@ -94,6 +97,7 @@ class GraphState:
         ``own_row_only``: lists and degrees of the other rows stay as they are (scope "item").
         """
         own = torch.arange(len(items), device=items.device) * self.n + items
+        differs = (new != self.unit[items]).any(1) | (not self.approximate)
         similarity = new.float() @ self.fast.T
         itself = pair_cosine(new, new)
         similarity.view(-1).index_copy_(0, own, itself.float())
@@ -106,7 +110,7 @@ class GraphState:
         weight, gap = self.weight(value[:, : self.k]), value[:, self.k - 1] - value[:, self.k]
         mine = self._own_rows(items, index[:, : self.k], weight)
         if own_row_only:
-            return GraphChange(own, weight.sum(1), mine, gap)
+            return GraphChange(own, weight.sum(1), mine, gap).of(differs, self.n)
         rows, entries = self._other_rows(own, new, similarity)
         key, order = torch.cat([own, rows]).sort()
         place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(key), device=key.device))
@@ -114,7 +118,27 @@ class GraphState:
         parts = EntryChanges(place[parts.place], parts.column, parts.delta)
         degree = self.degree[key % self.n].index_add_(0, parts.place, parts.delta)
         degree[place[: len(own)]] = weight.sum(1)  # not by differences: it may be exactly 0
-        return GraphChange(key, degree, parts, gap)
+        return GraphChange(key, degree, parts, gap).of(differs, self.n)
+
+    def relisted(self, item: Tensor, new: Tensor) -> GraphState:
+        """The slow reference to `change` where lists came from an index: all lists with one item's new row.
+
+        The item (1,) with direction ``new`` (1, d) is compared with every list's own members, and every item
+        with it: O(n·(d + k)).
+        """
+        if torch.equal(new, self.unit[item]):
+            return self
+        unit = self.unit.clone()
+        unit[item] = new
+        cosine, everyone, length = unit @ new[0], torch.arange(self.n, device=item.device), self.k + 1
+        index = torch.cat([self.neighbours.index, item.expand(self.n, 1)], dim=1)
+        gone = self.neighbours.index == item
+        value = torch.cat([self.neighbours.value.masked_fill(gone, -torch.inf), cosine[:, None]], dim=1)
+        rising = index.sort(dim=1, stable=True)
+        index, value = order(rising.values, value.gather(1, rising.indices), length)
+        mine = order(everyone[None], cosine[None], length)
+        index[item], value[item] = mine
+        return replace(self, unit=unit, neighbours=Neighbours(index, value))
 
     def _own_rows(self, items: Tensor, index: Tensor, weight: Tensor) -> EntryChanges:
         """The items' lists are replaced: old entries out, new ones in. Rows 0 … B − 1 of the change."""
@@ -201,6 +225,17 @@ class GraphChange:
         """The graph as it is."""
         key, number = graph.neighbours.index.new_zeros(0), graph.degree.new_zeros(0)
         return cls(key, number, EntryChanges(key, key, number), number)
+
+    def of(self, changes: Tensor, n: int) -> GraphChange:
+        """This for some ``changes`` (B,) bool, and nothing for the others."""
+        if changes.all():
+            return self
+        keep = changes[self.key // n]
+        kept, place = keep[self.entries.place], keep.cumsum(0) - 1
+        entries = EntryChanges(
+            place[self.entries.place[kept]], self.entries.column[kept], self.entries.delta[kept]
+        )
+        return GraphChange(self.key[keep], self.degree[keep], entries, self.gap)
 
 
 def _join(a: EntryChanges, b: EntryChanges) -> EntryChanges:

@@ -12,13 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rankers.sparse_rows import largest, products
 from recsim_gen.core.errors import DataError
-from recsim_gen.core.store import cached_array, fingerprint
 
 MARGIN = 1e-5  # above the error of a float32 cosine, below any difference that matters
 GRID = 2.0**26  # of the features: products of two multiples of 1/GRID are multiples of float64's 2⁻⁵²
@@ -87,18 +85,6 @@ def nearest(x: Tensor, k: int) -> Neighbours:
     held = fast.new_empty(block, len(x))  # once: memory that is new takes longer than the product
     parts = [_block(exact, fast, slice(s, s + block), k, held) for s in range(0, len(x), block)]
     return Neighbours(torch.cat([i for i, _ in parts]), torch.cat([v for _, v in parts]))
-
-
-def cached_nearest(x: Tensor, k: int) -> Neighbours:
-    """``nearest``, kept on disk under the hash of ``x`` and ``k`` (never of ``k`` alone)."""
-    key = fingerprint("nearest on a grid", x.cpu().numpy(), k)
-
-    def make() -> np.ndarray:
-        found = nearest(x, k)
-        return np.stack([found.index.cpu().numpy().astype(np.float64), found.value.cpu().numpy()])
-
-    index, value = torch.from_numpy(np.array(cached_array("neighbours", key, make))).to(x.device)
-    return Neighbours(index.long(), value)
 
 
 def _block(exact: Tensor, fast: Tensor, rows: slice, k: int, held: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from rankers.configs import ItemGraphConfig
+from rankers.item_graphs.inverted_file import cached_neighbours, neighbours, recall
 from rankers.item_graphs.item_graph import edge_weights
-from rankers.item_graphs.knn import Neighbours, cached_nearest, nearest, unit
+from rankers.item_graphs.knn import Neighbours, unit
 from rankers.item_graphs.learned_edges import edge_products, messages
 from rankers.propagation import Graph, GraphConv
 
@@ -20,7 +21,8 @@ class ModalityGraph(nn.Module):
     """One modality: its raw features, their projection, and the graph mixed from both.
 
     A = (1 − λ)·A(projected) + λ·A(raw). The raw graph is fixed. The projected one is rebuilt
-    when asked, once with a gradient to the projection, and is constant in between.
+    when asked, once with a gradient to the projection, and is constant in between. Lists of both are one
+    longer than the graphs: what comes next is what a substitution lets in.
     """
 
     def __init__(self, x: Tensor, config: ItemGraphConfig) -> None:
@@ -35,10 +37,12 @@ class ModalityGraph(nn.Module):
         else:  # data, not weights: checkpoints do not hold it
             self.register_buffer("raw", x, persistent=False)
         self.projection = nn.Linear(x.shape[1], config.embedding_size)
-        self.raw_neighbours = cached_nearest(x, min(config.knn_k + 1, len(x))).first(config.knn_k)
+        self.length = max(config.knn_k, min(config.knn_k + 1, len(x)))
+        self.raw_list = cached_neighbours(x, self.length, config.approximate_from)
+        self.raw_neighbours = self.raw_list.first(config.knn_k)
         self.raw_weight = self._weights(self.raw_neighbours)
         self.raw_graph = Graph.from_neighbours(self.raw_neighbours.index, self.raw_weight)
-        self.learned_neighbours: Neighbours | None = None
+        self.learned_list: Neighbours | None = None
         self.mixed_graph: Graph | None = None
         self._made_of: tuple[int, ...] = ()  # versions of the weights that the learned neighbours are of
 
@@ -60,11 +64,9 @@ class ModalityGraph(nn.Module):
     def rebuild(self) -> Tensor:
         """Find the projected features' neighbours again; returns their weights (n, k), differentiable."""
         projected = self.projected()
-        index = self._nearest(projected.detach())
+        index = self.learned(projected.detach()).index[:, : self.config.knn_k]
         rows = unit(projected)
-        neighbours = Neighbours(index, edge_products(rows, rows, index))
-        weight = self._weights(neighbours)
-        self.learned_neighbours = Neighbours(index, neighbours.value.detach())
+        weight = self._weights(Neighbours(index, edge_products(rows, rows, index)))
         self.mixed_graph = self._mixed(index, weight.detach())
         return weight
 
@@ -76,13 +78,29 @@ class ModalityGraph(nn.Module):
             torch.cat([(1 - frozen) * weight, frozen * self.raw_weight], dim=1),
         )
 
-    def _nearest(self, projected: Tensor) -> Tensor:
-        """Neighbours (n, k); those of before where nothing was learned since (evaluation, then training)."""
+    def learned(self, projected: Tensor) -> Neighbours:
+        """Lists of the ``projected`` rows; those of before where nothing was learned since."""
         made_of = tuple(p._version for p in (self.raw, *self.projection.parameters()))
-        if self.learned_neighbours is None or made_of != self._made_of:
+        if self.learned_list is None or made_of != self._made_of:
             self._made_of = made_of
-            return nearest(projected, self.config.knn_k).index
-        return self.learned_neighbours.index
+            self.learned_list = neighbours(projected, self.length, self.config.approximate_from)
+        return self.learned_list
+
+    @property
+    def learned_neighbours(self) -> Neighbours | None:
+        """The learned graph's edges, when it was built."""
+        return None if self.learned_list is None else self.learned_list.first(self.config.knn_k)
+
+    @property
+    def approximate(self) -> bool:
+        """Whether the lists came from an index."""
+        return 0 < self.config.approximate_from <= len(self.raw)
+
+    @torch.no_grad()
+    def recall(self) -> dict[str, float]:
+        """Of the raw and of the learned graph: the share of the true neighbours that are edges."""
+        learned = self.learned(self.projected()).first(self.config.knn_k)
+        return {"raw": recall(self.given, self.raw_neighbours), "learned": recall(self.projected(), learned)}
 
     def forward(self, x: Tensor, fresh: Tensor | None) -> Tensor:
         """A^L·x for item embeddings x (n, d); ``fresh`` weights carry the projection's gradient."""

@@ -17,9 +17,10 @@ from torch import Tensor
 from rankers.counterfactual import Changed
 from rankers.item_graphs.graph_change import GraphChange, GraphState
 from rankers.item_graphs.graph_propagation import Mixture
-from rankers.item_graphs.knn import cached_nearest, directions, nearest
+from rankers.item_graphs.knn import Neighbours, directions, nearest
 from rankers.item_graphs.modality_graph import ModalityGraph
 from rankers.sparse_rows import SparseRows, union
+from recsim_gen.core.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,11 @@ class Modality:
 
     @classmethod
     def of(cls, graph: ModalityGraph) -> Modality:
-        """As trained."""
-        return cls(graph, _states(graph, graph.given, graph.raw.detach(), cached=True))
+        """As trained, with the lists that it was trained with. DataError where those hold every item."""
+        k, n, projected = graph.config.knn_k, len(graph.given), graph.projected()
+        if n <= k:
+            raise DataError(f"a substitution needs at least knn_k + 1 = {k + 1} items, got {n}")
+        return cls(graph, _states(graph, projected, graph.given, graph.learned(projected), graph.raw_list))
 
     def units(self, items: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """`directions` (B, ·) of ``x`` as each graph sees them.
@@ -64,21 +68,27 @@ class Modality:
         return directions(self.graph.projected(seen)), directions(x)
 
     def rebuilt(self, item: Tensor, x: Tensor) -> Modality:
-        """Both graphs from scratch, with ``x`` (1, d) as the feature of ``item`` (1,)."""
-        raw, given = self.graph.raw.detach().clone(), self.graph.given.clone()
-        raw[item] += x - given[item]
+        """Both graphs built again, with ``x`` (1, d) as the feature of ``item`` (1,).
+
+        From scratch; where the lists came from an index, they stand but for the item (`GraphState.relisted`).
+        """
+        if self.graph.approximate:
+            (learned, raw), (new_learned, new_raw) = self.states, self.units(item, x)
+            return Modality(self.graph, (learned.relisted(item, new_learned), raw.relisted(item, new_raw)))
+        seen, given = self.graph.raw.detach().clone(), self.graph.given.clone()
+        seen[item] += x - given[item]
         given[item] = x
-        return Modality(self.graph, _states(self.graph, given, raw, cached=False))
+        projected, k = self.graph.projected(seen), self.graph.config.knn_k + 1
+        lists = nearest(projected, k), nearest(given, k)
+        return Modality(self.graph, _states(self.graph, projected, given, *lists))
 
 
 def _states(
-    graph: ModalityGraph, given: Tensor, raw: Tensor, *, cached: bool
+    graph: ModalityGraph, projected: Tensor, given: Tensor, learned: Neighbours, raw: Neighbours
 ) -> tuple[GraphState, GraphState]:
-    norm, clamp, k = graph.config.item_norm, graph.config.negative_cosine == "clamp", graph.config.knn_k
-    projected = graph.projected(raw)
-    find = cached_nearest if cached else nearest
-    learned = GraphState(directions(projected), nearest(projected, k + 1), norm, clamp)
-    return learned, GraphState(directions(given), find(given, k + 1), norm, clamp)
+    norm, clamp = graph.config.item_norm, graph.config.negative_cosine == "clamp"
+    seen = GraphState(directions(projected), learned, norm, clamp, graph.approximate)
+    return seen, GraphState(directions(given), raw, norm, clamp, graph.approximate)
 
 
 @dataclass(frozen=True)

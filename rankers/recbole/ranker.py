@@ -43,6 +43,8 @@ class RecBoleRanker(Counterfactuals):
         self.model: Any = None
         self.valid: dict[str, float] = {}
         self.best_epoch = 0
+        self.neighbour_recall: dict[str, float] = {}
+        """Share of the true neighbours in lists of items, where an index made them; by lists."""
         self._data = ""
 
     def fit(
@@ -61,7 +63,11 @@ class RecBoleRanker(Counterfactuals):
             trainer = QuietTrainer(opened.config, self.model, on_epoch)
             self.valid = trainer.run(opened.train, opened.valid)
             self.best_epoch = trainer.best_epoch
+        self.neighbour_recall = self._neighbour_recall()
         return self
+
+    def _neighbour_recall(self) -> dict[str, float]:
+        return {}
 
     def _settings(self, catalog: Catalog) -> dict[str, Any]:
         settings = asdict(self.config)
@@ -140,6 +146,7 @@ class RecBoleRanker(Counterfactuals):
             "fingerprint": self.fingerprint,
             "valid": self.valid,
             "best_epoch": self.best_epoch,
+            "neighbour_recall": self.neighbour_recall,
         }
         write(folder, self.name, about, weights)
 
@@ -159,4 +166,5 @@ class RecBoleRanker(Counterfactuals):
         ranker.model.load_state_dict(read_weights(folder, ranker.model.state_dict(), device))
         ranker.model.eval()
         ranker.valid, ranker.best_epoch = about["valid"], about["best_epoch"]
+        ranker.neighbour_recall = about.get("neighbour_recall", {})
         return ranker

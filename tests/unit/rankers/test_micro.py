@@ -12,7 +12,7 @@ from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 
 from rankers.configs import MICROConfig
-from rankers.item_graphs import knn
+from rankers.item_graphs.inverted_file import neighbours
 from rankers.micro import MICRO, MICRORanker
 from rankers.recbole.bridge import guarded, session
 from recsim_gen.core.errors import DataError, SettingError
@@ -66,6 +66,7 @@ def test_settings_are_those_of_the_papers():
         "item_norm": "symmetric",
         "raw_features": "trainable",
         "negative_cosine": "keep",
+        "approximate_from": 0,
     }
     changed = {name for name in ours if ours[name] != theirs[name]}
     assert changed == {
@@ -79,13 +80,21 @@ def test_settings_are_those_of_the_papers():
         "user_item_norm",
         "sampling",
         "rebuild_every",
+        "approximate_from",
     }
     assert MICRORanker(recipe="published-code", sampling="interaction").config.sampling == "interaction"
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"knn_k": 0}, {"frozen_weight": 1.5}, {"n_item_layers": 0}, {"rebuild_every": 0}, {"item_norm": "x"}],
+    [
+        {"knn_k": 0},
+        {"frozen_weight": 1.5},
+        {"n_item_layers": 0},
+        {"rebuild_every": 0},
+        {"item_norm": "x"},
+        {"approximate_from": -1},
+    ],
 )
 def test_settings_out_of_range_are_told(wrong):
     with pytest.raises(SettingError, match=next(iter(wrong))):
@@ -120,10 +129,10 @@ def test_learned_graphs_are_found_again_every_few_epochs_and_at_each_validation(
 
     def watched(*args):
         found.append(f"epoch {now[-1]}" if model.training else "validation")
-        return knn.nearest(*args)
+        return neighbours(*args)
 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    with mock.patch("rankers.item_graphs.modality_graph.nearest", side_effect=watched):
+    with mock.patch("rankers.item_graphs.modality_graph.neighbours", side_effect=watched):
         for epoch in range(1, 8):
             now.append(epoch)
             model.train()
@@ -183,6 +192,28 @@ def test_one_modality_has_no_contrastive_term():
     features = {"image": worlds.noise()[0].features["image"]}
     with_term, without = (built(features, contrastive_weight=w).train() for w in (5.0, 0.0))
     assert with_term.calculate_loss(batch()).item() == without.calculate_loss(batch()).item()
+
+
+def test_lists_of_an_index_are_those_of_the_checkpoint_and_their_recall_is_kept(apart):
+    """What judges after loading has the lists that were trained with."""
+    pytest.importorskip("faiss")
+    catalog, chosen = worlds.noise()
+    ranker = MICRORanker(epochs=1, embedding_size=8, knn_k=5, approximate_from=40)
+    ranker.fit(catalog, chosen, rng=Rng(0)).save(apart / "kept")
+    assert set(ranker.neighbour_recall) == {f"{m} {g}" for m in catalog.features for g in ("raw", "learned")}
+    assert all(share > 0.9 for share in ranker.neighbour_recall.values())
+    again = MICRORanker.load(apart / "kept", catalog, chosen)
+    assert again.neighbour_recall == ranker.neighbour_recall
+    for name, modality in ranker.exact.modalities.items():
+        for mine, theirs in zip(modality.states, again.exact.modalities[name].states, strict=True):
+            assert torch.equal(mine.neighbours.index, theirs.neighbours.index)
+    rows, new = np.arange(10), {"image": catalog.features["image"][:10].copy()}
+    answer = ranker.substitute(rows, rows, new)
+    assert np.array_equal(answer.rank, answer.original_rank)  # own pictures
+    assert (
+        MICRORanker(epochs=1, embedding_size=8, knn_k=5).fit(catalog, chosen, rng=Rng(0)).neighbour_recall
+        == {}
+    )
 
 
 def test_it_runs_inside_plain_recbole(apart):

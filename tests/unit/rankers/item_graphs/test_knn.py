@@ -109,18 +109,3 @@ def test_cosines_of_directions_are_exact_in_any_order():
 def test_too_few_items_are_told():
     with pytest.raises(DataError, match="at least k = 5 items, got 4"):
         knn.nearest(torch.eye(4), 5)
-
-
-@pytest.mark.usefixtures("apart")
-def test_the_cache_is_keyed_by_content_and_k():
-    x = torch.randn(30, 4, generator=Rng(3).torch())
-    swapped = x.clone()
-    swapped[7] = -swapped[7]
-    for table, k in ((x, 5), (swapped, 5), (x, 6), (x.double(), 5)):
-        fresh, kept = knn.nearest(table, k), knn.cached_nearest(table, k)
-        assert torch.equal(kept.index, fresh.index)
-        assert torch.equal(kept.value, fresh.value)
-    with mock.patch.object(knn, "nearest", side_effect=AssertionError("was kept")):
-        again = knn.cached_nearest(x, 5)
-    assert torch.equal(again.index, knn.nearest(x, 5).index)
-    assert again.index.dtype == torch.int64

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankers.counterfactual import InteractionMask, Tables, rank_items
+from rankers.item_graphs.knn import Neighbours, nearest
 
 USERS = 12
 
@@ -92,6 +95,69 @@ def test_an_increment_equals_a_rebuild(seed, n, k, layers, norm, published, one_
     known = ~score.isnan()
     assert known.any()
     assert torch.equal(rank[known], slow_rank[known])
+
+
+def with_gaps(x: torch.Tensor, k: int, approximate_from: int) -> Neighbours:
+    """Lists that lack a quarter of the true neighbours, as a poor index would make them."""
+    true = nearest(x, min(2 * k, len(x)))
+    lost = torch.rand(true.index.shape, generator=torch.Generator().manual_seed(k)) < 0.25
+    place = (lost.long() * true.index.shape[1] + torch.arange(true.index.shape[1])).argsort(1)[:, :k]
+    place = place.sort(1).values
+    return Neighbours(true.index.gather(1, place), true.value.gather(1, place))
+
+
+GAPS = mock.patch.multiple(
+    "rankers.item_graphs.modality_graph", neighbours=with_gaps, cached_neighbours=with_gaps
+)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.sampled_from([30, 55, 110]),
+    k=st.sampled_from([1, 4, 10]),
+    layers=st.sampled_from([1, 2]),
+    norm=st.sampled_from(["symmetric", "row"]),
+    raw=st.sampled_from(["frozen", "trainable"]),
+)
+def test_an_increment_equals_the_lists_of_an_index_with_one_new_row(seed, n, k, layers, norm, raw):
+    """Rebuilt means: the trained lists, but for the item's own and its place in others."""
+    data = {
+        "image": features(n, 6, seed, positive=False),
+        "text": features(n, 5, seed + 7, positive=False),
+    }
+    sizes = {
+        "knn_k": k,
+        "n_item_layers": layers,
+        "item_norm": norm,
+        "approximate_from": 1,
+        "raw_features": raw,
+    }
+    with GAPS:
+        model = random_items(data, seed=seed, **sizes)
+    whole = nearest(data["image"], k + 1)
+    assert not torch.equal(model.modalities["image"].states[1].neighbours.index, whole.index)
+    draw = torch.Generator().manual_seed(seed)
+    items = torch.randint(0, n, (24,), generator=draw)
+    users = torch.randint(0, USERS, (24,), generator=draw)
+    table = torch.randn(USERS, 16, generator=draw, dtype=torch.float64)
+    new = {"image": new_images(data["image"], items, seed, positive=False)}
+    (score, rank, _, _), (slow_score, slow_rank) = answers(model, users, items, new, table)
+    torch.testing.assert_close(score, slow_score, atol=1e-9, rtol=1e-9)
+    assert torch.equal(rank, slow_rank)
+
+
+def test_the_own_image_changes_nothing_where_lists_have_gaps():
+    """Though a search for it would find neighbours that its list lacks."""
+    with GAPS:
+        data, model = small_model(approximate_from=1)
+    items = torch.arange(60)
+    new = {"image": data["image"].clone()}
+    new["image"][7] *= -1
+    for own_row_only in (False, True):
+        key = model.changed(items, new, own_row_only=own_row_only).rows.key
+        assert set((key // 60).tolist()) == {7}
+    assert torch.equal(model.rebuilt(items[3:4], {"image": new["image"][3:4]}).table, model.table)
 
 
 def small_model(**settings_):
