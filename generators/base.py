@@ -186,6 +186,24 @@ class BaseGenerator:
         return replace(self.family)
 
 
+class BatchedGenerator(BaseGenerator):
+    """One that draws a batch at a time: it lacks ``draw_batch``."""
+
+    def draw_batch(self, requests: Sequence[tuple[Episode, Rng]]) -> torch.Tensor:
+        """Pictures (B, 3, H, W) float32 in [0, 1] on the CPU, one for each; B is the family's ``batch``."""
+        raise NotImplementedError
+
+    def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
+        """In batches of one size, the last filled up: the last bits depend on how many rows there are."""
+        batch = self.family.batch
+        pictures: list[torch.Tensor] = []
+        for start in bar(range(0, len(requests), batch), f"{self.name}: drawing", unit="batch"):
+            part = requests[start : start + batch]
+            drawn = self.draw_batch([*part, *[part[0]] * (batch - len(part))])
+            pictures += [*drawn[: len(part)]]
+        return pictures
+
+
 class SamplingGenerator(BaseGenerator):
     """One whose pictures come from the family's diffusion model: it lacks ``conditions`` and ``sampler``."""
 

@@ -64,14 +64,21 @@ class Denoising:
         noise: torch.Tensor,
         t: torch.Tensor,
         states: torch.Tensor,
+        *,
+        beside: torch.Tensor | None = None,
         **conditions: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the UNet says of latents (B, c, h, w) with noise of step t, and what is right; float32."""
+        """What the UNet says of latents (B, c, h, w) with noise of step t, and what is right; float32.
+
+        ``beside`` (B, C, h, w): channels without noise that it sees as well, if it is made for that.
+        """
         import torch
 
         unet = self.sampler.pipeline.unet
         half = unet.dtype != torch.float32
         noisy = self._scheduler.add_noise(latents, noise, t)
+        if beside is not None:
+            noisy = torch.cat([noisy, beside], dim=1)
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=half):
             predicted = unet(
                 noisy.to(unet.dtype),

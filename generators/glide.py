@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from generators.base import BaseGenerator
+from generators.base import BatchedGenerator
 from generators.prompts import check_template, prompt_of
-from recsim_gen.core.progress import bar
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +31,7 @@ class GLIDEConfig:
         check_template(self.prompt)
 
 
-class GLIDE(BaseGenerator):
+class GLIDE(BatchedGenerator):
     """The family's GLIDE, at its own size and with its own steps and guidance."""
 
     name = "glide"
@@ -43,15 +42,7 @@ class GLIDE(BaseGenerator):
         """The prompt."""
         return prompt_of(self.catalog, episode.reference, self.config.prompt)
 
-    def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
-        """In batches of one size, the last filled up: the last bits depend on how many rows there are."""
-        model, batch = self.family.glide(device=self.device), self.family.batch
-        texts = [self.words(episode) for episode, _ in requests]
-        pictures: list[torch.Tensor] = []
-        for start in bar(range(0, len(requests), batch), f"{self.name}: drawing", unit="batch"):
-            rows = range(start, min(start + batch, len(requests)))
-            full = [*rows, *[start] * (batch - len(rows))]
-            noise = [requests[row][1] for row in full]
-            drawn = model.draw([texts[row] for row in full], noise, upsampler=self.config.upsampler)
-            pictures += [*drawn[: len(rows)]]
-        return pictures
+    def draw_batch(self, requests: Sequence[tuple[Episode, Rng]]) -> torch.Tensor:
+        """By both nets."""
+        texts, noise = [self.words(episode) for episode, _ in requests], [stream for _, stream in requests]
+        return self.family.glide(device=self.device).draw(texts, noise, upsampler=self.config.upsampler)

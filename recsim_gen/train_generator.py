@@ -31,8 +31,8 @@ class Options(ModelOptions, ExperimentOptions):
     Parameters
     ----------
     gen
-        What is trained: textual_inversion, lavit, ip_adapter, pmg, ragar, ragar_taste, ragar_dpo or
-        module:Class.
+        What is trained: textual_inversion, lavit, ip_adapter, pmg, ragar, ragar_taste, ragar_dpo, edit,
+        instruct_edit or module:Class.
     judges
         For those that learn from a ranker, NAME-seedN or folders that train_ranker wrote: the first gives
         the reward; a second gives none, and training stops where its score falls. Default MICRO with the

@@ -14,6 +14,7 @@ from generators.base import BaseGenerator, catalog_key, check_episodes
 from generators.ragar.action import TrainingContext
 from generators.ragar.config import RAGARConfig, RAGARDPOConfig, RAGARTasteConfig
 from generators.ragar.evidence import PREFIX, Evidence
+from generators.ragar.looks import training_choices
 from generators.sampler import Sampler
 from recsim_gen import __version__
 from recsim_gen.core.errors import DataError, SettingError
@@ -95,7 +96,7 @@ class RAGAR(BaseGenerator):
         if self.uses_ranker:
             check_encoder(catalog, self._encoder, config.encoder)
         if config.evidence == "taste":
-            self._evidence.learn(_histories(episodes))
+            self._evidence.learn(training_choices(episodes))
         action = self._new_action()
         watching = None if judge is None else self._picture_judge(judge)
         rewarding = self._picture_judge(ranker) if config.rewarded and ranker is not None else None
@@ -233,16 +234,6 @@ class RAGARDPO(RAGARTaste):
 
         self._sampler = Sampler(self._own_family(), self.device)  # whose UNet is to be changed
         return PreferenceAction(self._evidence, self._sampler, self.config)
-
-
-def _histories(episodes: Sequence[Episode]) -> list[np.ndarray]:
-    """Items of each user of training episodes, references among them: all are choices of training."""
-    import numpy as np
-
-    items: dict[int, dict[int, None]] = {}
-    for episode in episodes:
-        items.setdefault(episode.user, {}).update(dict.fromkeys([*episode.history, episode.reference]))
-    return [np.array([*rows]) for _, rows in sorted(items.items())]
 
 
 def _long_enough(episodes: Sequence[Episode], least: int) -> list[Episode]:

@@ -145,6 +145,14 @@ class KeywordTaste:
         return [*enumerate(words)] if len(words) == self.length else []
 
 
+def training_choices(episodes: Sequence[Episode]) -> list[np.ndarray]:
+    """Items of each user of training episodes, references among them: all are choices of training."""
+    items: dict[int, dict[int, None]] = {}
+    for episode in episodes:
+        items.setdefault(episode.user, {}).update(dict.fromkeys([*episode.history, episode.reference]))
+    return [np.array([*rows]) for _, rows in sorted(items.items())]
+
+
 def _means(x: np.ndarray, category: np.ndarray, count: int) -> np.ndarray:
     """(C, D) mean of the rows of each category, of all rows where it has none."""
     size = np.bincount(category, minlength=count)

@@ -130,6 +130,8 @@ GENERATORS = {
     "ragar": "generators.ragar:RAGAR",
     "ragar_taste": "generators.ragar.generator:RAGARTaste",
     "ragar_dpo": "generators.ragar.generator:RAGARDPO",
+    "edit": "generators.editing.img2img:Edit",
+    "instruct_edit": "generators.editing.instruct:InstructEdit",
     "pipeline": "generators.pipeline:Pipeline",
 }
 

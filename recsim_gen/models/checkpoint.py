@@ -45,6 +45,7 @@ _PIPELINE = (  # by file: repositories also hold other precisions, whole checkpo
 )
 _FETCHED = {
     "diffusion": _PIPELINE,
+    "instruct_pix2pix": _PIPELINE,
     "ip_adapter": (
         "models/ip-adapter_sd15.safetensors",
         "models/image_encoder/config.json",

@@ -1,13 +1,19 @@
-"""Pipelines of diffusers: Stable Diffusion, and any other by its class."""
+"""Pipelines of diffusers: Stable Diffusion, InstructPix2Pix, and any other by its class."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsim_gen.core.errors import DataError
+
 if TYPE_CHECKING:
     import torch
-    from diffusers import DiffusionPipeline, StableDiffusionPipeline
+    from diffusers import (
+        DiffusionPipeline,
+        StableDiffusionInstructPix2PixPipeline,
+        StableDiffusionPipeline,
+    )
 
     from recsim_gen.models.checkpoint import Checkpoint
 
@@ -21,12 +27,40 @@ def load_diffusion(
     measured. Raises MissingDependency as ``Checkpoint.load`` does, DataError where weights lack.
     """
     from diffusers import StableDiffusionPipeline
+
+    pipeline: StableDiffusionPipeline = _load(StableDiffusionPipeline, checkpoint, device, torch_dtype)
+    return pipeline
+
+
+def load_instruct_pix2pix(
+    checkpoint: Checkpoint, *, device: str, torch_dtype: torch.dtype
+) -> StableDiffusionInstructPix2PixPipeline:
+    """As `load_diffusion`, of a UNet that sees the latents of a picture beside those that it draws.
+
+    Raises DataError where its UNet does not.
+    """
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+
+    pipeline: Any = _load(StableDiffusionInstructPix2PixPipeline, checkpoint, device, torch_dtype)
+    wanted, got = 2 * pipeline.vae.config.latent_channels, pipeline.unet.config.in_channels
+    if got != wanted:
+        raise DataError(
+            f"a UNet with {wanted} input channels is wanted, half of them for the picture that is edited, "
+            f"got one with {got}",
+            file=checkpoint.folder(),
+            remedy="Name weights of InstructPix2Pix",
+        )
+    edits: StableDiffusionInstructPix2PixPipeline = pipeline
+    return edits
+
+
+def _load(pipeline_class: Any, checkpoint: Checkpoint, device: str, torch_dtype: torch.dtype) -> Any:
     from transformers import CLIPTextModel
 
     text_encoder = checkpoint.load_model(CLIPTextModel, torch_dtype, subfolder="text_encoder")
 
     def make(folder: Path) -> Any:
-        return StableDiffusionPipeline.from_pretrained(
+        return pipeline_class.from_pretrained(
             folder,
             text_encoder=text_encoder,
             dtype=torch_dtype,

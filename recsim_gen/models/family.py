@@ -21,7 +21,11 @@ from recsim_gen.models.checkpoint import Checkpoint, is_folder
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import DiffusionPipeline, StableDiffusionPipeline
+    from diffusers import (
+        DiffusionPipeline,
+        StableDiffusionInstructPix2PixPipeline,
+        StableDiffusionPipeline,
+    )
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from recsim_gen.encoders.huggingface import HuggingFace
@@ -55,6 +59,7 @@ class Models:
     ip_adapter: str = ""
     lavit: str = ""
     glide: str = ""
+    instruct_pix2pix: str = ""
     pipeline: str = ""
     verifier: str = ""
 
@@ -121,6 +126,14 @@ class ModelFamily:
         from recsim_gen.models.glide.pipeline import load_glide
 
         return self._load("glide", load_glide, device, torch_dtype)
+
+    def instruct_pix2pix(
+        self, *, device: str | None = None, torch_dtype: torch.dtype | None = None
+    ) -> StableDiffusionInstructPix2PixPipeline:
+        """What edits a picture by an instruction (Brooks et al. 2023)."""
+        from recsim_gen.models.diffusion import load_instruct_pix2pix
+
+        return self._load("instruct_pix2pix", load_instruct_pix2pix, device, torch_dtype)
 
     def pipeline(
         self, pipeline_class: Any, *, device: str | None = None, torch_dtype: torch.dtype | None = None

@@ -35,6 +35,8 @@ SETTINGS = {
         **{**RAGAR, "encoder": "tiny_ranker:Brightness", "candidates": 1, "looks": 4, "pairs": 5},
         **{"noises": 2, "reward_steps": 1},
     },
+    "edit": {"draw_steps": 2, "strength": 0.5},
+    "instruct_edit": {"steps": 2, "batch_size": 2, "pairs": 4, "draw_steps": 2},
     "lavit": {
         **{"steps": 2, "language_steps": 2, "batch_size": 2, "images": 2, "blocks": 1},
         **{"codes": 12, "code_width": 4, "min_codes": 2, "keep": 0.3},
@@ -103,7 +105,7 @@ def test_the_card_has_a_head_and_names_every_file(exported, name):
     assert str(folder.parent) not in body
 
 
-@pytest.mark.parametrize("name", ["pmg", "ragar_taste"])
+@pytest.mark.parametrize("name", ["pmg", "ragar_taste", "edit"])
 def test_the_pipeline_is_the_familys(exported, name, monkeypatch):
     generator, _, folder = exported(name)
     own = generator.family.diffusion(device="cpu").unet.state_dict()
@@ -145,6 +147,14 @@ def test_the_adapter_draws_the_same_picture(exported, monkeypatch):
     assert torch.allclose(drawn, own, atol=1e-4)
     other = generator.draw_each([(replace(episode, history=episode.history[:2]), noise)])[0]
     assert not torch.allclose(other, own, atol=1e-4)
+
+
+def test_the_editor_edits_as_it_did(exported, monkeypatch):
+    """In the weights that it was drawn with; half of its input is the picture that it edits."""
+    generator, _, folder = exported("instruct_edit")
+    read, own = loaded(folder, monkeypatch)["pipeline"].unet, generator.pipeline().unet
+    assert read.config.in_channels == 2 * read.config.out_channels
+    assert all(torch.equal(read.state_dict()[name], x) for name, x in own.state_dict().items())
 
 
 def test_lora_of_the_unet_changes_it_as_it_did(exported, monkeypatch):

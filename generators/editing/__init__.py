@@ -1,0 +1,1 @@
+"""Editing: the reference's own picture, changed to what somebody would like of it."""

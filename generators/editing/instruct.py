@@ -1,0 +1,163 @@
+"""``instruct_edit``: the reference's picture, edited as an instruction says (Brooks et al. 2023).
+
+The instruction is what parts the reference's own keywords from the look that somebody's taste would have of
+it. A family that names an ``instruct_pix2pix`` brings published weights. Elsewhere the family's UNet, shown
+the picture's latents beside its own, is trained on edits that Boutique's code draws: nothing of the shop's
+people or of its items is among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generators.denoising import Denoising, frozen_sampler
+from generators.editing.config import InstructEditConfig
+from generators.editing.editor import Editor
+from generators.editing.instructions import additions, replacements
+from generators.ragar.evidence import PREFIX as OF_TASTE
+from generators.shop import world_of
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.store import fingerprint
+from recsim_gen.encoders.weights import quiet_diffusers
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.core.protocols import ExportedPart, Ranker, TrainingTracker
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.types import Catalog, Episode
+
+PREFIX = "unet."  # of weights that are the UNet's
+
+
+class InstructEdit(Editor):
+    """InstructPix2Pix, told what to change."""
+
+    name = "instruct_edit"
+    config_class = InstructEditConfig
+    learns = True  # tastes at least
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._published = bool(self.family.models.instruct_pix2pix)
+        self.roles = ("instruct_pix2pix" if self._published else "diffusion", "language_model")
+        self._unet: dict[str, torch.Tensor] = {}
+        self._editor: Any = None
+
+    def fit(
+        self,
+        catalog: Catalog,
+        episodes: Sequence[Episode],
+        *,
+        ranker: Ranker | None = None,
+        judge: Ranker | None = None,
+        rng: Rng,
+        work: Path | None = None,
+        tracker: TrainingTracker | None = None,
+    ) -> InstructEdit:
+        """Learn tastes from the histories, and to edit where no weights for that are named.
+
+        Raises SettingError where there are neither weights nor edits to learn from.
+        """
+        if not self._published and world_of(catalog) is None:
+            raise SettingError(
+                "instruct_edit learns to edit from looks that Boutique's code draws, these data are others: "
+                "name weights, `instruct_pix2pix: FOLDER` under `models:` in --models FILE.yaml"
+            )
+        super().fit(catalog, episodes, rng=rng)
+        if not self._published:
+            self._learn(rng, work, tracker)
+        return self
+
+    def _learn(self, rng: Rng, work: Path | None, tracker: TrainingTracker | None) -> None:
+        import torch
+
+        from generators.editing.pairs import draw_pairs
+        from generators.editing.training import editing_unet, learn
+        from recsim_gen.pretraining.source import looks_by_split
+
+        config, family = self.config, self.family.to_learn()
+        sampler = frozen_sampler(family, self.device)
+        whole: Any = family.diffusion(device=self.device, torch_dtype=torch.float32)
+        unet = editing_unet(whole.unet).to(sampler.device)
+        if family.gradient_checkpointing:
+            unet.enable_gradient_checkpointing()
+        pairs = draw_pairs(looks_by_split()["train"], config.pairs, rng.for_("pairs"))
+        data = fingerprint(pairs.codes, pairs.pictures, config, self._models())
+        denoising = Denoising(sampler, self.catalog)
+        learn(unet, pairs, denoising, config, data=data, rng=rng, work=work, tracker=tracker)
+        self._put({name: x.detach().cpu().clone() for name, x in unet.state_dict().items()})
+
+    def words(self, episode: Episode) -> str:
+        """The instruction."""
+        (looks,), taste = self._evidence.looks([episode]), self._evidence.taste
+        own, wanted = taste.lists[episode.reference], looks.keywords[0]
+        if len(own) == len(wanted) == taste.length:
+            return replacements(own, wanted)
+        return additions(own, wanted, self.config.additions)
+
+    def pipeline(self) -> Any:
+        """The published one, or the family's models with the UNet that was learned."""
+        if self._editor is None:
+            if not self._published:
+                raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
+            self._editor = self.family.instruct_pix2pix(device=self.device)
+        return self._editor
+
+    def arguments(self) -> dict[str, Any]:
+        """Steps and both guidances."""
+        return {
+            "num_inference_steps": self.config.draw_steps,
+            "guidance_scale": self.config.guidance,
+            "image_guidance_scale": self.config.image_guidance,
+        }
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The tastes, and the UNet where it learned."""
+        return {**super().weights(), **{f"{PREFIX}{name}": x for name, x in self._unet.items()}}
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take what was learned. Raises DataError where it does not fit the models or the catalogue."""
+        super().restore({name: x for name, x in weights.items() if name.startswith(OF_TASTE)})
+        if not self._published:
+            unet = {n.removeprefix(PREFIX): x for n, x in weights.items() if n.startswith(PREFIX)}
+            self._put(unet)
+
+    def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
+        """The pipeline that edits, and the tastes that instructions are made of."""
+        from recsim_gen.core.protocols import ExportedPart
+
+        self.pipeline().save_pretrained(folder)
+        load = (
+            "from diffusers import StableDiffusionInstructPix2PixPipeline\n\n"
+            'pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(".")'
+        )
+        part = ExportedPart("model_index.json", "the diffusion model that edits by an instruction", load)
+        return [part, *self._evidence.export(folder)]
+
+    def _put(self, weights: dict[str, torch.Tensor]) -> None:
+        """Edit with this UNet from now on."""
+        from diffusers import StableDiffusionInstructPix2PixPipeline
+
+        from generators.editing.training import editing_unet
+
+        own: Any = self.family.diffusion(device=self.device)
+        unet = editing_unet(own.unet)
+        got, expected = (
+            {n: tuple(x.shape) for n, x in each.items()} for each in (weights, unet.state_dict())
+        )
+        if got != expected:
+            name = min(dict(expected.items() ^ got.items()))
+            raise DataError(
+                f"weights {name!r} must be {expected.get(name)}, got {got.get(name)}",
+                remedy="Were they learned with other models? Train again",
+            )
+        unet.load_state_dict(weights)
+        with quiet_diffusers():
+            unet = unet.to(own.device, own.unet.dtype).eval()
+        parts = {**own.components, "unet": unet}
+        self._editor = StableDiffusionInstructPix2PixPipeline(**parts, requires_safety_checker=False)
+        self._editor.set_progress_bar_config(disable=True)
+        self._unet = weights

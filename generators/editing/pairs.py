@@ -1,0 +1,72 @@
+"""Pictures before and after an edit, with the instruction between them, as Boutique's code draws them.
+
+Both pictures of a pair have one pose, one phase of the pattern and one background, so that nothing changes
+that was not asked for: what Prompt-to-Prompt is for in InstructPix2Pix's own training data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from generators.editing.instructions import replacements
+from recsim_gen.core.progress import bar
+from recsim_gen.core.randomness import Rng
+from recsim_gen.datasets.boutique.attributes import COLOURS, PATTERNS, Attributes
+from recsim_gen.datasets.boutique.canvas import SIZE
+from recsim_gen.datasets.boutique.drawing import render
+
+VALUES = {1: len(COLOURS), 2: len(COLOURS), 3: len(PATTERNS)}  # of each attribute that edits may change
+KEPT = 0.1  # share of pairs in which nothing changes
+
+
+@dataclass(frozen=True, eq=False)
+class EditPairs:
+    """N edits.
+
+    ``codes`` (N, 2, 4) looks before and after, whose category is the same; ``pictures`` (N, 2, s, s, 3) uint8
+    of them; ``instructions`` N texts.
+    """
+
+    codes: np.ndarray
+    pictures: np.ndarray
+    instructions: list[str]
+
+
+def draw_pairs(
+    looks: np.ndarray, count: int, rng: Rng, *, kept: float = KEPT, among: np.ndarray | None = None
+) -> EditPairs:
+    """``count`` edits of ``looks`` (m, 4), uniform, of one to three attributes; a share ``kept`` of none.
+
+    They lead to looks ``among`` these (M, 4), default ``looks``. How many attributes change is uniform as
+    well, as far as looks allow. Pictures before and after an edit differ in what was changed alone.
+    """
+    codes = edits(looks, looks if among is None else among, count, rng.for_("edits"), kept)
+    pictures = np.empty((count, 2, SIZE, SIZE, 3), dtype=np.uint8)
+    for k in bar(range(count), "drawing edits", unit="pair"):
+        for side in (0, 1):
+            pictures[k, side] = render(Attributes.of(codes[k, side]), rng.for_("picture", k))
+    named = [[keywords(look) for look in pair] for pair in codes]
+    return EditPairs(codes, pictures, [replacements(*pair) for pair in named])
+
+
+def edits(looks: np.ndarray, among: np.ndarray, count: int, rng: Rng, kept: float) -> np.ndarray:
+    """(count, 2, 4) looks before and after."""
+    allowed, random = {tuple(look) for look in among.tolist()}, rng.numpy()
+    found: list[tuple[list[int], list[int]]] = []
+    while len(found) < count:
+        before = looks[random.integers(len(looks))].tolist()
+        changes = 0 if random.random() < kept else int(random.integers(1, len(VALUES) + 1))
+        after = list(before)
+        for place in random.permutation([*VALUES])[:changes].tolist():
+            after[place] = (before[place] + int(random.integers(1, VALUES[place]))) % VALUES[place]
+        if tuple(after) in allowed:
+            found.append((before, after))
+    return np.array(found)
+
+
+def keywords(look: np.ndarray) -> list[str]:
+    """Main colour, second colour and pattern, in the words and the order of an item's keywords."""
+    shown = Attributes.of(look)
+    return [shown.main, shown.second, shown.pattern]
