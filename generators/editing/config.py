@@ -69,7 +69,7 @@ class InstructEditConfig:
     # Training, where the family names no instruct_pix2pix
     pairs: int = 4000  # pictures before and after an edit that are drawn to learn from
     steps: int = 1200  # of the training
-    batch_size: int = 32  # pairs of a batch
+    batch_size: int = 16  # pairs of a batch
     accumulate: int = 1  # batches of a step, which processes share
     lr: float = 1e-3  # the highest rate of AdamW, after the warm-up
     weight_decay: float = 0.01  # of AdamW
@@ -84,6 +84,12 @@ class InstructEditConfig:
                 raise SettingError(f"{name} must be 1 (none) or more, got {getattr(self, name)}")
         if not 0 <= self.drop < 1 / 3:
             raise SettingError(f"drop must be in [0, 1/3), got {self.drop}")
+
+    @property
+    def of_training(self) -> dict[str, Any]:
+        """The settings that the UNet depends on; all others may differ and share it."""
+        names = ("pairs", "steps", "batch_size", "accumulate", "lr", "weight_decay", "drop")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def of_evidence(self) -> RAGARConfig:

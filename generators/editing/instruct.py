@@ -18,8 +18,11 @@ from generators.editing.editor import Editor
 from generators.editing.instructions import additions, replacements
 from generators.ragar.evidence import PREFIX as OF_TASTE
 from generators.shop import world_of
+from recsim_gen import __version__
 from recsim_gen.core.errors import DataError, SettingError
-from recsim_gen.core.store import fingerprint
+from recsim_gen.core.processes import Team
+from recsim_gen.core.progress import say
+from recsim_gen.core.store import atomic, cache_dir, fingerprint
 from recsim_gen.encoders.weights import quiet_diffusers
 
 if TYPE_CHECKING:
@@ -72,23 +75,41 @@ class InstructEdit(Editor):
         return self
 
     def _learn(self, rng: Rng, work: Path | None, tracker: TrainingTracker | None) -> None:
+        """Train the UNet, or take what was trained alike: guidances and people make no difference."""
+        from safetensors.torch import load_file, save_file
+
+        models = self.family.to_learn().fingerprint("diffusion")
+        version = __version__, self.training_version
+        key = fingerprint(version, models, self.config.of_training, rng)
+        file, team = cache_dir() / "editing-unets" / f"{key}.safetensors", Team()
+        if team.agreed(file.exists):
+            say(f"{self.name}: UNet found in {file}")
+            self._put(load_file(file))
+            return
+        self._put(self._trained(key, rng, work, tracker))
+        if team.is_main_process:
+            with atomic(file) as temporary:
+                save_file(self._unet, temporary)
+
+    def _trained(
+        self, key: str, rng: Rng, work: Path | None, tracker: TrainingTracker | None
+    ) -> dict[str, torch.Tensor]:
+        """The UNet's weights, after training; nothing else is changed."""
         import torch
 
         from generators.editing.pairs import draw_pairs
         from generators.editing.training import editing_unet, learn
         from recsim_gen.pretraining.source import looks_by_split
 
-        config, family = self.config, self.family.to_learn()
-        sampler = frozen_sampler(family, self.device)
+        family = self.family.to_learn()
+        denoising = Denoising(frozen_sampler(family, self.device), self.catalog)
         whole: Any = family.diffusion(device=self.device, torch_dtype=torch.float32)
-        unet = editing_unet(whole.unet).to(sampler.device)
+        unet = editing_unet(whole.unet).to(denoising.sampler.device)
         if family.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
-        pairs = draw_pairs(looks_by_split()["train"], config.pairs, rng.for_("pairs"))
-        data = fingerprint(pairs.codes, pairs.pictures, config, self._models())
-        denoising = Denoising(sampler, self.catalog)
-        learn(unet, pairs, denoising, config, data=data, rng=rng, work=work, tracker=tracker)
-        self._put({name: x.detach().cpu().clone() for name, x in unet.state_dict().items()})
+        pairs = draw_pairs(looks_by_split()["train"], self.config.pairs, rng.for_("pairs"))
+        learn(unet, pairs, denoising, self.config, data=key, rng=rng, work=work, tracker=tracker)
+        return {name: x.detach().cpu().clone() for name, x in unet.state_dict().items()}
 
     def words(self, episode: Episode) -> str:
         """The instruction."""

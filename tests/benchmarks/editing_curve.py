@@ -3,8 +3,9 @@
     python tests/benchmarks/editing_curve.py 300 --seeds 0 1 2
 
 `evaluate`, asked about `edit` at several strengths (its prompt the look by taste, and the reference's own
-caption), `instruct_edit`, and methods that draw from noise alone. Won are ΔR of judges that gave no reward,
-true liking and CPS; kept are SSIM and ST-LPIPS to the reference's own picture.
+caption), `instruct_edit` at several guidances by the picture, and methods that draw from noise alone. Won are
+ΔR of judges that gave no reward, true liking and CPS; kept are SSIM and ST-LPIPS to the reference's own
+picture.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ METRICS = ("delta_r", "oracle_utility", "cps[boutique-clip]", "ssim", "st_lpips"
 JUDGES = ("micro-seed0", "taste@boutique-clip-seed0", "micro-seed1", "vbpr-seed0", "lattice-seed0")
 PROMPTS = {"edit, look by taste": "taste", "edit, own caption": "caption"}
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
-OTHERS = ("original", "instruct_edit", "sd", "ragar", "ragar_taste", "oracle_sd")
+IMAGE_GUIDANCES = (1.0, 1.5, 2.0, 3.0)
+OTHERS = ("original", "sd", "ragar", "ragar_taste", "oracle_sd")
 
 
 def main() -> None:
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("episodes", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS)
+    parser.add_argument("--image-guidances", type=float, nargs="*", default=IMAGE_GUIDANCES)
     parser.add_argument("--others", nargs="+", default=OTHERS)
     parser.add_argument("--judges", nargs="+", default=JUDGES)
     parser.add_argument("--output", type=Path, default=Path("runs/editing_curve"))
@@ -50,6 +53,9 @@ def main() -> None:
         for prompt in PROMPTS.values()
         for strength in options.strengths
     ]
+    if options.image_guidances:
+        lines["instruct_edit"] = {f"instruct{x:g}": f"{x:g}" for x in options.image_guidances}
+        edits += [f"instruct{x:g}=instruct_edit:image_guidance={x}" for x in options.image_guidances]
     results = rs.evaluate(
         rs.load_data("boutique"),
         [*edits, *options.others],
@@ -70,7 +76,8 @@ def main() -> None:
         table[table["metric"].isin([*WON, *KEPT])],
         options.output / "editing",
         title=f"What edits win and keep, {options.episodes} people",
-        caption=f"Numbers: strength; to the right more is kept. Lines in grey: 95% intervals over {over}.",
+        caption="Numbers: strength, guidance by the picture; to the right more is kept. "
+        f"Grey: 95% intervals over {over}.",
         won=WON,
         kept=KEPT,
         lines=lines,

@@ -1,5 +1,6 @@
 """The generator contract for ``edit`` and ``instruct_edit``, and what is their own."""
 
+import tempfile
 from dataclasses import replace
 from typing import ClassVar
 
@@ -130,6 +131,21 @@ class TestInstructEdit(EditorContract, TrainedGeneratorContract):
     name = "instruct_edit"
     settings: ClassVar = {"steps": 4, "batch_size": 2, "pairs": 6, "draw_steps": 2}
 
+    def trained(self, *args, **family):
+        """In a cache of its own: what was trained alike would be found."""
+        with tempfile.TemporaryDirectory() as cache, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RECSIM_CACHE", cache)
+            return super().trained(*args, **family)
+
+    def test_guidances_share_what_was_learned(self, monkeypatch):
+        self.fitted()
+        monkeypatch.setattr(Denoising, "predicted", None)
+        more = self.make(guidance=4.0).fit(self.catalog, self.shop.episodes, rng=Rng(0))
+        one, other = (g.weights() for g in (self.fitted(), more))
+        assert all(torch.equal(one[name], x) for name, x in other.items())
+        drawn = [g.generate(self.episodes[:1], rng=Rng(0)).pixels for g in (self.fitted(), more)]
+        assert not torch.equal(*drawn)
+
     def test_it_is_told_what_parts_the_reference_from_the_look_that_is_liked(self):
         generator = self.of_strong_tastes()
         said = [generator.words(episode) for episode in self.shop.episodes]
@@ -169,6 +185,7 @@ class TestInstructEdit(EditorContract, TrainedGeneratorContract):
 
     def test_a_killed_training_ends_with_the_same_weights(self, tmp_path, monkeypatch):
         undisturbed, whole, calls = Denoising.predicted, self.fitted().fingerprint, []
+        monkeypatch.setenv("RECSIM_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr("recsim_gen.core.training_loop.SECONDS_BETWEEN_CHECKPOINTS", -1.0)
 
         def killed(*args, **kwargs):
@@ -179,11 +196,11 @@ class TestInstructEdit(EditorContract, TrainedGeneratorContract):
 
         monkeypatch.setattr(Denoising, "predicted", killed)
         with pytest.raises(KeyboardInterrupt):
-            self.make().fit(self.catalog, self.shop.episodes, rng=Rng(0), work=tmp_path)
-        again = self.make().fit(self.catalog, self.shop.episodes, rng=Rng(0), work=tmp_path)
+            self.make().fit(self.catalog, self.shop.episodes, rng=Rng(0), work=tmp_path / "work")
+        again = self.make().fit(self.catalog, self.shop.episodes, rng=Rng(0), work=tmp_path / "work")
         assert len(calls) == 1 + self.settings["steps"]
         assert again.fingerprint == whole
-        assert list(tmp_path.iterdir()) == []
+        assert list((tmp_path / "work").iterdir()) == []
 
     def test_the_familys_models_are_left_as_they_were(self):
         pipeline = self.family.diffusion(device="cpu")
