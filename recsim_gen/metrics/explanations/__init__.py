@@ -1,0 +1,1 @@
+"""Explanations measured: what their reasons name, and how near their texts are to others."""
