@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CURVES = {"map_by_images": "pictures per identity", "map_by_identities": "identities in the gallery"}
+CURVES = {
+    "map_by_images": "pictures per identity",
+    "map_by_identities": "identities in the gallery",
+    "cmc": "first pictures found (one of its own among them)",
+}
+CHANCE = {
+    "map_by_images": "chance_by_images",
+    "map_by_identities": "chance_by_identities",
+    "cmc": "cmc_chance",
+}
 MARKERS = ("o", "s", "^", "D", "v", "P")
 CEILING = "0.55"  # grey: real pictures are no competitor
 _CAPTION = (
@@ -42,7 +51,7 @@ def _draw(frame: pd.DataFrame, title: str, ceiling: str) -> Figure:
     import matplotlib
     from matplotlib.figure import Figure
 
-    drawn = frame[frame["variant"] != "random"]
+    drawn = _with_cmc(frame[frame["variant"] != "random"])
     bars = drawn[drawn["metric"] == "map"]
     encoders = list(dict.fromkeys(bars["encoder"]))
     variants = list(dict.fromkeys(bars["variant"]))
@@ -67,6 +76,19 @@ def _draw(frame: pd.DataFrame, title: str, ceiling: str) -> Figure:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         figure.supxlabel(_CAPTION, fontsize=8.5, color="0.35", x=0.01, ha="left")
     return figure
+
+
+def _with_cmc(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows, and those of rank1, rank5… once more as one curve."""
+    import pandas as pd
+
+    ranks = frame["metric"].str.extract(r"^rank(?P<size>\d+)(?P<chance>_chance)?$")
+    there = ranks["size"].notna() & (frame["group"] == "overall")
+    if not there.any():
+        return frame
+    names = np.where(ranks["chance"].isna(), "cmc", "cmc_chance")[there]
+    curve = frame[there].assign(metric=names, size=ranks.loc[there, "size"].astype(float))
+    return pd.concat([frame, curve], ignore_index=True)
 
 
 def _bars(axes: Axes, rows: pd.DataFrame, variants: list[str], colour: dict[str, str]) -> None:
@@ -104,7 +126,7 @@ def _curve(axes: Axes, rows: pd.DataFrame, name: str, colour: dict[str, str]) ->
         shade = colour[str(variant)]
         axes.plot(size, value, marker=MARKERS[k % len(MARKERS)], markersize=4.5, color=shade)
         axes.fill_between(size, low, high, color=shade, alpha=0.15, linewidth=0)
-        same = rows[(rows["metric"] == name.replace("map", "chance")) & (rows["variant"] == variant)]
+        same = rows[(rows["metric"] == CHANCE[name]) & (rows["variant"] == variant)]
         chance = same.sort_values("size") if chance is None else chance
     if chance is not None:
         axes.plot(chance["size"], chance["value"], color="black", linestyle="--", linewidth=1.2)

@@ -1,6 +1,6 @@
 """The weights of an IP-Adapter, by the names of ``ip-adapter_sd15.safetensors``.
 
-``image_proj.proj`` and ``image_proj.norm`` make 4 tokens of an image's vector;
+``image_proj.proj`` and ``image_proj.norm`` make 4 tokens of an image's vector (the plus kind: `resampler`);
 ``ip_adapter.{k}.to_k_ip`` and ``.to_v_ip`` attend to them in the cross-attentions, k = 1, 3, 5…
 """
 
@@ -22,16 +22,16 @@ TOKENS = 4  # of an image, as diffusers has it for adapters of this kind
 FILE = "models/ip-adapter_sd15.safetensors"
 
 
-def published(folder: Path) -> dict[str, torch.Tensor]:
+def published(folder: Path, name: str = FILE) -> dict[str, torch.Tensor]:
     """The adapter in a folder laid out as the published repository. Raises DataError where it is broken."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    file = folder / FILE
+    file = folder / name
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        remedy = f"Put {FILE} of h94/IP-Adapter there"
+        remedy = f"Put {name} of h94/IP-Adapter (licence: Apache-2.0) there"
         raise DataError(f"no readable IP-Adapter: {error}", file=file, remedy=remedy) from error
 
 
@@ -43,10 +43,7 @@ def untrained(unet: Any, width: int, rng: Rng) -> dict[str, torch.Tensor]:
     with seeded(rng):
         parts = {"proj": torch.nn.Linear(width, TOKENS * d), "norm": torch.nn.LayerNorm(d)}
     weights = {f"image_proj.{p}.{n}": x.detach() for p, m in parts.items() for n, x in m.named_parameters()}
-    for k, module in _attentions(unet).items():
-        weights[f"ip_adapter.{k}.to_k_ip.weight"] = module.to_k.weight.detach().clone()
-        weights[f"ip_adapter.{k}.to_v_ip.weight"] = module.to_v.weight.detach().clone()
-    return weights
+    return {**weights, **text_attention(unet)}
 
 
 def check_adapter(unet: Any, weights: Mapping[str, torch.Tensor], width: int) -> None:
@@ -58,11 +55,11 @@ def check_adapter(unet: Any, weights: Mapping[str, torch.Tensor], width: int) ->
         "image_proj.norm.weight": (d,),
         "image_proj.norm.bias": (d,),
     }
-    for k, module in _attentions(unet).items():
-        for part in ("k", "v"):
-            expected[f"ip_adapter.{k}.to_{part}_ip.weight"] = tuple(
-                getattr(module, f"to_{part}").weight.shape
-            )
+    check_shapes(weights, {**expected, **{name: tuple(x.shape) for name, x in text_attention(unet).items()}})
+
+
+def check_shapes(weights: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """DataError unless the weights of an adapter have these names and shapes."""
     shapes = {name: tuple(x.shape) for name, x in weights.items()}
     for name, shape in {**shapes, **expected}.items():
         if shapes.get(name) != expected.get(name):
@@ -80,7 +77,7 @@ def install(pipeline: Any, weights: Mapping[str, torch.Tensor]) -> None:
     for name, x in weights.items():
         part, _, key = name.partition(".")
         parts[part][key] = x.clone()
-    with quiet_diffusers():
+    with quiet_diffusers(), torch.random.fork_rng(devices=[]):  # diffusers starts a resampler by chance
         pipeline.load_ip_adapter(parts, subfolder="", weight_name="", image_encoder_folder=None)
 
 
@@ -95,10 +92,30 @@ def installed(unet: Any) -> dict[str, torch.Tensor]:
     (projection,) = unet.encoder_hid_proj.image_projection_layers
     parts = {"proj": projection.image_embeds, "norm": projection.norm}
     weights = {f"image_proj.{p}.{n}": x for p, m in parts.items() for n, x in m.named_parameters()}
+    return {name: on_cpu(x) for name, x in weights.items()} | image_attention(unet)
+
+
+def text_attention(unet: Any) -> dict[str, torch.Tensor]:
+    """A UNet's attention to text, under the names of an adapter's to images: how that begins."""
+    weights = {}
     for k, module in _attentions(unet).items():
-        weights[f"ip_adapter.{k}.to_k_ip.weight"] = module.processor.to_k_ip[0].weight
-        weights[f"ip_adapter.{k}.to_v_ip.weight"] = module.processor.to_v_ip[0].weight
-    return {name: x.detach().float().cpu().clone() for name, x in weights.items()}
+        weights[f"ip_adapter.{k}.to_k_ip.weight"] = module.to_k.weight.detach().clone()
+        weights[f"ip_adapter.{k}.to_v_ip.weight"] = module.to_v.weight.detach().clone()
+    return weights
+
+
+def image_attention(unet: Any) -> dict[str, torch.Tensor]:
+    """The attention to images of the adapter in a UNet, on the CPU."""
+    weights = {}
+    for k, module in _attentions(unet).items():
+        weights[f"ip_adapter.{k}.to_k_ip.weight"] = on_cpu(module.processor.to_k_ip[0].weight)
+        weights[f"ip_adapter.{k}.to_v_ip.weight"] = on_cpu(module.processor.to_v_ip[0].weight)
+    return weights
+
+
+def on_cpu(x: torch.Tensor) -> torch.Tensor:
+    """A copy in float32, without gradient."""
+    return x.detach().float().cpu().clone()
 
 
 def _attentions(unet: Any) -> dict[int, Any]:

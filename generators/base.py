@@ -52,16 +52,11 @@ class BaseGenerator:
         self, *, models: ModelFamily | str | Path = "embedded", device: str | None = None, **settings: Any
     ) -> None:
         self.family = models if isinstance(models, ModelFamily) else open_family(models)
-        self.config: Any = with_settings(self.config_class, self._with_recipe(settings))
+        self.config: Any = with_settings(
+            self.config_class, with_recipe(self.config_class, self.family, settings)
+        )
         self.device = device
         self._catalog: Catalog | None = None
-
-    def _with_recipe(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The settings over the recipe's that they name, or the family's, where the class has recipes."""
-        recipes: Mapping[str, Mapping[str, Any]] = getattr(self.config_class, "recipes", {})
-        family = self.family.name if self.family.name in recipes else next(iter(recipes), "")
-        recipe = settings.get("recipe") or family
-        return {**recipes[recipe], **settings, "recipe": recipe} if recipe in recipes else settings
 
     @property
     def catalog(self) -> Catalog:
@@ -225,6 +220,15 @@ class SamplingGenerator(BaseGenerator):
         conditions = {episode: self.conditions(episode) for episode, _ in requests}
         pairs = [(conditions[episode], noise) for episode, noise in requests]
         return sampler.draw_each(pairs, f"{self.name}: drawing")
+
+
+def with_recipe(
+    config_class: type[Any], family: ModelFamily, settings: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The settings over the recipe's that they name, or the family's, where the class has recipes."""
+    recipes: Mapping[str, Mapping[str, Any]] = getattr(config_class, "recipes", {})
+    recipe = settings.get("recipe") or (family.name if family.name in recipes else next(iter(recipes), ""))
+    return {**recipes[recipe], **settings, "recipe": recipe} if recipe in recipes else settings
 
 
 def catalog_key(catalog: Catalog) -> str:

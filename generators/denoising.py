@@ -24,31 +24,29 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 
-class Denoising:
-    """The loss of a frozen pipeline on pictures of a catalogue."""
+class Denoiser:
+    """A pipeline's UNet asked about pictures with noise."""
 
-    def __init__(self, sampler: Sampler, catalog: Catalog) -> None:
+    def __init__(self, sampler: Sampler) -> None:
         from diffusers import DDPMScheduler
 
-        self.sampler, self.catalog = sampler, catalog
-        pipeline = sampler.pipeline
+        self.sampler = sampler
         # The sampler's own may lack the velocity; the noise of the two is the same.
-        self._scheduler: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
+        self._scheduler: Any = DDPMScheduler.from_config(sampler.pipeline.scheduler.config)
 
-    def loss(
-        self, rows: Sequence[int], states: torch.Tensor, random: torch.Generator, **conditions: Any
-    ) -> torch.Tensor:
-        """MSE at one random timestep of each picture, given ``states`` (B, T, d).
+    def on_pixels(
+        self, pixels: torch.Tensor, states: torch.Tensor, random: torch.Generator, **conditions: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the UNet says of pictures at one random timestep each, and what is right; float32.
 
-        Of the noise (Ho et al. 2020) or of v = √ᾱ ε − √(1−ᾱ) x (Salimans & Ho 2022), whichever the
-        model was trained on. ``conditions`` go to the UNet as ``added_cond_kwargs``. The UNet computes in
-        its own precision, also where parts of it learn in float32; latents, noise and loss have float32.
+        ``pixels`` (B, 3, H, W) in [0, 1], ``states`` (B, T, d); ``conditions`` go to the UNet as
+        ``added_cond_kwargs``. Asked for is the noise (Ho et al. 2020) or v = √ᾱ ε − √(1−ᾱ) x (Salimans &
+        Ho 2022), whichever the model was trained on. The UNet computes in its own precision, also where
+        parts of it learn in float32; latents and noise have float32.
         """
-        import torch.nn.functional as F
-
-        latents = self._latents(rows, random)
+        latents = self.encoded(pixels, random)
         noise, t = self.noise(latents, random)
-        return F.mse_loss(*self.predicted(latents, noise, t, states, **conditions))
+        return self.predicted(latents, noise, t, states, **conditions)
 
     def noise(self, latents: torch.Tensor, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """ε ~ N(0, I) as large as ``latents`` (B, c, h, w), and a timestep t (B,) for each, uniform."""
@@ -97,13 +95,6 @@ class Denoising:
         velocity: torch.Tensor = self._scheduler.get_velocity(latents, noise, t)
         return velocity
 
-    def _latents(self, rows: Sequence[int], random: torch.Generator) -> torch.Tensor:
-        """(B, c, h, w) of the items' pictures."""
-        import torch
-
-        pixels = [to_pixels(image_of(self.catalog, row), self.sampler.size) for row in rows]
-        return self.encoded(torch.stack(pixels), random)
-
     def encoded(self, pixels: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """(B, c, h, w) float32 latents of pictures (B, 3, H, W) in [0, 1]: sampled, as the UNet has them."""
         import torch
@@ -115,6 +106,24 @@ class Denoising:
         noise = torch.randn(mean.shape, generator=random).to(mean)
         latents: torch.Tensor = (mean + std * noise) * vae.config.scaling_factor
         return latents
+
+
+class Denoising(Denoiser):
+    """The loss of a frozen pipeline on pictures of a catalogue."""
+
+    def __init__(self, sampler: Sampler, catalog: Catalog) -> None:
+        super().__init__(sampler)
+        self.catalog = catalog
+
+    def loss(
+        self, rows: Sequence[int], states: torch.Tensor, random: torch.Generator, **conditions: Any
+    ) -> torch.Tensor:
+        """MSE of `on_pixels` over the items' pictures."""
+        import torch
+        import torch.nn.functional as F
+
+        pixels = [to_pixels(image_of(self.catalog, row), self.sampler.size) for row in rows]
+        return F.mse_loss(*self.on_pixels(torch.stack(pixels), states, random, **conditions))
 
 
 def frozen_sampler(family: ModelFamily, device: str | None) -> Sampler:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Encode = Callable[["Image.Image"], np.ndarray]
 """A picture to its vector (D,)."""
+
+EncodePatches = Callable[["Image.Image | None"], np.ndarray]
+"""A picture to the vectors of its patches (S, D)."""
 
 
 class ImageVectors:
@@ -46,9 +49,47 @@ def family_encoder(family: ModelFamily, device: str | None) -> Encode:
     return lambda picture: encoder.encode_images([picture])[0]
 
 
+def family_patches(family: ModelFamily, device: str | None) -> EncodePatches:
+    """The patches of a picture by the family's own image encoder; of zeros for None."""
+    import torch
+    from PIL import Image
+
+    encoder = family.image_encoder(device=device)
+
+    def encode(picture: Image.Image | None) -> np.ndarray:
+        pixels = encoder.pixel_values([picture or Image.new("RGB", (32, 32))])
+        states: np.ndarray = encoder.patch_states(torch.zeros_like(pixels) if picture is None else pixels)[0]
+        return states
+
+    return encode
+
+
 def adapter_encoder(family: ModelFamily, device: str | None) -> Encode:
     """The image encoder that came with the family's IP-Adapter: projected features of CLIP."""
+    see = _adapter_vision(family, device)
+
+    def encode(picture: Image.Image) -> np.ndarray:
+        vector: np.ndarray = see(picture, False).image_embeds[0].float().cpu().numpy()
+        return vector
+
+    return encode
+
+
+def adapter_patches(family: ModelFamily, device: str | None) -> EncodePatches:
+    """The patches of a picture by that encoder, of its last layer but one; of zeros for None."""
+    see = _adapter_vision(family, device)
+
+    def encode(picture: Image.Image | None) -> np.ndarray:
+        states: np.ndarray = see(picture, True).hidden_states[-2][0].float().cpu().numpy()
+        return states
+
+    return encode
+
+
+def _adapter_vision(family: ModelFamily, device: str | None) -> Callable[[Image.Image | None, bool], Any]:
+    """The encoder asked about a picture, None for zeros; the flag asks for the states of all layers."""
     import torch
+    from PIL import Image
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
     from recsim_gen.core.processes import this_process
@@ -60,10 +101,11 @@ def adapter_encoder(family: ModelFamily, device: str | None) -> Encode:
     side = model.config.image_size
     processor = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
 
-    def encode(picture: Image.Image) -> np.ndarray:
-        pixels = processor(images=picture, return_tensors="pt")["pixel_values"].to(place)
+    def see(picture: Image.Image | None, states: bool) -> Any:
+        blank = Image.new("RGB", (side, side))
+        pixels = processor(images=picture or blank, return_tensors="pt")["pixel_values"].to(place)
         with torch.inference_mode():
-            vector: np.ndarray = model(pixel_values=pixels).image_embeds[0].float().cpu().numpy()
-        return vector
+            shown = torch.zeros_like(pixels) if picture is None else pixels
+            return model(pixel_values=shown, output_hidden_states=states)
 
-    return encode
+    return see

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What one picture is drawn from: ``states`` (T, d), and ``image_embeds`` (n, D) of an IP-Adapter.
+    """What one picture is drawn from: ``states`` (T, d), and ``image_embeds`` of an IP-Adapter.
 
-    ``text`` says to people what the states say to the model, as far as that is said in words.
+    Those are (n, D) for n images, or (n, S, D) where it looks at S patches of each; ``no_image_embeds``, of
+    the same shape, stand for no image, where that is not zeros. ``text`` says to people what the states say
+    to the model, as far as that is said in words.
     """
 
     states: torch.Tensor
     image_embeds: torch.Tensor | None = None
     text: str = ""
+    no_image_embeds: torch.Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -91,22 +95,29 @@ class Sampler:
         for rows in bar(parts, what, unit="batch") if len(parts) > 1 else parts:
             full = [requests[row] for row in (rows + [rows[0]] * self.batch)[: self.batch]]
             images = [c.image_embeds for c, _ in full if c.image_embeds is not None]
+            without = [c.no_image_embeds for c, _ in full if c.no_image_embeds is not None]
             drawn = self.draw(
                 torch.stack([conditions.states for conditions, _ in full]),
                 [noise for _, noise in full],
                 image_embeds=torch.stack(images) if images else None,
+                no_image_embeds=torch.stack(without) if without else None,
             )
             pictures.update(zip(rows, drawn, strict=False))
         return [pictures[row] for row in range(len(requests))]
 
     def draw(
-        self, states: torch.Tensor, noise: Sequence[Rng], *, image_embeds: torch.Tensor | None = None
+        self,
+        states: torch.Tensor,
+        noise: Sequence[Rng],
+        *,
+        image_embeds: torch.Tensor | None = None,
+        no_image_embeds: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, 3, size, size) float32 in [0, 1], on the CPU, without gradients.
 
         ``states`` (B, T, d) of any length T condition it; ``noise`` B streams, equal ones for equal
-        initial latents; ``image_embeds`` (B, n, D) for an IP-Adapter. Classifier-free guidance is
-        against the empty text and images of zeros.
+        initial latents; ``image_embeds`` (B, n, D) or (B, n, S, D) for an IP-Adapter. Classifier-free
+        guidance is against the empty text and ``no_image_embeds``, by default zeros.
         """
         import torch
 
@@ -116,8 +127,8 @@ class Sampler:
         if guided:
             more["negative_prompt_embeds"] = self.no_words(states.shape[1]).expand(len(states), -1, -1)
         if image_embeds is not None:
-            none = [torch.zeros_like(image_embeds)] if guided else []
-            images = torch.cat([*none, image_embeds]).to(states.device)
+            none = torch.zeros_like(image_embeds) if no_image_embeds is None else no_image_embeds
+            images = torch.cat([*([none] if guided else []), image_embeds]).to(states.device)
             more["ip_adapter_image_embeds"] = [images[:: len(states)]]
         with nullcontext() if image_embeds is None else _each_its_own(self.pipeline.unet, images):
             drawn = self.pipeline(
@@ -135,9 +146,19 @@ class Sampler:
         return pixels
 
 
+def with_own_unet(sampler: Sampler) -> Sampler:
+    """The same with a UNet of its own, as it is now, to be changed; all other models are shared."""
+    pipeline = sampler.pipeline
+    own = copy.copy(sampler)
+    parts = {**pipeline.components, "unet": copy.deepcopy(pipeline.unet)}
+    own.pipeline = type(pipeline)(**parts, requires_safety_checker=False)
+    own.pipeline.set_progress_bar_config(disable=True)
+    return own
+
+
 @contextmanager
 def _each_its_own(unet: Any, images: torch.Tensor) -> Iterator[None]:
-    """Inside, row i of the UNet's batch is shown ``images[i]`` (n, D).
+    """Inside, row i of the UNet's batch is shown ``images[i]``, (n, D) or (n, S, D).
 
     The pipeline shows every picture of a batch the images of all.
     """

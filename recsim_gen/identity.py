@@ -8,28 +8,45 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsim_gen.core.config import run
-from recsim_gen.core.options import DeviceOptions, RunOptions
+from recsim_gen.core.options import DeviceOptions, ModelOptions, RunOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.gallery import Gallery
+    from recsim_gen.experiments.subjects.plan import SubjectPlan
     from recsim_gen.metrics.identity.queries import Queries
+
+PRINTED = ("map", "chance", "rank1", "rank1_chance", "similarity", "similarity_others")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(DeviceOptions, RunOptions):
+class Options(ModelOptions, DeviceOptions, RunOptions):
     """Options of identity.
 
     Parameters
     ----------
     gallery
         Real pictures: a folder or tar of [<group>/]<identity>/<picture>, a CSV (file, identity, perhaps
-        group), or CUB-200-2011 as published.
+        group and bbox), CUB-200-2011 as published, or boutique: designs of the simulated shop.
     queries
         Generated images, PATH or NAME=PATH each: <identity>/<picture>, or a CSV (file, identity,
-        perhaps method). Without any, real pictures alone are measured.
+        perhaps method). Without any, and without --gen, real pictures alone are measured.
+    gen
+        Subject-driven methods that are drawn here: dreambooth, dreambooth_lora, ip_adapter,
+        ip_adapter_plus; with settings LABEL=NAME:SETTING=VALUE,…
+    subject_images
+        For --gen: random pictures of each identity that methods are shown; they are taken out of the
+        gallery.
+    others
+        For --gen: a gallery of other subjects, which adapters learn from where the models bring none;
+        default for boutique other designs.
+    prompts
+        For --gen: shop, scenes, or a file of one prompt a line with {subject} in it; default shop for
+        models that know the shop alone, else scenes.
+    noun
+        For --gen: what the subjects are (dog), in prompts; default the name of their group.
     encoder
         One or several: efficientnet-lite0, pixels, open_clip:MODEL/WEIGHTS, hf:NAME-OR-FOLDER.
     groups
@@ -55,6 +72,11 @@ class Options(DeviceOptions, RunOptions):
 
     gallery: Path | None = None
     queries: tuple[str, ...] = ()
+    gen: tuple[str, ...] = ()
+    subject_images: int = 5
+    others: Path | None = None
+    prompts: str = ""
+    noun: str = ""
     encoder: tuple[str, ...] = ("efficientnet-lite0",)
     groups: tuple[str, ...] = ()
     identities: int | None = None
@@ -72,11 +94,12 @@ def main(options: Options) -> None:
 
     Each group of identities is a gallery of its own. Beside every number stand chance, which depends
     on the gallery's size alone, and "real": real pictures as queries, the most that the encoder can
-    find. The published galleries: --groups wren tern sparrow --identities 5 --images 10 (CUB),
-    --identities 15 --images 10 (Cars), --identities 10 --images 15 (re-identification).
+    find. With --gen each method is shown a few pictures of an identity and draws it by ten prompts; these
+    ask a gallery of its other pictures. The published galleries: --groups wren tern sparrow --identities 5
+    --images 10 (CUB), --identities 15 --images 10 (Cars), --identities 10 --images 15 (re-identification).
     """
     _check(options)
-    gallery, sources, results = _open(options)
+    gallery, sources, results = _open(options, _plan(options))
     per_image, draw = _measure(gallery, sources, options.place, options, results)
     _publish(per_image, draw, results, options)
 
@@ -90,6 +113,7 @@ def _check(options: Options) -> None:
     checks: dict[str, tuple[int, Sequence[int | None]]] = {
         "--identities": (2, [options.identities]),
         "--images": (1, [options.images]),
+        "--subject-images": (1, [options.subject_images]),
         "--held-out": (0, [options.held_out]),
         "--draws": (1, [options.draws]),
         "--ablate-images": (1, options.ablate_images),
@@ -100,30 +124,57 @@ def _check(options: Options) -> None:
             raise SettingError(f"{option} must be {least} or more, got {wrong[0]}")
 
 
-def _open(options: Options) -> tuple[Gallery, list[Queries], Results]:
+def _plan(options: Options) -> SubjectPlan | None:
+    """What is drawn here, if anything; errors before any data is read."""
+    if not options.gen:
+        return None
+    from recsim_gen.experiments.subjects.plan import SubjectPlan
+
+    assert options.gallery is not None  # see _check
+    return SubjectPlan.read(
+        options.gen,
+        gallery=options.gallery,
+        models=options.models,
+        device=options.place,
+        prompts=options.prompts,
+        images=options.subject_images,
+        noun=options.noun,
+        others=options.others,
+    )
+
+
+def _open(options: Options, plan: SubjectPlan | None) -> tuple[Gallery, list[Queries], Results]:
     """The gallery as chosen, the queries of its identities, and results with what is to be noted."""
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.results import Results
-    from recsim_gen.datasets.gallery import load
+    from recsim_gen.experiments.subjects.galleries import open_gallery
     from recsim_gen.metrics.identity.matching import refuse_one_identity
     from recsim_gen.metrics.identity.queries import notes_on, read_queries, refuse_doubles
 
     assert options.gallery is not None  # see _check
-    whole = load(options.gallery)
-    sources = [read_queries(source, whole) for source in options.queries]
-    refuse_doubles(sources)
+    whole = open_gallery(options.gallery)
+    sources = {source: read_queries(source, whole) for source in options.queries}
+    refuse_doubles([*sources.values()], () if plan is None else plan.methods)
+    rng, subjects = Rng(options.seed), []
+    if plan is not None:
+        chosen = whole.only(options.groups, identities=options.identities)
+        refuse_one_identity(chosen.identity, chosen.group)
+        subjects, whole = plan.split(chosen, rng)
     most = None if options.images is None else options.images + options.held_out
-    gallery = whole.only(options.groups, identities=options.identities, images=most, rng=Rng(options.seed))
+    gallery = whole.only(options.groups, identities=options.identities, images=most, rng=rng)
     refuse_one_identity(gallery.identity, gallery.group)
     results = Results("identity", options.as_dict(), {"data": gallery.fingerprint})
     for note in gallery.notes:
         results.note(note)
-    kept = [source.of(gallery) for source in sources]
-    for name, before, after in zip(options.queries, sources, kept, strict=True):
+    if plan is not None:
+        drawn = plan.draw(subjects, options.output / "images", results, seed=options.seed)
+        sources |= {label: read_queries(f"{label}={folder}", gallery) for label, folder in drawn.items()}
+    kept = {name: source.of(gallery) for name, source in sources.items()}
+    for name, after in kept.items():
         results.fingerprints[f"queries {name}"] = after.reader.fingerprint
-        for note in notes_on(before, after):
+        for note in notes_on(sources[name], after):
             results.note(f"{name}: {note}")
-    return gallery, kept, results
+    return gallery, [*kept.values()], results
 
 
 def _measure(
@@ -138,6 +189,7 @@ def _measure(
     from recsim_gen.metrics.identity import evaluation
     from recsim_gen.metrics.identity.copies import IdentityCopies
     from recsim_gen.metrics.identity.queries import hold_out
+    from recsim_gen.metrics.identity.similarity import compare_similarity
 
     rng, output = Rng(options.seed), options.output
     split = hold_out(gallery, options.images, rng)
@@ -151,6 +203,7 @@ def _measure(
         encoded.append((queries, shown))
         tables.append(evaluation.measure(queries, shown, results, encoder=encoder, smaller=smaller, rng=rng))
         evaluation.judge_methods(results, encoder)
+        compare_similarity(results, encoder)
         copies.measure_without(queries, shown, results, encoder=encoder, rng=rng)
     evaluation.measure_noise([*queries.values()][-1], shown, results, rng=rng)
 
@@ -169,7 +222,6 @@ def _publish(
     from recsim_gen.core.report import report
     from recsim_gen.core.store import atomic
     from recsim_gen.core.tracking import Tracker
-    from recsim_gen.metrics.identity.matching import METRICS
 
     output = options.output
     results.write(output)  # before a tracker is made: that may fail
@@ -178,7 +230,7 @@ def _publish(
     with Tracker.of("identity", options) as tracker:
         about = per_image[["file", "identity", "group"]].drop_duplicates()
         tracker.run.log_dataset("gallery", about, results.fingerprints["data"])
-        report(results, tracker, output, draw=draw, metrics=METRICS)
+        report(results, tracker, output, draw=draw, metrics=PRINTED)
         tracker.run.log_table("per_image", per_image)
 
 

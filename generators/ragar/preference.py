@@ -14,7 +14,7 @@ from generators.denoising import Denoising, draw_rows, frozen_sampler
 from generators.ragar.keyword_action import KeywordAction
 from generators.ragar.pairs import PairDrawing, Pairs, forget_pairs
 from generators.ragar.training import schedule_of
-from generators.ragar.unet_lora import install, restore, without, write_lora
+from generators.unet_lora import install, restore, without, write_lora
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.training_loop import fit, forget
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from numpy.typing import NDArray
 
 from recsim_gen.core.randomness import Rng
-from recsim_gen.core.types import Appraisal, Catalog, Counterfactual, Episode, ImageBatch, Interactions, Scope
+from recsim_gen.core.types import (
+    Appraisal,
+    Catalog,
+    Counterfactual,
+    Episode,
+    ImageBatch,
+    Interactions,
+    Scope,
+    Subject,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -184,6 +193,73 @@ class Generator(Protocol):
         device: str | None = None,
     ) -> Generator:
         """Read what ``save`` wrote; raises DataError for another generator's, other data's or models'."""
+
+
+@runtime_checkable
+class SubjectGenerator(Protocol):
+    """Draws somebody or something that it was shown pictures of, where and how a prompt says.
+
+    Made as ``Class(models=…, device=None, **settings)``, as a `Generator` is, whose ``config_class``,
+    ``config``, ``family`` and ``roles`` it has, too. It draws one subject at a time: the latest that it
+    was fitted to.
+
+    - ``learns_from_others``: before any subject it has to learn once, from pictures of other subjects.
+    - ``fewest``: pictures of a subject that it needs.
+    """
+
+    name: str
+    config_class: type[Any]
+    config: Any
+    family: Family
+    roles: tuple[str, ...]
+    learns_from_others: bool
+    fewest: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of name, settings, models and what it learned from others; the subject apart."""
+
+    def learn(
+        self,
+        others: Sequence[Subject],
+        *,
+        rng: Rng,
+        work: Path | None = None,
+        tracker: TrainingTracker | None = None,
+    ) -> Any:
+        """Learn what is the same for all subjects, from others than those it will draw; returns itself.
+
+        Does nothing where it does not ``learns_from_others``. Raises DataError where these are too few.
+        """
+
+    def fit(
+        self,
+        subject: Subject,
+        *,
+        rng: Rng,
+        work: Path | None = None,
+        tracker: TrainingTracker | None = None,
+    ) -> Any:
+        """Take a subject and learn it, where there is something to learn; returns itself.
+
+        Raises DataError where it has fewer pictures than ``fewest``.
+        """
+
+    def draw(self, prompt: str, reference: Image.Image, *, noise: Rng) -> torch.Tensor:
+        """One picture (3, H, W) float32 RGB in [0, 1], on the CPU; all chance comes from ``noise``.
+
+        ``prompt`` has the subject's place in it, ``{subject}``; ``reference`` is a picture of the subject,
+        which some look at. Raises SettingError before `fit`, and for another prompt.
+        """
+
+    def draw_each(self, requests: Sequence[tuple[str, Image.Image, Rng]]) -> list[torch.Tensor]:
+        """A picture for each, as `draw` gives it, to the bit."""
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """What it learned from others, on the CPU; {} where that is nothing."""
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take what ``weights`` gave. Raises DataError where they do not fit the models."""
 
 
 @runtime_checkable

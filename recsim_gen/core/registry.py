@@ -135,6 +135,14 @@ GENERATORS = {
     "pipeline": "generators.pipeline:Pipeline",
 }
 
+SUBJECT_GENERATORS = {
+    "dreambooth": "generators.subjects.dreambooth:DreamBooth",
+    "dreambooth_lora": "generators.subjects.dreambooth:DreamBoothLoRA",
+    "ip_adapter": "generators.subjects.ip_adapter:SubjectIPAdapter",
+    "ip_adapter_plus": "generators.subjects.ip_adapter:SubjectIPAdapterPlus",
+}
+"""Subject-driven methods, which `identity` draws by; `ip_adapter` is not the generator of that name."""
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``' Did you mean X?'`` when something near exists, else nothing."""

@@ -18,6 +18,7 @@ from recsim_gen.core.registry import (
     PREPARED,
     RANKER_CONFIGS,
     RANKERS,
+    SUBJECT_GENERATORS,
     did_you_mean,
     nearest,
     resolve,
@@ -144,6 +145,21 @@ class GeneratorSpec(Spec):
             resolve(self.name, GENERATORS, self.what)
         elif self.name == PIPELINE:
             self.known()
+
+
+@dataclass(frozen=True)
+class SubjectGeneratorSpec(Spec):
+    """A subject-driven method: ``NAME`` or ``module:Class``."""
+
+    what: ClassVar[str] = "subject-driven method"
+
+    def known(self) -> list[Setting]:
+        """Fields of its config class."""
+        return settings_of(resolve(self.name, SUBJECT_GENERATORS, self.what).config_class)
+
+    def recipes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Those of its config class."""
+        return _recipes(resolve(self.name, SUBJECT_GENERATORS, self.what).config_class)
 
 
 @dataclass(frozen=True)

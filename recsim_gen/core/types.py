@@ -283,6 +283,30 @@ class Dataset:
 
 
 @dataclass(frozen=True, eq=False)
+class Subject:
+    """Somebody or something to be drawn: its ``name``, what it is (``noun``: wren, bag), and pictures of it.
+
+    ``images`` are RGB. Raises DataError where there are none.
+    """
+
+    name: str
+    noun: str
+    images: tuple[Image.Image, ...]
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise DataError(f"subject {self.name!r}: pictures of it are wanted, got none")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of name, noun and all pixels."""
+        return fingerprint(self.name, self.noun, [np.asarray(image) for image in self.images])
+
+
+@dataclass(frozen=True, eq=False)
 class ImageBatch:
     """Generated images and where they come from.
 

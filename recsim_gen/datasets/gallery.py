@@ -80,9 +80,10 @@ class Gallery(Dataset):
             place = np.empty(len(code), dtype=np.int64)
             place[order] = np.arange(len(code)) - (np.cumsum(size) - size)[code[order]]
             keep &= place < images
-        return self._rows(np.flatnonzero(keep))
+        return self.at(np.flatnonzero(keep))
 
-    def _rows(self, rows: np.ndarray) -> Gallery:
+    def at(self, rows: np.ndarray) -> Gallery:
+        """The pictures at these rows."""
         reader = self.catalog.images
         if not isinstance(reader, ImageFiles):  # made from ``_gallery``, it always is
             raise DataError("a gallery of picture files is wanted")
@@ -96,9 +97,10 @@ def load(path: str | Path) -> Gallery:
     """The gallery in a folder, a tar or a CSV file; see the module for the layouts.
 
     A CSV has a header with ``file`` (or path, image, filename), ``identity`` (or individual, label,
-    class, name) and perhaps ``group`` (or species, dataset); paths are relative to its folder. Pictures
-    that a list names and that do not exist are left out and counted. Raises DataError for a bad row, a
-    path out of the folder, one picture twice, and where nothing is found.
+    class, name) and perhaps ``group`` (or species, dataset) and ``bbox`` (``[x, y, width, height]`` in
+    pixels: the picture is what lies inside; where it is empty, the whole); paths are relative to its folder.
+    Pictures that a list names and that do not exist are left out and counted. Raises DataError for a bad
+    row, boxes in another form, a path out of the folder, one picture twice, and where nothing is found.
     """
     labelled = _one_group_each(read_layout(Path(path)))
     groups, identities = np.unique(labelled.group), np.unique(labelled.identity)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.datasets.files.boxes import column_of_boxes, read_boxes
 from recsim_gen.datasets.files.images import Member, list_members
 from recsim_gen.datasets.files.litter import is_litter
 from recsim_gen.datasets.files.names import clean_name
@@ -142,8 +143,10 @@ def _from_csv(path: Path) -> LabelledImages:
     file, identity = column_of(path, header, FILE), column_of(path, header, IDENTITY)
     group = next((name for name in GROUP if name in header), None)
     ids = [name for name in (file, identity, group) if name is not None]
-    table = read_table(path, ids=ids, spaced=True)
+    bbox = column_of_boxes(header, path)
+    table = read_table(path, ids=ids, texts=[bbox] if bbox else [], spaced=True)
     table.refuse_duplicates(file)
+    boxes = read_boxes(table, bbox) if bbox else [None] * len(table)
     columns = [table.frame[name].to_numpy(dtype=str) for name in ids]
     rows = list(zip(range(len(table)), *(column.tolist() for column in columns), strict=True))
     inside = InsidePaths(path.parent)
@@ -153,10 +156,10 @@ def _from_csv(path: Path) -> LabelledImages:
         if member is None:
             missing += 1
             continue
-        members.append(member)
+        members.append(replace(member, box=boxes[index]))
         names.append(name)
         groups.append(rest[0] if rest else EVERYBODY)
-    return _labelled(path, members, names, groups, _missing(missing))
+    return _labelled(path, members, names, groups, [*_missing(missing), *_boxed(members)])
 
 
 def column_of(path: Path, header: Sequence[str], known: Sequence[str]) -> str:
@@ -208,6 +211,11 @@ def _numbered(file: Path) -> dict[str, tuple[int, str]]:
             )
         found[number] = (row, clean_name(rest))
     return found
+
+
+def _boxed(members: Sequence[Member]) -> list[str]:
+    count = sum(member.box is not None for member in members)
+    return [f"{count:,} pictures are what lies inside their box (column bbox)"] if count else []
 
 
 def _missing(count: int) -> list[str]:

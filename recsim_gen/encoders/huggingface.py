@@ -93,17 +93,33 @@ class HuggingFace:
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
         """(B, d) float32: projected image features of a dual encoder, else pooled output."""
-        if self._processor is None:
-            raise SettingError(f"hf:{self.name} is a text model and takes no images; use it for text")
         import torch
 
-        pixels = self._processor(images=list(images), return_tensors="pt")["pixel_values"]
-        pixels = pixels.to(self._model.device)
+        pixels = self.pixel_values(images)
         with torch.inference_mode():
             if self._dual:
                 return to_numpy(_pooled(self._model.get_image_features(pixel_values=pixels)))
             output = self._model(pixel_values=pixels)
             return to_numpy(output.last_hidden_state[:, 0] if self._without_pooler else _pooled(output))
+
+    def pixel_values(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """(B, 3, h, w) pictures as the model sees them. Raises SettingError for a text model."""
+        if self._processor is None:
+            raise SettingError(f"hf:{self.name} is a text model and takes no images; use it for text")
+        pixels: torch.Tensor = self._processor(images=list(images), return_tensors="pt")["pixel_values"]
+        return pixels.to(self._model.device)
+
+    def patch_states(self, pixels: torch.Tensor) -> np.ndarray:
+        """(B, S, d) float32: what the last layer but one says of each patch of `pixel_values`."""
+        import torch
+
+        vision = self._model.vision_model if self._dual else self._model
+        with torch.inference_mode():
+            output = vision(pixel_values=pixels, output_hidden_states=True)
+        if output.hidden_states[-2].ndim != 3:
+            raise SettingError(f"hf:{self.name} sees no patches: a vision transformer (CLIP, ViT) is wanted")
+        states: np.ndarray = output.hidden_states[-2].float().cpu().numpy()
+        return states
 
 
 def boutique_clip(*, device: str = "cpu") -> HuggingFace:

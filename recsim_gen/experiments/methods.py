@@ -13,11 +13,11 @@ has settings and VALUE is no generator.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from recsim_gen.artifacts.trained_generators import (
     Training,
@@ -29,7 +29,7 @@ from recsim_gen.artifacts.trained_generators import (
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, did_you_mean
-from recsim_gen.core.specs import PIPELINE, GeneratorSpec
+from recsim_gen.core.specs import PIPELINE, GeneratorSpec, Spec
 
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import Generator
@@ -145,7 +145,7 @@ def read_methods(
     an unknown generator or setting, a value of the wrong type, a word of another form, settings beside a
     checkpoint, and one label twice.
     """
-    methods = [_read(word) for word in _words(generators)]
+    methods = [Method(label, spec) for label, spec in read_specs(generators, GeneratorSpec, GENERATORS)]
     for label, folder in map(_named, checkpoints):
         loaded = Method(label, GeneratorSpec(generator_name(folder)), checkpoint=folder)
         place = next((k for k, method in enumerate(methods) if method.label == label), None)
@@ -190,14 +190,27 @@ def check_controls(methods: Sequence[Method], models: ModelFamily, dataset: Data
             raise DataError(f"{method.label} shows the items' own pictures, {dataset.name} has none")
 
 
-def _words(generators: Sequence[str]) -> list[str]:
-    """Split at commas, but for those between the settings of one generator."""
+AnySpec = TypeVar("AnySpec", bound=Spec)
+
+
+def read_specs(
+    texts: Sequence[str], kind: type[AnySpec], known: Mapping[str, str]
+) -> list[tuple[str, AnySpec]]:
+    """Parts of a registry and their labels, as the module says; each of ``kind``, of the table ``known``.
+
+    Raises SettingError for an unknown name or setting, a value of the wrong type, and a word of another form.
+    """
+    return [_read(word, kind, known) for word in _words(texts, known)]
+
+
+def _words(texts: Sequence[str], known: Mapping[str, str]) -> list[str]:
+    """Split at commas, but for those between the settings of one part."""
     words: list[str] = []
-    for text in generators:
+    for text in texts:
         listed: list[str] = []
         for part in filter(None, text.split(",")):
             _, equals, value = part.partition("=")
-            setting = equals and ":" not in part and value not in GENERATORS
+            setting = equals and ":" not in part and value not in known
             if setting and listed and ":" in listed[-1]:
                 listed[-1] += f",{part}"
             else:
@@ -206,25 +219,25 @@ def _words(generators: Sequence[str]) -> list[str]:
     return words
 
 
-def _read(word: str) -> Method:
+def _read(word: str, kind: type[AnySpec], known: Mapping[str, str]) -> tuple[str, AnySpec]:
     """One word of the command line, its settings read by their types."""
     parts = _WRITTEN.fullmatch(word)
     if parts is None:
-        raise SettingError(f"a generator is NAME, or LABEL=NAME:SETTING=VALUE,…, got {word!r}")
+        raise SettingError(f"a {kind.what} is NAME, or LABEL=NAME:SETTING=VALUE,…, got {word!r}")
     name = parts["name"]
     plain, _, rest = name.partition(":")
-    if rest and plain in GENERATORS and plain != PIPELINE:
+    if rest and plain in known and plain != PIPELINE:
         raise SettingError(f"{word}: a setting is NAME=VALUE, got {rest!r}")
-    settable = {setting.name: setting for setting in GeneratorSpec(name).known()}
+    settable = {setting.name: setting for setting in kind(name).known()}
     settings = {}
     for part in filter(None, (parts["settings"] or "").split(",")):
         key, equals, text = part.partition("=")
         if not (key and equals):
             raise SettingError(f"{word}: a setting is NAME=VALUE, got {key!r}")
         if key not in settable:
-            raise SettingError(f"unknown setting {key!r} of generator {name}.{did_you_mean(key, settable)}")
-        settings[key] = settable[key].read(text, f"setting {key!r} of generator {name}")
-    return Method(parts["label"] or name, GeneratorSpec(name, settings))
+            raise SettingError(f"unknown setting {key!r} of {kind.what} {name}.{did_you_mean(key, settable)}")
+        settings[key] = settable[key].read(text, f"setting {key!r} of {kind.what} {name}")
+    return parts["label"] or name, kind(name, settings)
 
 
 def _named(word: str) -> tuple[str, Path]:

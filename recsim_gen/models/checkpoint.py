@@ -48,6 +48,7 @@ _FETCHED = {
     "instruct_pix2pix": _PIPELINE,
     "ip_adapter": (
         "models/ip-adapter_sd15.safetensors",
+        "models/ip-adapter-plus_sd15.safetensors",
         "models/image_encoder/config.json",
         "models/image_encoder/model.safetensors",
     ),

@@ -19,7 +19,13 @@ data whose right answer is known, ``tiny_models`` random models that load in a s
 import lazy_loader
 import pytest
 
-CONTRACTS = ("dataset_contract", "encoder_contract", "generator_contract", "ranker_contract")
+CONTRACTS = (
+    "dataset_contract",
+    "encoder_contract",
+    "generator_contract",
+    "ranker_contract",
+    "subject_contract",
+)
 
 pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in CONTRACTS))
 

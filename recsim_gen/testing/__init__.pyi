@@ -9,3 +9,4 @@ from .generator_contract import TrainedGeneratorContract as TrainedGeneratorCont
 from .generator_contract import tiny as tiny
 from .ranker_contract import LearnedRankerContract as LearnedRankerContract
 from .ranker_contract import RankerContract as RankerContract
+from .subject_contract import SubjectContract as SubjectContract

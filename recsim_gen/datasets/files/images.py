@@ -22,6 +22,7 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.store import cached_array, file_state, fingerprint
 from recsim_gen.datasets.files.archives import is_gzip, unpacked
+from recsim_gen.datasets.files.boxes import Box, cropped
 from recsim_gen.datasets.files.decoding import REPLACE, decode
 from recsim_gen.datasets.files.image_cache import Recent
 from recsim_gen.datasets.files.litter import is_copy, is_litter
@@ -48,7 +49,7 @@ class Member:
     """One picture file: ``size`` bytes at ``offset`` of ``file``; ``name`` as shown to people.
 
     ``stem`` is what it is called, ``folders`` are those it lies in, inside the folder or tar that was
-    opened; both as ``names`` cleans them.
+    opened; both as ``names`` cleans them. ``box`` is the part of it that is the picture; None: all.
     """
 
     file: Path
@@ -57,6 +58,7 @@ class Member:
     offset: int
     size: int
     folders: tuple[str, ...] = ()
+    box: Box | None = None
 
     @property
     def file_name(self) -> str:
@@ -131,7 +133,7 @@ class ImageFiles:
     def read(self, row: int) -> Image.Image:
         """The picture of a row as RGB. Raises DataError where there is none or it is broken."""
         member = self.member(row)
-        return self._recent.get(int(row), lambda: decode(member.read(), member.name))
+        return self._recent.get(int(row), lambda: _decoded(member))
 
     def member(self, row: int) -> Member:
         """Where the picture of a row lies, to copy its bytes. Raises DataError where there is none."""
@@ -143,7 +145,8 @@ class ImageFiles:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of item ids and the content of their pictures, wherever these are kept."""
-        return fingerprint(self._item_ids[self.present], self.digests)
+        boxes = [self._members[row].box for row in sorted(self._members)]
+        return fingerprint(self._item_ids[self.present], self.digests, *([boxes] if any(boxes) else []))
 
     @cached_property
     def digests(self) -> np.ndarray:
@@ -167,6 +170,11 @@ class ImageFiles:
         places = np.array([(m.offset, m.size) for m in members], dtype=np.int64)  # arrays: hashed at once
         names = np.array([m.name for m in members], dtype=str)
         return fingerprint([*folders.values()], [f.name for f in files], changed, names, places)
+
+
+def _decoded(member: Member) -> Image.Image:
+    image = decode(member.read(), member.name)
+    return image if member.box is None else cropped(image, member.box, member.name)
 
 
 def open_images(path: str | Path, item_ids: np.ndarray) -> ImageFiles:

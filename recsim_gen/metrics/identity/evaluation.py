@@ -205,7 +205,7 @@ def add_rows(
     estimates = bootstrap_columns(table[[*METRICS]].to_numpy(), table["identity"].to_numpy(), rng)
     for metric, e in zip(METRICS, estimates, strict=True):
         # Chance is a number of the gallery, exactly known: nothing to draw again.
-        low, high = (None, None) if metric == "chance" else (e.low, e.high)
+        low, high = (None, None) if metric.endswith("chance") else (e.low, e.high)
         name = metric + suffix
         results.row(variant=method, metric=name, value=e.value, low=low, high=high, n=e.n, **labels)
     return estimates

@@ -12,6 +12,7 @@ from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.metrics.identity.average_precision import average_precision, chance_level, checked_unit
+from recsim_gen.metrics.identity.cumulative_match import cumulative_match, match_chance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 Axis = Literal["images", "identities"]
 """What there is less of in a smaller gallery."""
 
-METRICS = ("map", "chance", "similarity", "similarity_others")
+RANKS = (1, 5, 10)
+"""How many of the first pictures are looked at for the cumulative match: columns rank1, rank5, rank10."""
+
+METRICS = (
+    "map",
+    "chance",
+    *(name for k in RANKS for name in (f"rank{k}", f"rank{k}_chance")),
+    "similarity",
+    "similarity_others",
+)
 
 WIDTH = 64  # of random features
 CELLS_HELD = 1 << 22  # pairs of query and picture held at once
@@ -48,9 +58,10 @@ def match(queries: Labelled, gallery: Labelled, *, own: np.ndarray | None = None
     """What each query finds among the pictures of its group; one row per query, in order.
 
     Columns: ``map``, its average precision (the mean over queries is the mAP); ``chance``, what a
-    random order of its gallery would give; ``similarity``, mean cosine to the gallery's pictures of
-    its own identity, and ``similarity_others``, to all others; ``identity`` and ``group``. ``own``
-    (B,): the gallery's row that is the query itself and does not take part, −1 for none. Raises
+    random order of its gallery would give; ``rank1``, ``rank5`` and ``rank10``, whether the first 1, 5 and
+    10 hold one of its own (CMC), and ``rank1_chance`` …; ``similarity``, mean cosine to the gallery's
+    pictures of its own identity, and ``similarity_others``, to all others; ``identity`` and ``group``.
+    ``own`` (B,): the gallery's row that is the query itself and does not take part, −1 for none. Raises
     DataError for a query without a picture of its own identity, or without one of another.
     """
     import pandas as pd
@@ -175,9 +186,14 @@ def _measure(pairs: _Pairs, eligible: np.ndarray) -> dict[str, np.ndarray]:
     relevant = pairs.relevant & eligible
     others = eligible & ~relevant
     same, size = relevant.sum(1), eligible.sum(1)
+    distance = 1 - pairs.cosine
+    found = cumulative_match(distance, relevant, RANKS, eligible)
+    by_chance = match_chance(same, np.broadcast_to(size, same.shape), RANKS)
     return {
-        "map": average_precision(1 - pairs.cosine, relevant, eligible),
+        "map": average_precision(distance, relevant, eligible),
         "chance": chance_level(same, size),
+        **{f"rank{k}": found[:, place] for place, k in enumerate(RANKS)},
+        **{f"rank{k}_chance": by_chance[:, place] for place, k in enumerate(RANKS)},
         "similarity": (pairs.cosine * relevant).sum(1) / np.maximum(same, 1),
         "similarity_others": (pairs.cosine * others).sum(1) / np.maximum(size - same, 1),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -139,9 +139,9 @@ def notes_on(whole: Queries, kept: Queries) -> list[str]:
     return notes
 
 
-def refuse_doubles(sources: Sequence[Queries]) -> None:
-    """Raise SettingError where two sources hold the same method."""
-    seen: set[str] = set()
+def refuse_doubles(sources: Sequence[Queries], drawn: Iterable[str] = ()) -> None:
+    """Raise SettingError where two sources hold the same method, or one of those that are ``drawn`` here."""
+    seen: set[str] = set(drawn)
     for source in sources:
         methods = set(source.method.tolist())
         if again := sorted(seen & methods | methods & RESERVED):

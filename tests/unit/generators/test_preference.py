@@ -10,7 +10,7 @@ import torch
 from generators.denoising import Denoising, frozen_sampler
 from generators.ragar.pairs import Pairs
 from generators.ragar.preference import preference_loss, squared_errors
-from generators.ragar.unet_lora import install, restore, without
+from generators.unet_lora import install, restore, without
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.models.family import open_family

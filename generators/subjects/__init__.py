@@ -1,0 +1,1 @@
+"""Subject-driven methods: somebody or something that a few pictures show, drawn where a prompt says."""

@@ -1,0 +1,188 @@
+"""``dreambooth``: the diffusion model itself learns a subject (Ruiz et al. 2023), or LoRA on it does.
+
+The subject is called by a rare word before what it is: "a photo of a sks wren". So that the model does not
+forget the others of its kind, it learns at the same time from pictures that it drew itself of "a photo of a
+wren" (prior preservation). The text encoder stays as it is, as in the published evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from generators.denoising import Denoiser, draw_rows, frozen_sampler, train
+from generators.images import to_pixels
+from generators.sampler import Conditions, Sampler, with_own_unet
+from generators.subjects.base import SamplingSubjectGenerator, check_prompt
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.store import fingerprint
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.core.protocols import TrainingTracker
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.core.types import Subject
+
+PAPER = {
+    "train_prompt": "a photo of a {subject}",
+    "steps": 800,  # of the evaluation's script, as are batch_size and lr, there on SD3-medium at 768 pixels
+    "batch_size": 1,
+    "lr": 5e-6,
+    "prior_images": 100,  # default of diffusers' script
+}
+PAPER_LORA = {**PAPER, "steps": 500, "lr": 1e-4, "rank": 4}  # examples of diffusers; the evaluation has none
+
+
+@dataclass(frozen=True)
+class DreamBoothConfig:
+    """Settings."""
+
+    token: str = "sks"  # the rare word that the subject is called by, before what it is
+    train_prompt: str = "{subject}"  # of its pictures, and without the word of pictures of its kind
+    prior_weight: float = 0.5  # of the loss on pictures of its kind; 0: none are drawn
+    prior_images: int = 32  # of its kind, drawn by the model as it was
+    steps: int = 200  # of training, for each subject
+    batch_size: int = 4  # pictures of the subject in a batch, and as many of its kind
+    lr: float = 2e-4  # the highest rate of AdamW, falling to 0
+    weight_decay: float = 0.01  # of AdamW
+    recipe: Literal["embedded", "paper"] = "embedded"  # whose values the settings have that are not given
+
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"embedded": {}, "paper": PAPER}
+
+    def __post_init__(self) -> None:
+        for name in ("prior_images", "steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.prior_weight < 0:
+            raise SettingError(f"prior_weight must be 0 or more, got {self.prior_weight}")
+        if not self.token.strip():
+            raise SettingError("token must be a word, got none")
+        check_prompt(self.train_prompt)
+
+
+@dataclass(frozen=True)
+class DreamBoothLoRAConfig(DreamBoothConfig):
+    """Settings."""
+
+    rank: int = 8  # of LoRA on the attention of the UNet
+    lr: float = 2e-3  # the highest rate of AdamW, falling to 0
+
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"embedded": {}, "paper": PAPER_LORA}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank < 1:
+            raise SettingError(f"rank must be 1 or more, got {self.rank}")
+
+
+class DreamBooth(SamplingSubjectGenerator):
+    """All of the UNet learns."""
+
+    name = "dreambooth"
+    config_class: ClassVar[type[Any]] = DreamBoothConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._sampler: Sampler | None = None
+        self._priors: dict[tuple[str, Rng], torch.Tensor] = {}
+
+    @property
+    def called(self) -> str:
+        """The rare word, and what it is."""
+        return f"{self.config.token} {self.subject.noun}"
+
+    def _fit(self, subject: Subject, rng: Rng, work: Path | None, tracker: TrainingTracker | None) -> None:
+        import torch
+
+        self._sampler = None
+        denoiser = Denoiser(with_own_unet(self._frozen))
+        sampler, config = denoiser.sampler, self.config
+        learned = self._learned(sampler.pipeline.unet, rng.for_("start"))
+        own = torch.stack([to_pixels(image, sampler.size) for image in subject.images])
+        prompt = config.train_prompt.format(subject=f"{config.token} {subject.noun}")
+        parts = [(own, sampler.states([prompt]), 1.0)]
+        if config.prior_weight:
+            kind = config.train_prompt.format(subject=subject.noun)
+            parts.append((self._prior(kind, rng), sampler.states([kind]), config.prior_weight))
+
+        def loss(step: Rng) -> dict[str, torch.Tensor]:
+            random, size = step.numpy(), config.batch_size
+            pixels = torch.cat([x[draw_rows(len(x), size, random)] for x, _, _ in parts])
+            states = torch.cat([s.expand(size, -1, -1) for _, s, _ in parts])
+            predicted, right = denoiser.on_pixels(pixels, states, step.torch())
+            each = (predicted - right).square().flatten(1).mean(1).split(size)
+            weighted = [weight * x.mean() for x, (_, _, weight) in zip(each, parts, strict=True)]
+            return {"loss": torch.stack(weighted).sum(), "subject": each[0].mean()}
+
+        schedule = self._schedule()
+        data = fingerprint(subject.fingerprint, config, self.family.fingerprint(*self.roles))
+        stream = rng.for_("training", subject.name)
+        train(self.name, learned, loss, schedule, data=data, rng=stream, work=work, tracker=tracker)
+        self._sampler = self._drawing(learned)
+
+    @cached_property
+    def _frozen(self) -> Sampler:
+        return frozen_sampler(self.family.to_learn(), self.device)
+
+    def _schedule(self) -> Any:
+        from recsim_gen.core.training_loop import Schedule
+
+        config = self.config
+        warmup = min(20, config.steps // 10)
+        return Schedule(config.steps, config.lr, warmup=warmup, weight_decay=config.weight_decay)
+
+    def _learned(self, unet: Any, rng: Rng) -> torch.nn.Module:
+        """What learns, in float32, of a UNet that is frozen."""
+        module: torch.nn.Module = unet.float().requires_grad_(True)
+        return module
+
+    def _drawing(self, learned: torch.nn.Module) -> Sampler:
+        """What draws with it, in the family's precision."""
+        sampler = with_own_unet(Sampler(self.family, self.device))
+        sampler.pipeline.unet.load_state_dict(learned.state_dict())
+        return sampler
+
+    def _prior(self, prompt: str, rng: Rng) -> torch.Tensor:
+        """(n, 3, H, W) pictures of its kind by the model as it was, drawn once for all subjects of a kind."""
+        import torch
+
+        if (prompt, rng) not in self._priors:
+            sampler = Sampler(self.family, self.device)
+            conditions = Conditions(sampler.states([prompt])[0], text=prompt)
+            streams = [rng.for_("prior", prompt, k) for k in range(self.config.prior_images)]
+            drawn = sampler.draw_each([(conditions, stream) for stream in streams], f"{self.name}: its kind")
+            self._priors[prompt, rng] = torch.stack(drawn)
+        return self._priors[prompt, rng]
+
+    def ready(self) -> Sampler:
+        """The model that learned the subject."""
+        if self._sampler is None:
+            raise SettingError(f"{self.name} knows no subject yet: call fit first")
+        return self._sampler
+
+
+class DreamBoothLoRA(DreamBooth):
+    """LoRA on the UNet's attention learns; the UNet stays as it is."""
+
+    name = "dreambooth_lora"
+    config_class = DreamBoothLoRAConfig
+
+    def _learned(self, unet: Any, rng: Rng) -> torch.nn.Module:
+        import torch
+
+        from generators.unet_lora import install
+
+        return torch.nn.ParameterList(install(unet, self.config.rank, self.config.rank, rng).values())
+
+    def _drawing(self, learned: torch.nn.Module) -> Sampler:
+        from generators.unet_lora import install, restore
+        from recsim_gen.core.randomness import Rng
+
+        sampler = with_own_unet(Sampler(self.family, self.device))
+        places = install(sampler.pipeline.unet, self.config.rank, self.config.rank, Rng(0))
+        restore(places, dict(zip(places, learned.parameters(), strict=True)))
+        return sampler

@@ -1,0 +1,133 @@
+"""Subjects drawn by a method: an adapter learned once, then each subject learned and drawn; all is kept."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.progress import bar
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.registry import SUBJECT_GENERATORS, did_you_mean, resolve
+from recsim_gen.core.specs import SubjectGeneratorSpec
+from recsim_gen.core.store import atomic, cache_dir, fingerprint
+from recsim_gen.core.weights import read_tensors
+from recsim_gen.experiments.methods import read_specs
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_gen.core.protocols import SubjectGenerator
+    from recsim_gen.core.types import Subject
+    from recsim_gen.models.family import ModelFamily
+
+BROUGHT = {
+    "emu2": "no class of diffusers or transformers draws it (remote code, 37 B parameters, no licence on its "
+    "card): draw with its own code and give --queries emu2=DIR",
+}
+"""Methods of the benchmark that are judged by their pictures alone, and why."""
+
+_NO_NAME = re.compile(r"[^\w -]")
+"""What no folder should have in its name."""
+
+
+def read_subject_methods(
+    words: Sequence[str], models: ModelFamily, device: str | None
+) -> dict[str, SubjectGenerator]:
+    """Methods by label, untrained, written as `evaluate` has generators: NAME, or LABEL=NAME:SETTING=VALUE,…
+
+    Raises SettingError for an unknown name or setting and one label twice, MissingDependency for models
+    whose files are not there.
+    """
+    methods: dict[str, SubjectGenerator] = {}
+    for word in words:
+        if why := BROUGHT.get(word.partition(":")[0]):
+            raise SettingError(f"{word}: {why}")
+    for label, spec in read_specs(words, SubjectGeneratorSpec, SUBJECT_GENERATORS):
+        if label in methods:
+            raise SettingError(f"each method needs a name of its own, got {label} twice. Write NAME=METHOD")
+        made = resolve(spec.name, SUBJECT_GENERATORS, spec.what)(
+            models=models, device=device, **spec.settings
+        )
+        made.family.require(*made.roles)
+        methods[label] = made
+    if not methods:
+        raise SettingError(f"--gen: a method is wanted, got none.{did_you_mean('', SUBJECT_GENERATORS)}")
+    return methods
+
+
+def taught(method: SubjectGenerator, others: Sequence[Subject], seed: int) -> SubjectGenerator:
+    """The method with what it learns from others; found again where it learned the same before."""
+    if not method.learns_from_others:
+        return method
+    key = fingerprint(method.fingerprint, [other.fingerprint for other in others], seed)
+    folder = cache_dir() / "subject-methods"
+    file = folder / f"{method.name}-{key}.safetensors"
+    if file.exists():
+        method.restore(read_tensors(file, remedy="Delete it; it is learned again"))
+        return method
+    from safetensors.torch import save_file
+
+    method.learn(others, rng=Rng(seed), work=folder / key)
+    with atomic(file) as temporary:
+        save_file({name: x.contiguous() for name, x in method.weights().items()}, temporary)
+    return method
+
+
+def draw_subjects(
+    method: SubjectGenerator,
+    subjects: Sequence[Subject],
+    prompts: Sequence[str],
+    folder: Path,
+    *,
+    label: str,
+    seed: int,
+) -> Path:
+    """A picture of each subject for each prompt as ``folder/<n>-<subject>/<k>.png``; returns ``folder``.
+
+    ``pictures.csv`` beside them says whom each shows (file, identity) and by which prompt. The reference
+    of each picture is a random one of the subject's. What is drawn is kept by its content: a killed run
+    goes on with the next subject, and another run draws what is new.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    rows = []
+    for n, subject in enumerate(bar(subjects, f"{label}: subjects", unit="subject")):
+        key = fingerprint(method.fingerprint, subject.fingerprint, list(prompts), seed)
+        kept = cache_dir() / "subjects" / key
+        if not kept.is_dir():
+            _draw(method, subject, prompts, kept, seed)
+        place = f"{n:03d}-{_NO_NAME.sub('_', subject.name)}"
+        shutil.copytree(kept, folder / place)
+        rows += [(f"{place}/{k}.png", subject.name, prompt) for k, prompt in enumerate(prompts)]
+    with (folder / "pictures.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("file", "identity", "prompt"), *rows])
+    return folder
+
+
+def _draw(method: SubjectGenerator, subject: Subject, prompts: Sequence[str], kept: Path, seed: int) -> None:
+    rng = Rng(seed)
+    method.fit(subject, rng=rng, work=kept.parent / f"{kept.name}.training")
+    stream = rng.for_("drawn", subject.name)
+    references = stream.for_("reference").numpy().integers(len(subject), size=len(prompts)).tolist()
+    requests = [
+        (prompt, subject.images[row], stream.for_(k))
+        for k, (prompt, row) in enumerate(zip(prompts, references, strict=True))
+    ]
+    pictures = method.draw_each(requests)
+    with atomic(kept) as temporary:
+        temporary.mkdir(parents=True)
+        for k, pixels in enumerate(pictures):
+            _save(pixels, temporary / f"{k}.png")
+
+
+def _save(pixels: torch.Tensor, file: Path) -> None:
+    from PIL import Image
+
+    values = np.rint(255 * pixels.permute(1, 2, 0).numpy()).astype(np.uint8)
+    Image.fromarray(values).save(file)

@@ -1,0 +1,72 @@
+"""What subjects are drawn in: ten prompts of ours each for goods, and for scenes of the world at large.
+
+Finer-Personalization Rank has lists of its own for animals, birds and cars; these are not them. Other lists
+are read from a file: one prompt a line, with ``{subject}`` in it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.registry import did_you_mean
+
+SHOP = (
+    "{subject}",
+    "a {subject}",
+    "A {subject}.",
+    "Among the clothes: a {subject}.",
+    "Among the accessories: a {subject}.",
+    "For the home: a {subject}.",
+    "A {subject}, a piece of clothing.",
+    "A {subject}, a fashion accessory.",
+    "A {subject}, made for the home.",
+    "a photo of a {subject}",
+)
+"""In Boutique's words, which are all that the models that ship have read; none tells colour or pattern."""
+
+SCENES = (
+    "a photo of a {subject} on a wooden table",
+    "a {subject} on a sandy beach",
+    "a {subject} in front of a brick wall",
+    "a photo of a {subject} in a meadow with flowers",
+    "a {subject} in the snow",
+    "a {subject} beside a lake at sunset",
+    "a photo of a {subject} on a city street",
+    "a {subject} in a forest in autumn",
+    "a close photo of a {subject} against a blue sky",
+    "a {subject} on a rock by the sea",
+)
+
+PROMPTS = {"shop": SHOP, "scenes": SCENES}
+
+
+def read_prompts(name: str) -> tuple[str, ...]:
+    """The prompts of a list by name, or of a file of one a line; blank lines are left out.
+
+    Raises SettingError for a name that is neither, DataError for a line without ``{subject}``.
+    """
+    if name in PROMPTS:
+        return PROMPTS[name]
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise SettingError(f"--prompts must be a list or a file, got {name!r}.{did_you_mean(name, PROMPTS)}")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"prompts cannot be read ({error})", file=path, remedy="Save them as UTF-8 text"
+        ) from error
+    prompts = {row: line.strip() for row, line in enumerate(lines, start=1) if line.strip()}
+    for row, prompt in prompts.items():
+        rest = prompt.replace("{subject}", "")
+        if rest == prompt or "{" in rest or "}" in rest:
+            raise DataError(
+                f"a prompt with {{subject}} in it and nothing else in braces is wanted, got {prompt!r}",
+                file=path,
+                row=row,
+                remedy="Write {subject} where the subject's name belongs",
+            )
+    if not prompts:
+        raise DataError("prompts are wanted, one a line, got none", file=path)
+    return tuple(prompts.values())

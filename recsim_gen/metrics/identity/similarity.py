@@ -1,0 +1,58 @@
+"""Does pairwise similarity mislead? Methods ordered by it beside their order by mAP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+from recsim_gen.core.results import Results
+from recsim_gen.metrics.identity.evaluation import OVERALL
+from recsim_gen.metrics.identity.queries import REAL
+
+MOST_TOLD = 3  # pairs of methods
+
+
+def compare_similarity(results: Results, encoder: str) -> None:
+    """Add a verdict: how many pairs of methods the similarity to their own orders otherwise than mAP does.
+
+    And how similar pictures of each are to their own identity, and to others, which decides. Without a
+    method there is nothing to say.
+    """
+    value = _overall(results, encoder)
+    methods = [name for name in value if name != REAL and "similarity" in value[name]]
+    if not methods:
+        return
+    shown = "; ".join(
+        f"{name} {value[name]['similarity']:.3f} and {value[name]['similarity_others']:.3f}"
+        for name in [*methods, *([REAL] if REAL in value else [])]
+    )
+    text = f"mean cosine to pictures of its own identity and to others: {shown}"
+    if len(methods) > 1:
+        text = f"{_orders(methods, value)}. {text[0].upper()}{text[1:]}"
+    results.verdict(f"pairwise similarity ({encoder})", text)
+
+
+def _orders(methods: list[str], value: Mapping[str, Mapping[str, float]]) -> str:
+    pairs = list(combinations(methods, 2))
+    turned = []
+    for one, two in pairs:
+        by_map = value[one]["map"] - value[two]["map"]
+        by_similarity = value[one]["similarity"] - value[two]["similarity"]
+        if by_map * by_similarity < 0:
+            turned.append((one, two) if by_map > 0 else (two, one))
+    text = f"it orders {len(turned)} of {len(pairs)} pairs of methods otherwise than mAP"
+    told = "; ".join(
+        f"{better} finds more than {other} (mAP {value[better]['map']:.3f} to {value[other]['map']:.3f}) and "
+        f"is less similar ({value[better]['similarity']:.3f} to {value[other]['similarity']:.3f})"
+        for better, other in turned[:MOST_TOLD]
+    )
+    return f"{text}: {told}" if told else text
+
+
+def _overall(results: Results, encoder: str) -> dict[str, dict[str, float]]:
+    """{variant: {metric: value}} of one encoder, over all groups and the whole gallery."""
+    value: dict[str, dict[str, float]] = {}
+    for row in results.rows:
+        if row["encoder"] == encoder and row["group"] == OVERALL and "size" not in row:
+            value.setdefault(row["variant"], {})[row["metric"]] = row["value"]
+    return value
