@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rankers.configs import ItemGraphConfig
-from rankers.item_graphs.inverted_file import cached_neighbours, neighbours, recall
+from rankers.item_graphs.cells import cached_neighbours, neighbours, recall
 from rankers.item_graphs.item_graph import edge_weights
 from rankers.item_graphs.knn import Neighbours, unit
 from rankers.item_graphs.learned_edges import edge_products, messages

@@ -5,8 +5,8 @@ from unittest import mock
 import pytest
 import torch
 
-from rankers.item_graphs import inverted_file
-from rankers.item_graphs.inverted_file import cached_neighbours, indexed, neighbours, recall
+from rankers.item_graphs import cells
+from rankers.item_graphs.cells import cached_neighbours, indexed, neighbours, recall
 from rankers.item_graphs.knn import Neighbours, candidate_cosines, directions, nearest
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
@@ -46,7 +46,7 @@ def test_the_lists_fall_and_the_same_come_again_with_two_threads():
 
 def test_where_there_are_no_clusters_the_exact_search_is_done():
     x = torch.randn(1500, 200, generator=Rng(1).torch())
-    with mock.patch.object(inverted_file, "nearest", wraps=nearest) as exact:
+    with mock.patch.object(cells, "nearest", wraps=nearest) as exact:
         found = indexed(x, 10)
     assert exact.call_count == 1
     assert torch.equal(found.index, nearest(x, 10).index)
@@ -81,7 +81,7 @@ def test_recall_is_the_share_that_is_left_when_neighbours_are_taken_away():
 @pytest.mark.usefixtures("apart")
 def test_the_index_is_asked_from_the_size_that_is_given_and_kept_apart():
     x = clusters(1000)
-    with mock.patch.object(inverted_file, "indexed", wraps=indexed) as asked:
+    with mock.patch.object(cells, "indexed", wraps=indexed) as asked:
         for approximate_from in (0, 1001):
             cached_neighbours(x, 5, approximate_from)
             assert torch.equal(neighbours(x, 5, approximate_from).index, nearest(x, 5).index)
@@ -100,7 +100,7 @@ def test_the_cache_is_keyed_by_content_and_k():
         fresh, kept = nearest(table, k), cached_neighbours(table, k, 0)
         assert torch.equal(kept.index, fresh.index)
         assert torch.equal(kept.value, fresh.value)
-    with mock.patch.object(inverted_file, "nearest", side_effect=AssertionError("was kept")):
+    with mock.patch.object(cells, "nearest", side_effect=AssertionError("was kept")):
         again = cached_neighbours(x, 5, 0)
     assert torch.equal(again.index, nearest(x, 5).index)
     assert again.index.dtype == torch.int64

@@ -1,0 +1,173 @@
+"""Nearest neighbours of a large table: looked for in the cells near a row's own, decided exactly.
+
+faiss puts the rows into about 2·√n cells (k-means), as an inverted file does (Sivic & Zisserman, ICCV 2003).
+The rows of a cell are compared with those of the ``probes`` cells nearest to it, in one product. How many
+that must be is read off a sample of rows whose exact neighbours are known; where it is more than an eighth of
+all cells, the exact search is as quick and is done. Which candidates are neighbours, and in what order, is
+decided by the float64 cosines of `knn`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rankers.item_graphs.knn import (
+    BLOCK_BYTES,
+    SPARE,
+    Neighbours,
+    candidate_cosines,
+    directions,
+    nearest,
+    order,
+    select,
+)
+from rankers.sparse_rows import largest
+from recsim_gen.core.store import cached_array, fingerprint
+
+RECALL = 0.995  # on the sample: what holds there to 0.005 is 0.99 of all
+SAMPLE = 512  # rows whose exact neighbours are found: a thousandth of an exact search of 500,000
+MOST = 8  # an eighth of the cells at most
+BLOCK = 4096  # rows decided at a time
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Rows by cell: ``cell`` (n,) of each row, ``rows`` (n,) cell by cell, ``start`` (m + 1,) of each cell.
+
+    ``near`` (m, m): all cells by falling nearness to each, itself first.
+    """
+
+    cell: Tensor
+    rows: Tensor
+    start: Tensor
+    near: Tensor
+
+    @classmethod
+    def of(cls, fast: Tensor) -> Cells:
+        """Of unit rows ``fast`` (n, d) float32; the same for any number of threads."""
+        import faiss
+
+        faiss.omp_set_num_threads(torch.get_num_threads())
+        m = max(1, int(2 * len(fast) ** 0.5))
+        size = {"min_points_per_centroid": 1, "max_points_per_centroid": 40}  # no need to be the best cells
+        means = faiss.Kmeans(fast.shape[1], m, niter=4, seed=0, spherical=True, **size)
+        means.train(fast.numpy())
+        cell = torch.from_numpy(means.index.search(fast.numpy(), 1)[1]).squeeze(1)
+        start = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(cell, minlength=m).cumsum(0)])
+        centre = torch.from_numpy(means.centroids)
+        nearness = (centre @ centre.T).fill_diagonal_(2.0)  # more than any cosine
+        return cls(
+            cell, cell.argsort(stable=True), start, nearness.argsort(dim=1, descending=True, stable=True)
+        )
+
+    def probes(self, rows: Tensor, neighbours: Tensor) -> int:
+        """How many cells hold `RECALL` of the ``neighbours`` (r, k) of ``rows`` (r,)."""
+        place = self.near.argsort(dim=1)[self.cell[rows][:, None], self.cell[neighbours]].reshape(-1)
+        return 1 + int(place.kthvalue(max(1, int(RECALL * len(place)))).values)
+
+    def about(self, cell: int, probes: int, least: int) -> Tensor:
+        """Rows of the ``probes`` cells nearest to ``cell``; of more where those hold less than ``least``."""
+        near = self.near[cell]
+        held = (self.start[near + 1] - self.start[near]).cumsum(0)
+        count = max(probes, 1 + int(torch.searchsorted(held, least)))
+        return torch.cat([self.rows[self.start[c] : self.start[c + 1]] for c in near[:count].tolist()])
+
+
+def neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
+    """The ``k`` nearest rows of each row of ``x`` (n, d): `knn.nearest`, or `indexed` of large tables.
+
+    ``approximate_from``: rows from which a table is large; 0: none is.
+    """
+    return indexed(x, k) if 0 < approximate_from <= len(x) else nearest(x, k)
+
+
+def cached_neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
+    """``neighbours``, kept on disk under the hash of ``x`` and ``k`` (never of ``k`` alone)."""
+    how = "index" if 0 < approximate_from <= len(x) else "nearest on a grid"
+    key = fingerprint(how, x.cpu().numpy(), k)
+
+    def make() -> np.ndarray:
+        found = neighbours(x, k, approximate_from)
+        return np.stack([found.index.cpu().numpy().astype(np.float64), found.value.cpu().numpy()])
+
+    index, value = torch.from_numpy(np.array(cached_array("neighbours", key, make))).to(x.device)
+    return Neighbours(index.long(), value)
+
+
+@torch.no_grad()
+def indexed(x: Tensor, k: int) -> Neighbours:
+    """Nearly the ``k`` nearest rows of each row of ``x`` (n, d) by cosine: at least 0.99 of them.
+
+    The same for any number of threads, on any device. Raises DataError for fewer than ``k`` rows.
+    """
+    if len(x) <= k:
+        return nearest(x, k)
+    device, x = x.device, x.cpu()
+    fast, asked = F.normalize(x.float(), dim=1), _sample(len(x), seed=0)
+    cells = Cells.of(fast)
+    probes = cells.probes(asked, _exact(x, fast, asked, k).index)
+    if probes * MOST > len(cells.near):
+        found = nearest(x, k)
+        return Neighbours(found.index.to(device), found.value.to(device))
+    candidates = _candidates(cells, fast, probes, min(k + SPARE, len(x)))
+    index, value = torch.empty(len(x), k, dtype=torch.long), torch.empty(len(x), k, dtype=torch.float64)
+    for rows in cells.rows.split(BLOCK):  # that share candidates
+        mine, some = directions(x[rows]), candidates[rows].sort(dim=1).values
+        index[rows], value[rows] = order(some, _cosines(mine, x, some), k)
+    zero = value[:, 0] == 0
+    index[zero], value[zero] = torch.arange(k), 0.0  # a zero row ties with everything at 0, as in `knn`
+    return Neighbours(index.to(device), value.to(device))
+
+
+def _candidates(cells: Cells, fast: Tensor, probes: int, count: int) -> Tensor:
+    """(n, count) the rows most like each row, of those about its cell."""
+    out = torch.empty(len(fast), count, dtype=torch.long)
+    for cell in range(len(cells.near)):
+        rows = cells.rows[cells.start[cell] : cells.start[cell + 1]]
+        if not len(rows):
+            continue
+        others = cells.about(cell, probes, count)
+        columns = fast[others].T
+        for some in rows.split(max(1, BLOCK_BYTES // (4 * len(others)))):
+            out[some] = others[largest(fast[some] @ columns, count)[1]]
+    return out
+
+
+@torch.no_grad()
+def recall(x: Tensor, found: Neighbours) -> float:
+    """Share of the true neighbours among those ``found``, of a sample of other rows than `indexed` asks.
+
+    A neighbour as near as the last true one is true: which of equal rows is taken does not count.
+    """
+    x, rows = x.cpu(), _sample(len(x), seed=1)
+    known = _exact(x, F.normalize(x.float(), dim=1), rows, found.index.shape[1])
+    return float((found.value.cpu()[rows] >= known.value[:, -1:]).double().mean())
+
+
+def _sample(n: int, seed: int) -> Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:SAMPLE]
+
+
+def _exact(x: Tensor, fast: Tensor, rows: Tensor, k: int) -> Neighbours:
+    """The exact neighbours of ``rows`` (r,)."""
+    parts = []
+    for some in rows.split(max(1, BLOCK_BYTES // (4 * len(x)))):
+        cosine = partial(_cosines_of, directions(x[some]), x)
+        parts.append(select(fast[some] @ fast.T, cosine, k))
+    return Neighbours(torch.cat([i for i, _ in parts]), torch.cat([v for _, v in parts]))
+
+
+def _cosines_of(mine: Tensor, x: Tensor, some: Tensor, candidates: Tensor) -> Tensor:
+    return _cosines(mine[some], x, candidates)
+
+
+def _cosines(mine: Tensor, x: Tensor, candidates: Tensor) -> Tensor:
+    """Exact cosines (r, c) of `directions` ``mine`` (r, d) with ``candidates`` (r, c), rows of ``x``."""
+    rows, place = candidates.unique(return_inverse=True)
+    return candidate_cosines(mine, directions(x[rows]), place)
