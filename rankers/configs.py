@@ -14,6 +14,9 @@ from recsim_gen.core.registry import did_you_mean, with_settings
 LARGE_LOG = 50_000
 """Training choices from which steps are of 8192: half the time an epoch, and no worse on validation."""
 
+STEPS = 32
+"""Steps of an epoch at most. Each passes over all items: more steps for more items make time quadratic."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -22,18 +25,20 @@ class Training:
     epochs: int = 1000  # at most; validation stops earlier
     learning_rate: float = 1e-2  # of Adam, at the start
     learning_rate_decay: float = 0.96  # factor of the learning rate per 50 epochs
-    train_batch_size: int = 0  # choices a step; 0: 4096, or 8192 of a log of 50,000 or more
+    train_batch_size: int = 0  # choices a step; 0: 4096, 8192 of 50,000 or more, at least a 32nd of all
     eval_step: int = 5  # epochs between validations
     stopping_step: int = 5  # validations without improvement; published: 10
     valid_metric: Literal["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] = "Recall@20"  # stops the training
+    valid_users: int = 10_000  # people that a validation asks at most, always the same; 0: all
     sampling: Literal["interaction", "user"] = "interaction"  # one positive each in an epoch
 
     def __post_init__(self) -> None:
         for name in ("epochs", "eval_step", "stopping_step"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.train_batch_size < 0:
-            raise SettingError(f"train_batch_size must be at least 0, got {self.train_batch_size}")
+        for name in ("train_batch_size", "valid_users"):
+            if getattr(self, name) < 0:
+                raise SettingError(f"{name} must be at least 0, got {getattr(self, name)}")
 
     def for_log(self, n_choices: int) -> Training:
         """These settings with the batch size that a training log of ``n_choices`` is learned with."""
@@ -42,7 +47,7 @@ class Training:
 
 def batch_size(asked: int, n_choices: int) -> int:
     """``asked``, or where that is 0 what a training log of ``n_choices`` is learned with."""
-    return asked or (8192 if n_choices >= LARGE_LOG else 4096)
+    return asked or max(8192 if n_choices >= LARGE_LOG else 4096, -(-n_choices // STEPS))
 
 
 UserItemNorm = Literal["symmetric", "row-self-loop"]
@@ -59,6 +64,7 @@ PUBLISHED_CODE: Mapping[str, Any] = MappingProxyType(
         "sampling": "user",
         "rebuild_every": 1,
         "approximate_from": 0,
+        "valid_users": 0,
         "stopping_step": 10,
         "learning_rate": 5e-4,
         "train_batch_size": 1024,

@@ -115,7 +115,8 @@ def session(
         size = batch_size(settings["train_batch_size"], len(interactions.only("train")[0]))
         settings = {**settings, "train_batch_size": size}
     with guarded(rng), tempfile.TemporaryDirectory(prefix="recsim-recbole-") as folder:
-        has_valid = _write_atomic_files(Path(folder) / "data", interactions)
+        most = settings.get("valid_users", 0)
+        has_valid = _write_atomic_files(Path(folder) / "data", interactions, most)
         config = _config(model_class, interactions, settings, rng, device, folder, has_valid)
         dataset = RowDataset(config)
         built = dataset.build()
@@ -129,8 +130,8 @@ def session(
         yield Session(config, built[0], train, valid)
 
 
-def _write_atomic_files(folder: Path, interactions: Interactions) -> bool:
-    """Write what RecBole reads; whether there is a valid split.
+def _write_atomic_files(folder: Path, interactions: Interactions, valid_users: int) -> bool:
+    """Write what RecBole reads, of the valid split choices of ``valid_users`` (0: all); whether it has any.
 
     Users who chose every item are left out: there is no other to tell their choices from, and RecBole's
     sampler refuses them.
@@ -140,6 +141,9 @@ def _write_atomic_files(folder: Path, interactions: Interactions) -> bool:
     full = np.bincount(chosen[0], minlength=interactions.n_users) == interactions.n_items
     for split in ("train", "valid"):
         user, item = interactions.only(split)
+        if split == "valid":
+            asked = _asked(user, valid_users)
+            user, item = user[asked], item[asked]
         if split == "train" and len(user) == 0:
             raise DataError("the train split must have interactions, got none")
         if split == "train" and full[user].all():
@@ -156,6 +160,14 @@ def _write_atomic_files(folder: Path, interactions: Interactions) -> bool:
         frame = pd.DataFrame({f"{kind}_id:token": np.arange(size)})
         frame.to_csv(folder / f"data.{kind}", sep="\t", index=False)
     return (folder / "data.valid.inter").exists()
+
+
+def _asked(user: np.ndarray, most: int) -> np.ndarray:
+    """Whether each choice is of one of ``most`` people, drawn once for every seed (0: of anybody)."""
+    people = np.unique(user)
+    if not 0 < most < len(people):
+        return np.ones(len(user), dtype=bool)
+    return np.isin(user, Rng(0).for_("validation").numpy().choice(people, size=most, replace=False))
 
 
 def _config(

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from micro_at_size import peak_gb
+from ranker_at_size import peak_gb
 
 RATINGS_PER_FILM = 1_000_000 / 230_000
 

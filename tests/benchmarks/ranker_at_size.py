@@ -1,44 +1,50 @@
-"""One size of the benchmark, in a process of its own: prints seconds and peak memory as JSON.
+"""One ranker at one size, in a process of its own: prints seconds and peak memory as JSON.
 
-    python tests/benchmarks/micro_at_size.py 10000
+    python tests/benchmarks/ranker_at_size.py micro 10000
+    python tests/benchmarks/ranker_at_size.py lightgcn 10000 --settings '{"train_batch_size": 8192}'
 
-The catalogue is synthetic: two modalities of 384 and 128 numbers, as many users as items, 8 choices
-each. What is timed is what a training does, by MICRO's default settings.
+The catalogue is synthetic: two modalities of 384 and 128 numbers, as many users as items, 8 choices each and
+one for validation. What is timed is one epoch as training does it, and one validation, in seconds of the
+processor, which others' work does not lengthen.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-STEPS = 5
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+CHOICES = 9
 
 
 def world(n: int) -> tuple[Any, Any]:
-    """Features in 50 clusters, so that neighbours mean something; users choose at random."""
+    """Features in 50 clusters of 24 directions each, so that neighbours mean something; choices at random."""
     import numpy as np
 
     from recsim_gen.core.types import Catalog, Interactions
 
     draw = np.random.default_rng(0)
     cluster = draw.integers(50, size=n)
-    features = {
-        m: (draw.standard_normal((50, d))[cluster] + draw.standard_normal((n, d))).astype(np.float32)
-        for m, d in (("image", 384), ("text", 128))
-    }
+    inner = draw.standard_normal((n, 24), dtype=np.float32)
+    features = {}
+    for modality, d in (("image", 384), ("text", 128)):
+        centres = draw.standard_normal((50, d), dtype=np.float32)
+        x = inner @ draw.standard_normal((24, d), dtype=np.float32) / 24**0.5
+        x += centres[cluster]
+        x += 0.1 * draw.standard_normal((n, d), dtype=np.float32)
+        features[modality] = x
     ids = np.arange(n).astype(str)
-    item = (
-        draw.integers(n, size=(n, 1)) + np.cumsum(draw.integers(1, max(2, n // 9), size=(n, 8)), axis=1)
-    ) % n
-    user = np.repeat(np.arange(n), 8)
-    m = len(user)
-    split = np.full(m, "train")
-    return Catalog(ids, ids, ids, ids, None, features), Interactions(
-        user, item.ravel(), np.arange(m), np.ones(m), split, ids, n
+    step = draw.integers(1, max(2, n // (CHOICES + 1)), size=(n, CHOICES))
+    item = (draw.integers(n, size=(n, 1)) + np.cumsum(step, axis=1)) % n
+    m = n * CHOICES
+    split = np.where(np.arange(m) % CHOICES == CHOICES - 1, "valid", "train")
+    return Catalog(ids, ids, ids, np.char.add("c", (cluster % 30).astype(str)), None, features), Interactions(
+        np.repeat(np.arange(n), CHOICES), item.ravel(), np.arange(m), np.ones(m), split, ids, n
     )
 
 
@@ -54,60 +60,82 @@ def peak_gb() -> float:
 
 
 class Clock:
-    """Seconds a function takes, every call."""
+    """Processor seconds that a function takes, every call; it stands in for it."""
 
-    def __init__(self, function: Any) -> None:
-        self.function, self.seconds = function, 0.0
+    def __init__(self, owner: Any, name: str) -> None:
+        self.seconds, self.calls, function = 0.0, 0, getattr(owner, name)
 
-    def __call__(self, *args: Any) -> Any:
-        start = time.perf_counter()
-        result = self.function(*args)
-        self.seconds += time.perf_counter() - start
-        return result
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.process_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds, self.calls = self.seconds + time.process_time() - start, self.calls + 1
+
+        mock.patch.object(owner, name, timed).start()
+
+    @property
+    def each(self) -> float:
+        """Seconds of one call."""
+        return self.seconds / max(1, self.calls)
 
 
-def measure(n: int) -> dict[str, float]:
-    """Seconds of the raw kNN, of a rebuild and of a step; the epoch is extrapolated from them."""
-    import torch
-
+def trained_by_recbole(ranker: Any, catalog: Any, interactions: Any) -> dict[str, float]:
+    """Seconds of what is done once, of an epoch and of a validation."""
     from rankers.item_graphs import modality_graph
-    from rankers.micro import MICRO, MICRORanker
-    from rankers.recbole.bridge import session
+    from rankers.recbole.bridge import QuietTrainer
     from recsim_gen.core.randomness import Rng
 
+    raw = Clock(modality_graph, "cached_neighbours")
+    rebuild = Clock(modality_graph.ModalityGraph, "rebuild")
+    epoch, validation = Clock(QuietTrainer, "_train_epoch"), Clock(QuietTrainer, "_valid_epoch")
+    ranker.fit(catalog, interactions, rng=Rng(0))
+    graphs = rebuild.seconds / 2  # one of each modality in the epoch, one in the validation
+    every = getattr(ranker.config, "rebuild_every", 1)
+    return {
+        "steps": -(-len(interactions.only("train")[0]) // ranker.config.train_batch_size),
+        "neighbours": raw.seconds,
+        "rebuild": graphs,
+        "epoch": epoch.seconds - graphs + graphs / every,
+        "validation": validation.seconds,
+    }
+
+
+def in_closed_form(ranker: Any, catalog: Any, interactions: Any) -> dict[str, float]:
+    """Seconds of the whole fit, which is one epoch."""
+    from recsim_gen.core.randomness import Rng
+
+    fit = Clock(ranker, "fit")
+    ranker.fit(catalog, interactions, rng=Rng(0))
+    return {"steps": 1, "neighbours": 0.0, "rebuild": 0.0, "epoch": fit.seconds, "validation": 0.0}
+
+
+def measure(name: str, n: int, settings: dict[str, Any]) -> dict[str, float | str]:
+    """Seconds and gigabytes of one ranker; ``above_start_gb``: more than the data themselves and Python."""
+    from recsim_gen.artifacts.trained_rankers import make_ranker
+    from recsim_gen.core.specs import RankerSpec
+
+    once = {} if name == "taste" else {"epochs": 1, "eval_step": 1}
+    ranker = make_ranker(RankerSpec(name, {**once, **settings}))
     catalog, interactions = world(n)
     before = peak_gb()
-    ranker = MICRORanker()
-    raw = modality_graph.cached_nearest = Clock(modality_graph.cached_nearest)
-    with session(MICRO, interactions, ranker._settings(catalog), Rng(0), "cpu") as opened:
-        model = MICRO(opened.config, opened.dataset).train()
-        optimizer = torch.optim.Adam(model.parameters())
-        seconds = []
-        for number, batch in enumerate(opened.train):
-            start = time.perf_counter()
-            optimizer.zero_grad()
-            model.calculate_loss(batch).backward()
-            optimizer.step()
-            seconds.append(time.perf_counter() - start)
-            if number == STEPS:
-                break
-        first, *steps = seconds
-        batches = len(opened.train)
-        model.eval()
-        model.final()
-    step = statistics.median(steps) if steps else first
-    rebuild = first - step
+    fit = in_closed_form if name == "taste" else trained_by_recbole
+    times = fit(ranker, catalog, interactions)
+    recall = getattr(ranker, "neighbour_recall", {})
     return {
+        "ranker": name,
         "items": n,
-        "batches": batches,
-        "raw_knn": raw.seconds,
-        "rebuild": rebuild,
-        "step": step,
-        "epoch": batches * step + rebuild / ranker.config.rebuild_every,
+        **times,
         "peak_gb": peak_gb(),
         "above_start_gb": peak_gb() - before,
+        "recall": min(recall.values(), default=1.0),
     }
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measure(int(sys.argv[1]))) + "\n")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("ranker")
+    parser.add_argument("items", type=int)
+    parser.add_argument("--settings", type=json.loads, default={})
+    given = parser.parse_args()
+    sys.stdout.write(json.dumps(measure(given.ranker, given.items, given.settings)) + "\n")

@@ -12,7 +12,7 @@ from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 
 from rankers.configs import MICROConfig
-from rankers.item_graphs.inverted_file import neighbours
+from rankers.item_graphs.cells import neighbours
 from rankers.micro import MICRO, MICRORanker
 from rankers.recbole.bridge import guarded, session
 from recsim_gen.core.errors import DataError, SettingError
@@ -67,6 +67,7 @@ def test_settings_are_those_of_the_papers():
         "raw_features": "trainable",
         "negative_cosine": "keep",
         "approximate_from": 0,
+        "valid_users": 0,
     }
     changed = {name for name in ours if ours[name] != theirs[name]}
     assert changed == {
@@ -81,6 +82,7 @@ def test_settings_are_those_of_the_papers():
         "sampling",
         "rebuild_every",
         "approximate_from",
+        "valid_users",
     }
     assert MICRORanker(recipe="published-code", sampling="interaction").config.sampling == "interaction"
 

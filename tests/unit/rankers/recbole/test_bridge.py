@@ -11,7 +11,7 @@ import pytest
 import torch
 from recbole.model.general_recommender import BPR
 
-from rankers.configs import MICROConfig, Training
+from rankers.configs import MICROConfig, Training, batch_size
 from rankers.micro import MICRO
 from rankers.recbole.bridge import guarded, item_features, session
 from recsim_gen.artifacts.trained_rankers import make_ranker
@@ -69,6 +69,17 @@ def test_a_batch_size_of_0_is_that_of_the_log():
     for asked, used in ((0, 4096), (20, 20)):
         with opened(train_batch_size=asked) as s:
             assert s.config["train_batch_size"] == used
+
+
+def test_validation_asks_so_many_people_and_every_time_the_same():
+    def asked(most, seed):
+        with session(BPR, CHOSEN, asdict(Training(valid_users=most)), Rng(seed), "cpu") as s:
+            return sorted(set(s.valid._dataset.inter_feat["user_id"].tolist()))
+
+    everybody = sorted(set((CHOSEN.only("valid")[0] + 1).tolist()))
+    assert asked(0, 0) == asked(len(everybody), 0) == everybody
+    assert len(asked(7, 0)) == 7
+    assert asked(7, 0) == asked(7, 1)
 
 
 def test_validation_asks_for_256_users_at_a_time():
@@ -212,6 +223,23 @@ def test_training_stops_early_and_keeps_the_best():
     assert epochs[-1] - ranker.best_epoch == 4  # RecBole stops after more than stopping_step
 
 
-@pytest.mark.parametrize(("choices", "asked", "used"), [(49_999, 0, 4096), (50_000, 0, 8192), (10, 20, 20)])
+@pytest.mark.parametrize(
+    ("choices", "asked", "used"),
+    [
+        (49_999, 0, 4096),
+        (50_000, 0, 8192),
+        (262_144, 0, 8192),
+        (262_145, 0, 8193),
+        (8_000_000, 0, 250_000),
+        (10, 20, 20),
+        (8_000_000, 8192, 8192),
+    ],
+)
 def test_large_logs_are_learned_in_large_steps_unless_told(choices, asked, used):
     assert Training(train_batch_size=asked).for_log(choices).train_batch_size == used
+
+
+@pytest.mark.parametrize("choices", [1, 5_000, 49_999, 200_000, 262_144, 1_000_001, 10**8])
+def test_an_epoch_has_32_steps_at_most(choices):
+    """Each passes over all items: so an epoch's time grows with the data, and not with its square."""
+    assert -(-choices // batch_size(0, choices)) <= 32
