@@ -12,7 +12,7 @@ from recsim_gen.core.errors import SettingError
 
 @dataclass(frozen=True)
 class EditConfig:
-    """Settings of ``edit``. Strength was chosen on validation choices of Boutique."""
+    """Settings of ``edit``. The strength is the middle of those to be measured, not chosen on data yet."""
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"embedded": {}, "paper": {"draw_steps": 50}}
 
@@ -54,15 +54,17 @@ PUBLISHED = {"guidance": 7.5, "image_guidance": 1.5, "draw_steps": 100}
 
 @dataclass(frozen=True)
 class InstructEditConfig:
-    """Settings of ``instruct_edit``. Both guidances were chosen on looks of validation."""
+    """Settings of ``instruct_edit``. The image guidance is the published one; none was chosen on data yet."""
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"embedded": {}, "paper": PUBLISHED}
 
     recipe: Literal["", "embedded", "paper"] = ""  # values of all below; "": paper with --models paper
 
     # Drawing
-    guidance: float = 2.0  # towards the instruction; 7.5 as published, 1 with an image_guidance of 1: none
-    image_guidance: float = 1.5  # towards the reference's picture; 1.5 as published
+    guidance: float = 2.0  # towards the instruction; 7.5 as published; 1: none, nor by the picture
+    image_guidance: float = (
+        1.5  # towards the reference's picture, where guidance is above 1; 1.5 as published
+    )
     draw_steps: int = 20  # of the sampler; 100 as published
     additions: int = 3  # keywords told at most, where they cannot be told one by one in place of others
 
