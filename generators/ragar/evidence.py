@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from generators.keywords import Keywords
-from generators.ragar.looks import KeywordTaste, Looks
+from generators.ragar.looks import KeywordLooks, Looks
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.store import fingerprint
 from recsim_gen.encoders.features import in_shards, item_texts
@@ -60,11 +60,11 @@ class Evidence:
         self, catalog: Catalog, family: ModelFamily, config: RAGARConfig, device: str | None
     ) -> None:
         self.catalog, self.family, self.config, self.device = catalog, family, config, device
-        self._taste: KeywordTaste | None = None
+        self._taste: KeywordLooks | None = None
 
     def learn(self, histories: Sequence[np.ndarray]) -> None:
         """Learn how tastes of categories agree from item rows of each training user."""
-        self._taste = KeywordTaste(self.catalog, self.keywords, histories)
+        self._taste = KeywordLooks(self.catalog, self.keywords, histories)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """What was learned, on the CPU; {} of evidence by caption."""
@@ -89,7 +89,7 @@ class Evidence:
 
         if self.config.evidence == "taste":
             model = TasteModel.of_arrays({n.removeprefix(PREFIX): x.numpy() for n, x in weights.items()})
-            self._taste = KeywordTaste(self.catalog, self.keywords, model=model)
+            self._taste = KeywordLooks(self.catalog, self.keywords, model=model)
 
     @cached_property
     def keywords(self) -> list[list[str]]:
@@ -162,7 +162,7 @@ class Evidence:
         return [Looks([words], alone, alone, alone) for words in self._favourites(latest, chosen)]
 
     @property
-    def taste(self) -> KeywordTaste:
+    def taste(self) -> KeywordLooks:
         """Tastes for keywords. Raises SettingError before `learn` or `restore`."""
         if self._taste is None:
             raise SettingError("evidence by taste is learned from training histories: call fit or load first")
