@@ -31,6 +31,11 @@ def items(n: int = ITEMS) -> list[Row]:
     return rows
 
 
+def items_without_words(n: int = ITEMS) -> list[Row]:
+    """The same without titles."""
+    return [{"id": row["id"], "category": row["category"]} for row in items(n)]
+
+
 def log(n: int = ITEMS, people: int = PEOPLE, each: int = EACH) -> list[Row]:
     """Rows of the table of choices: everybody likes one kind best."""
     names, rows = [row["id"] for row in items(n)], []

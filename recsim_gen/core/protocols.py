@@ -14,6 +14,7 @@ from recsim_gen.core.types import (
     Catalog,
     Counterfactual,
     Episode,
+    Explanation,
     ImageBatch,
     Interactions,
     Scope,
@@ -97,6 +98,9 @@ class Family(Protocol):
 
     def require(self, *roles: str) -> None:
         """Raise MissingDependency where the files of a role are not to be had."""
+
+    def folder(self, role: str) -> Path:
+        """Where the files of a role are."""
 
     def fingerprint(self, *roles: str) -> str:
         """Hash of how it draws and of the content of these roles' files."""
@@ -260,6 +264,27 @@ class SubjectGenerator(Protocol):
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take what ``weights`` gave. Raises DataError where they do not fit the models."""
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """Says why people would like items, from their histories alone: new people need no training.
+
+    Made as ``Class(shop)`` with the `recsim_gen.experiments.explanations.shop.Shop` that is explained.
+    """
+
+    name: str
+
+    @classmethod
+    def check(cls, family: Family) -> None:
+        """Raise MissingDependency or SettingError where it cannot work with these models; load no weights."""
+
+    def explain(self, episodes: Sequence[Episode]) -> list[Explanation]:
+        """Return a caption and a reason for the reference of each episode.
+
+        Nothing of an episode but its history and its reference is looked at, and none depends on those that
+        are asked for with it.
+        """
 
 
 @runtime_checkable

@@ -144,6 +144,15 @@ SUBJECT_GENERATORS = {
 """Subject-driven methods, which `identity` draws by; `ip_adapter` is not the generator of that name."""
 
 
+EXPLAINERS = {
+    "keywords": "recsim_gen.experiments.explanations.explainers:KeywordExplainer",
+    "counted": "recsim_gen.experiments.explanations.explainers:CountExplainer",
+    "taste": "recsim_gen.experiments.explanations.explainers:TasteExplainer",
+    "chat": "recsim_gen.experiments.explanations.chat:ChatExplainer",
+}
+"""What says why somebody would like an item."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``' Did you mean X?'`` when something near exists, else nothing."""
     near = difflib.get_close_matches(name, list(known), n=1)

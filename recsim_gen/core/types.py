@@ -245,6 +245,19 @@ class Episode:
             raise DataError(f"episode {self.id}: the reference (row {self.reference}) is in its history")
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """What is said of an item to one person.
+
+    ``named`` are the attributes that the reason names, in lower case, the strongest first, () where no reason
+    was found; ``caption`` describes the item, ``reason`` says why they would like it.
+    """
+
+    named: tuple[str, ...]
+    caption: str
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """What a loader gives: items, choices, test episodes, and what was counted on the way.

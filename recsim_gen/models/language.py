@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,18 @@ def load_language_model(
     return model, tokenizer
 
 
+def has_chat_template(folder: Path) -> bool:
+    """Whether the tokenizer in a folder, as ``save_pretrained`` writes it, has a template for chats.
+
+    Looks at its files, for to load it takes seconds.
+    """
+    config = folder / "tokenizer_config.json"
+    templates = (folder / "chat_template.jinja", folder / "additional_chat_templates")
+    return any(path.exists() for path in templates) or (
+        config.is_file() and '"chat_template"' in config.read_text(encoding="utf-8")
+    )
+
+
 LONGEST_ANSWER = 64
 
 
@@ -40,13 +53,18 @@ def answers(
     *,
     batch: int = 100,
     longest: int = LONGEST_ANSWER,
+    chat: bool = False,
 ) -> list[str]:
-    """The likeliest answer of a causal language model to each prompt, without sampling."""
+    """The likeliest answer of a causal language model to each prompt, without sampling.
+
+    ``chat``: the prompts are through the chat template, which has put in the special tokens.
+    """
     import torch
 
     texts: list[str] = []
     for start in range(0, len(prompts), batch):
-        inputs = tokenizer(list(prompts[start : start + batch]), padding=True, return_tensors="pt")
+        some = list(prompts[start : start + batch])
+        inputs = tokenizer(some, padding=True, return_tensors="pt", add_special_tokens=not chat)
         inputs = inputs.to(model.device)
         with torch.inference_mode():
             tokens = model.generate(

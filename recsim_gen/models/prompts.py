@@ -2,7 +2,7 @@
 
 Two of RAGAR's prompts: p_k asks what is worth knowing of one item, p_g what somebody likes who chose
 several. Both ask for keywords separated by commas, so that an answer is one line to read, and is
-itself a prompt for an image.
+itself a prompt for an image. A third asks a chat model to recommend an item in two sentences.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from collections.abc import Sequence
 MOST_WORDS, MOST_KEYWORDS = 5, 20  # of a keyword; of an answer
 LONGEST_TEXT = 60  # words of a title or caption; what comes after is cut
 
+_SENTENCE = re.compile(
+    r"^[ \t*_-]*(caption|reason)[ \t*_]*:[ \t*_]*(.*\w.*)$", re.IGNORECASE | re.MULTILINE
+)  # perhaps in bold, or as a list
 _NUMBER = re.compile(r"^\s*(?:\d+\s*[.):]|[-*•])\s+")
 
 
@@ -58,6 +61,31 @@ def parse_keywords(answer: str) -> list[str] | None:
         return None
     unique = list({keyword.lower(): keyword for keyword in reversed(keywords)}.values())[::-1]
     return unique if len(unique) <= MOST_KEYWORDS else None
+
+
+def explanation_prompt(history: Sequence[str], title: str, caption: str, attributes: int) -> str:
+    """Asks why somebody who chose what ``history`` describes, oldest first, would like an item.
+
+    The reason is to name at most so many ``attributes`` of it.
+    """
+    chosen = "".join(f"- {_one_line(text)}\n" for text in history)
+    most = "one attribute" if attributes == 1 else f"at most {attributes} attributes"
+    return (
+        f"Somebody chose these products, the latest last:\n{chosen}"
+        "They are now shown this product:\n"
+        f"Title: {_one_line(title)}\n"
+        f"Description: {_one_line(caption)}\n"
+        "Write two lines and nothing else.\n"
+        "Caption: one sentence that describes the product to this person.\n"
+        f"Reason: one sentence that names {most} of the product which this person likes, going by what they "
+        "chose."
+    )
+
+
+def parse_explanation(answer: str) -> tuple[str, str]:
+    """Caption and reason of an answer to `explanation_prompt`; both "" where one of them lacks."""
+    said = {name.lower(): " ".join(text.split()) for name, text in _SENTENCE.findall(answer)}
+    return (said["caption"], said["reason"]) if len(said) == 2 else ("", "")
 
 
 def _one_line(text: str) -> str:

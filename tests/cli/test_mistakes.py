@@ -30,6 +30,8 @@ MISTAKES = {
     "evaluate --gen sd --metrics cps:x10": "cps has no recipe 'x10'",
     "evaluate --gen sd --judges mcro-seed0": "unknown ranker 'mcro'. Did you mean 'micro'?",
     "evaluate --gen sd --judges taste@boutique-clop-seed0": "unknown encoder 'boutique-clop'",
+    "explain --methods tast": "unknown explainer 'tast'. Did you mean 'taste'?",
+    "explain --methods taste --baseline keywords": "--baseline must be a line of the table, got 'keywords'",
     "generate --gen ip_adaptr": "unknown generator 'ip_adaptr'. Did you mean 'ip_adapter'?",
     "aux_rec --leakage loose": "each of --leakage must be one of strict, paper, got 'loose'",
     "simulate --arms orignal": "unknown generator 'orignal'. Did you mean 'original'?",
@@ -51,6 +53,7 @@ MISTAKES = {
     "evaluate --gen sd:steps=-1": "unknown setting 'steps' of generator sd",
     "evaluate --gen ragar:k=3.5": "setting 'k' of generator ragar must be a whole number, got '3.5'",
     "generate --gen sd --each 0": "each must be 1 or more and episodes 0 or more, got 0 and 0",
+    "explain --attributes 0": "--attributes must be 1 or more, got 0",
     "aux_rec --fraction 2": "fraction must be above 0 and at most 1, got 2",
     "simulate --rounds 0": "rounds must be 1 or more, got 0",
     "simulate --trials 1": "trials must be 2 or more, got 1",
@@ -61,6 +64,7 @@ MISTAKES = {
     "train_ranker --ranker micro micro": "--ranker: each is wanted once, got micro twice",
     "train_ranker --seeds 0 0": "--seeds: each is wanted once, got 0 twice",
     "evaluate --gen sd,sd": "each line of the table needs a name of its own, got sd twice",
+    "explain --methods taste,counted taste": "--methods: each is wanted once, got taste twice",
     "judge --images photos": "give at least one of --judges",
     "judge --judges micro-seed0": "give --images: a folder or tar",
     "judge --images photos --judges micro-seed0 micro-seed0": "each is wanted once, got micro-seed0 twice",
@@ -71,6 +75,7 @@ MISTAKES = {
     "generate --gen ragar": "ragar has to be trained first: give --checkpoint",
     "evaluate --gen sd --judges micro-seed0 --reward sd=micro-seed0": "--reward METHOD=JUDGE",
     "evaluate --gen sd,ragar_taste --judges bpr-seed0": "give a judge that says how sure it is",
+    "explain --methods chat": "chat asks through a chat template, which the language model of these models",
     "train_ranker --data boutique:empty": "data 'boutique' takes no path, got 'empty'. Write boutique",
     "train_ranker --data movielens": "data 'movielens' needs its folder, got none. Write movielens:PATH",
     # places and devices
@@ -115,6 +120,7 @@ NEED_DATA = {
     "simulate --data csv:shop --arms placebo": "a world is wanted whose tastes are known",
     "validate_assumptions --data csv:shop --k 30": "need histories of at least 2k = 60 items",
     "validate_assumptions --data csv:shop --encoders.text none": "retrieval compares texts",
+    "explain --data csv:wordless": "has neither caption nor title: a reason names what a text tells",
     "pretrain --data csv:nowhere": "a folder is wanted, there is none",
 }
 """The same, of mistakes that the data alone can tell; it is told before they are encoded."""
@@ -164,6 +170,7 @@ def test_a_mistake_is_told_before_any_work(words, here, capsys):
 @pytest.mark.parametrize("words", NEED_DATA)
 def test_what_the_data_cannot_give_is_told_before_they_are_encoded(words, here, capsys):
     toy_shop.as_csv(here / "shop")
+    toy_shop.write_table(toy_shop.as_csv(here / "wordless") / "items.csv", toy_shop.items_without_words())
     told_at_once(words, NEED_DATA[words], capsys)
     assert not (here.parent / "cache" / "features").exists()
     assert not (here.parent / "cache" / "rankers").exists()
@@ -174,6 +181,7 @@ def test_what_the_data_cannot_give_is_told_before_they_are_encoded(words, here, 
 def test_a_mistake_takes_no_three_seconds(here):
     """In processes of their own, by the processor's time; prints the table (``pytest -s``)."""
     toy_shop.as_csv(here / "shop")
+    toy_shop.write_table(toy_shop.as_csv(here / "wordless") / "items.csv", toy_shop.items_without_words())
     slow = []
     for words in (*MISTAKES, *NEED_DATA):
         name, *argv = shlex.split(words)

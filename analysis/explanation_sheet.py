@@ -1,0 +1,43 @@
+"""Explanations to read: some choices, what was chosen before, and what each method says, as Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsim_gen.core.store import atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recsim_gen.experiments.explanations.shop import Shop
+
+SHOWN = 8
+"""Choices on a page."""
+
+LATEST = 6
+"""Items of a history that are told."""
+
+
+def explanation_sheet(values: pd.DataFrame, shop: Shop, path: str | Path) -> Path:
+    """Write the first choices with the captions and reasons of every line's first seed; give the path."""
+    catalog, parts = shop.dataset.catalog, ["# Why would they like it?\n"]
+    first = values.groupby("variant", sort=False)["seed"].transform("min") == values["seed"]
+    for episode in shop.dataset.episodes[:SHOWN]:
+        before = "; ".join(_cell(catalog.titles[row]) for row in episode.history[-LATEST:])
+        parts.append(f"## {shop.text(episode.reference)}\n")
+        parts.append(f"Chosen before, the last of {len(episode.history)}: {before}\n")
+        parts.append("| | caption | reason |\n|---|---|---|")
+        rows = values[first & (values["episode"] == episode.id)]
+        parts += [
+            f"| {variant} | {_cell(caption)} | {_cell(reason)} |"
+            for variant, caption, reason in zip(rows["variant"], rows["caption"], rows["reason"], strict=True)
+        ]
+        parts.append("")
+    with atomic(Path(path)) as temporary:
+        temporary.write_text("\n".join(parts), encoding="utf-8")
+    return Path(path)
+
+
+def _cell(text: object) -> str:
+    return str(text).replace("|", "\\|")

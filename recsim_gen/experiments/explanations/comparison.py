@@ -1,0 +1,138 @@
+"""Explanations side by side: every line of the table, what each is worth, and what it is better than."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from recsim_gen.core.progress import say
+from recsim_gen.core.randomness import Rng
+from recsim_gen.experiments.explanations import controls
+from recsim_gen.metrics import summary
+from recsim_gen.metrics.explanations import features, texts
+
+if TYPE_CHECKING:
+    from recsim_gen.core.protocols import Explainer
+    from recsim_gen.core.results import Results
+    from recsim_gen.core.types import Episode, Explanation
+    from recsim_gen.experiments.explanations.shop import Shop
+    from recsim_gen.experiments.explanations.truth import TrueReasons
+
+TRUTH = {"fmr": "higher", "precision": "higher", "recall": "higher"}
+"""Metrics of each reason that need known tastes, and which direction is better."""
+
+ROWS = {**TRUTH, "explained": "higher", "grounded": "higher", "rouge_l": "higher"}
+"""All metrics of each explanation."""
+
+SETS = {"usr": "higher", "fcr": "higher", "div": "lower", "bleu_1": "higher", "bleu_4": "higher"}
+"""Metrics of all explanations of a line together."""
+
+METRICS = (*TRUTH, "explained", "grounded", "usr", "fcr", "div", "bleu_1", "bleu_4", "rouge_l")
+"""In the order of the table."""
+
+CONTROLS = ("popular", "first", "random")
+ORACLE = "oracle"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table for one seed, what it says of each episode; ``role`` method, control or truth."""
+
+    variant: str
+    role: str
+    seed: int
+    said: list[Explanation]
+
+
+def lines(
+    methods: Mapping[str, Explainer],
+    shop: Shop,
+    episodes: Sequence[Episode],
+    seeds: Sequence[int],
+    truth: TrueReasons | None,
+) -> Iterator[Line]:
+    """Each method, the same with somebody else's history, and the controls.
+
+    What is random is drawn with every seed; all else has the first one's line alone.
+    """
+    first = seeds[0]
+    for name, explainer in methods.items():
+        say(f"explaining by {name}")
+        yield Line(name, "method", first, explainer.explain(episodes))
+    for name, explainer in methods.items():
+        for seed in seeds:
+            others = controls.with_others_histories(episodes, Rng(seed))
+            yield Line(f"{name}_{controls.SHUFFLED}", "control", seed, explainer.explain(others))
+    yield Line("popular", "control", first, controls.popular_reasons(shop, episodes))
+    yield Line("first", "control", first, controls.first_reasons(shop, episodes))
+    for seed in seeds:
+        yield Line("random", "control", seed, controls.random_reasons(shop, episodes, Rng(seed)))
+    if truth is not None:
+        yield Line(ORACLE, "truth", first, controls.true_reasons(shop, episodes, truth))
+
+
+def measured(line: Line, shop: Shop, episodes: Sequence[Episode], truth: TrueReasons | None) -> pd.DataFrame:
+    """A row for each explanation of a line: its texts and its numbers, NaN where there is no answer.
+
+    Metrics of sets stand in all rows alike; those that need known tastes lack where they are not known.
+    """
+    catalog, references = shop.dataset.catalog, [e.reference for e in episodes]
+    named = [set(said.named) for said in line.said]
+    own = [{word.lower() for word in shop.items.lists[row]} for row in references]
+    captions = [said.caption for said in line.said]
+    wanted = [shop.text(row) for row in references]
+    table: dict[str, Any] = {
+        "variant": line.variant,
+        "seed": line.seed,
+        "episode": [e.id for e in episodes],
+        "person": [e.source_user for e in episodes],
+        "item": [str(catalog.item_ids[row]) for row in references],
+        "named": [", ".join(said.named) for said in line.said],
+        "caption": captions,
+        "reason": [said.reason for said in line.said],
+        "explained": [float(bool(words)) for words in named],
+        "grounded": features.precision(named, own),
+        "rouge_l": texts.rouge_l(captions, wanted),
+        "usr": features.unique_sentence_ratio([said.reason for said in line.said]),
+        "fcr": features.feature_coverage_ratio(named, shop.vocabulary),
+        "div": features.feature_diversity(named),
+        "bleu_1": texts.bleu(captions, wanted, words=1),
+        "bleu_4": texts.bleu(captions, wanted),
+    }
+    if truth is not None:
+        right = [truth.favourites(e) for e in episodes]
+        table["fmr"] = features.feature_matching(named, [truth.reason(e) for e in episodes])
+        table["precision"] = features.precision(named, right)
+        table["recall"] = features.recall(named, right)
+    return pd.DataFrame(table)
+
+
+def conclude(
+    values: pd.DataFrame, roles: Mapping[str, str], baseline: str, truth: TrueReasons | None, results: Results
+) -> None:
+    """Rows of all metrics, differences from the baseline and from somebody else's reason, and verdicts.
+
+    ``values`` are the rows of all lines, ``roles`` {variant: role}. Metrics that need known tastes have rows
+    without value where these are not known.
+    """
+    known = {name: better for name, better in ROWS.items() if truth is not None or name not in TRUTH}
+    of_variant: dict[str, dict[str, Any]] = {variant: {"role": role} for variant, role in roles.items()}
+    about = {name: {"better": better} for name, better in {**known, **SETS}.items()}
+    summary.add_rows(values, {name: about[name] for name in known}, of_variant, results, Rng(0))
+    summary.add_set_rows(values, {name: about[name] for name in SETS}, of_variant, results)
+    for name in [name for name in TRUTH if name not in known]:
+        for variant, columns in of_variant.items():
+            more = {**columns, "better": TRUTH[name], "reason": "needs known tastes (--data boutique)"}
+            results.row(variant=variant, metric=name, value=None, n=0, **more)
+    better = {name: direction == "higher" for name, direction in known.items()}
+    others = {v: f"{v}_{controls.SHUFFLED}" for v, role in roles.items() if role == "method"}
+    for method, other in others.items():
+        pair = values[values["variant"].isin([method, other])]
+        found = summary.compared(pair, list(known), other, Rng(0))
+        summary.add_comparisons(found, other, better, of_variant, results)
+    rest = values[~values["variant"].isin(list(others.values()))]
+    found = summary.compared(rest, list(known), baseline, Rng(0))
+    summary.add_comparisons(found, baseline, better, of_variant, results)

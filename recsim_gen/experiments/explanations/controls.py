@@ -1,0 +1,70 @@
+"""What reasons are set beside: such as need no history, somebody else's, and the true ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.types import Episode, Explanation
+from recsim_gen.experiments.explanations.shop import Shop
+from recsim_gen.experiments.explanations.truth import TrueReasons
+
+SHUFFLED = "shuffled"
+"""Ending of the name of a method that is given somebody else's history."""
+
+
+def first_reasons(shop: Shop, episodes: Sequence[Episode]) -> list[Explanation]:
+    """The first attribute of each item, whoever asks: in Boutique its main colour."""
+    return [shop.said(e.reference, shop.items.lists[e.reference]) for e in episodes]
+
+
+def popular_reasons(shop: Shop, episodes: Sequence[Episode]) -> list[Explanation]:
+    """What everybody's choices have more often than the catalogue: as ``counted``, of all of training."""
+    everybody = shop.training.items
+    worth = {row: shop.excess(everybody, row) for row in {e.reference for e in episodes}}
+    return [
+        shop.said(e.reference, sorted(worth[e.reference], key=lambda word: -worth[e.reference][word]))
+        for e in episodes
+    ]
+
+
+def random_reasons(shop: Shop, episodes: Sequence[Episode], rng: Rng) -> list[Explanation]:
+    """Any attributes of each item."""
+    found = []
+    for e in episodes:
+        words = shop.items.lists[e.reference]
+        order = rng.for_("random reason", e.id).numpy().permutation(len(words))
+        found.append(shop.said(e.reference, [words[k] for k in order]))
+    return found
+
+
+def true_reasons(shop: Shop, episodes: Sequence[Episode], truth: TrueReasons) -> list[Explanation]:
+    """What each person really likes most about each item."""
+    return [shop.explanation(e.reference, truth.worths(e)) for e in episodes]
+
+
+def with_others_histories(episodes: Sequence[Episode], rng: Rng) -> list[Episode]:
+    """Give each episode the history of another person among them, drawn at random.
+
+    Each history is given to one, but for those passed over because they hold the reference. Raises DataError
+    where nobody else's is left.
+    """
+    order = rng.for_("somebody else").numpy().permutation(len(episodes))
+    found: list[Episode | None] = [None] * len(episodes)
+    for place, row in enumerate(order.tolist()):
+        asked = episodes[row]
+        others = (episodes[order[(place + step) % len(order)]] for step in range(1, len(order)))
+        donor = next((o for o in others if _may_give(o, asked)), None)
+        if donor is None:
+            raise DataError(
+                f"episode {asked.id}: a history of somebody else is wanted, there is none",
+                remedy="Explain the choices of several people",
+            )
+        found[row] = replace(asked, history=donor.history)
+    return [e for e in found if e is not None]
+
+
+def _may_give(other: Episode, asked: Episode) -> bool:
+    return other.source_user != asked.source_user and asked.reference not in other.history
