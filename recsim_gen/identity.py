@@ -35,7 +35,7 @@ class Options(ModelOptions, DeviceOptions, RunOptions):
         perhaps method). Without any, and without --gen, real pictures alone are measured.
     gen
         Subject-driven methods that are drawn here: dreambooth, dreambooth_lora, ip_adapter,
-        ip_adapter_plus; with settings LABEL=NAME:SETTING=VALUE,…
+        ip_adapter_plus, kontext, diptych, ominicontrol; with settings LABEL=NAME:SETTING=VALUE,…
     subject_images
         For --gen: random pictures of each identity that methods are shown; they are taken out of the
         gallery.
@@ -139,6 +139,7 @@ def _plan(options: Options) -> SubjectPlan | None:
         prompts=options.prompts,
         images=options.subject_images,
         noun=options.noun,
+        groups=options.groups,
         others=options.others,
     )
 
@@ -152,7 +153,7 @@ def _open(options: Options, plan: SubjectPlan | None) -> tuple[Gallery, list[Que
     from recsim_gen.metrics.identity.queries import notes_on, read_queries, refuse_doubles
 
     assert options.gallery is not None  # see _check
-    whole = open_gallery(options.gallery)
+    whole = open_gallery(options.gallery, options.groups)
     sources = {source: read_queries(source, whole) for source in options.queries}
     refuse_doubles([*sources.values()], () if plan is None else plan.methods)
     rng, subjects = Rng(options.seed), []

@@ -140,6 +140,9 @@ SUBJECT_GENERATORS = {
     "dreambooth_lora": "generators.subjects.dreambooth:DreamBoothLoRA",
     "ip_adapter": "generators.subjects.ip_adapter:SubjectIPAdapter",
     "ip_adapter_plus": "generators.subjects.ip_adapter:SubjectIPAdapterPlus",
+    "kontext": "generators.subjects.kontext:Kontext",
+    "diptych": "generators.subjects.diptych:Diptych",
+    "ominicontrol": "generators.subjects.ominicontrol:OminiControl",
 }
 """Subject-driven methods, which `identity` draws by; `ip_adapter` is not the generator of that name."""
 

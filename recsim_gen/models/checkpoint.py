@@ -24,6 +24,7 @@ SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")
 _READ = {"glide": (*SUFFIXES, ".pt"), "lavit": (*SUFFIXES, ".bin")}
 
 _FILES = {
+    "omini": "as published: omini/subject_512.safetensors",
     "glide": "base.pt and upsample.pt (https://openaipublic.blob.core.windows.net/diffusion/dec-2021/), and "
     "vocab.json and merges.txt of GPT-2",
     "lavit": "as published: visual_tokenizer/ (eva_vitg_psz14.bin, tokenizer_encoder.bin, "
@@ -52,6 +53,7 @@ _FETCHED = {
         "models/image_encoder/config.json",
         "models/image_encoder/model.safetensors",
     ),
+    "omini": ("omini/subject_512.safetensors",),
     "lavit": (
         "language_model/*",
         "visual_tokenizer/eva_vitg_psz14.bin",

@@ -61,6 +61,8 @@ class Models:
     glide: str = ""
     instruct_pix2pix: str = ""
     pipeline: str = ""
+    controlnet: str = ""
+    omini: str = ""
     verifier: str = ""
 
 

@@ -6,12 +6,16 @@ models that ship never saw in training; the others, which adapters learn from, a
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.store import atomic, cache_dir, fingerprint
 from recsim_gen.datasets.boutique.attributes import CATEGORIES, Attributes
 from recsim_gen.datasets.boutique.drawing import render
@@ -19,34 +23,44 @@ from recsim_gen.datasets.boutique.images import DRAWING
 from recsim_gen.pretraining.source import looks_by_split
 
 BOUTIQUE = "boutique"
-SUBJECTS, PICTURES = 10, 25  # designs of a category, and pictures of each
-OTHERS, PICTURES_OF_OTHERS = 20, 4
+SUBJECTS, PICTURES = 6, 20  # designs of a category, and pictures of each
+OTHERS, PICTURES_OF_OTHERS = 12, 4
 
 
-def design_gallery() -> Path:
-    """A folder ``<category>/<design>/<k>.png`` of 10 designs a category, in 25 pictures each; drawn once."""
-    return _drawn("test", SUBJECTS, PICTURES)
+def design_gallery(categories: Sequence[str] = ()) -> Path:
+    """A folder of 6 designs of each of these categories (none: all), in 20 pictures each; drawn once.
+
+    Raises DataError for a category that the shop has not.
+    """
+    return _drawn("test", SUBJECTS, PICTURES, categories)
 
 
-def other_designs() -> Path:
-    """The same of 20 other designs a category, in 4 pictures each."""
-    return _drawn("train", OTHERS, PICTURES_OF_OTHERS)
+def other_designs(categories: Sequence[str] = ()) -> Path:
+    """The same of 12 other designs of each category, in 4 pictures each."""
+    return _drawn("train", OTHERS, PICTURES_OF_OTHERS, categories)
 
 
-def _drawn(split: str, designs: int, pictures: int) -> Path:
+def _drawn(split: str, designs: int, pictures: int, categories: Sequence[str]) -> Path:
+    for name in categories:
+        if name not in CATEGORIES:
+            raise DataError(f"no group {name!r}.{did_you_mean(name, CATEGORIES)}")
     rng = Rng(0).for_("designs", split)
     looks = rng.for_("looks").numpy().permutation(looks_by_split()[split])
-    chosen = [looks[looks[:, 0] == category][:designs] for category in range(len(CATEGORIES))]
+    wanted = [CATEGORIES.index(name) for name in CATEGORIES if name in categories or not categories]
+    chosen = np.concatenate([looks[looks[:, 0] == category][:designs] for category in wanted])
     code = [Path(str(module.__file__)).read_bytes() for module in DRAWING]
-    key = fingerprint(np.concatenate(chosen), pictures, str(rng.entropy()), code)
-    folder = cache_dir() / "designs" / key
+    folder = cache_dir() / "designs" / fingerprint(chosen, pictures, str(rng.entropy()), code)
     if folder.is_dir():
         return folder
-    todo = [(Attributes.of(codes), k) for codes in np.concatenate(chosen) for k in range(pictures)]
+    todo = [(Attributes.of(codes), k) for codes in chosen for k in range(pictures)]
+    rows = [("file", "identity", "group")]
     with atomic(folder) as temporary:
         for look, k in bar(todo, "designs: drawing", unit="picture"):
-            name = f"{look.main}-{look.second}-{look.pattern}"
-            file = temporary / look.category / f"{look.category}-{name}" / f"{k}.png"
+            name = f"{look.category}-{look.main}-{look.second}-{look.pattern}"
+            file = temporary / name / f"{k}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
-            render(look, rng.for_(look.category, name, k)).save(file)
+            render(look, rng.for_(name, k)).save(file)
+            rows.append((f"{name}/{k}.png", name, look.category))
+        with (temporary / "designs.csv").open("w", encoding="utf-8", newline="") as table:
+            csv.writer(table).writerows(rows)
     return folder

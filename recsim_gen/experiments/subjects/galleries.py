@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from recsim_gen.datasets.gallery import Gallery, load
@@ -13,11 +14,11 @@ def is_boutique(path: Path) -> bool:
     return str(path) == BOUTIQUE and not path.exists()
 
 
-def open_gallery(path: Path) -> Gallery:
-    """The gallery of pictures to be found."""
-    return load(design_gallery() if is_boutique(path) else path)
+def open_gallery(path: Path, groups: Sequence[str] = ()) -> Gallery:
+    """The gallery of pictures to be found; of the shop these ``groups`` alone are drawn."""
+    return load(design_gallery(groups) if is_boutique(path) else path)
 
 
-def open_others(path: Path | None) -> Gallery:
-    """A gallery of other subjects than those to be drawn, by default the shop's."""
-    return load(other_designs() if path is None else path)
+def open_others(path: Path | None, groups: Sequence[str] = ()) -> Gallery:
+    """A gallery of other subjects than those to be drawn, by default the shop's of these ``groups``."""
+    return load(other_designs(groups) if path is None else path)

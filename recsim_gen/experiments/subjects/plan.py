@@ -28,13 +28,15 @@ class SubjectPlan:
     """Methods by label, untrained, and what they draw by.
 
     ``images`` of each identity are shown to them; ``noun`` is what subjects are called, "" for the name of
-    their group; ``others`` is a gallery that adapters learn from; ``remark`` is one on the models.
+    their group; ``groups`` are those of the gallery that are taken; ``others`` is a gallery that adapters
+    learn from, None for the shop's; ``remark`` is one on the models.
     """
 
     methods: dict[str, SubjectGenerator]
     prompts: tuple[str, ...]
     images: int
     noun: str
+    groups: tuple[str, ...]
     others: Path | None
     remark: str | None
 
@@ -49,6 +51,7 @@ class SubjectPlan:
         prompts: str = "",
         images: int = 5,
         noun: str = "",
+        groups: tuple[str, ...] = (),
         others: Path | None = None,
     ) -> SubjectPlan:
         """The plan of these options; reads no data.
@@ -68,7 +71,7 @@ class SubjectPlan:
                 )
         told = read_prompts(prompts or ("shop" if family.trained_on == BOUTIQUE else "scenes"))
         remark = family.unfamiliar(BOUTIQUE if shop else str(gallery))
-        return cls(methods, told, images, noun, others, remark)
+        return cls(methods, told, images, noun, groups, others, remark)
 
     def split(self, gallery: Gallery, rng: Rng) -> tuple[list[Subject], Gallery]:
         """The subjects in the pictures that are shown, and the gallery of the others."""
@@ -79,7 +82,7 @@ class SubjectPlan:
         """The folder of what each method drew; what it was shown and told is noted in ``results``."""
         others: list[Subject] = []
         if any(method.learns_from_others for method in self.methods.values()):
-            others = all_subjects(open_others(self.others), self.noun)
+            others = all_subjects(open_others(self.others, self.groups), self.noun)
             results.note(f"adapters learned from {len(others):,} other subjects")
         results.note(
             f"{len(subjects):,} subjects, each drawn by {len(self.prompts)} prompts and shown in "
