@@ -2,7 +2,7 @@
 
 faiss puts the rows into about 2·√n cells (k-means), as an inverted file does (Sivic & Zisserman, ICCV 2003).
 The rows of a cell are compared with those of the ``probes`` cells nearest to it, in one product. How many
-that must be is read off a sample of rows whose exact neighbours are known; where it is more than an eighth of
+that must be is read off a sample of rows whose exact neighbours are known; where it is more than half of
 all cells, the exact search is as quick and is done. Which candidates are neighbours, and in what order, is
 decided by the float64 cosines of `knn`.
 """
@@ -32,7 +32,7 @@ from recsim_gen.core.store import cached_array, fingerprint
 
 RECALL = 0.995  # on the sample: what holds there to 0.005 is 0.99 of all
 SAMPLE = 512  # rows whose exact neighbours are found: a thousandth of an exact search of 500,000
-MOST = 8  # an eighth of the cells at most
+MOST = 2  # half of the cells at most
 BLOCK = 4096  # rows decided at a time
 
 
@@ -55,7 +55,7 @@ class Cells:
 
         faiss.omp_set_num_threads(torch.get_num_threads())
         m = max(1, int(2 * len(fast) ** 0.5))
-        size = {"min_points_per_centroid": 1, "max_points_per_centroid": 40}  # no need to be the best cells
+        size = {"min_points_per_centroid": 1, "max_points_per_centroid": 25}  # no need to be the best cells
         means = faiss.Kmeans(fast.shape[1], m, niter=4, seed=0, spherical=True, **size)
         means.train(fast.numpy())
         cell = torch.from_numpy(means.index.search(fast.numpy(), 1)[1]).squeeze(1)
@@ -118,8 +118,8 @@ def indexed(x: Tensor, k: int) -> Neighbours:
     candidates = _candidates(cells, fast, probes, min(k + SPARE, len(x)))
     index, value = torch.empty(len(x), k, dtype=torch.long), torch.empty(len(x), k, dtype=torch.float64)
     for rows in cells.rows.split(BLOCK):  # that share candidates
-        mine, some = directions(x[rows]), candidates[rows].sort(dim=1).values
-        index[rows], value[rows] = order(some, _cosines(mine, x, some), k)
+        some = candidates[rows].sort(dim=1).values
+        index[rows], value[rows] = order(some, _cosines(x, rows, some), k)
     zero = value[:, 0] == 0
     index[zero], value[zero] = torch.arange(k), 0.0  # a zero row ties with everything at 0, as in `knn`
     return Neighbours(index.to(device), value.to(device))
@@ -158,16 +158,16 @@ def _exact(x: Tensor, fast: Tensor, rows: Tensor, k: int) -> Neighbours:
     """The exact neighbours of ``rows`` (r,)."""
     parts = []
     for some in rows.split(max(1, BLOCK_BYTES // (4 * len(x)))):
-        cosine = partial(_cosines_of, directions(x[some]), x)
-        parts.append(select(fast[some] @ fast.T, cosine, k))
+        parts.append(select(fast[some] @ fast.T, partial(_cosines_of, x, some), k))
     return Neighbours(torch.cat([i for i, _ in parts]), torch.cat([v for _, v in parts]))
 
 
-def _cosines_of(mine: Tensor, x: Tensor, some: Tensor, candidates: Tensor) -> Tensor:
-    return _cosines(mine[some], x, candidates)
+def _cosines_of(x: Tensor, rows: Tensor, some: Tensor, candidates: Tensor) -> Tensor:
+    return _cosines(x, rows[some], candidates)
 
 
-def _cosines(mine: Tensor, x: Tensor, candidates: Tensor) -> Tensor:
-    """Exact cosines (r, c) of `directions` ``mine`` (r, d) with ``candidates`` (r, c), rows of ``x``."""
-    rows, place = candidates.unique(return_inverse=True)
-    return candidate_cosines(mine, directions(x[rows]), place)
+def _cosines(x: Tensor, rows: Tensor, candidates: Tensor) -> Tensor:
+    """Exact cosines (r, c) of ``rows`` (r,) with their ``candidates`` (r, c), rows of ``x`` as well."""
+    every, place = torch.cat([rows[:, None], candidates], dim=1).unique(return_inverse=True)
+    unit = directions(x[every])
+    return candidate_cosines(unit[place[:, 0]], unit, place[:, 1:])

@@ -56,7 +56,7 @@ def directions(x: Tensor) -> Tensor:
     A sum of their products is a multiple of 2⁻⁵² that stays below 2: float64 holds it, and every
     partial sum, without rounding. Equal rows therefore tie, in any batch and on any device.
     """
-    return (unit(x) * GRID).round_() / GRID
+    return unit(x).mul_(GRID).round_().div_(GRID)
 
 
 def pair_cosine(a: Tensor, b: Tensor) -> Tensor:

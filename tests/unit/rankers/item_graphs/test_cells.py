@@ -32,7 +32,7 @@ def test_nearly_all_true_neighbours_are_found_with_their_exact_cosines():
 
 
 def test_the_lists_fall_and_the_same_come_again_with_two_threads():
-    x, threads = clusters(), torch.get_num_threads()
+    x, threads = clusters(2000), torch.get_num_threads()
     one = indexed(x, 10)
     assert (one.value.diff(dim=1) <= 0).all()
     try:
