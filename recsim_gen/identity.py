@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from recsim_gen.core.results import Results
+    from recsim_gen.core.types import Subject
     from recsim_gen.datasets.gallery import Gallery
     from recsim_gen.experiments.subjects.plan import SubjectPlan
     from recsim_gen.metrics.identity.queries import Queries
@@ -156,7 +157,8 @@ def _open(options: Options, plan: SubjectPlan | None) -> tuple[Gallery, list[Que
     whole = open_gallery(options.gallery, options.groups)
     sources = {source: read_queries(source, whole) for source in options.queries}
     refuse_doubles([*sources.values()], () if plan is None else plan.methods)
-    rng, subjects = Rng(options.seed), []
+    rng = Rng(options.seed)
+    subjects: list[Subject] = []
     if plan is not None:
         chosen = whole.only(options.groups, identities=options.identities)
         refuse_one_identity(chosen.identity, chosen.group)

@@ -215,7 +215,14 @@ class PixelDecoder(Sampler):
         self.empty = torch.load(empty, map_location=device, weights_only=True)[:1].to(dtype)
 
     @torch.no_grad()
-    def draw(self, states: Tensor, noise: Sequence[Rng], *, image_embeds: Tensor | None = None) -> Tensor:
+    def draw(
+        self,
+        states: Tensor,
+        noise: Sequence[Rng],
+        *,
+        image_embeds: Tensor | None = None,
+        no_image_embeds: Tensor | None = None,
+    ) -> Tensor:
         """(B, 3, size, size) float32 in [0, 1], on the CPU, of ``states`` (B, T, d) and B streams."""
         unet, vae, scheduler = self.pipeline.unet, self.pipeline.vae, self.pipeline.scheduler
         scheduler.set_timesteps(self.steps)
