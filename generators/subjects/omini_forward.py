@@ -171,9 +171,8 @@ def _attended(parts: list[tuple[Tensor, Tensor, Tensor]], rotary: Any) -> tuple[
     from diffusers.models.embeddings import apply_rotary_emb
 
     query, key, value = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
-    query, key = (apply_rotary_emb(x, rotary, sequence_dim=1) for x in (query, key))
-    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    out = F.scaled_dot_product_attention(query, key, value)
+    turned: list[Any] = [apply_rotary_emb(x, rotary, sequence_dim=1) for x in (query, key)]
+    out = F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (*turned, value)))
     lengths = [part[0].shape[1] for part in parts]
     each: tuple[Tensor, ...] = out.transpose(1, 2).flatten(2).to(query.dtype).split(lengths, dim=1)
     return each
