@@ -62,9 +62,7 @@ class InstructEditConfig:
 
     # Drawing
     guidance: float = 2.0  # towards the instruction; 7.5 as published; 1: none, nor by the picture
-    image_guidance: float = (
-        1.5  # towards the reference's picture, where guidance is above 1; 1.5 as published
-    )
+    image_guidance: float = 1.5  # towards the reference's picture, if guidance is above 1; as published
     draw_steps: int = 20  # of the sampler; 100 as published
     additions: int = 3  # keywords told at most, where they cannot be told one by one in place of others
 
