@@ -120,7 +120,7 @@ NEED_DATA = {
     "simulate --data csv:shop --arms placebo": "a world is wanted whose tastes are known",
     "validate_assumptions --data csv:shop --k 30": "need histories of at least 2k = 60 items",
     "validate_assumptions --data csv:shop --encoders.text none": "retrieval compares texts",
-    "explain --data csv:wordless": "has neither caption nor title: a reason names what a text tells",
+    "explain --data csv:wordless": "those of csv tell ids and categories alone",
     "pretrain --data csv:nowhere": "a folder is wanted, there is none",
 }
 """The same, of mistakes that the data alone can tell; it is told before they are encoded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -115,17 +116,19 @@ def conclude(
 ) -> None:
     """Rows of all metrics, differences from the baseline and from somebody else's reason, and verdicts.
 
-    ``values`` are the rows of all lines, ``roles`` {variant: role}. Metrics that need known tastes have rows
-    without value where these are not known.
+    ``values`` are the rows of all lines, ``roles`` {variant: role}. A metric has a row without value where it
+    needs tastes that are not known, and for a line that never has an answer to it.
     """
     known = {name: better for name, better in ROWS.items() if truth is not None or name not in TRUTH}
     of_variant: dict[str, dict[str, Any]] = {variant: {"role": role} for variant, role in roles.items()}
     about = {name: {"better": better} for name, better in {**known, **SETS}.items()}
     summary.add_rows(values, {name: about[name] for name in known}, of_variant, results, Rng(0))
     summary.add_set_rows(values, {name: about[name] for name in SETS}, of_variant, results)
-    for name in [name for name in TRUTH if name not in known]:
-        for variant, columns in of_variant.items():
-            more = {**columns, "better": TRUTH[name], "reason": "needs known tastes (--data boutique)"}
+    has = {(row["variant"], row["metric"]) for row in results.rows}
+    for variant, name in product(roles, ROWS):
+        if (variant, name) not in has:
+            why = "names nothing" if name in known else "needs known tastes (--data boutique)"
+            more = {**of_variant[variant], "better": ROWS[name], "reason": why}
             results.row(variant=variant, metric=name, value=None, n=0, **more)
     better = {name: direction == "higher" for name, direction in known.items()}
     others = {v: f"{v}_{controls.SHUFFLED}" for v, role in roles.items() if role == "method"}

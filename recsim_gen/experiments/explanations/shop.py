@@ -11,7 +11,7 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.registry import KEYWORDS, resolve
-from recsim_gen.core.types import Dataset, Explanation
+from recsim_gen.core.types import Catalog, Dataset, Explanation
 from recsim_gen.taste.histories import Histories
 from recsim_gen.taste.keywords import ItemKeywords
 
@@ -105,15 +105,30 @@ class Shop:
 
 
 def check_texts(dataset: Dataset) -> None:
-    """Raise DataError where an item that is to be explained has neither caption nor title."""
-    catalog = dataset.catalog
-    for row in dict.fromkeys(episode.reference for episode in dataset.episodes):
+    """Raise DataError where an item that is to be explained has no text, or none tells more than ids do."""
+    catalog, remedy = dataset.catalog, "Caption the pictures: python -m recsim_gen.caption"
+    rows = list(dict.fromkeys(episode.reference for episode in dataset.episodes))
+    for row in rows:
         if not f"{catalog.captions[row]}{catalog.titles[row]}".strip():
             raise DataError(
-                f"item {str(catalog.item_ids[row])!r} has neither caption nor title: a reason "
-                "names what a text tells of an item",
-                remedy="Caption the pictures: python -m recsim_gen.caption",
+                f"item {str(catalog.item_ids[row])!r} has neither caption nor title: a reason names what a "
+                "text tells of an item",
+                remedy=remedy,
             )
+    if not any(_tells_more(catalog, row) for row in rows):
+        raise DataError(
+            f"captions or titles are wanted, those of {dataset.name} tell ids and categories alone: a reason "
+            "names what a text tells of an item",
+            remedy=remedy,
+        )
+
+
+def _tells_more(catalog: Catalog, row: int) -> bool:
+    """Whether caption or title say more than the item's id, which readers put in for none, and category."""
+    name = str(catalog.item_ids[row])
+    known = {name, f"item {name}", str(catalog.categories[row])}
+    told = {str(catalog.captions[row]).strip(), str(catalog.titles[row]).strip()}
+    return bool(told - {"", *known})
 
 
 def _listed(words: Sequence[str]) -> str:
