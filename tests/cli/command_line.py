@@ -39,12 +39,14 @@ def call(command: str, *argv: str, here: Path, cache: Path) -> subprocess.Comple
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def tracked(database: Path) -> tuple[str, dict[str, set[str]]]:
-    """Name of the parent run and, for each of its children, the names of its metrics."""
+def tracked(database: Path, command: str = "%") -> tuple[str, dict[str, set[str]]]:
+    """Status of the command's only parent run and, for each of its children, the names of its metrics."""
     with sqlite3.connect(database) as connection:
         parent = connection.execute(
             "select run_uuid, status from runs where run_uuid not in "
-            "(select run_uuid from tags where key = 'mlflow.parentRunId')"
+            "(select run_uuid from tags where key = 'mlflow.parentRunId') and run_uuid in "
+            "(select run_uuid from tags where key = 'mlflow.source.name' and value like ?)",
+            (f"recsim_gen.{command}",),
         ).fetchall()
         assert len(parent) == 1
         children = connection.execute(

@@ -86,7 +86,7 @@ def test_every_explanation_is_written_and_some_to_be_read(here, found):
 
 
 def test_mlflow_has_a_run_for_each_line_under_equal_keys(here, found):
-    status, children = tracked(here / "mlflow.db")
+    status, children = tracked(here / "mlflow.db", "explain")
     assert status == "FINISHED"
     assert {*METHODS, "taste_shuffled", *CONTROLS, ORACLE} <= set(children)
     assert {"fmr", "precision", "usr", "div", "bleu_1", "rouge_l"} <= children["counted"]
