@@ -66,8 +66,8 @@ class Shop:
         As a difference of shares, in (−1, 1].
         """
         words, (different, times) = self.items.lists[item], np.unique(rows, return_counts=True)
-        columns = [self.items.places[key] for key in self.items.keys(words)]
-        share = times @ self._vectors[different][:, columns] / times.sum()
+        columns = np.array([self.items.places[key] for key in self.items.keys(words)], dtype=np.int64)
+        share = times @ self._vectors[np.ix_(different, columns)] / times.sum()
         return dict(zip(words, (share - self._usual[columns]).tolist(), strict=False))
 
     @cached_property
