@@ -6,7 +6,7 @@ Which settings, and within which bounds, says `tuned_rankers.space_of`, as for a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,10 +76,10 @@ def search(
     done = [_trial(spec, k, *kept) for k, kept in enumerate(_kept(study))]
     while len(done) < trials:
         number = len(done)
-        asked = _ask(study, space, Rng(seed).for_("search", spec.name, number)) if number else None
-        trial = _trial(spec, number, _values(spec, space) if asked is None else _written(space, asked.params))
+        stream = Rng(seed).for_("search", spec.name, number)
+        trial = _trial(spec, number, _proposed(done, space, stream) if number else _values(spec, space))
         (trial,) = run_trials([trial], catalog, interactions, seed=seed, device=device, on_epoch=on_epoch)
-        _tell(study, space, asked, trial)
+        study.add_trial(_ended(trial, space))
         done.append(trial)
         best = best_of(done)
         say(f"{trial}: {CHOSEN_BY} {trial.valid[CHOSEN_BY]:.4f}; best {best.valid[CHOSEN_BY]:.4f}")
@@ -125,38 +125,31 @@ def _trial(
     return Trial(number, replace(spec, settings={**spec.settings, **drawn}), drawn, valid or {})
 
 
-def _ask(study: optuna.Study, space: Mapping[str, Any], rng: Rng) -> optuna.Trial:
-    """A trial with settings from what was told before, whichever process told it."""
-    from optuna.samplers import TPESampler
+def _proposed(done: Sequence[Trial], space: Mapping[str, Any], rng: Rng) -> dict[str, Any]:
+    """Settings from what came of these trials and ``rng`` alone, whatever else the store holds."""
+    import optuna
 
-    study.sampler = TPESampler(seed=int(rng.numpy().integers(2**31)))
-    return study.ask({name: domain.distribution() for name, domain in space.items()})
+    sampler = optuna.samplers.TPESampler(seed=int(rng.numpy().integers(2**31)))
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.add_trials([_ended(trial, space) for trial in done])
+    params = study.ask({name: domain.distribution() for name, domain in space.items()}).params
+    return {name: domain.written(params[name]) for name, domain in space.items()}
 
 
-def _tell(study: optuna.Study, space: Mapping[str, Any], asked: optuna.Trial | None, trial: Trial) -> None:
-    """Keep what came of a trial; of the ranker as given, with its settings where the space holds them."""
+def _ended(trial: Trial, space: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
+    """What came of a trial, as Optuna keeps it; with its settings where the space holds them."""
     from optuna.trial import create_trial
 
     value = trial.valid[CHOSEN_BY]
     kept = {"drawn": trial.settings, "valid": json.dumps(dict(trial.valid))}
-    if asked is not None:
-        for name, text in kept.items():
-            asked.set_user_attr(name, text)
-        study.tell(asked, value)
-        return
     bounds = {name: domain.distribution() for name, domain in space.items()}
     try:
-        given = create_trial(params=dict(trial.drawn), distributions=bounds, value=value, user_attrs=kept)
+        return create_trial(params=dict(trial.drawn), distributions=bounds, value=value, user_attrs=kept)
     except ValueError:  # a recipe's value that lies outside
-        given = create_trial(value=value, user_attrs=kept)
-    study.add_trial(given)
+        return create_trial(value=value, user_attrs=kept)
 
 
 def _values(spec: RankerSpec, space: Mapping[str, Any]) -> dict[str, Any]:
     """What the ranker as given has where it is searched."""
     config = make_ranker(spec).config
     return {name: getattr(config, name) for name in space}
-
-
-def _written(space: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: domain.written(params[name]) for name, domain in space.items()}
