@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDE, HIGH, NAME = 1.42, 0.42, 2.75  # inches: a column, a line, the column of names
+WIDE, HIGH, NAME = 1.42, 0.42, 2.75  # inches: a column, a line, the column of names at least
+LETTER = 0.082  # inches of a letter of a name
 _GREY, _RULE = "0.42", "0.15"
 
 
@@ -36,7 +37,8 @@ def _draw(table: Table2) -> Figure:
 
     lines = sum(1 + len(block) for block in table.blocks.values())
     bottom = 0.1 + HIGH * (lines + 2)
-    wide, high = NAME + WIDE * len(table.variants) + 0.2, bottom + 0.65
+    names = max(NAME, LETTER * max(len(line.name) + 4 for block in table.blocks.values() for line in block))
+    wide, high = names + WIDE * len(table.variants) + 0.2, bottom + 0.65
     figure = Figure(figsize=(wide, high))
     FigureCanvasAgg(figure)  # underlines need the extent of drawn text
     axes = figure.add_axes((0, 0, 1, 1))
@@ -44,12 +46,12 @@ def _draw(table: Table2) -> Figure:
     axes.axis("off")
     for k, variant in enumerate(table.variants):
         if variant in table.controls:
-            left = NAME + WIDE * k
+            left = names + WIDE * k
             axes.fill_between([left, left + WIDE], 0.1, bottom, color="0.955", linewidth=0)
     y = 0.1
     _rule(axes, y, wide, 1.4)
     for k, variant in enumerate(table.variants):
-        x, control = NAME + WIDE * (k + 0.5), variant in table.controls
+        x, control = names + WIDE * (k + 0.5), variant in table.controls
         axes.text(x, y + (0.32 if control else 0.5) * HIGH, variant, ha="center", va="center", fontsize=10)
         if control:
             axes.text(x, y + 0.72 * HIGH, CONTROL, ha="center", va="center", fontsize=7, color=_GREY)
@@ -61,15 +63,15 @@ def _draw(table: Table2) -> Figure:
         for line in block_lines:
             axes.text(0.22, y + HIGH / 2, f"{line.name} {line.arrow}", va="center", fontsize=9.5)
             if line.reason:
-                axes.text(NAME + 0.12, y + HIGH / 2, "unavailable", va="center", fontsize=9, color=_GREY)
+                axes.text(names + 0.12, y + HIGH / 2, "unavailable", va="center", fontsize=9, color=_GREY)
             for k, variant in enumerate(table.variants):
-                _cell(axes, line.cells.get(variant), NAME + WIDE * (k + 0.5), y)
+                _cell(axes, line.cells.get(variant), names + WIDE * (k + 0.5), y)
             y += HIGH
     _rule(axes, y, wide, 0.8)
     axes.text(0.22, y + HIGH / 2, "n", va="center", fontsize=9.5)
     for k, variant in enumerate(table.variants):
         n = f"{table.counts[variant]:,}"
-        axes.text(NAME + WIDE * (k + 0.5), y + HIGH / 2, n, ha="center", va="center", fontsize=9.5)
+        axes.text(names + WIDE * (k + 0.5), y + HIGH / 2, n, ha="center", va="center", fontsize=9.5)
     y += HIGH
     _rule(axes, y, wide, 1.4)
     axes.text(0.12, y + 0.1, _wrapped(table.caption, wide), va="top", fontsize=8, color=_GREY)
