@@ -27,20 +27,39 @@ if TYPE_CHECKING:
 Self = TypeVar("Self", bound="BaseGenerator")
 
 
-class BaseGenerator:
-    """A generator that lacks ``draw``, and where it ``learns`` ``fit``, ``weights`` and ``restore``.
+class Configured:
+    """A class with settings over the models of a family.
 
     Parameters
     ----------
     models: a family or what ``open_family`` takes; what is given is never changed.
     device: where its models run; None: Accelerate's choice.
-    settings: fields of ``config_class``.
+    settings: fields of ``config_class``; those that are not given are the recipe's, where it has recipes.
     """
 
     name: ClassVar[str]
     config_class: ClassVar[type[Any]]
     roles: tuple[str, ...] = ()
     """Models of the family that its pictures depend on."""
+
+    def __init__(
+        self, *, models: ModelFamily | str | Path = "embedded", device: str | None = None, **settings: Any
+    ) -> None:
+        self.family = models if isinstance(models, ModelFamily) else open_family(models)
+        self.config: Any = with_settings(self.config_class, self._with_recipe(settings))
+        self.device = device
+
+    def _with_recipe(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The settings over the recipe's that they name, or the family's, where the class has recipes."""
+        recipes: Mapping[str, Mapping[str, Any]] = getattr(self.config_class, "recipes", {})
+        family = self.family.name if self.family.name in recipes else next(iter(recipes), "")
+        recipe = settings.get("recipe") or family
+        return {**recipes[recipe], **settings, "recipe": recipe} if recipe in recipes else settings
+
+
+class BaseGenerator(Configured):
+    """A generator that lacks ``draw``, and where it ``learns`` ``fit``, ``weights`` and ``restore``."""
+
     learns: bool = False
     training_version: int = 1
     """Raise it when the same settings come to train otherwise: what was kept before is not found again."""
@@ -48,14 +67,8 @@ class BaseGenerator:
     chooses: bool = False
     weighs_doubt: bool = False
 
-    def __init__(
-        self, *, models: ModelFamily | str | Path = "embedded", device: str | None = None, **settings: Any
-    ) -> None:
-        self.family = models if isinstance(models, ModelFamily) else open_family(models)
-        self.config: Any = with_settings(
-            self.config_class, with_recipe(self.config_class, self.family, settings)
-        )
-        self.device = device
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self._catalog: Catalog | None = None
 
     @property
@@ -220,15 +233,6 @@ class SamplingGenerator(BaseGenerator):
         conditions = {episode: self.conditions(episode) for episode, _ in requests}
         pairs = [(conditions[episode], noise) for episode, noise in requests]
         return sampler.draw_each(pairs, f"{self.name}: drawing")
-
-
-def with_recipe(
-    config_class: type[Any], family: ModelFamily, settings: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """The settings over the recipe's that they name, or the family's, where the class has recipes."""
-    recipes: Mapping[str, Mapping[str, Any]] = getattr(config_class, "recipes", {})
-    recipe = settings.get("recipe") or (family.name if family.name in recipes else next(iter(recipes), ""))
-    return {**recipes[recipe], **settings, "recipe": recipe} if recipe in recipes else settings
 
 
 def catalog_key(catalog: Catalog) -> str:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from analysis.published import PublishedTable
     from analysis.table2 import Table2
-    from recsim_gen.core.protocols import Generator
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.core.types import Catalog, Dataset
     from recsim_gen.experiments.methods import Method
@@ -142,8 +141,7 @@ def main(options: Options) -> Results:
     plan = _with_placebo(plan, catalog, results)
     test = _test_data(dataset, options.episodes, results)
     with Tracker.of("evaluate", options) if process.is_main_process else nullcontext() as tracker:
-        open_method = _opener(judges, plan, dataset, options, tracker)
-        _train(judges, plan, dataset, options)
+        open_method = _opened(judges, plan, dataset, options, tracker)
         draw_shares(plan.methods, open_method, test, seeds=options.seeds, retrain=options.retrain)
         if tracker is None:
             return results
@@ -305,47 +303,17 @@ def _keywords(
     return {e.id: words for e, words in zip(episodes, tastes, strict=True)}
 
 
-def _opener(
+def _opened(
     judges: Sequence[Judge], plan: Plan, dataset: Dataset, options: Options, tracker: Tracker | None
 ) -> OpenMethod:
-    """A method's generator for a seed, trained with it or with the first one."""
-    from recsim_gen.datasets.episodes import training_episodes
+    """Train what methods learn; give a method's generator for a seed, by it or by the first one."""
+    from recsim_gen.experiments.opened_methods import OpenedMethods
 
-    training, rewards = training_episodes(dataset), _rewards(judges, plan)
-
-    def open_method(method: Method, seed: int) -> Generator:
-        return method.open(
-            dataset,
-            training,
-            judge=rewards.get(method.label),
-            seed=seed if options.retrain else options.seeds[0],
-            models=plan.family,
-            device=options.place,
-            tracker=tracker,
-        )
-
-    return open_method
-
-
-def _rewards(judges: Sequence[Judge], plan: Plan) -> dict[str, Judge]:
-    """{label of a method: the judge of its reward}."""
     by_label = {judge.label: judge for judge in judges}
-    return {method: by_label[judge] for method, judge in plan.rewards.items() if judge in by_label}
-
-
-def _train(judges: Sequence[Judge], plan: Plan, dataset: Dataset, options: Options) -> None:
-    """Train side by side, or in a share of each process, what the methods learn with all seeds."""
-    from recsim_gen.artifacts.trained_generators import train_missing
-    from recsim_gen.datasets.episodes import training_episodes
-
-    rewards = _rewards(judges, plan)
-    trainings = [
-        method.training(dataset, judge=rewards.get(method.label), seed=seed)
-        for seed in (options.seeds if options.retrain else options.seeds[:1])
-        for method in plan.methods
-        if method.learns
-    ]
-    train_missing(trainings, training_episodes(dataset), models=plan.family, device=options.place)
+    rewards = {method: by_label[judge] for method, judge in plan.rewards.items() if judge in by_label}
+    opened = OpenedMethods(dataset, rewards, plan.family, options.place, tracker)
+    opened.train(plan.methods, options.seeds if options.retrain else options.seeds[:1])
+    return lambda method, seed: opened.open(method, seed if options.retrain else options.seeds[0])
 
 
 def _test_data(dataset: Dataset, episodes: int, results: Results) -> Dataset:

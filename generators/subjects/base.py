@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from string import Formatter
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from generators.base import with_recipe
+from generators.base import Configured
 from recsim_gen.core.errors import DataError, SettingError
-from recsim_gen.core.registry import with_settings
 from recsim_gen.core.store import fingerprint
-from recsim_gen.models.family import ModelFamily, open_family
+from recsim_gen.models.prompts import check_prompt
 
 if TYPE_CHECKING:
     import torch
@@ -28,32 +26,16 @@ Request = tuple[str, "Image.Image", "Rng"]
 
 Self = TypeVar("Self", bound="BaseSubjectGenerator")
 
-PLACE = "subject"
 
+class BaseSubjectGenerator(Configured):
+    """A method that lacks ``draw_each``; where it learns, `_fit`, or `learn`, `weights` and `restore`."""
 
-class BaseSubjectGenerator:
-    """A method that lacks ``draw_each``; where it learns, ``_fit``, or ``learn``, ``weights``, ``restore``.
-
-    Parameters
-    ----------
-    models: a family or what ``open_family`` takes; what is given is never changed.
-    device: where its models run; None: Accelerate's choice.
-    settings: fields of ``config_class``.
-    """
-
-    name: ClassVar[str]
-    config_class: ClassVar[type[Any]]
     roles: tuple[str, ...] = ("diffusion",)
     learns_from_others: bool = False
     fewest: int = 1
 
-    def __init__(
-        self, *, models: ModelFamily | str | Path = "embedded", device: str | None = None, **settings: Any
-    ) -> None:
-        self.family = models if isinstance(models, ModelFamily) else open_family(models)
-        chosen = with_recipe(self.config_class, self.family, settings)
-        self.config: Any = with_settings(self.config_class, chosen)
-        self.device = device
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self._subject: Subject | None = None
 
     @property
@@ -147,13 +129,3 @@ class SamplingSubjectGenerator(BaseSubjectGenerator):
         """In batches of one size."""
         pairs = [(self.conditions(prompt, reference), noise) for prompt, reference, noise in requests]
         return self.ready().draw_each(pairs, f"{self.name}: drawing")
-
-
-def check_prompt(prompt: str) -> None:
-    """Raise SettingError unless ``{subject}`` stands in the prompt, and no other field."""
-    try:
-        fields = {name for _, name, _, _ in Formatter().parse(prompt) if name is not None}
-    except ValueError as error:
-        raise SettingError(f"prompt {prompt!r} is no template ({error})") from error
-    if fields != {PLACE}:
-        raise SettingError(f"a prompt with {{{PLACE}}} in it and no other field is wanted, got {prompt!r}")

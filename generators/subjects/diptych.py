@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generators.subjects.flux import FluxConfig, FluxSubjectGenerator, named
+from generators.subjects.flux import FluxConfig, FluxSubjectGenerator, heads, named
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.weights import read_tensors
 
@@ -166,19 +166,15 @@ class BoostedAttention:
         import torch.nn.functional as F
         from diffusers.models.embeddings import apply_rotary_emb
 
-        def heads(x: torch.Tensor) -> torch.Tensor:
-            apart: torch.Tensor = x.unflatten(-1, (-1, attn.head_dim))
-            return apart
-
-        query = attn.norm_q(heads(attn.to_q(hidden_states)))
-        key, value = attn.norm_k(heads(attn.to_k(hidden_states))), heads(attn.to_v(hidden_states))
+        query = attn.norm_q(heads(attn, attn.to_q(hidden_states)))
+        key, value = attn.norm_k(heads(attn, attn.to_k(hidden_states))), heads(attn, attn.to_v(hidden_states))
         text = 0 if encoder_hidden_states is None else encoder_hidden_states.shape[1]
         if encoder_hidden_states is not None:
-            told = attn.norm_added_q(heads(attn.add_q_proj(encoder_hidden_states)))
+            told = attn.norm_added_q(heads(attn, attn.add_q_proj(encoder_hidden_states)))
             query = torch.cat([told, query], dim=1)
-            told = attn.norm_added_k(heads(attn.add_k_proj(encoder_hidden_states)))
+            told = attn.norm_added_k(heads(attn, attn.add_k_proj(encoder_hidden_states)))
             key = torch.cat([told, key], dim=1)
-            value = torch.cat([heads(attn.add_v_proj(encoder_hidden_states)), value], dim=1)
+            value = torch.cat([heads(attn, attn.add_v_proj(encoder_hidden_states)), value], dim=1)
         if image_rotary_emb is not None:
             query, key = (apply_rotary_emb(x, image_rotary_emb, sequence_dim=1) for x in (query, key))
         left, right = self._halves(query)

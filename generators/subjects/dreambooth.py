@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from generators.denoising import Denoiser, draw_rows, frozen_sampler, train
 from generators.images import to_pixels
 from generators.sampler import Conditions, Sampler, with_own_unet
-from generators.subjects.base import SamplingSubjectGenerator, check_prompt
+from generators.subjects.base import SamplingSubjectGenerator
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.store import fingerprint
+from recsim_gen.models.prompts import check_prompt
 
 if TYPE_CHECKING:
     import torch

@@ -85,3 +85,9 @@ def named(family: ModelFamily, licence: str, **names: str) -> ModelFamily:
     """The family with these models in some roles, and their licence to be told where they are missing."""
     licences = {**family.licences, **dict.fromkeys(names.values(), licence)}
     return replace(family.with_models(**names), licences=licences)
+
+
+def heads(attn: Any, x: torch.Tensor) -> torch.Tensor:
+    """(1, n, heads, d) of ``x`` (1, n, heads · d), as an attention of FLUX parts it."""
+    apart: torch.Tensor = x.unflatten(-1, (-1, attn.head_dim))
+    return apart

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from generators.subjects.flux import heads
 from recsim_gen.core.errors import DataError
 
 A, B = ".lora_A.weight", ".lora_B.weight"
@@ -121,9 +122,9 @@ class ConditionedForward:
             last = _own(attn, given)
         parts = [
             (
-                attn.norm_added_q(_heads(attn, attn.add_q_proj(told))),
-                attn.norm_added_k(_heads(attn, attn.add_k_proj(told))),
-                _heads(attn, attn.add_v_proj(told)),
+                attn.norm_added_q(heads(attn, attn.add_q_proj(told))),
+                attn.norm_added_k(heads(attn, attn.add_k_proj(told))),
+                heads(attn, attn.add_v_proj(told)),
             ),
             _own(attn, shown),
             last,
@@ -155,15 +156,10 @@ class ConditionedForward:
         return main, condition
 
 
-def _heads(attn: Any, x: Tensor) -> Tensor:
-    out: Tensor = x.unflatten(-1, (-1, attn.head_dim))
-    return out
-
-
 def _own(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values (1, n, heads, d) of the picture's stream."""
-    query, key = attn.norm_q(_heads(attn, attn.to_q(x))), attn.norm_k(_heads(attn, attn.to_k(x)))
-    return query, key, _heads(attn, attn.to_v(x))
+    query, key = attn.norm_q(heads(attn, attn.to_q(x))), attn.norm_k(heads(attn, attn.to_k(x)))
+    return query, key, heads(attn, attn.to_v(x))
 
 
 def _attended(parts: list[tuple[Tensor, Tensor, Tensor]], rotary: Any) -> tuple[Tensor, ...]:

@@ -144,16 +144,21 @@ def images_for(generator: Generator, dataset: Dataset, episodes: Sequence[Episod
 
 def write_image(path: Path, pixels: np.ndarray, made: Provenance) -> Path:
     """Write ``pixels`` (3, H, W) in [0, 1] as a PNG of 8 bits with its provenance; return its path."""
-    from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     about = PngInfo()
     for name, value in asdict(made).items():
         about.add_itxt(name, str(value))
-    levels = np.rint(pixels.transpose(1, 2, 0) * 255).astype(np.uint8)
     with atomic(path) as temporary:
-        Image.fromarray(levels).save(temporary, format="PNG", pnginfo=about)
+        as_image(pixels).save(temporary, format="PNG", pnginfo=about)
     return path
+
+
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """Return ``pixels`` (3, H, W) in [0, 1] as an RGB picture of 8 bits."""
+    from PIL import Image
+
+    return Image.fromarray(np.rint(pixels.transpose(1, 2, 0) * 255).astype(np.uint8))
 
 
 def read_provenance(file: Path | BinaryIO) -> Provenance | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,8 +15,8 @@ from recsim_gen import __version__
 from recsim_gen.artifacts.checkpoints import Origin, keep_ranker, load_ranker, origin_of
 from recsim_gen.artifacts.training_records import Recorder, tell_again
 from recsim_gen.core.errors import DataError, SettingError
-from recsim_gen.core.processes import Team, this_process
-from recsim_gen.core.progress import is_quiet, on_line, quietly, say
+from recsim_gen.core.processes import Team, side_by_side, this_process
+from recsim_gen.core.progress import say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import GENERATORS, did_you_mean, resolve
 from recsim_gen.core.specs import GeneratorSpec
@@ -195,7 +194,9 @@ def train_missing(
             _train(training, episodes, models, device)
         process.wait_for_everyone()
     elif device == "cpu" and (at_once := _affordable(missing.values(), models)) > 1:
-        _train_apart([*missing.values()], episodes, models, at_once)
+        say(f"training {len(missing)} generators, {at_once} at a time, one process each")
+        bare = replace(models)  # what it has loaded is not sent along
+        side_by_side(_train, [(t, episodes, bare, device) for t in missing.values()], at_once)
 
 
 def _missing(
@@ -222,30 +223,6 @@ def _affordable(trainings: Collection[Training], models: ModelFamily) -> int:
     files = [file for role in roles for file in models.folder(role).rglob("*") if file.is_file()]
     each = 2 * GIB + 4 * sum(file.stat().st_size for file in files)
     return min(len(trainings), cpu_count(), virtual_memory().available // each)
-
-
-def _train_apart(
-    trainings: Sequence[Training], episodes: Sequence[Episode], models: ModelFamily, at_once: int
-) -> None:
-    from joblib import Parallel, cpu_count, delayed, parallel_config
-
-    say(f"training {len(trainings)} generators, {at_once} at a time, one process each")
-    bare = replace(models)  # what it has loaded is not sent along
-    calls = [
-        delayed(_keep)(line % at_once, is_quiet(), training, episodes, bare)
-        for line, training in enumerate(trainings)
-    ]
-    with parallel_config("loky", n_jobs=at_once, inner_max_num_threads=max(1, cpu_count() // at_once)):
-        Parallel()(calls)
-
-
-def _keep(
-    line: int, quiet: bool, training: Training, episodes: Sequence[Episode], models: ModelFamily
-) -> None:
-    """In a process of its own: the generator into the cache."""
-    with quietly(quiet), on_line(line), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries, to their developers
-        _train(training, episodes, models, "cpu")
 
 
 def _train(training: Training, episodes: Sequence[Episode], models: ModelFamily, device: str | None) -> None:

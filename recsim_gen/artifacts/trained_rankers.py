@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from math import ceil
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from recsim_gen import __version__
 from recsim_gen.artifacts.training_records import Curves, tell_again
-from recsim_gen.core.progress import is_quiet, on_line, quietly, say
+from recsim_gen.core.processes import side_by_side
+from recsim_gen.core.progress import say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import RANKERS, resolve
 from recsim_gen.core.specs import JudgeSpec, RankerSpec
@@ -194,26 +194,11 @@ def train_missing(
     missing = [job for job, there in zip(jobs, kept, strict=True) if not there]
     at_once = min(len(missing), cpu_count() + 1)  # they stop at different epochs: no core is to wait
     if device == "cpu" and min(at_once, cpu_count()) > 1 and len(interactions) >= WORTH_A_PROCESS:
-        _train_apart(spec, missing, interactions, at_once)
+        say(f"{spec}: training {len(missing)} rankers, {at_once} at a time, one process each")
+        calls = [(spec, replace(catalog, images=None), seed, interactions) for catalog, seed in missing]
+        side_by_side(_keep, calls, at_once)
 
 
-def _train_apart(
-    spec: RankerSpec | str, jobs: Sequence[Job], interactions: Interactions, at_once: int
-) -> None:
-    from joblib import Parallel, cpu_count, delayed, parallel_config
-
-    say(f"{spec}: training {len(jobs)} rankers, {at_once} at a time, one process each")
-    calls = [
-        delayed(_keep)(line % at_once, is_quiet(), spec, (replace(catalog, images=None), seed), interactions)
-        for line, (catalog, seed) in enumerate(jobs)
-    ]
-    with parallel_config("loky", n_jobs=at_once, inner_max_num_threads=max(1, cpu_count() // at_once)):
-        Parallel()(calls)
-
-
-def _keep(line: int, quiet: bool, spec: RankerSpec | str, job: Job, interactions: Interactions) -> None:
-    """In a process of its own: the ranker into the cache."""
-    catalog, seed = job
-    with quietly(quiet), on_line(line), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries, to their developers
-        trained_ranker(spec, catalog, interactions, seed=seed)
+def _keep(spec: RankerSpec | str, catalog: Catalog, seed: int, interactions: Interactions) -> None:
+    """Train the ranker into the cache."""
+    trained_ranker(spec, catalog, interactions, seed=seed)

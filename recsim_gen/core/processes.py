@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from recsim_gen.core.errors import SettingError
+from recsim_gen.core.progress import is_quiet, on_line, quietly
 
 if TYPE_CHECKING:
     import torch
@@ -102,6 +104,24 @@ class Team:
         total = reduce(torch.cat([x.flatten() for x in tensors]).to(this_process().device), "sum")
         for x, part in zip(tensors, total.split([x.numel() for x in tensors]), strict=True):
             x.copy_(part.view_as(x))
+
+
+def side_by_side(work: Callable[..., object], jobs: Sequence[tuple[Any, ...]], at_once: int) -> None:
+    """Call ``work`` with each of ``jobs`` in processes of their own, ``at_once`` at a time.
+
+    The cores are shared among them; each has a line of the terminal for its bars.
+    """
+    from joblib import Parallel, cpu_count, delayed, parallel_config
+
+    calls = [delayed(_call)(line % at_once, is_quiet(), work, job) for line, job in enumerate(jobs)]
+    with parallel_config("loky", n_jobs=at_once, inner_max_num_threads=max(1, cpu_count() // at_once)):
+        Parallel()(calls)
+
+
+def _call(line: int, quiet: bool, work: Callable[..., object], job: tuple[Any, ...]) -> None:
+    with quietly(quiet), on_line(line), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, to their developers
+        work(*job)
 
 
 def device_of(asked: str) -> str:

@@ -131,9 +131,9 @@ def draw_shares(
     seeds: Sequence[int],
     retrain: bool,
 ) -> None:
-    """Train and draw, in each of several processes, a share of what `score_methods` then loads.
+    """Draw, in each of several processes, a share of what `score_methods` then loads.
 
-    A generator that draws for several seeds (``retrain`` false) is trained by one process.
+    What a generator draws for several seeds (``retrain`` false) is drawn by one process.
     """
     process = this_process()
     if process.num_processes == 1:

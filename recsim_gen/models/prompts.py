@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from string import Formatter
+
+from recsim_gen.core.errors import SettingError
 
 MOST_WORDS, MOST_KEYWORDS = 5, 20  # of a keyword; of an answer
 LONGEST_TEXT = 60  # words of a title or caption; what comes after is cut
@@ -18,6 +21,16 @@ _SENTENCE = re.compile(
     r"^[ \t*_-]*(caption|reason)[ \t*_]*:[ \t*_]*(.*\w.*)$", re.IGNORECASE | re.MULTILINE
 )  # perhaps in bold, or as a list
 _NUMBER = re.compile(r"^\s*(?:\d+\s*[.):]|[-*•])\s+")
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise SettingError unless ``{subject}`` stands in the prompt of a subject, and no other field."""
+    try:
+        fields = {name for _, name, _, _ in Formatter().parse(prompt) if name is not None}
+    except ValueError as error:
+        raise SettingError(f"prompt {prompt!r} is no template ({error})") from error
+    if fields != {"subject"}:
+        raise SettingError(f"a prompt with {{subject}} in it and no other field is wanted, got {prompt!r}")
 
 
 def keywords_prompt(title: str, caption: str) -> str:

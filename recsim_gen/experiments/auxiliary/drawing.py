@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from recsim_gen.artifacts.drawn_images import images_for
-from recsim_gen.artifacts.trained_generators import train_missing
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.processes import this_process
 from recsim_gen.core.results import Results
 from recsim_gen.core.specs import GeneratorSpec
 from recsim_gen.core.types import Dataset
-from recsim_gen.datasets.episodes import training_episodes
 from recsim_gen.datasets.image_sets import ImageSet, read_images
 from recsim_gen.experiments.auxiliary.conditions import Conditions
 from recsim_gen.experiments.auxiliary.features import (
@@ -24,6 +22,7 @@ from recsim_gen.experiments.auxiliary.features import (
     is_control,
 )
 from recsim_gen.experiments.methods import Method, check_settings, read_methods
+from recsim_gen.experiments.opened_methods import OpenedMethods
 
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import Generator
@@ -83,22 +82,12 @@ def open_generators(
 
     if isinstance(dataset, Boutique):
         methods = [*methods, Method(PLACEBO, GeneratorSpec(PLACEBO))]
-    process = this_process()
-    episodes = training_episodes(dataset) if methods else ()
-    trainings = [m.training(dataset, judge=judges.get(m.label), seed=seed) for m in methods if m.learns]
-    train_missing(trainings, episodes, models=family, device=device)
+    opened = OpenedMethods(dataset, judges, family, device, tracker)
+    opened.train(methods, [seed])
     generators = {}
     for method in methods:
-        with process.main_process_first():
-            generators[method.label] = method.open(
-                dataset,
-                episodes,
-                judge=judges.get(method.label),
-                seed=seed,
-                models=family,
-                device=device,
-                tracker=tracker,
-            )
+        with this_process().main_process_first():
+            generators[method.label] = opened.open(method, seed)
     return generators
 
 

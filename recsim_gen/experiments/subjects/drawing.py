@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from recsim_gen.artifacts.drawn_images import as_image
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
@@ -21,8 +20,6 @@ from recsim_gen.core.weights import read_tensors
 from recsim_gen.experiments.methods import read_specs
 
 if TYPE_CHECKING:
-    import torch
-
     from recsim_gen.core.protocols import SubjectGenerator
     from recsim_gen.core.types import Subject
     from recsim_gen.models.family import ModelFamily
@@ -123,11 +120,4 @@ def _draw(method: SubjectGenerator, subject: Subject, prompts: Sequence[str], ke
     with atomic(kept) as temporary:
         temporary.mkdir(parents=True)
         for k, pixels in enumerate(pictures):
-            _save(pixels, temporary / f"{k}.png")
-
-
-def _save(pixels: torch.Tensor, file: Path) -> None:
-    from PIL import Image
-
-    values = np.rint(255 * pixels.permute(1, 2, 0).numpy()).astype(np.uint8)
-    Image.fromarray(values).save(file)
+            as_image(pixels.numpy()).save(temporary / f"{k}.png")

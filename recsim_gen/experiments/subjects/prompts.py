@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.registry import did_you_mean
+from recsim_gen.models.prompts import check_prompt
 
 SHOP = (
     "{subject}",
@@ -59,14 +60,11 @@ def read_prompts(name: str) -> tuple[str, ...]:
         ) from error
     prompts = {row: line.strip() for row, line in enumerate(lines, start=1) if line.strip()}
     for row, prompt in prompts.items():
-        rest = prompt.replace("{subject}", "")
-        if rest == prompt or "{" in rest or "}" in rest:
-            raise DataError(
-                f"a prompt with {{subject}} in it and nothing else in braces is wanted, got {prompt!r}",
-                file=path,
-                row=row,
-                remedy="Write {subject} where the subject's name belongs",
-            )
+        try:
+            check_prompt(prompt)
+        except SettingError as error:
+            remedy = "Write {subject} where the subject's name belongs"
+            raise DataError(str(error), file=path, row=row, remedy=remedy) from error
     if not prompts:
         raise DataError("prompts are wanted, one a line, got none", file=path)
     return tuple(prompts.values())
