@@ -193,6 +193,7 @@ def _policies(
     from recsim_gen.experiments.auxiliary.features import PLACEBO, assert_strict_images
     from recsim_gen.experiments.auxiliary.meaning import same_items
     from recsim_gen.experiments.rewards import default_judges, reward_judges
+    from recsim_gen.judging.judges import log_curves
     from recsim_gen.judging.queries import MODALITY
 
     if MODALITY not in catalog.features:
@@ -216,6 +217,8 @@ def _policies(
 
     specs = options.judges or default_judges(options.ranker, seed)
     judges = reward_judges(methods, specs, dataset, catalog, results, force=options.force, device=device)
+    if tracker is not None:
+        log_curves(judges.values(), tracker.run)
     generators = open_generators(
         methods,
         dataset,

@@ -128,7 +128,7 @@ def main(options: Options) -> Results:
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.experiments.scored_methods import draw_shares, score_methods
-    from recsim_gen.judging.judges import check_judges
+    from recsim_gen.judging.judges import check_judges, log_curves
 
     plan = _plan(options)  # a wrong option is told before any data is read
     notes = check_judges(options.judges, rewarding=plan.rewards.values(), force=options.force)
@@ -146,6 +146,7 @@ def main(options: Options) -> Results:
         if tracker is None:
             return results
         log_data(tracker, dataset, context="evaluation")
+        log_curves(judges, tracker.run)
         metrics = _metrics(plan, judges, test, options)
         values = score_methods(
             plan.methods,

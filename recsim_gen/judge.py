@@ -12,7 +12,10 @@ from recsim_gen.core.options import ExperimentOptions
 from recsim_gen.core.specs import JudgeSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recsim_gen.core.types import Dataset
+    from recsim_gen.judging.judges import Judge
     from recsim_gen.judging.judging import Judgement
 
 
@@ -76,9 +79,10 @@ def main(options: Options) -> None:
     dataset, catalog, results = prepare("judge", options, check=partial(_check_data, options, images))
     for note in notes:
         results.note(note)
+    judges = open_judges(options.judges, dataset, catalog, device=options.place, results=results)
     judgement = judge(
         dataset,
-        open_judges(options.judges, dataset, catalog, device=options.place, results=results),
+        judges,
         images,
         placebo=options.placebo,
         users=options.users or None,
@@ -91,7 +95,7 @@ def main(options: Options) -> None:
         device=options.place,
         results=results,
     )
-    _publish(judgement, dataset, options)
+    _publish(judgement, judges, dataset, options)
 
 
 def _check(options: Options) -> tuple[Path, list[str]]:
@@ -124,12 +128,13 @@ def _check_data(options: Options, images: Path, dataset: Dataset) -> None:
         read_images(options.placebo, dataset)
 
 
-def _publish(judgement: Judgement, dataset: Dataset, options: Options) -> None:
+def _publish(judgement: Judgement, judges: Sequence[Judge], dataset: Dataset, options: Options) -> None:
     """What `report` does, and the numbers of every triple to MLflow."""
     from analysis.distributions import distributions
     from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.report import report
     from recsim_gen.core.tracking import Tracker
+    from recsim_gen.judging.judges import log_curves
     from recsim_gen.metrics.delta_rank import METRICS
 
     output, samples = options.output, judgement.samples
@@ -138,6 +143,7 @@ def _publish(judgement: Judgement, dataset: Dataset, options: Options) -> None:
     judgement.results.write(output)  # before a tracker is made: that may fail
     with Tracker.of("judge", options) as tracker:
         log_data(tracker, dataset, context="evaluation")
+        log_curves(judges, tracker.run)
         report(judgement.results, tracker, output, draw=draw, metrics=METRICS)
         tracker.run.log_table("samples", samples)
 

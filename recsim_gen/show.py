@@ -88,6 +88,7 @@ def main(options: Options) -> None:
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.experiments.methods import check_controls
+    from recsim_gen.judging.judges import log_curves
 
     lines, family, notes = _check(options)
     dataset, catalog, results = prepare("show", options, check=partial(check_controls, lines, family))
@@ -97,6 +98,7 @@ def main(options: Options) -> None:
     episodes, _ = chosen_episodes(dataset, options.episodes)
     with Tracker.of("show", options) as tracker:
         log_data(tracker, dataset, context="evaluation")
+        log_curves([*judges, *rewards.values()], tracker.run)
         drawn = _draw(lines, dataset, episodes, judges, rewards, family, options, tracker)
         _publish(drawn, dataset, catalog, episodes, family, results, tracker, options)
 

@@ -218,11 +218,14 @@ def _generators(
 ) -> dict[str, Generator]:
     from recsim_gen.experiments.auxiliary.drawing import open_generators
     from recsim_gen.experiments.rewards import reward_judges
+    from recsim_gen.judging.judges import log_curves
 
     methods, place = _methods(arms), options.place
     judges = reward_judges(
         methods, _judge_specs(options), dataset, catalog, results, force=options.force, device=place
     )
+    if tracker is not None:
+        log_curves(judges.values(), tracker.run)
     return open_generators(
         methods,
         dataset,

@@ -58,12 +58,22 @@ class Rankers:
     """What a generator that ``uses_ranker`` is trained with: the reward's, and one that only watches."""
 
     reward: Judge | None = None
-    watching: Ranker | None = None
+    watcher: Judge | None = None
+
+    @property
+    def judges(self) -> list[Judge]:
+        """Those that there are."""
+        return [judge for judge in (self.reward, self.watcher) if judge is not None]
 
     @property
     def rewarding(self) -> Ranker | None:
         """The reward's ranker."""
         return None if self.reward is None else self.reward.ranker
+
+    @property
+    def watching(self) -> Ranker | None:
+        """The watcher's ranker."""
+        return None if self.watcher is None else self.watcher.ranker
 
 
 def main(options: Options) -> None:
@@ -79,6 +89,7 @@ def main(options: Options) -> None:
     from recsim_gen.core.processes import this_process, training_together
     from recsim_gen.core.registry import GENERATORS
     from recsim_gen.core.tracking import Tracker
+    from recsim_gen.judging.judges import log_curves
     from recsim_gen.models.family import open_family
 
     spec = options.gen
@@ -97,6 +108,7 @@ def main(options: Options) -> None:
     with tracking as tracker:
         if tracker is not None:
             log_data(tracker, dataset)
+            log_curves(rankers.judges, tracker.run)
         with training_together():
             generator = trained_generator(
                 spec,
@@ -176,7 +188,7 @@ def _rankers(
             raise SettingError(
                 f"{other.label} watches what {reward.label} rewards: judges of one encoder are wanted"
             )
-    return Rankers(reward, others[0].ranker if others else None)
+    return Rankers(reward, others[0] if others else None)
 
 
 def _judges(untrained: Generator, options: Options) -> Sequence[JudgeSpec]:

@@ -160,16 +160,18 @@ def _test_as_judge(
     spec: RankerSpec, dataset: Dataset, catalog: Catalog, options: Options, results: Results
 ) -> None:
     """Whether the ranker looks at images and sees taste in them; kept with the checkpoint of each seed."""
-    from recsim_gen.artifacts.trained_rankers import trained_ranker
+    from recsim_gen.artifacts.trained_rankers import train_missing, trained_ranker
     from recsim_gen.core.randomness import Rng
     from recsim_gen.judging.guards import add_guard
-    from recsim_gen.judging.modality_use import modality_use
+    from recsim_gen.judging.modality_use import modality_use, trainings
     from recsim_gen.judging.swap_test import swap_test, swaps_of
     from recsim_gen.judging.verdicts import store
 
     def train(items: Catalog, seed: int) -> Ranker:
         return trained_ranker(spec, items, dataset.interactions, seed=seed, device=options.place)
 
+    jobs = trainings(catalog, options.seeds)
+    train_missing(spec, jobs, dataset.interactions, device=options.place)
     rankers = [train(catalog, seed) for seed in options.seeds]
     swaps = swaps_of(dataset, catalog, Rng(0), split="valid")
     guards = [

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     Job = tuple[Catalog, int]  # what to train on, and the seed
 
-WORTH_A_PROCESS = 50_000
-"""Interactions from which seeds are trained side by side: below, a process starts longer than it saves."""
+WORTH_PROCESSES = 30_000
+"""Interactions of all that is to be trained, from which it is trained side by side: below, a process starts
+longer than it saves."""
 
 
 FEW_STEPS = 100
@@ -193,7 +194,8 @@ def train_missing(
     kept = [(kept_ranker(spec, c, interactions, seed=s) / "config.json").exists() for c, s in jobs]
     missing = [job for job, there in zip(jobs, kept, strict=True) if not there]
     at_once = min(len(missing), cpu_count() + 1)  # they stop at different epochs: no core is to wait
-    if device == "cpu" and min(at_once, cpu_count()) > 1 and len(interactions) >= WORTH_A_PROCESS:
+    worth = len(missing) * len(interactions) >= WORTH_PROCESSES
+    if device == "cpu" and min(at_once, cpu_count()) > 1 and worth:
         say(f"{spec}: training {len(missing)} rankers, {at_once} at a time, one process each")
         calls = [(spec, replace(catalog, images=None), seed, interactions) for catalog, seed in missing]
         side_by_side(_keep, calls, at_once)

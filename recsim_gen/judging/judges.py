@@ -6,12 +6,14 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from recsim_gen.artifacts.checkpoints import Origin, keep_ranker, load_ranker, origin_of, ranker_name
-from recsim_gen.artifacts.trained_rankers import kept_ranker, trained_ranker
+from recsim_gen.artifacts.trained_rankers import kept_ranker, train_missing, trained_ranker
+from recsim_gen.artifacts.training_records import tell_again
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import RANKER_CONFIGS, RANKERS, resolve
@@ -23,7 +25,7 @@ from recsim_gen.judging.verdicts import JUDGES, REWARDS, gate, store, stored
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recsim_gen.core.protocols import Ranker
+    from recsim_gen.core.protocols import Ranker, TrainingRun
     from recsim_gen.core.results import Results
     from recsim_gen.core.specs import JudgeSpec
     from recsim_gen.core.types import Catalog, Dataset
@@ -48,12 +50,15 @@ class Judge:
         What is asked.
     catalog
         The items as it sees them, with the features of its training: pictures are encoded likewise.
+    kept
+        Folder in which what was trained here is kept, with the curves of its training.
     """
 
     name: str
     seed: int | None
     ranker: Ranker
     catalog: Catalog = field(repr=False)
+    kept: Path | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:
@@ -145,12 +150,24 @@ def open_judge(
     if spec.folder is None:
         ranker = trained_ranker(spec.ranker, items, interactions, seed=spec.seed, device=device)
         encoder = f"@{spec.encoder}" if spec.encoder else ""
-        return Judge(f"{spec.ranker.name}{encoder}", spec.seed, ranker, items)
+        kept = kept_ranker(spec.ranker, items, interactions, seed=spec.seed)
+        return Judge(f"{spec.ranker.name}{encoder}", spec.seed, ranker, items, kept)
     ranker = load_ranker(spec.folder, items, interactions, device=device)
     label, origin = label or spec.folder.resolve().name, origin_of(spec.folder)
     if origin is None or not label.endswith(f"-seed{origin.seed}"):
         return Judge(label, None, ranker, items)
     return Judge(label.removesuffix(f"-seed{origin.seed}"), origin.seed, ranker, items)
+
+
+def log_curves(judges: Iterable[Judge], run: TrainingRun) -> None:
+    """Log the training curves of the judges that were trained here to ``run``, under each one's label."""
+    for judge in {judge.label: judge for judge in judges}.values():
+        if judge.kept is not None:
+            tell_again(judge.kept, partial(_log_epoch, run, f"{judge.label}/"))
+
+
+def _log_epoch(run: TrainingRun, start: str, epoch: int, numbers: Mapping[str, float], prefix: str) -> None:
+    run.log_epoch(epoch, numbers, start + prefix)
 
 
 def says_how_sure(spec: JudgeSpec) -> bool:
@@ -235,6 +252,8 @@ def _asked_once(spec: JudgeSpec, judge: Judge, dataset: Dataset, device: str) ->
     use = stored(folder).get(modality_use.NAME)
     if use is None or use.numbers["seeds"] < TRAININGS:
         seeds = range(spec.seed, spec.seed + TRAININGS)
+        jobs = modality_use.trainings(judge.catalog, seeds)
+        train_missing(spec.ranker, jobs, interactions, device=device)
         store(folder, modality_use.modality_use(train, judge.catalog, interactions, seeds))
     if swap_test.NAME not in stored(folder):
         store(folder, validation_swaps(judge, dataset))

@@ -48,12 +48,8 @@ def modality_use(
         )
     if modality not in catalog.features:
         raise SettingError(f"no features {modality!r} to permute, got {sorted(catalog.features)}")
-    measured = np.array(
-        [
-            [_measured(train(c, seed), interactions) for c in (catalog, permuted(catalog, modality, seed))]
-            for seed in seeds
-        ]
-    )  # (S, 2, 2): seed, own or permuted, loss and NDCG
+    each = [_measured(train(*one), interactions) for one in trainings(catalog, seeds, modality)]
+    measured = np.array(each).reshape(-1, 2, 2)  # (S, 2, 2): seed, own or permuted, loss and NDCG
     loss, ndcg = measured[:, 1, 0] - measured[:, 0, 0], measured[:, 0, 1] - measured[:, 1, 1]
     p = holm([_paired_p(loss), _paired_p(ndcg)])
     return _guard(modality, measured, loss, ndcg, p)
@@ -80,6 +76,11 @@ def _guard(modality: str, measured: np.ndarray, loss: np.ndarray, ndcg: np.ndarr
     )
     verdict = "uses" if uses else "does not use"
     return Guard(NAME, verdict, numbers, f"the ranker {verdict} the {modality}: {text}")
+
+
+def trainings(catalog: Catalog, seeds: Sequence[int], modality: str = "image") -> list[tuple[Catalog, int]]:
+    """What is trained: with each seed, on the catalogue and on that whose ``modality`` is permuted."""
+    return [(c, seed) for seed in seeds for c in (catalog, permuted(catalog, modality, seed))]
 
 
 def permuted(catalog: Catalog, modality: str, seed: int) -> Catalog:

@@ -112,7 +112,7 @@ def test_seeds_trained_side_by_side_are_those_trained_one_by_one(monkeypatch):
     for folder in (cache_dir() / "rankers").iterdir():
         shutil.rmtree(folder)
     trained([0])
-    monkeypatch.setattr(stages, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(stages, "WORTH_PROCESSES", 0)
     monkeypatch.setattr("joblib.cpu_count", lambda: 2)
     together = trained([0, 1, 2])
     assert {s: together[s].fingerprint for s in (0, 1)} == one_by_one

@@ -17,6 +17,7 @@ from recsim_gen.judging.judges import (
     Judge,
     check_judges,
     judge_labels,
+    log_curves,
     open_judge,
     open_judges,
     says_how_sure,
@@ -82,6 +83,23 @@ def test_folders_and_rankers_to_train_are_opened_side_by_side(kept):
     assert [(judge.name, judge.seed) for judge in nested] == [("a/bpr", 0), ("b/bpr", 0)]
     (one,) = specs(here / "a/bpr-seed0")
     assert open_judge(one, dataset, catalog).label == "bpr-seed0"
+
+
+def test_curves_of_judges_that_were_trained_here_are_logged_under_their_labels(kept):
+    """Once each, also where the judge was only found again; of a folder's training nothing is known."""
+    here, dataset, catalog = kept
+    (folder,) = specs(here / "a/mine")
+    trained = open_judge(JudgeSpec("bpr-seed2", QUICK), dataset, catalog)
+    logged = []
+
+    class Run:
+        def log_epoch(self, epoch, numbers, prefix=""):
+            logged.append((prefix, epoch, *numbers))
+
+    log_curves([trained, open_judge(folder, dataset, catalog), trained], Run())
+    epochs = trained.ranker.config.epochs
+    assert [line[:2] for line in logged] == [("bpr-seed2/", epoch + 1) for epoch in range(epochs)]
+    assert all("loss" in line for line in logged)
 
 
 def test_a_judge_sees_items_by_an_encoder_of_its_own(kept, tmp_path):
