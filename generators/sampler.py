@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
 from recsim_gen.core.progress import bar
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
     from recsim_gen.core.randomness import Rng
     from recsim_gen.models.family import ModelFamily
+
+SMALL = 50_000_000
+"""Parameters of a UNet up to which several cores draw a batch each: its operations are too small to share."""
 
 
 @dataclass(frozen=True)
@@ -83,27 +88,65 @@ class Sampler:
 
         Rows of a batch do not know of each other, but the last bits of floating point depend on how many
         there are. So batches always have ``batch`` rows; the last of a shape is filled up with its first.
+        On CPUs a small model draws as many batches at a time as there are threads.
         """
-        import torch
-
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for row, (conditions, _) in enumerate(requests):
             by_shape.setdefault(conditions.shape, []).append(row)
         starts = range(0, max(map(len, by_shape.values()), default=0), self.batch)
         parts = [rows[i : i + self.batch] for i in starts for rows in by_shape.values() if i < len(rows)]
+        full = [[requests[row] for row in (rows + [rows[0]] * self.batch)[: self.batch]] for rows in parts]
         pictures: dict[int, torch.Tensor] = {}
-        for rows in bar(parts, what, unit="batch") if len(parts) > 1 else parts:
-            full = [requests[row] for row in (rows + [rows[0]] * self.batch)[: self.batch]]
-            images = [c.image_embeds for c, _ in full if c.image_embeds is not None]
-            without = [c.no_image_embeds for c, _ in full if c.no_image_embeds is not None]
-            drawn = self.draw(
-                torch.stack([conditions.states for conditions, _ in full]),
-                [noise for _, noise in full],
-                image_embeds=torch.stack(images) if images else None,
-                no_image_embeds=torch.stack(without) if without else None,
-            )
-            pictures.update(zip(rows, drawn, strict=False))
+        with self._each_batch(full) as drawn:
+            shown = bar(drawn, what, total=len(parts), unit="batch") if len(parts) > 1 else drawn
+            for rows, batch in zip(parts, shown, strict=True):
+                pictures.update(zip(rows, batch, strict=False))
         return [pictures[row] for row in range(len(requests))]
+
+    @contextmanager
+    def _each_batch(
+        self, batches: Sequence[Sequence[tuple[Conditions, Rng]]]
+    ) -> Iterator[Iterator[torch.Tensor]]:
+        """The pictures of each batch in turn; drawn by a thread each where that is worth it."""
+        import torch
+
+        threads = torch.get_num_threads()
+        size = sum(x.numel() for x in self.pipeline.unet.parameters())
+        hooked = any(c.image_embeds is not None for batch in batches for c, _ in batch)  # on the one UNet
+        count = 1 if self.device.type != "cpu" or size > SMALL or hooked else min(threads, len(batches))
+        if count < 2:
+            yield map(self._draw_batch, batches)
+            return
+        idle: SimpleQueue[Sampler] = SimpleQueue()
+        for _ in range(count):
+            idle.put(with_own(self, "scheduler"))
+
+        def draw(batch: Sequence[tuple[Conditions, Rng]]) -> torch.Tensor:
+            sampler = idle.get()
+            try:
+                return sampler._draw_batch(batch)
+            finally:
+                idle.put(sampler)
+
+        pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            yield pool.map(draw, batches)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
+
+    def _draw_batch(self, requests: Sequence[tuple[Conditions, Rng]]) -> torch.Tensor:
+        """Pictures (B, 3, size, size) of conditions of one shape."""
+        import torch
+
+        images = [c.image_embeds for c, _ in requests if c.image_embeds is not None]
+        without = [c.no_image_embeds for c, _ in requests if c.no_image_embeds is not None]
+        return self.draw(
+            torch.stack([conditions.states for conditions, _ in requests]),
+            [noise for _, noise in requests],
+            image_embeds=torch.stack(images) if images else None,
+            no_image_embeds=torch.stack(without) if without else None,
+        )
 
     def draw(
         self,
@@ -146,13 +189,11 @@ class Sampler:
         return pixels
 
 
-def with_own_unet(sampler: Sampler) -> Sampler:
-    """The same with a UNet of its own, as it is now, to be changed; all other models are shared."""
-    pipeline = sampler.pipeline
+def with_own(sampler: Sampler, part: str) -> Sampler:
+    """The same with a ``unet`` or ``scheduler`` of its own, as it is now; all other parts are shared."""
     own = copy.copy(sampler)
-    parts = {**pipeline.components, "unet": copy.deepcopy(pipeline.unet)}
-    own.pipeline = type(pipeline)(**parts, requires_safety_checker=False)
-    own.pipeline.set_progress_bar_config(disable=True)
+    own.pipeline = copy.copy(sampler.pipeline)
+    setattr(own.pipeline, part, copy.deepcopy(getattr(sampler.pipeline, part)))
     return own
 
 

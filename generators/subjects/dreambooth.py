@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from generators.denoising import Denoiser, draw_rows, frozen_sampler, train
 from generators.images import to_pixels
-from generators.sampler import Conditions, Sampler, with_own_unet
+from generators.sampler import Conditions, Sampler, with_own
 from generators.subjects.base import SamplingSubjectGenerator
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.store import fingerprint
@@ -100,7 +100,7 @@ class DreamBooth(SamplingSubjectGenerator):
         import torch
 
         self._sampler = None
-        denoiser = Denoiser(with_own_unet(self._frozen))
+        denoiser = Denoiser(with_own(self._frozen, "unet"))
         sampler, config = denoiser.sampler, self.config
         learned = self._learned(sampler.pipeline.unet, rng.for_("start"))
         own = torch.stack([to_pixels(image, sampler.size) for image in subject.images])
@@ -143,7 +143,7 @@ class DreamBooth(SamplingSubjectGenerator):
 
     def _drawing(self, learned: torch.nn.Module) -> Sampler:
         """What draws with it, in the family's precision."""
-        sampler = with_own_unet(Sampler(self.family, self.device))
+        sampler = with_own(Sampler(self.family, self.device), "unet")
         sampler.pipeline.unet.load_state_dict(learned.state_dict())
         return sampler
 
@@ -183,7 +183,7 @@ class DreamBoothLoRA(DreamBooth):
         from generators.unet_lora import install, restore
         from recsim_gen.core.randomness import Rng
 
-        sampler = with_own_unet(Sampler(self.family, self.device))
+        sampler = with_own(Sampler(self.family, self.device), "unet")
         places = install(sampler.pipeline.unet, self.config.rank, self.config.rank, Rng(0))
         restore(places, dict(zip(places, learned.parameters(), strict=True)))
         return sampler

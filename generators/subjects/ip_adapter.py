@@ -17,7 +17,7 @@ from generators import adapter, resampler
 from generators.denoising import Denoiser, draw_rows, frozen_sampler, train
 from generators.image_prompts import adapter_encoder, adapter_patches, family_encoder, family_patches
 from generators.images import to_pixels
-from generators.sampler import Conditions, Sampler, with_own_unet
+from generators.sampler import Conditions, Sampler, with_own
 from generators.subjects.base import SamplingSubjectGenerator
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.store import fingerprint
@@ -171,7 +171,7 @@ class SubjectIPAdapter(SamplingSubjectGenerator):
         self._weights = dict(weights)
 
     def _put(self, weights: Mapping[str, torch.Tensor]) -> None:
-        sampler = with_own_unet(Sampler(self.family, self.device))
+        sampler = with_own(Sampler(self.family, self.device), "unet")
         self._check(sampler.pipeline.unet, weights)
         adapter.install(sampler.pipeline, weights)
         sampler.pipeline.set_ip_adapter_scale(self.config.scale)

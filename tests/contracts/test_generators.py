@@ -1,5 +1,6 @@
 """The generator contract, for each generator."""
 
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
@@ -149,6 +150,34 @@ class TestStableDiffusion(GeneratorContract):
         one, same = (generator.generate([e], rng=Rng(0)).pixels for e in (episode, other))
         assert torch.equal(one, same)
         assert not torch.equal(one, told_otherwise.generate([episode], rng=Rng(0)).pixels)
+
+    def test_several_threads_draw_what_one_draws(self, monkeypatch):
+        """A small model on a CPU: every thread has a batch, and every bit of a picture stays."""
+        from generators.sampler import Sampler
+
+        drew, alone = [], Sampler._draw_batch
+
+        def seen(sampler, requests):
+            drew.append((threading.current_thread(), torch.get_num_threads(), sampler.pipeline.scheduler))
+            return alone(sampler, requests)
+
+        monkeypatch.setattr(Sampler, "_draw_batch", seen)
+        before, generator = torch.get_num_threads(), self.fitted()
+        episodes = self.episodes * (5 * generator.family.batch // len(self.episodes) + 1)
+        try:
+            pictures = []
+            for threads in (1, 3):
+                torch.set_num_threads(threads)
+                pictures.append(generator.draw_each([(e, Rng(k)) for k, e in enumerate(episodes)]))
+                assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+        assert all(map(torch.equal, *pictures))
+        one, several = drew[: len(drew) // 2], drew[len(drew) // 2 :]
+        assert {thread for thread, *_ in one} == {threading.main_thread()}
+        assert {threads for _, threads, _ in several} == {1}
+        assert 1 < len({scheduler for *_, scheduler in several}) <= 3
+        assert threading.main_thread() not in {thread for thread, *_ in several}
 
     def test_without_guidance_the_empty_text_plays_no_part(self):
         """The picture is what the pipeline itself draws of the same latents."""
