@@ -1,15 +1,15 @@
-"""The library in one import: data, rankers, judges, pictures, experiments, each a function.
+"""The library in one import: one function each for data, rankers, judges, images and experiments.
 
     import recsim_gen.api as rs
 
     data = rs.load_data("boutique")
     micro = rs.train_ranker("micro", data)
-    pictures = rs.generate("sd", data, episodes=20)
-    print(rs.judge(data, [micro], pictures))
+    images = rs.generate("sd", data, episodes=20)
+    print(rs.judge(data, [micro], images))
 
-Each is a few lines over what the commands use, keeps what it trains and draws where they do, and finds
-there what they trained and drew. It is a package of its own because commands are files of ``recsim_gen`` by
-the same names. Nothing is imported before it is asked for.
+Each function is a thin layer over the code behind the command of the same name. Both share one cache, so a
+ranker or generator trained by either is loaded by the other. The API is a package of its own because the
+commands are modules of ``recsim_gen`` with the same names. A function is imported on first access.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Data by name, its items encoded."""
+"""Load a data set by name and encode its items."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
-    """A data set and its catalogue as rankers see it.
+    """A data set together with its encoded catalogue.
 
     Parameters
     ----------
     spec
-        What it was opened by.
+        Name and settings that the data set was loaded with.
     dataset
         Catalogue without features, interactions and test episodes.
     catalog
-        The same items with a table of features a modality.
+        The same items with one feature table per modality.
     device
-        Where models run on it.
+        Device that models run on.
     """
 
     spec: DataSpec
@@ -37,17 +37,49 @@ class Data:
     device: str
 
     def __repr__(self) -> str:
-        """Name and sizes."""
+        """Return the name of the data set and its size."""
         chosen = self.dataset.interactions
         sizes = f"{len(self.catalog):,} items, {chosen.n_users:,} users, {len(chosen):,} choices"
         return f"Data({self.spec}: {sizes})"
 
     def users(self, ids: Sequence[str]) -> NDArray[Any]:
-        """(B,) rows of the users with these ids. Raises DataError for one that is not there."""
+        """Return the user rows of these user ids.
+
+        Parameters
+        ----------
+        ids
+            (B,) user ids as the data set has them.
+
+        Returns
+        -------
+        NDArray
+            (B,) integer rows.
+
+        Raises
+        ------
+        DataError
+            If an id is unknown.
+        """
         return _rows(ids, self.dataset.interactions.user_ids, "user")
 
     def items(self, ids: Sequence[str]) -> NDArray[Any]:
-        """(B,) rows of the items with these ids. Raises DataError for one that is not there."""
+        """Return the item rows of these item ids.
+
+        Parameters
+        ----------
+        ids
+            (B,) item ids as the data set has them.
+
+        Returns
+        -------
+        NDArray
+            (B,) integer rows.
+
+        Raises
+        ------
+        DataError
+            If an id is unknown.
+        """
         return _rows(ids, self.catalog.item_ids, "item")
 
 
@@ -58,20 +90,30 @@ def load_data(
     device: str = "auto",
     **settings: Any,
 ) -> Data:
-    """Open data and encode its items; features are kept, so that the second time is quick.
+    """Load a data set and encode its items; the features are cached, so the second call is fast.
 
     Parameters
     ----------
     name
-        As of ``--data``: boutique, csv:DIR, recbole:DIR, hf:DIR, movielens:DIR, module:function, …
+        Name as for ``--data``: boutique, csv:DIR, recbole:DIR, hf:DIR, movielens:DIR, module:function, …
     encoders
-        {modality: encoder} instead of the data's own, ``none`` to leave a modality out.
+        {modality: encoder} that replaces the data set's own encoders; ``none`` leaves a modality out.
     device
-        cpu, cuda, cuda:N; auto: cuda where there is one.
+        cpu, cuda or cuda:N; auto uses cuda if there is one.
     settings
-        Of the reader, as ``--data-settings.NAME``: ``split="by-ratio"``.
+        Settings of the reader, as for ``--data-settings.NAME``: ``split="by-ratio"``.
 
-    Raises SettingError for an unknown name or setting, DataError for files that cannot be used.
+    Returns
+    -------
+    Data
+        The data set and its encoded catalogue.
+
+    Raises
+    ------
+    SettingError
+        If the name or a setting is unknown.
+    DataError
+        If the files cannot be used.
     """
     from recsim_gen.artifacts.trained_rankers import chosen_encoders
     from recsim_gen.core.processes import device_of
@@ -84,13 +126,11 @@ def load_data(
 
 
 def _rows(ids: Sequence[str], known: NDArray[Any], what: str) -> NDArray[Any]:
-    """Place of each id among those that are known."""
+    """Return the position of each id in ``known``."""
     import pandas as pd
 
     rows: NDArray[Any] = pd.Index(known).get_indexer(pd.Index(list(ids)))
     if (rows < 0).any():
         missing = list(ids)[int((rows < 0).argmax())]
-        raise DataError(
-            f"unknown {what} {missing!r}: ids are wanted as the data has them, such as {known[0]!r}"
-        )
+        raise DataError(f"unknown {what} {missing!r}: give ids as the data has them, such as {known[0]!r}")
     return rows

@@ -1,4 +1,4 @@
-"""Experiments from Python: the commands' options as arguments, their results as what is returned."""
+"""Experiments from Python: arguments are the options of the command, the return value is its results."""
 
 from __future__ import annotations
 
@@ -34,31 +34,39 @@ def evaluate(
     output: str | Path = "runs/evaluate",
     **options: Any,
 ) -> Results:
-    """Set generators side by side by every metric, tested against a baseline, tracked in MLflow.
+    """Compare generators by each metric, test them against a baseline and track the run in MLflow.
 
     Parameters
     ----------
     data
-        What `load_data` gave.
+        Data set from `load_data`.
     generators
-        Lines of the table: NAME, or LABEL=NAME:SETTING=VALUE,… for one with settings.
+        Rows of the table: NAME, or LABEL=NAME:SETTING=VALUE,… for a generator with settings.
     metrics
-        Presets and metrics: judged, table2, paper, delta_r, cps[boutique-clip], …
+        Metrics and presets of metrics: judged, table2, paper, delta_r, cps[boutique-clip], …
     judges
-        Rankers to train here, NAME-seedN or NAME@ENCODER-seedN, or folders; those that give no reward are
-        held out.
+        Rankers to train here, NAME-seedN or NAME@ENCODER-seedN, or folders of trained ones. A judge that
+        gives no reward is held out.
     baseline
-        The line that the others are compared with, paired by episode.
+        Row that the other rows are compared with, paired by episode.
     episodes
-        Test episodes, spread at random and the same for all; 0 is all.
+        Number of test episodes, a random sample that is the same for all generators; 0 takes all.
     seeds
-        Of training and of the noise.
+        Seeds of the training and of the noise.
     output
         Folder for results.json, tables and figures.
     options
-        More of the command's, by their names in Python (``reward``, ``retrain``, ``images``, …).
+        Other options of the command by their Python names (``reward``, ``retrain``, ``images``, …).
 
-    Returns what the command writes as results.json. Raises SettingError for what is unknown or does not fit.
+    Returns
+    -------
+    Results
+        What the command writes as results.json.
+
+    Raises
+    ------
+    SettingError
+        If a name is unknown or options contradict each other.
     """
     from recsim_gen.evaluate import Options, main
 
@@ -79,30 +87,39 @@ def simulate(
     output: str | Path = "runs/simulate",
     **options: Any,
 ) -> Results:
-    """Let simulated people choose by the pictures of each arm, round by round: what an A/B test would say.
+    """Simulate an A/B test: people choose by the images of each arm, round by round.
 
     Parameters
     ----------
     data
-        What `load_data` gave: a shop whose tastes are known, or any with a ``world``.
+        Data set from `load_data`: a shop with known tastes, or any data set with the option ``world``.
     arms
-        Generators, shuffled, aa; ``original`` is always there.
+        Generators, ``shuffled`` or ``aa``; the arm ``original`` is always included.
     ranker
-        What makes the lists and learns after each round.
+        Ranker that makes the lists and is retrained after each round.
     rounds
-        How often everybody visits.
+        Number of visits of each person.
     people
-        How many visit, at random; 0 is everybody.
+        Number of people, sampled at random; 0 takes all.
     meaning
-        packaging: the choice follows the picture, satisfaction the item; product: what is seen is delivered.
+        packaging: people choose by the image, satisfaction depends on the item; product: people get what the
+        image shows.
     seeds
-        Of chance and of the rankers' training.
+        Seeds of the simulation and of the training of the rankers.
     output
         Folder for results.json, tables and figures.
     options
-        More of the command's, by their names in Python (``length``, ``explore``, ``world``, …).
+        Other options of the command by their Python names (``length``, ``explore``, ``world``, …).
 
-    Returns what the command writes as results.json. Raises SettingError for what is unknown or does not fit.
+    Returns
+    -------
+    Results
+        What the command writes as results.json.
+
+    Raises
+    ------
+    SettingError
+        If a name is unknown or options contradict each other.
     """
     from recsim_gen.simulate import Options, main
 
@@ -112,7 +129,7 @@ def simulate(
 
 
 def _options(kind: type[Options], data: Data, chosen: dict[str, Any]) -> Options:
-    """The command's options, checked as the command line checks them."""
+    """Return the options of a command, checked as on the command line."""
     from recsim_gen.core.preflight import preflight
 
     known = {field.name for field in fields(kind)}

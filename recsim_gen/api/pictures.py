@@ -1,4 +1,4 @@
-"""Pictures: drawn by a generator, and judged by rankers."""
+"""Images: draw them with a generator, judge them with rankers."""
 
 from __future__ import annotations
 
@@ -28,33 +28,42 @@ def generate(
     seed: int = 0,
     **settings: Any,
 ) -> ImageSet:
-    """Draw the reference item of test episodes, each for its user; what was drawn before is loaded.
+    """Draw the reference item of test episodes, each for its user; images drawn before are loaded.
 
-    A generator that learns is trained first, on training choices alone, or loaded.
+    A generator that learns is first trained on the training choices, or loaded if it was trained before.
 
     Parameters
     ----------
     name
-        As of ``--gen``: sd, pmg, ragar, ragar_taste, oracle, module:Class, …
+        Name as for ``--gen``: sd, pmg, ragar, ragar_taste, oracle, module:Class, …
     data
-        What `load_data` gave.
+        Data set from `load_data`.
     episodes
-        Test episodes to draw for, spread at random; 0 is all.
+        Number of test episodes to draw for, sampled at random; 0 takes all.
     judges
-        What a generator that learns from a ranker may learn from: NAME-seedN, NAME@ENCODER-seedN, or folders.
-        Only one that uses pictures and sees taste in them gives a reward. Default MICRO and a taste, seed 0.
+        Judges that a generator may learn from: NAME-seedN, NAME@ENCODER-seedN, or folders of trained rankers.
+        A judge gives a reward only if it uses images and recognises taste in them. Default: MICRO and TASTE
+        with seed 0.
     force
-        Let one give it that does not.
+        Use a judge as reward even if it does not qualify.
     models
         Family of models: embedded, paper, a folder or a YAML file.
     seed
-        Of the training and of the noise.
+        Seed of the training and of the noise.
     settings
-        Of the generator, as ``--gen-settings.NAME``: ``candidates=1``.
+        Settings of the generator, as for ``--gen-settings.NAME``: ``candidates=1``.
 
-    Returns the pictures, with the user and item of each; ``pictures.reader.read(row)`` is one of them. Raises
-    SettingError for unknown names and settings and for judges that fail, MissingDependency for models whose
-    files are not at hand.
+    Returns
+    -------
+    ImageSet
+        The images with the user and item of each; ``images.reader.read(row)`` returns one image.
+
+    Raises
+    ------
+    SettingError
+        If a name or setting is unknown, or a judge cannot give the reward.
+    MissingDependency
+        If the files of a model are missing.
     """
     from recsim_gen.artifacts.drawn_images import images_for
     from recsim_gen.artifacts.trained_generators import chosen_episodes
@@ -91,23 +100,32 @@ def judge(
     placebo: str | Path | ImageSet | None = None,
     users: Sequence[str] | None = None,
 ) -> Judgement:
-    """How far images move items in users' lists, beside controls, and whether that is to be believed.
+    """Measure how far images move items in users' lists, compared with controls, and test the result.
 
     Parameters
     ----------
     data
-        What the judges were trained on.
+        Data set that the judges were trained on.
     judges
-        Of `train_ranker`; the first is the one that gave a reward, if one did, the others are held out.
+        Judges from `train_ranker`. If a judge gave a generator its reward, it comes first; the others are
+        held out.
     images
-        Of `generate`, or a folder or tar of ``<item id>.png`` or ``<user id>/<item id>.png``.
+        Images from `generate`, or a folder or tar of ``<item id>.png`` or ``<user id>/<item id>.png``.
     placebo
-        Other real pictures of the items, likewise.
+        Other real images of the same items, in one of the same forms.
     users
-        Ids to ask about images without a user of their own; default those whose test reference it is.
+        User ids to judge images without a user for; default: the users whose test reference is the item.
 
-    Returns rows and verdicts; printed, they are a table and a line a guard. More can be set at
-    `judging.judging.judge`. Raises DataError for images that cannot be used.
+    Returns
+    -------
+    Judgement
+        Rows and verdicts; printing it shows a table and one line per guard. `judging.judging.judge` has more
+        settings.
+
+    Raises
+    ------
+    DataError
+        If the images cannot be used.
     """
     from recsim_gen.judging.judging import judge as judged
 

@@ -1,4 +1,4 @@
-"""Rankers: trained, measured, asked for lists, and asked what they would say of other pictures."""
+"""Rankers: train and measure them, get recommendations, substitute the image of an item."""
 
 from __future__ import annotations
 
@@ -20,21 +20,29 @@ __all__ = ["Counterfactual", "Judge", "rank_metrics", "recommend", "substitute",
 
 
 def train_ranker(name: str, data: Data, *, seed: int = 0, **settings: Any) -> Judge:
-    """Train a ranker on the data's training choices, or load it if it was trained before on the same.
+    """Train a ranker on the training choices, or load it if it was trained before on the same data.
 
     Parameters
     ----------
     name
-        As of ``--ranker``: micro, micro:published-code, taste, vbpr, lattice, lightgcn, bpr, module:Class, …
+        Name as for ``--ranker``: micro, micro:published-code, taste, vbpr, lattice, lightgcn, bpr,
+        module:Class, …
     data
-        What `load_data` gave.
+        Data set from `load_data`.
     seed
-        Of the training.
+        Seed of the training.
     settings
-        Of the ranker, as ``--ranker-settings.NAME``: ``embedding_size=32``.
+        Settings of the ranker, as for ``--ranker-settings.NAME``: ``embedding_size=32``.
 
-    Returns a `Judge`: the trained ``ranker`` with the ``catalog`` that it sees. Raises SettingError for an
-    unknown name, recipe or setting.
+    Returns
+    -------
+    Judge
+        The trained ``ranker`` together with the ``catalog`` that it sees.
+
+    Raises
+    ------
+    SettingError
+        If the name, recipe or a setting is unknown.
     """
     from recsim_gen.artifacts.trained_rankers import trained_ranker
 
@@ -46,10 +54,32 @@ def train_ranker(name: str, data: Data, *, seed: int = 0, **settings: Any) -> Ju
 def rank_metrics(
     judge: Judge, data: Data, *, split: str = "test", ks: Sequence[int] = (10, 20)
 ) -> dict[str, float]:
-    """Recall@k, NDCG@k and NDCG-retrieved@k of the ranker's lists, means over users of ``split``, in [0, 1].
+    """Return Recall@k, NDCG@k and NDCG-retrieved@k of the ranker, averaged over the users of a split.
 
-    What users chose before (in training, and for test in validation) is left out of their lists. Raises
-    SettingError for an unknown split, DataError for an empty one.
+    Items that a user chose before (in training and, for the test split, in validation) are excluded.
+
+    Parameters
+    ----------
+    judge
+        Trained ranker from `train_ranker`.
+    data
+        Data set that it was trained on.
+    split
+        train, valid or test.
+    ks
+        Lengths of the lists.
+
+    Returns
+    -------
+    dict
+        {``recall@10``: value in [0, 1], …}.
+
+    Raises
+    ------
+    SettingError
+        If the split is unknown.
+    DataError
+        If the split is empty.
     """
     from recsim_gen.metrics.evaluation import evaluate
 
@@ -58,9 +88,30 @@ def rank_metrics(
 
 
 def recommend(judge: Judge, data: Data, users: Sequence[str], *, k: int = 10) -> pd.DataFrame:
-    """The k best items of each user beside those that they chose before: user, place, item, title, score.
+    """Return the ``k`` best items for each user, without the items that the user chose before.
 
-    ``users`` are ids; ``place`` counts from 1. Raises DataError for an unknown user.
+    Parameters
+    ----------
+    judge
+        Trained ranker from `train_ranker`.
+    data
+        Data set that it was trained on.
+    users
+        (B,) user ids.
+    k
+        Length of each list, 1 to the number of items.
+
+    Returns
+    -------
+    DataFrame
+        B·k rows with the columns user, place (from 1), item, title and score.
+
+    Raises
+    ------
+    SettingError
+        If ``k`` is out of range.
+    DataError
+        If a user is unknown.
     """
     import numpy as np
     import pandas as pd
@@ -96,28 +147,39 @@ def substitute(
     *,
     scope: Scope = "graph",
 ) -> Counterfactual:
-    """What the ranker would say of each item to each user if it looked like the image, each asked alone.
+    """Return score and rank of each item for each user as if the item had this image.
+
+    Each (user, item, image) is evaluated independently of the others.
 
     Parameters
     ----------
     judge, data
-        A trained ranker and its data.
+        A trained ranker and the data set that it was trained on.
     users, items
         (B,) ids.
     images
-        (B,) RGB pictures of any size; encoded as the judge's catalogue was.
+        (B,) RGB images of any size; they are encoded as the catalogue of the judge was.
     scope
-        graph: as if the item graph were built again, exactly; item: the item's own row only.
+        graph: exact, as if the item graph were rebuilt; item: only the features of the item itself change.
 
-    Returns scores and 1-based ranks (B,) with the new picture and with the item's own. Raises DataError for
-    unknown ids, and where the judge sees no pictures.
+    Returns
+    -------
+    Counterfactual
+        (B,) scores and 1-based ranks with the new image and with the item's own.
+
+    Raises
+    ------
+    SettingError
+        If ``users``, ``items`` and ``images`` differ in length.
+    DataError
+        If an id is unknown or the ranker does not use images.
     """
     from recsim_gen.encoders.features import make_encoder
     from recsim_gen.judging.queries import MODALITY
 
     if not len(users) == len(items) == len(images):
         raise SettingError(
-            f"as many users, items and images are wanted, got {len(users)}, {len(items)} and {len(images)}"
+            f"users, items and images must be equally many, got {len(users)}, {len(items)} and {len(images)}"
         )
     encoder = make_encoder(judge.catalog.encoder_of(MODALITY), data.device)
     features = {MODALITY: encoder.encode_images(images)}

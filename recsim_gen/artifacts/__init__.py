@@ -1,1 +1,1 @@
-"""What is trained or drawn once and found again by its content: rankers, generators, images."""
+"""Content-addressed cache of expensive results: trained rankers, trained generators, generated images."""

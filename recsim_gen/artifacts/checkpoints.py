@@ -1,4 +1,4 @@
-"""Trained rankers in folders: how each was trained lies beside it, so that it is read as it was."""
+"""Folders of trained rankers, with a record of how each was trained."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ ORIGIN = "training.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """How a ranker was trained: ``seed``, and ``encoders`` {modality: spec} of what it sees items by."""
+    """How a ranker was trained: its ``seed``, and the ``encoders`` {modality: spec} of its features."""
 
     seed: int
     encoders: Mapping[str, str]
 
 
 def keep_ranker(ranker: Ranker, folder: str | Path, origin: Origin) -> None:
-    """Save a trained ranker, and its origin beside it."""
+    """Save a trained ranker together with its origin."""
     ranker.save(folder)
     write_json(Path(folder) / ORIGIN, asdict(origin))
 
 
 def origin_of(folder: str | Path) -> Origin | None:
-    """The origin of the ranker in ``folder``; None where `keep_ranker` did not write it.
+    """Return the origin of the ranker in ``folder``; None if `keep_ranker` did not write one.
 
-    Raises DataError for a file that cannot be read.
+    Raises DataError if the file cannot be read.
     """
     path = Path(folder) / ORIGIN
     if not path.is_file():
@@ -43,21 +43,21 @@ def origin_of(folder: str | Path) -> Origin | None:
         return Origin(int(about["seed"]), dict(about["encoders"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         remedy = "Delete it to read the ranker by the command's --encoders, or train again"
-        raise DataError(f"seed and encoders are wanted, got {error!r}", file=path, remedy=remedy) from error
+        raise DataError(f"must hold seed and encoders, got {error!r}", file=path, remedy=remedy) from error
 
 
 def ranker_name(folder: str | Path) -> str:
     """Return the registry name in a checkpoint's ``config.json``.
 
-    Raises DataError where the folder is no checkpoint, or names a ranker that the registry lacks: a
-    file that was brought from elsewhere must not choose what is imported.
+    Raises DataError if the folder is not a checkpoint, or its ranker is not in the registry: a file from an
+    untrusted source must not decide what is imported.
     """
     folder = Path(folder)
     try:
         name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["ranker"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"a trained ranker is wanted, got no readable config.json ({error})",
+            f"must be a trained ranker, got no readable config.json ({error})",
             file=folder,
             remedy="Give a folder that train_ranker wrote, such as runs/train_ranker/micro-seed0",
         ) from error
@@ -69,7 +69,27 @@ def ranker_name(folder: str | Path) -> str:
 def load_ranker(
     folder: str | Path, catalog: Catalog, interactions: Interactions, *, device: str = "cpu"
 ) -> Ranker:
-    """Load what ``Ranker.save`` wrote. Raises DataError for other data than the ranker was trained on."""
+    """Load what ``Ranker.save`` wrote.
+
+    Parameters
+    ----------
+    folder
+        Folder of the checkpoint.
+    catalog, interactions
+        The data that the ranker was trained on.
+    device
+        Device to load the weights to.
+
+    Returns
+    -------
+    Ranker
+        The trained ranker.
+
+    Raises
+    ------
+    DataError
+        If the folder is not a checkpoint, or the ranker was trained on other data.
+    """
     ranker_class = resolve(ranker_name(folder), RANKERS, "ranker")
     loaded: Ranker = ranker_class.load(folder, catalog, interactions, device=device)
     return loaded

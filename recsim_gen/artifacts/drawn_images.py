@@ -1,9 +1,9 @@
-"""Generated images as files: where each lies, what it says of itself, and which are still to be drawn.
+"""Generated images as files: their paths, their provenance, and which are still to be drawn.
 
-``<folder>/seed<k>/<user id>/<item id>.png``, ids escaped as in URLs, and beside the users' folders a
-manifest that lists them (see `recsim_gen.datasets.manifests`): ``judge --images <folder>/seed0`` reads one
-image of each episode. Each file is written whole and holds, as text of the PNG, what it was made from;
-equal settings give equal bytes.
+An image is at ``<folder>/seed<k>/<user id>/<item id>.png``, with ids escaped as in URLs; each seed's folder
+also has a manifest of its images (see `recsim_gen.datasets.manifests`). So ``judge --images <folder>/seed0``
+reads one image per episode. Files are written atomically and carry their provenance as PNG text; equal
+settings give equal bytes.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Dataset, Episode
 
 Todo = Mapping["Episode", Mapping[Path, Provenance]]
-"""Of each episode, the files to write, and what goes into each."""
+"""For each episode, the files to write with their provenance."""
 
-AT_ONCE = 32  # episodes between two writes: what a kill can cost
+AT_ONCE = 32  # episodes per batch: at most so many are lost if the process is killed
 _OTHERWISE = "Give another --output, or delete the pictures"
 
 
 def place_of(made: Provenance) -> Path:
-    """Where an image lies in the folder of its run."""
+    """Return the path of an image relative to the folder of its run."""
     return Path(f"seed{made.seed}") / _escaped(made.user) / f"{_escaped(made.item)}.png"
 
 
 def _escaped(name: str) -> str:
-    """As in a URL; dots in front, which would hide the file, too."""
+    """Escape ``name`` as in a URL, and also leading dots, which would hide the file."""
     bare = name.lstrip(".")
     return "%2E" * (len(name) - len(bare)) + quote(bare, safe="")
 
@@ -49,9 +49,9 @@ def _escaped(name: str) -> str:
 def provenances(
     dataset: Dataset, episodes: Sequence[Episode], generator: Generator, *, n: int, stream: int
 ) -> dict[Provenance, Episode]:
-    """Every image that is to be drawn, by episode, then by seed.
+    """Return {provenance: episode} of every image to draw, ordered by episode, then by seed.
 
-    Raises DataError where two would have one name: a user with a reference twice.
+    Raises DataError if two images would have the same path: a user with the same reference twice.
     """
     weights = generator.fingerprint
     users, items = dataset.interactions.user_ids, dataset.catalog.item_ids
@@ -73,9 +73,9 @@ def provenances(
 
 
 def missing(folder: Path, planned: Mapping[Provenance, Episode]) -> Todo:
-    """Return those of the planned that are not in ``folder``, by episode.
+    """Return the planned images that are not yet in ``folder``, by episode.
 
-    Raises DataError where it holds a picture that was made otherwise.
+    Raises DataError if ``folder`` holds an image that was made by another generator or with other settings.
     """
     by_path = {folder / place_of(made): made for made in planned}
     run = {(p.generator, p.fingerprint, p.stream) for p in planned}
@@ -95,7 +95,7 @@ def missing(folder: Path, planned: Mapping[Provenance, Episode]) -> Todo:
 
 
 def draw(generator: Generator, todo: Todo, *, rng: Rng) -> int:
-    """Draw and write these images; return how many. Killed, it goes on with those that are not there."""
+    """Draw and write these images; return their number. A restart draws only those still missing."""
     drawn = 0
     episodes = list(todo)
     with bar(what=f"{generator.name}: drawing", total=len(episodes), unit="episode") as shown:
@@ -112,7 +112,7 @@ def draw(generator: Generator, todo: Todo, *, rng: Rng) -> int:
 
 
 def list_in_manifests(folder: Path) -> None:
-    """Write the manifest of each seed's folder in ``folder``: of all images that are there."""
+    """Write a manifest of all existing images into each seed's folder."""
     for seed in sorted(folder.glob("seed*")):
         made = {path: read_provenance(path) for path in sorted(seed.rglob("*.png"))}
         images = {p.relative_to(seed).as_posix(): m for p, m in made.items() if m is not None}
@@ -120,11 +120,31 @@ def list_in_manifests(folder: Path) -> None:
 
 
 def images_for(generator: Generator, dataset: Dataset, episodes: Sequence[Episode], *, seed: int) -> Manifest:
-    """Return the list of one image for each of these episodes; they are drawn once for all commands.
+    """Return one image for each of these episodes; images are drawn once and shared by all commands.
 
-    Images are kept under what they depend on (generator, episode, ``seed`` of the noise), so that other
-    episodes cost only those that are new. Killed, it goes on where it was. The list has the order of
-    `place_of`. Raises DataError where two episodes have one user and one reference.
+    An image is cached under everything it depends on (generator, episode, ``seed`` of the noise), so further
+    episodes only cost their own images, and an interrupted call resumes.
+
+    Parameters
+    ----------
+    generator
+        A generator that can draw: fitted or loaded.
+    dataset
+        Data set of the episodes.
+    episodes
+        (B,) episodes with different (user, reference).
+    seed
+        Seed of the noise.
+
+    Returns
+    -------
+    Manifest
+        The list of the images, ordered by `place_of`.
+
+    Raises
+    ------
+    DataError
+        If two episodes have the same user and reference.
     """
     planned = provenances(dataset, episodes, generator, n=1, stream=seed)
     folder = cache_dir() / "drawn" / fingerprint(generator.name, generator.fingerprint, seed)
@@ -143,7 +163,7 @@ def images_for(generator: Generator, dataset: Dataset, episodes: Sequence[Episod
 
 
 def write_image(path: Path, pixels: np.ndarray, made: Provenance) -> Path:
-    """Write ``pixels`` (3, H, W) in [0, 1] as a PNG of 8 bits with its provenance; return its path."""
+    """Write ``pixels`` (3, H, W) in [0, 1] as an 8-bit PNG with its provenance; return the path."""
     from PIL.PngImagePlugin import PngInfo
 
     about = PngInfo()
@@ -155,14 +175,14 @@ def write_image(path: Path, pixels: np.ndarray, made: Provenance) -> Path:
 
 
 def as_image(pixels: np.ndarray) -> Image.Image:
-    """Return ``pixels`` (3, H, W) in [0, 1] as an RGB picture of 8 bits."""
+    """Return ``pixels`` (3, H, W) in [0, 1] as an 8-bit RGB image."""
     from PIL import Image
 
     return Image.fromarray(np.rint(pixels.transpose(1, 2, 0) * 255).astype(np.uint8))
 
 
 def read_provenance(file: Path | BinaryIO) -> Provenance | None:
-    """Return what an image says of itself; None where another program wrote it, or there is none."""
+    """Return the provenance stored in an image; None if there is none or another program wrote the file."""
     from PIL import Image
 
     try:
@@ -182,18 +202,18 @@ def read_provenance(file: Path | BinaryIO) -> Provenance | None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed runs left half-written; only while nobody else writes there."""
+    """Remove unfinished files of killed runs; call it only while no other process writes there."""
     for path in folder.rglob(".*.part"):
         path.unlink()
 
 
 def first_images(folder: Path, count: int) -> list[tuple[Image.Image, Provenance]]:
-    """The first images of seed 0 in a folder that was drawn, and what they were made from."""
+    """Return the first images of seed 0 in a folder of drawn images, with their provenance."""
     from PIL import Image
 
     shown: list[tuple[Image.Image, Provenance]] = []
     path = folder / "seed0" / FILE
-    if not path.is_file():  # there was no episode to draw for
+    if not path.is_file():  # there were no episodes to draw for
         return shown
     manifest = read_manifest(path)
     for file, made in list(manifest.images.items())[:count]:

@@ -1,4 +1,4 @@
-"""A trained generator as a folder for other libraries: models as their loaders read them, and a card."""
+"""Exports a trained generator to a folder for other libraries: models in their formats, and a model card."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ LICENCES = {
     "CreativeML Open RAIL-M": "creativeml-openrail-m",
     "Llama 2 Community License": "llama2",
 }
-"""A family's licences by the names of the hub."""
+"""Hub identifiers of the licences that families name."""
 
 
 def check_export(spec: GeneratorSpec | None, checkpoint: Path, family: ModelFamily) -> GeneratorSpec:
-    """Return what generator the checkpoint is of; read no data.
+    """Return the spec of the generator in the checkpoint, without reading data.
 
-    Raises DataError for a folder that is none, SettingError for a generator that has nothing to export.
+    Raises DataError if the folder is not a checkpoint, SettingError if the generator has nothing to export.
     """
     check_choice(spec, checkpoint, models=family)
     spec = spec or GeneratorSpec(generator_name(checkpoint))
@@ -51,9 +51,30 @@ def check_export(spec: GeneratorSpec | None, checkpoint: Path, family: ModelFami
 def export_generator(
     spec: GeneratorSpec, checkpoint: Path, dataset: Dataset, folder: Path, *, family: ModelFamily
 ) -> Sequence[ExportedPart]:
-    """Write a trained generator and its card into a new ``folder``, whole or not at all; return the parts.
+    """Write a trained generator and its model card into a new folder, atomically.
 
-    Raises DataError for a checkpoint of other data or models.
+    Parameters
+    ----------
+    spec
+        Name and settings of the generator.
+    checkpoint
+        Folder of the trained generator.
+    dataset
+        Data set that it was trained on.
+    folder
+        Folder to create.
+    family
+        Models that it was trained with.
+
+    Returns
+    -------
+    sequence of ExportedPart
+        What was written.
+
+    Raises
+    ------
+    DataError
+        If the checkpoint belongs to other data or models.
     """
     generator_class = resolve(spec.name, GENERATORS, GeneratorSpec.what)
     generator = generator_class.load(checkpoint, dataset.catalog, models=family, device="cpu")
@@ -66,7 +87,7 @@ def export_generator(
 
 
 def model_card(generator: Generator, parts: Sequence[ExportedPart], data: str, family: ModelFamily) -> str:
-    """What the folder holds, how it is loaded and what it was made from, with the head that the hub reads."""
+    """Return the model card: content of the folder, loading code, and base models, with the hub's header."""
     rows = [f"| `{part.name}` | {part.what} |" for part in parts]
     code = [f"```python\n{part.load}\n```" for part in parts if part.load]
     settings = json.dumps(asdict(generator.config), indent=2, ensure_ascii=False, default=str)
@@ -74,13 +95,13 @@ def model_card(generator: Generator, parts: Sequence[ExportedPart], data: str, f
         [
             f"---\n{_head(generator, family)}\n---\n",
             f"# {generator.name}, trained on {data}\n",
-            f"Written by recsim-gen {__version__}, which finds what somebody likes and tells these models.",
-            "They learned from the histories of people: see whether you may publish them.\n",
-            "## What is here\n\n| file | what it is |\n|---|---|",
+            f"Written by recsim-gen {__version__}, which extracts preferences to condition these models.",
+            "They were trained on histories of people: check whether you may publish them.\n",
+            "## Files\n\n| file | what it is |\n|---|---|",
             *rows,
-            "\n## How it is loaded\n\nIn this folder:\n",
+            "\n## Loading\n\nIn this folder:\n",
             *code,
-            "\n## What it was made of\n\n| part | model | licence |\n|---|---|---|",
+            "\n## Base models\n\n| part | model | licence |\n|---|---|---|",
             *(_row(role, family) for role in generator.roles),
             f"\n## Settings\n\n```json\n{settings}\n```\n",
         ]
@@ -88,14 +109,14 @@ def model_card(generator: Generator, parts: Sequence[ExportedPart], data: str, f
 
 
 def _row(role: str, family: ModelFamily) -> str:
-    """Of the table of models; of a folder of this machine its last name alone."""
+    """Return a row of the table of models; for a local folder only its last name."""
     checkpoint = family.checkpoint(role)
     name = Path(checkpoint.name).name if is_folder(checkpoint.name) else checkpoint.name
     return f"| {role.replace('_', ' ')} | {name} | {checkpoint.licence} |"
 
 
 def _head(generator: Generator, family: ModelFamily) -> str:
-    """YAML of the card: licence of the diffusion model, which everything else stands beside."""
+    """Return the YAML header of the card, with the licence of the diffusion model."""
     from huggingface_hub import ModelCardData
 
     models = [family.checkpoint(role) for role in generator.roles]

@@ -1,6 +1,6 @@
-"""Settings of a ranker searched by Optuna on the validation split, in a study that outlives the process.
+"""Hyper-parameter search of a ranker by Optuna on the validation split, in a persistent study.
 
-Which settings, and within which bounds, says `tuned_rankers.space_of`, as for a search at random.
+`tuned_rankers.space_of` gives the settings and their ranges, as for a random search.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog, Interactions
 
 FILE = "search.db"
-"""Of the study, in the output folder."""
+"""File of the study in the output folder."""
 
 STORES = ("sqlite", "postgresql", "mysql")
-"""Kinds of databases that Optuna keeps studies in."""
+"""Kinds of databases that Optuna supports."""
 
 
 def store_of(storage: str | None, output: Path) -> str:
-    """Return the database of a study: ``storage``, else a file in ``output``.
+    """Return the address of the study's database: ``storage``, or else a file in ``output``.
 
-    Raises SettingError for an address of another kind.
+    Raises SettingError for an unsupported address.
     """
     if storage is None:
         return sqlite_uri(output.resolve() / FILE)
@@ -61,14 +61,41 @@ def search(
     device: str = "cpu",
     on_epoch: Callable[[Trial], OnEpoch] | None = None,
 ) -> list[Trial]:
-    """Return ``trials`` trials, those of ``store`` on the same ranker, data and seed among them.
+    """Run a search and return its trials.
 
-    Trial 0 is the ranker as given; each other is proposed by a tree-structured Parzen estimator (Bergstra et
-    al. 2011) from the trials before it and the seed alone, so that a search that was killed goes on as if it
-    had not been. Every trial is trained with ``seed`` and measured on the validation split, which it may
-    stop by; the test split is not asked for. ``on_epoch`` gives each trial its own.
+    Trial 0 is the ranker as given; each other trial is proposed by a tree-structured Parzen estimator
+    (Bergstra et al. 2011) from the earlier trials and the seed only, so a resumed search gives the same
+    trials as an uninterrupted one. Each trial is trained with ``seed`` and measured on the validation split,
+    which is also used for early stopping; the test split is never read.
 
-    Raises SettingError where there is nothing to search, DataError without a validation split.
+    Parameters
+    ----------
+    spec
+        The ranker; settings given here are not searched.
+    catalog, interactions
+        The data.
+    trials
+        Number of trials, including those already in ``store`` for the same ranker, data and seed.
+    store
+        Address of the database.
+    seed
+        Seed of the training and of the search.
+    device
+        Device to train on.
+    on_epoch
+        Returns the callback of each trial.
+
+    Returns
+    -------
+    list of Trial
+        The trials in order.
+
+    Raises
+    ------
+    SettingError
+        If the ranker has nothing to search.
+    DataError
+        If there is no validation split.
     """
     check_space(spec)
     space = space_of(spec)
@@ -87,7 +114,7 @@ def search(
 
 
 def check_space(spec: RankerSpec) -> None:
-    """Raise SettingError where there is nothing to search of a ranker."""
+    """Raise SettingError if the ranker has nothing to search."""
     if not space_of(spec):
         given = f" beside {', '.join(spec.settings)}" if spec.settings else ""
         raise SettingError(f"{spec} has nothing to search{given}: its config names no search_space")
@@ -96,7 +123,7 @@ def check_space(spec: RankerSpec) -> None:
 def _study(
     spec: RankerSpec, catalog: Catalog, interactions: Interactions, store: str, seed: int
 ) -> optuna.Study:
-    """The study of this ranker on this everything: another has another name, also in the same store."""
+    """Open the study for this ranker, data and seed; other inputs have another name in the same store."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -106,13 +133,13 @@ def _study(
     name = f"{spec} {fingerprint(key, repr(space_of(spec)))[:16]}"
     try:
         return optuna.create_study(storage=store, study_name=name, direction="maximize", load_if_exists=True)
-    except Exception as error:  # of Optuna, SQLAlchemy and the database's driver
+    except Exception as error:  # errors of Optuna, SQLAlchemy or the database driver
         text = " ".join(str(error).partition("[SQL:")[0].split())[:300]
         raise SettingError(f"the database of the search, {store}, cannot be opened: {text}") from error
 
 
 def _kept(study: optuna.Study) -> list[tuple[dict[str, Any], dict[str, float]]]:
-    """What was drawn and came out in each trial that ended; one whose process was killed is none."""
+    """Return (settings, validation metrics) of each finished trial, without trials of killed processes."""
     from optuna.trial import TrialState
 
     kept = [trial.user_attrs for trial in study.get_trials(states=(TrialState.COMPLETE,))]
@@ -126,7 +153,7 @@ def _trial(
 
 
 def _proposed(done: Sequence[Trial], space: Mapping[str, Any], rng: Rng) -> dict[str, Any]:
-    """Settings from what came of these trials and ``rng`` alone, whatever else the store holds."""
+    """Propose settings, depending on these trials and ``rng`` only, not on other content of the store."""
     import optuna
 
     sampler = optuna.samplers.TPESampler(seed=int(rng.numpy().integers(2**31)))
@@ -137,7 +164,7 @@ def _proposed(done: Sequence[Trial], space: Mapping[str, Any], rng: Rng) -> dict
 
 
 def _ended(trial: Trial, space: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
-    """What came of a trial, as Optuna keeps it; with its settings where the space holds them."""
+    """Return a finished trial in Optuna's form, with those of its settings that are in the search space."""
     from optuna.trial import create_trial
 
     value = trial.valid[CHOSEN_BY]
@@ -145,11 +172,11 @@ def _ended(trial: Trial, space: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
     bounds = {name: domain.distribution() for name, domain in space.items()}
     try:
         return create_trial(params=dict(trial.drawn), distributions=bounds, value=value, user_attrs=kept)
-    except ValueError:  # a recipe's value that lies outside
+    except ValueError:  # the recipe's value is outside the range
         return create_trial(value=value, user_attrs=kept)
 
 
 def _values(spec: RankerSpec, space: Mapping[str, Any]) -> dict[str, Any]:
-    """What the ranker as given has where it is searched."""
+    """Return the values that the ranker as given has for the searched settings."""
     config = make_ranker(spec).config
     return {name: getattr(config, name) for name in space}

@@ -1,4 +1,4 @@
-"""What a served ranker needs of its data to be loaded elsewhere: item ids, features, and who chose what."""
+"""Data that a served ranker needs to be loaded elsewhere: item ids, features, and interactions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from recsim_gen.core.types import Catalog, Interactions
 
-FEATURES = "features."  # before the modality's name
+FEATURES = "features."  # prefix of the modality's name
 CHOICES = ("user", "item", "time", "weight", "split", "user_ids")
 
 
 def write_served_data(file: Path, catalog: Catalog, interactions: Interactions) -> None:
-    """Write one file, a ``.npz`` without pickles; texts and pictures are left out."""
+    """Write the data to one ``.npz`` file without pickles; texts and images are left out."""
     np.savez_compressed(
         file,
         item_ids=catalog.item_ids,
@@ -26,7 +26,7 @@ def write_served_data(file: Path, catalog: Catalog, interactions: Interactions) 
 
 
 def read_served_data(file: Path) -> tuple[Catalog, Interactions]:
-    """What `write_served_data` wrote; the catalogue without texts and pictures."""
+    """Read what `write_served_data` wrote; the catalogue has no texts and images."""
     with np.load(file, allow_pickle=False) as kept:
         arrays = {name: kept[name] for name in kept.files}
     ids = arrays["item_ids"]

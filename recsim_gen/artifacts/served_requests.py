@@ -1,4 +1,4 @@
-"""What a served ranker may be asked, a row of a table each, checked before anything is computed."""
+"""Requests to a served ranker: one row of a table each, validated before anything is computed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ COLUMNS = ("user", "history", "item", "picture")
 
 @dataclass(frozen=True)
 class Request:
-    """A known ``user`` or the ``history`` of somebody new; of a user also an ``item`` and its ``picture``."""
+    """One request: a known ``user``, or the ``history`` of a new person.
+
+    A user may also give an ``item`` and a ``picture`` of it.
+    """
 
     user: str | None
     history: tuple[str, ...]
@@ -32,9 +35,9 @@ class Request:
 
 
 def read_requests(table: pd.DataFrame) -> list[Request]:
-    """The rows of a table with some of ``COLUMNS``. Raises DataError (row) for one that asks for nothing."""
+    """Parse a table with some of the columns ``COLUMNS``. Raises DataError (row) for an invalid row."""
     if not {"user", "history"} & {*table.columns}:
-        raise DataError(f"want a table with the column 'user' or 'history', got columns {[*table.columns]}")
+        raise DataError(f"the table must have the column 'user' or 'history', got columns {[*table.columns]}")
     return [_request(record, row) for row, record in enumerate(table.to_dict("records"))]
 
 
@@ -42,21 +45,21 @@ def _request(record: Mapping[Any, Any], row: int) -> Request:
     user, item, picture = (_text(record.get(name)) for name in ("user", "item", "picture"))
     history = _items(record.get("history"), row)
     if (user is None) == (not history):
-        raise DataError("a user or the history of somebody new is wanted, one of them", row=row)
+        raise DataError("give either a user or the history of a new person", row=row)
     if (item is None) != (picture is None):
-        raise DataError("an item and its picture are wanted together", row=row)
+        raise DataError("give an item and its picture together", row=row)
     if picture is not None and user is None:
-        raise DataError("a picture is asked about for a known user: give 'user'", row=row)
+        raise DataError("a picture can only be ranked for a known user: give 'user'", row=row)
     return Request(user, history, item, None if picture is None else _decoded(picture, row))
 
 
 def _text(value: Any) -> str | None:
-    """A cell as text; None where it is empty: None, NaN, or nothing."""
+    """Return a cell as text; None if it is None, NaN or empty."""
     return None if _empty(value) or value == "" else str(value)
 
 
 def _items(value: Any, row: int) -> tuple[str, ...]:
-    """A cell as item ids; () where it is empty."""
+    """Return a cell as item ids; () if it is empty."""
     if _empty(value):
         return ()
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -69,21 +72,22 @@ def _empty(value: Any) -> bool:
 
 
 def _decoded(picture: str, row: int) -> Image.Image:
+    """Decode a base64 image. Raises DataError if that fails."""
     from recsim_gen.datasets.files.decoding import decode
 
     try:
         return decode(base64.b64decode(picture, validate=True), f"picture of row {row}")
     except binascii.Error as error:
-        problem = f"the base64 of a picture file is wanted, got {picture[:20]!r} ({error})"
+        problem = f"must be the base64 of a picture file, got {picture[:20]!r} ({error})"
         raise DataError(problem, row=row) from error
 
 
 def row_of(name: str, value: str, rows: Mapping[str, int]) -> int:
-    """The row of a user or an item. Raises DataError for one that nobody knows."""
+    """Return the row of a user or item. Raises DataError for an unknown one."""
     if value not in rows:
         some = ", ".join(list(rows)[:3])
         raise DataError(
             f"unknown {name} {value!r}.{nearest(value, rows)}",
-            remedy=f"It knows the {len(rows):,} {name}s that it was trained on ({some}…)",
+            remedy=f"The ranker was trained on {len(rows):,} {name}s ({some}…)",
         )
     return rows[value]

@@ -1,9 +1,9 @@
-"""A trained ranker as a model that MLflow serves: people in, their best items out, and ranks of new pictures.
+"""A trained ranker as a model that MLflow serves: recommendations for people, and ranks of new images.
 
-``mlflow.pyfunc.load_model("runs:/RUN/ranker-seed0").predict(people)`` works in a fresh process with what
-was logged alone. The lists of known users are made when the ranker is logged, and need no torch; the ranker,
-with the features and choices that it was trained on, is loaded when a new person or a picture is asked
-about. MLflow finds `_load_pyfunc` here by the module's name: recsim-gen must be installed where it is served.
+``mlflow.pyfunc.load_model("runs:/RUN/ranker-seed0").predict(people)`` works in a new process with the logged
+files alone. The lists of known users are computed when the ranker is logged and need no torch; the ranker
+itself, with its features and interactions, is loaded at the first request for a new person or an image.
+MLflow finds `_load_pyfunc` by the name of this module, so recsim-gen must be installed on the server.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog, Interactions
 
 LONGEST = 100
-"""Items of a kept list: the greatest k that can be asked for."""
+"""Length of the stored lists: the largest possible ``k``."""
 
 K = 10
-"""Items that are given where ``k`` is not said."""
+"""Default of ``k``."""
 
 LISTS, CHECKPOINT, DATA = "lists.npz", "checkpoint", "data.npz"
 
@@ -37,11 +37,22 @@ LISTS, CHECKPOINT, DATA = "lists.npz", "checkpoint", "data.npz"
 def log_ranker(
     run: Run, ranker: Ranker, catalog: Catalog, interactions: Interactions, *, name: str = "ranker"
 ) -> None:
-    """Log the ranker as model ``name`` of this run: its users' best lists, its checkpoint and its data.
+    """Log the ranker as a model of this run: its users' best items, its checkpoint and its data.
 
-    The lists hold no item of a user's train and valid choices. The checkpoint (``data/model/checkpoint``
-    among the model's files) is what ``Ranker.load`` reads. ``{"k": 20}`` as ``params`` of ``predict``
-    asks for other than 10 items, at most 100.
+    The lists exclude each user's train and valid choices. The checkpoint (``data/model/checkpoint`` among the
+    model's files) can be read by ``Ranker.load``. ``predict`` takes ``params={"k": 20}`` for another number
+    of items than 10, at most 100.
+
+    Parameters
+    ----------
+    run
+        Run to log to.
+    ranker
+        The trained ranker.
+    catalog, interactions
+        The data that it was trained on.
+    name
+        Name of the logged model.
     """
     run.log_model(name, partial(_write, ranker, catalog, interactions), loader=__name__, params={"k": K})
 
@@ -49,7 +60,7 @@ def log_ranker(
 def _write(
     ranker: Ranker, catalog: Catalog, interactions: Interactions, folder: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What is logged, into ``folder``; gives an example of what goes in and what comes out."""
+    """Write the model into ``folder``; return an example of input and output."""
     import pandas as pd
 
     from recsim_gen.artifacts.served_data import write_served_data
@@ -66,7 +77,7 @@ def _write(
 
 
 def _grey() -> str:
-    """A picture for the example, as it is sent: the base64 of a file."""
+    """Return an example image as base64 of a file."""
     import base64
     import io
 
@@ -78,9 +89,9 @@ def _grey() -> str:
 
 
 def best_lists(ranker: Ranker, interactions: Interactions) -> np.ndarray:
-    """(n_users, min(100, n)) int32 rows of each user's best items, best first, −1 where none is left.
+    """Return each user's best items as (n_users, min(100, n)) int32 rows, best first, −1 as padding.
 
-    Train and valid choices are taken out. Raises DataError where a score is NaN.
+    Train and valid choices are excluded. Raises DataError if a score is NaN.
     """
     from recsim_gen.metrics.evaluation import SCORES_HELD, mask_of
 
@@ -95,7 +106,10 @@ def best_lists(ranker: Ranker, interactions: Interactions) -> np.ndarray:
 
 
 def _best(scores: Any, chosen: np.ndarray) -> np.ndarray:
-    """(B, min(100, n)) int32 rows of the best by ``scores`` (B, n) that are not ``chosen``, −1 for none."""
+    """Return (B, min(100, n)) int32 rows of the best items by ``scores`` (B, n), without ``chosen``.
+
+    −1 as padding.
+    """
     import torch
 
     from recsim_gen.metrics.ranking import refuse_nan
@@ -108,16 +122,16 @@ def _best(scores: Any, chosen: np.ndarray) -> np.ndarray:
 
 
 class ServedRanker:
-    """What ``mlflow.pyfunc.load_model`` wraps.
+    """Model that ``mlflow.pyfunc.load_model`` wraps.
 
     Parameters
     ----------
     user_ids, item_ids
         (n_users,) and (n,) ids.
     top
-        (n_users, L) as `best_lists` gives it.
+        (n_users, L) rows of the best items, from `best_lists`.
     folder
-        What was logged; without its data only known users are served.
+        Folder of the logged model; without its data only known users can be served.
     """
 
     def __init__(
@@ -128,16 +142,27 @@ class ServedRanker:
         self.item_ids, self.top, self.folder = item_ids, top, folder
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """The best items of each person, in the order asked; and the rank of an item by another picture.
+        """Return the best items of each person, and the rank of an item with another image if one is given.
 
-        A row has a known ``user``, or the ``history`` of somebody new: item ids, oldest first. Beside a
-        user, an ``item`` and a ``picture`` (the base64 of a file) ask what the item's rank would be. The
-        columns of the answer are ``user``, ``items`` (ids, best first), ``item``, ``original_rank`` and
-        ``rank`` (1 is best; None where no picture was asked about). ``params["k"]`` is how many items,
-        default 10; a person of whom fewer are left gets fewer.
+        Parameters
+        ----------
+        model_input
+            One request per row: a known ``user``, or the ``history`` of a new person (item ids, oldest
+            first). A user may have an ``item`` and a ``picture`` (base64 of a file), to get the item's rank
+            with it.
+        params
+            ``k``: number of items, default 10; fewer are returned if fewer are left.
 
-        Raises DataError for unknown ids, for a row that asks for nothing, for a picture that cannot be read,
-        and for k out of range.
+        Returns
+        -------
+        DataFrame
+            Columns ``user``, ``items`` (ids, best first), ``item``, ``original_rank`` and ``rank`` (1 is
+            best; None without a picture), in the order of the requests.
+
+        Raises
+        ------
+        DataError
+            If an id is unknown, a row is invalid, a picture cannot be read, or ``k`` is out of range.
         """
         import pandas as pd
 
@@ -155,7 +180,7 @@ class ServedRanker:
         return pd.DataFrame(answers)
 
     def _lists(self, asked: Sequence[Request]) -> np.ndarray:
-        """(B, L) rows of the best items: kept ones of users, others by what a new person chose."""
+        """Return (B, L) rows of the best items: stored lists of known users, computed ones of new people."""
         rows = [-1 if one.user is None else row_of("user", one.user, self.users) for one in asked]
         chosen = [
             np.array([row_of("item", item, self.items) for item in dict.fromkeys(one.history)], np.int64)
@@ -171,7 +196,7 @@ class ServedRanker:
         return lists
 
     def _ranks(self, asked: Sequence[Request]) -> np.ndarray:
-        """(2, B) ranks with the item's own picture and the new one."""
+        """Return the (2, B) ranks with the item's own image and with the new one."""
         from recsim_gen.encoders.features import make_encoder
 
         ranks = np.full((2, len(asked)), np.nan)
@@ -187,11 +212,12 @@ class ServedRanker:
 
     @cached_property
     def _data(self) -> tuple[Catalog, Interactions]:
+        """Return the ranker's catalogue and interactions. Raises DataError if they were not logged."""
         from recsim_gen.artifacts.served_data import read_served_data
 
         if self.folder is None or not (self.folder / DATA).is_file():
             raise DataError(
-                "new people and pictures want the ranker's data; this was logged with lists of users alone",
+                "new people and pictures need the ranker's data; only the lists of known users were logged",
                 remedy="Log it again: python -m recsim_gen.train_ranker",
             )
         return read_served_data(self.folder / DATA)
@@ -206,6 +232,6 @@ class ServedRanker:
 
 
 def _load_pyfunc(path: str) -> ServedRanker:
-    """What MLflow calls with the folder that was logged."""
+    """Load the model from the folder that was logged; called by MLflow."""
     with np.load(Path(path) / LISTS, allow_pickle=False) as kept:
         return ServedRanker(kept["user_ids"], kept["item_ids"], kept["top"], Path(path))

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog, Dataset, Episode
     from recsim_gen.models.family import ModelFamily
 
-JUDGE = "judge"  # sub-folder of a checkpoint: what the generator chooses pictures by
+JUDGE = "judge"  # sub-folder of a checkpoint: the ranker by which the generator chooses among its images
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Training:
-    """What `trained_generator` trains: a generator on a catalogue, rewarded by ``ranker``, with a seed."""
+    """A training for `trained_generator`: a generator on a catalogue, rewarded by ``ranker``, with a seed."""
 
     spec: GeneratorSpec
     catalog: Catalog
@@ -48,7 +48,27 @@ def make_generator(
     models: ModelFamily | str | Path = "embedded",
     device: str | None = None,
 ) -> Generator:
-    """Return an unfitted generator. Raises SettingError for an unknown name or setting."""
+    """Return a generator that is not fitted yet.
+
+    Parameters
+    ----------
+    spec
+        Name and settings of the generator.
+    models
+        Family of models.
+    device
+        Device to run on; None: cuda if there is one, else cpu.
+
+    Returns
+    -------
+    Generator
+        The unfitted generator.
+
+    Raises
+    ------
+    SettingError
+        If the name or a setting is unknown.
+    """
     spec = as_spec(spec)
     generator_class = resolve(spec.name, GENERATORS, spec.what)
     made: Generator = generator_class(models=models, device=device, **spec.settings)
@@ -56,21 +76,21 @@ def make_generator(
 
 
 def as_spec(spec: GeneratorSpec | str) -> GeneratorSpec:
-    """The spec, or that of a name with default settings."""
+    """Return the spec, or for a name a spec with default settings."""
     return spec if isinstance(spec, GeneratorSpec) else GeneratorSpec(spec)
 
 
 def generator_name(folder: str | Path) -> str:
-    """The registry name in a checkpoint's ``config.json``.
+    """Return the registry name in a checkpoint's ``config.json``.
 
-    Raises DataError where the folder is no checkpoint, or names a generator that the registry lacks: a
-    file that was brought from elsewhere must not choose what is imported.
+    Raises DataError if the folder is not a checkpoint, or its generator is not in the registry: a file from
+    an untrusted source must not decide what is imported.
     """
     try:
         name = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))["generator"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"a trained generator is wanted, got no readable config.json ({error})",
+            f"must be a trained generator, got no readable config.json ({error})",
             file=folder,
             remedy="Give a folder that a generator was saved to",
         ) from error
@@ -87,10 +107,11 @@ def ready_generator(
     models: ModelFamily | str | Path = "embedded",
     device: str | None = None,
 ) -> Generator:
-    """Return one that can draw: loaded from ``checkpoint``, or made of ``spec`` where it learns nothing.
+    """Return a generator that can draw: loaded from ``checkpoint``, or from ``spec`` if it needs no training.
 
-    Raises SettingError where it has to be trained first and no checkpoint is given, DataError for a
-    checkpoint of another generator, catalogue or models, or that lacks the judge it chooses pictures by.
+    Raises SettingError if the generator must be trained first and no checkpoint is given, and DataError if
+    the checkpoint belongs to another generator, catalogue or models, or lacks the ranker that chooses among
+    images.
     """
     check_choice(spec, checkpoint, models=models)
     catalog = dataset.catalog
@@ -108,18 +129,18 @@ def ready_generator(
 
 
 def keep_generator(generator: Generator, folder: Path, ranker: Ranker | None, origin: Origin | None) -> None:
-    """Save a generator, and in ``judge`` the ranker that it chooses pictures by, if it does."""
+    """Save a generator and, if it selects images by a ranker, that ranker in the sub-folder ``judge``."""
     generator.save(folder)
     if generator.chooses and ranker is not None and origin is not None:
         keep_ranker(ranker, folder / JUDGE, origin)
 
 
 def _kept_judge(folder: Path, dataset: Dataset, device: str) -> Ranker:
-    """The judge beside a generator, with the features of its training."""
+    """Load the ranker saved with a generator, with the features of its training."""
     origin = origin_of(folder)
     if origin is None:
         raise DataError(
-            "the judge that this generator chooses pictures by is wanted, there is none",
+            "the judge by which this generator chooses among its pictures is missing",
             file=folder,
             remedy="Keep it by python -m recsim_gen.train_generator, or train with candidates: 1",
         )
@@ -139,21 +160,49 @@ def trained_generator(
     device: str | None = None,
     run: TrainingRun | None = None,
 ) -> Generator:
-    """Return one fitted on these episodes with this seed; loaded if it was trained on the same before.
+    """Return a generator fitted on these episodes; it is loaded if the same training was done before.
 
-    ``episodes`` are `training_episodes`: nothing that pictures are judged on belongs among them. A
-    generator that ``uses_ranker`` learns from ``ranker``, watched by ``judge`` if there is one; others do
-    not see them. A setting ``encoder`` that is not given is what made the catalogue's features of
-    pictures. ``run`` gets the curves of all parts of the training, also where it is found; a killed training
-    goes on where it was. Inside `training_together` all processes train it,
-    and that of the first is kept. Raises SettingError where a ranker is needed and none is given.
+    An interrupted training resumes. Inside `training_together` all processes train, and the first one's
+    generator is saved.
+
+    Parameters
+    ----------
+    spec
+        Name and settings of the generator. If its setting ``encoder`` is not given, it is the catalogue's
+        image encoder.
+    catalog
+        Items with their features.
+    episodes
+        Episodes of `training_episodes`; none of them may be one that images are judged on.
+    ranker
+        Gives the reward to a generator that ``uses_ranker``; ignored by the others.
+    judge
+        Held-out ranker that watches the training; ignored likewise.
+    seed
+        Seed of the training.
+    models
+        Family of models.
+    device
+        Device to run on; None: cuda if there is one, else cpu.
+    run
+        Receives the curves of all parts of the training, also if it is loaded.
+
+    Returns
+    -------
+    Generator
+        The fitted generator.
+
+    Raises
+    ------
+    SettingError
+        If the generator needs a ranker and none is given.
     """
     spec = _with_encoder(as_spec(spec), catalog)
     made = make_generator(spec, models=models, device=device)
     if not made.uses_ranker:
         ranker = judge = None
     elif ranker is None:
-        raise SettingError(f"{spec} learns from what a ranker says of its pictures: give one (--judges)")
+        raise SettingError(f"{spec} learns from a ranker's scores of its pictures: give one (--judges)")
     if not made.learns:
         made.fit(catalog, (), ranker=ranker, judge=judge, rng=Rng(seed))
         return made
@@ -179,29 +228,30 @@ def trained_generator(
 def train_missing(
     trainings: Sequence[Training], episodes: Sequence[Episode], *, models: ModelFamily, device: str | None
 ) -> None:
-    """Train side by side those that were not trained before: in a process each, on CPUs with several cores.
+    """Train the generators that are not in the cache: on CPUs with several cores, one process each.
 
-    A step of a small generator is many short operations, which threads hardly share. There are as many at
-    a time as cores, and as memory lasts: 2 GiB each and four times the weights of its models. Several
-    processes that were launched train a share each. What is left, `trained_generator` trains, which also
-    tells the curves of those that are found.
+    A training step of a small generator consists of many short operations, which threads hardly speed up. As
+    many run at once as there are cores and memory allows: 2 GiB each and four times the weights of the
+    models. Several launched processes train a share each. The remaining ones are trained by
+    `trained_generator`, which also reports the curves of those found.
     """
     process = this_process()
     missing = _missing(trainings, episodes, models)
     if process.num_processes > 1:
-        process.wait_for_everyone()  # all have seen what is missing
+        process.wait_for_everyone()  # until all have seen what is missing
         for training in [*missing.values()][process.process_index :: process.num_processes]:
             _train(training, episodes, models, device)
         process.wait_for_everyone()
     elif device == "cpu" and (at_once := _affordable(missing.values(), models)) > 1:
         say(f"training {len(missing)} generators, {at_once} at a time, one process each")
-        bare = replace(models)  # what it has loaded is not sent along
+        bare = replace(models)  # a copy without loaded models, which need not be sent
         side_by_side(_train, [(t, episodes, bare, device) for t in missing.values()], at_once)
 
 
 def _missing(
     trainings: Sequence[Training], episodes: Sequence[Episode], models: ModelFamily
 ) -> dict[Path, Training]:
+    """Return {folder: training} of the trainings that are not in the cache."""
     missing = {}
     for training in trainings:
         spec = _with_encoder(training.spec, training.catalog)
@@ -216,6 +266,7 @@ def _missing(
 
 
 def _affordable(trainings: Collection[Training], models: ModelFamily) -> int:
+    """Return how many trainings fit on this machine at once."""
     from joblib import cpu_count
     from psutil import virtual_memory
 
@@ -226,6 +277,7 @@ def _affordable(trainings: Collection[Training], models: ModelFamily) -> int:
 
 
 def _train(training: Training, episodes: Sequence[Episode], models: ModelFamily, device: str | None) -> None:
+    """Train one generator into the cache."""
     trained_generator(
         training.spec,
         training.catalog,
@@ -238,7 +290,7 @@ def _train(training: Training, episodes: Sequence[Episode], models: ModelFamily,
 
 
 def _with_encoder(spec: GeneratorSpec, catalog: Catalog) -> GeneratorSpec:
-    """The spec with the catalogue's image encoder as its setting ``encoder``, if it has one and lacks it."""
+    """Return the spec; a setting ``encoder`` that is not given becomes the catalogue's encoder."""
     encoder = catalog.encoders.get("image")
     if not encoder or "encoder" in spec.settings or "encoder" not in {s.name for s in spec.known()}:
         return spec
@@ -254,9 +306,9 @@ def kept_generator(
     judge: Ranker | None = None,
     seed: int = 0,
 ) -> Path:
-    """Where `trained_generator` keeps what it trains as ``made``; named by all that training depends on.
+    """Return the folder where `trained_generator` caches this training, named by all that it depends on.
 
-    Features of the catalogue and, for a generator that does not use them, rankers make no difference.
+    The catalogue's features are not part of the name, nor are rankers for a generator that does not use them.
     """
     models = made.family.fingerprint(*made.roles) if made.roles else None
     data = replace(catalog, features={}).fingerprint, tuple(episodes)
@@ -273,7 +325,7 @@ def check_choice(
     *,
     models: ModelFamily | str | Path = "embedded",
 ) -> None:
-    """Raise SettingError unless generator, settings and checkpoint can stand together; read no data.
+    """Raise SettingError unless generator, settings and checkpoint fit together; reads no data.
 
     A generator that learns needs a checkpoint.
     """
@@ -291,11 +343,11 @@ def check_choice(
 
 
 def chosen_episodes(dataset: Dataset, count: int = 0) -> tuple[tuple[Episode, ...], int]:
-    """``count`` test episodes (0: all) in their order, and how many were left out for want of a picture.
+    """Return ``count`` test episodes (0: all) in their order, and how many were left out for lack of images.
 
-    Where the catalogue has pictures, an episode whose reference has none is left out for every
-    generator: there is nothing to compare with. The ``count`` are spread at random and do not depend on
-    any seed; a larger count has those of a smaller one among them.
+    If the catalogue has images, episodes whose reference has none are left out for every generator, since
+    there is nothing to compare with. The ``count`` episodes are a random sample that depends on no seed; a
+    larger sample contains the smaller ones.
     """
     if count < 0:
         raise SettingError(f"episodes must be 0 (all) or more, got {count}")

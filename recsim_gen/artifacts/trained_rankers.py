@@ -1,4 +1,4 @@
-"""Stages that are done once: a trained ranker is named by what went into it and found again."""
+"""Trained rankers, cached under everything that the training depends on."""
 
 from __future__ import annotations
 
@@ -28,20 +28,19 @@ if TYPE_CHECKING:
     Job = tuple[Catalog, int]  # what to train on, and the seed
 
 WORTH_PROCESSES = 30_000
-"""Interactions of all that is to be trained, from which it is trained side by side: below, a process starts
-longer than it saves."""
+"""Minimal number of interactions, times rankers, to train in parallel; below it, starting processes costs more."""
 
 
 FEW_STEPS = 100
-"""Steps of Adam below which embeddings hardly leave where they began."""
+"""Number of Adam steps below which embeddings hardly move from their initial values."""
 
 
 def prepare(
     command: str, options: ExperimentOptions, *, check: Callable[[Dataset], None] | None = None
 ) -> tuple[Dataset, Catalog, Results]:
-    """Open the data, encode it, and start the results with what was counted on the way.
+    """Load and encode the data of a command, and create its results with what was counted on the way.
 
-    ``check`` raises what only the data can tell and need not wait for features.
+    ``check`` raises errors that depend on the data but not on features, before features are computed.
     """
     from recsim_gen.core.options import ModelOptions
     from recsim_gen.core.results import Results
@@ -67,7 +66,7 @@ def prepare(
 
 
 def _rankers(options: ExperimentOptions) -> list[RankerSpec]:
-    """Those that a command trains, judges among them."""
+    """Return the rankers that a command trains, including judges."""
     named = [getattr(options, "ranker", ()), *getattr(options, "judges", ())]
     specs = [spec for part in named for spec in (part if isinstance(part, tuple) else (part,))]
     here = [spec for spec in specs if not isinstance(spec, JudgeSpec) or spec.folder is None]
@@ -76,7 +75,7 @@ def _rankers(options: ExperimentOptions) -> list[RankerSpec]:
 
 
 def few_steps(rankers: Sequence[RankerSpec], interactions: Interactions) -> list[str]:
-    """Return a sentence for each of ``rankers`` that ends after few steps of Adam, if its config says so."""
+    """Return a warning for each of ``rankers`` whose config gives only few steps of Adam on these data."""
     choices, sentences = len(interactions.only("train")[0]), []
     for spec in rankers:
         config = spec.config()
@@ -93,13 +92,13 @@ def few_steps(rankers: Sequence[RankerSpec], interactions: Interactions) -> list
 
 
 def chosen_encoders(dataset: Dataset, encoders: Mapping[str, str] | None) -> dict[str, str]:
-    """The data set's encoders, with ``encoders`` over them; ``none`` leaves a modality out."""
+    """Return the data set's encoders, overridden by ``encoders``; ``none`` leaves a modality out."""
     chosen = {**dataset.encoders, **(encoders or {})}
     return {modality: spec for modality, spec in chosen.items() if spec != "none"}
 
 
 def log_data(tracker: Tracker, dataset: Dataset, context: str = "training") -> None:
-    """The interactions as a dataset input of the parent run, under their fingerprint."""
+    """Log the interactions as a dataset input of the parent run, under their fingerprint."""
     import pandas as pd
 
     chosen = dataset.interactions
@@ -110,7 +109,25 @@ def log_data(tracker: Tracker, dataset: Dataset, context: str = "training") -> N
 
 
 def make_ranker(spec: RankerSpec | str, *, device: str = "cpu") -> Ranker:
-    """An untrained ranker. Raises SettingError for an unknown name, recipe or setting."""
+    """Return an untrained ranker.
+
+    Parameters
+    ----------
+    spec
+        Name and settings of the ranker.
+    device
+        Device to train on.
+
+    Returns
+    -------
+    Ranker
+        The untrained ranker.
+
+    Raises
+    ------
+    SettingError
+        If the name, recipe or a setting is unknown.
+    """
     spec = spec if isinstance(spec, RankerSpec) else RankerSpec(spec)
     name, recipe = spec.parts
     ranker_class: Callable[..., Ranker] = resolve(name, RANKERS, spec.what)
@@ -127,10 +144,32 @@ def trained_ranker(
     device: str = "cpu",
     on_epoch: OnEpoch | None = None,
 ) -> Ranker:
-    """The ranker trained with this seed; loaded if it was trained before on the same everything.
+    """Return the ranker trained with this seed; it is loaded if the same training was done before.
 
-    ``on_epoch`` is told every epoch's numbers in both cases. Code counts by the version of the package and by
-    ``Ranker.training_version``.
+    The code counts by the version of the package and by ``Ranker.training_version``.
+
+    Parameters
+    ----------
+    spec
+        Name and settings of the ranker.
+    catalog, interactions
+        The data.
+    seed
+        Seed of the training.
+    device
+        Device to train on.
+    on_epoch
+        Called with the numbers of every epoch, also if the ranker is loaded.
+
+    Returns
+    -------
+    Ranker
+        The trained ranker.
+
+    Raises
+    ------
+    SettingError
+        If the name, recipe or a setting is unknown.
     """
     ranker, folder = make_ranker(spec, device=device), kept_ranker(spec, catalog, interactions, seed=seed)
     told = None if on_epoch is None else lambda epoch, numbers, _: on_epoch(epoch, numbers)
@@ -147,7 +186,7 @@ def trained_ranker(
 
 
 def kept_ranker(spec: RankerSpec | str, catalog: Catalog, interactions: Interactions, *, seed: int) -> Path:
-    """Where `trained_ranker` keeps what it trains; named by all that training depends on."""
+    """Return the folder where `trained_ranker` caches this training, named by all that it depends on."""
     ranker = make_ranker(spec)
     items = [catalog.item_ids, catalog.categories, dict(catalog.features)]
     data = fingerprint(items, interactions.fingerprint)
@@ -164,10 +203,10 @@ def trained_rankers(
     device: str = "cpu",
     on_epoch: Callable[[int], OnEpoch] | None = None,
 ) -> dict[int, Ranker]:
-    """{seed: ranker} as `trained_ranker` gives them; several that are missing are trained side by side.
+    """Return {seed: ranker} from `trained_ranker`; several missing ones are trained in parallel.
 
-    A step of training is bound by memory, not by arithmetic: on a CPU, a process per seed is nearly
-    as many times faster as there are cores, where threads are not. ``on_epoch`` gives each seed its own.
+    Training is bound by memory, not arithmetic: on a CPU, one process per seed is nearly as many times faster
+    as there are cores, while threads are not. ``on_epoch`` returns the callback of each seed.
     """
     train_missing(spec, [(catalog, seed) for seed in seeds], interactions, device=device)
     return {
@@ -185,15 +224,15 @@ def train_missing(
     *,
     device: str = "cpu",
 ) -> None:
-    """Train side by side those of ``jobs`` that were not trained before, where processes are worth it.
+    """Train those of ``jobs`` that are not in the cache in parallel, if starting processes is worthwhile.
 
-    What it leaves, `trained_ranker` trains, which tells how each went.
+    The remaining ones are trained by `trained_ranker`, which also reports their curves.
     """
     from joblib import cpu_count
 
     kept = [(kept_ranker(spec, c, interactions, seed=s) / "config.json").exists() for c, s in jobs]
     missing = [job for job, there in zip(jobs, kept, strict=True) if not there]
-    at_once = min(len(missing), cpu_count() + 1)  # they stop at different epochs: no core is to wait
+    at_once = min(len(missing), cpu_count() + 1)  # one more than cores: they stop at different epochs
     worth = len(missing) * len(interactions) >= WORTH_PROCESSES
     if device == "cpu" and min(at_once, cpu_count()) > 1 and worth:
         say(f"{spec}: training {len(missing)} rankers, {at_once} at a time, one process each")

@@ -1,4 +1,4 @@
-"""What a training cost and how it went, kept beside what it found."""
+"""Cost and curves of a training, stored beside its result."""
 
 from __future__ import annotations
 
@@ -14,33 +14,31 @@ from recsim_gen.core.store import write_json
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import TrainingRun
 
-    OnCurve = Callable[
-        [int, Mapping[str, float], str], None
-    ]  # epoch, its numbers, what stands before their names
+    OnCurve = Callable[[int, Mapping[str, float], str], None]  # epoch, its numbers, prefix of their names
 
 FILE = "training.json"
 CURVES = "curves.json"
 
 
 class Curves:
-    """Numbers of every epoch of a training, so that they can be told again where it is found."""
+    """Collects the numbers of every epoch of a training, so that they can be replayed when it is loaded."""
 
     def __init__(self, on_epoch: OnCurve | None = None) -> None:
         self._told, self._epochs = on_epoch, list[tuple[int, dict[str, float], str]]()
 
     def __call__(self, epoch: int, numbers: Mapping[str, float], prefix: str = "") -> None:
-        """Keep an epoch's numbers, and pass them on."""
+        """Store the numbers of an epoch and pass them on."""
         self._epochs.append((epoch, {name: float(value) for name, value in numbers.items()}, prefix))
         if self._told is not None:
             self._told(epoch, numbers, prefix)
 
     def write(self, folder: Path) -> None:
-        """Write them beside what was trained."""
+        """Write the curves into the folder of the trained model."""
         write_json(folder / CURVES, self._epochs)
 
 
 def tell_again(folder: Path, on_epoch: OnCurve) -> None:
-    """Give ``on_epoch`` the epochs that `Curves.write` wrote there, if it did."""
+    """Replay the epochs that `Curves.write` stored in ``folder``, if any, to ``on_epoch``."""
     try:
         epochs = json.loads((folder / CURVES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -50,14 +48,14 @@ def tell_again(folder: Path, on_epoch: OnCurve) -> None:
 
 
 class Recorder:
-    """A `TrainingTracker` that keeps the numbers of a training, and passes all on to a run of another one.
+    """A `TrainingTracker` that stores the numbers of a training and passes them on to a run.
 
     Parameters
     ----------
     run
-        Where all parts of the training write their curves.
+        Run that receives the curves of all parts of the training, if any.
     start
-        Of the curves' names.
+        Prefix of the curves' names.
     """
 
     def __init__(self, run: TrainingRun | None, start: str = "") -> None:
@@ -66,7 +64,7 @@ class Recorder:
         self._start = time.monotonic()
 
     def child(self, variant: str) -> _Child:
-        """The part of this name, listened to."""
+        """Return the recorder of the part with this name."""
         return _Child(self._run, self._curves, f"{self._prefix}{variant}/", self._last)
 
     def write(self, folder: Path) -> None:
@@ -77,7 +75,7 @@ class Recorder:
 
 
 class _Child:
-    """A part of a training, whose curves go to a run or to none."""
+    """Records one part of a training, and passes it on to a run if there is one."""
 
     def __init__(self, run: TrainingRun | None, curves: Curves, start: str, last: dict[str, float]) -> None:
         self._run, self._curves, self._start, self._last = run, curves, start, last
@@ -92,7 +90,7 @@ class _Child:
 
 
 def read_record(folder: Path) -> dict[str, float]:
-    """What `Recorder.write` wrote there; {} where it did not."""
+    """Return what `Recorder.write` stored in ``folder``; {} if nothing."""
     try:
         record: dict[str, float] = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -101,7 +99,7 @@ def read_record(folder: Path) -> dict[str, float]:
 
 
 def peak_memory() -> float:
-    """The most memory that this process has held, in GiB; that of a GPU where it used one."""
+    """Return the peak memory of this process in GiB; that of the GPU if it used one."""
     import resource
 
     torch = sys.modules.get("torch")

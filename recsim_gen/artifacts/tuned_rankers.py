@@ -1,7 +1,7 @@
-"""Settings of a ranker by validation: its own, and others drawn from what its config says can be searched.
+"""Random search of a ranker's settings on the validation split, within the search space of its config.
 
-Every ranker is given as many trials as every other, or a comparison tells who was tuned. Trained rankers are
-kept by their settings, so that no trial is run twice.
+Give all rankers the same number of trials; otherwise a comparison measures the tuning. Trained rankers are
+cached by their settings, so no trial runs twice.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog, Interactions
 
 CHOSEN_BY = "ndcg@20"
-"""On the validation split; less coarse than Recall, which one place more or less does not move."""
+"""Criterion on the validation split; finer than Recall, which ignores the rank within the list."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One try: ``number`` 0 is the ranker as it was given, ``drawn`` the settings over it."""
+    """One trial: ``number`` 0 is the ranker as given, ``drawn`` the settings that override it."""
 
     number: int
     spec: RankerSpec
@@ -39,25 +39,25 @@ class Trial:
 
     @property
     def settings(self) -> str:
-        """What was drawn, as JSON."""
+        """The drawn settings, as JSON."""
         return json.dumps(dict(self.drawn))
 
 
 def space_of(spec: RankerSpec) -> dict[str, Any]:
-    """Return what is searched of a ranker: the ``search_space`` of its config, {setting: its domain}.
+    """Return the search space of a ranker's config, {setting: domain}.
 
-    A domain has ``draw``, and ``distribution`` and ``written`` for Optuna (`rankers.search`). A setting that
-    ``spec`` gives stays as it is given.
+    A domain has ``draw``, and ``distribution`` and ``written`` for Optuna (`rankers.search`). Settings given
+    in ``spec`` are fixed.
     """
     space: Mapping[str, Any] = getattr(type(make_ranker(spec).config), "search_space", {})
     return {name: domain for name, domain in space.items() if name not in spec.settings}
 
 
 def trials_of(spec: RankerSpec, n: int, rng: Rng) -> list[Trial]:
-    """Return ``n`` trials at most: the ranker as given, then settings drawn at random.
+    """Return up to ``n`` trials: the ranker as given, then randomly drawn settings.
 
-    Trial k is the same for any ``n`` above it. One trial alone where there is nothing to draw.
-    Raises SettingError for ``n`` below 1.
+    Trial k does not depend on ``n``. Only one trial if there is nothing to draw. Raises SettingError for
+    ``n`` below 1.
     """
     if n < 1:
         raise SettingError(f"a search needs 1 trial or more, got {n}")
@@ -79,9 +79,9 @@ def run_trials(
     device: str = "cpu",
     on_epoch: Callable[[Trial], OnEpoch] | None = None,
 ) -> list[Trial]:
-    """Return the trials with how well each ranks the validation split, which the test split is not asked for.
+    """Train the trials and return them with their validation metrics; the test split is not read.
 
-    Raises DataError without a validation split.
+    Raises DataError if there is no validation split.
     """
     from recsim_gen.metrics.evaluation import evaluate
 
@@ -98,5 +98,5 @@ def run_trials(
 
 
 def best_of(trials: Sequence[Trial]) -> Trial:
-    """The trial of the highest validation NDCG@20, the first of equals."""
+    """Return the trial with the highest validation NDCG@20, the first one if tied."""
     return max(trials, key=lambda trial: trial.valid[CHOSEN_BY])

@@ -1,1 +1,1 @@
-"""Types, protocols and services that every other part shares."""
+"""Types, protocols and services shared by all other packages."""

@@ -1,6 +1,6 @@
 """Options of a command: a frozen dataclass, filled from the command line and from files.
 
-A command file looks like this, and nothing in it is heavy at import::
+A command module looks like this; it imports nothing heavy at the top::
 
     @dataclass(frozen=True, kw_only=True)
     class Options(RankerOptions, ExperimentOptions):
@@ -22,8 +22,8 @@ A command file looks like this, and nothing in it is heavy at import::
     if __name__ == "__main__":
         raise SystemExit(run(main))
 
-Options that commands share stand in `core.options`, once, with their lines of help. What a field means
-on the command line and in the file of ``--config FILE`` (YAML or JSON):
+Options that several commands share are defined once, with their help texts, in `core.options`. How a field is
+written on the command line and in the file of ``--config FILE`` (YAML or JSON):
 
 =====================================  ==============================  =============================
 field                                  command line                    file
@@ -34,17 +34,18 @@ field                                  command line                    file
 ``verify: bool = True``                ``--no-verify``                 ``verify: false``
 ``ranker: RankerSpec``                 ``--ranker micro``              ``ranker: micro``
 its settings                           ``--ranker-settings.epochs 50`` ``ranker_settings: {epochs: 50}``
-what there is to set                   ``--ranker.help micro``
+list of its settings                   ``--ranker.help micro``
 ``encoders: dict[str, str] | None``    ``--encoders.text words``       ``encoders: {text: words}``
 ``verifier: VerifierConfig``           ``--verifier.epochs 5``         ``verifier: {epochs: 5}``
 ``from_: str``                         ``--from NAME``                 ``from: NAME``
 =====================================  ==============================  =============================
 
-Where a command has the settings of one part beside its data's and its judges', ``--settings`` is short
-for them. Of several parts (``--ranker micro vbpr``) each gets them. Precedence: command line > file (a
-later file over an earlier one) > defaults, for each setting too. All values are checked for their types
-before the command starts. ``config.yaml``, which a command writes beside ``results.json``, is such a file.
-A command of several actions: see `command_line.actions`.
+If a command has the settings of one part besides those of its data and judges, ``--settings`` is short for
+them. If several parts are given (``--ranker micro vbpr``), each gets the settings. Precedence, also for each
+single setting: command line > file (a later file over an earlier one) > defaults. The types of all values
+are checked before the command starts. A command writes its options as ``config.yaml`` beside
+``results.json``; it can be passed to ``--config``. For commands with several actions see
+`command_line.actions`.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ from recsim_gen.core.progress import quietly
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end: by a scheduler, or by ``kill``."""
+    """The process was asked to terminate (SIGTERM), by a scheduler or by ``kill``."""
 
 
 def run(
@@ -77,21 +78,31 @@ def run(
     *,
     shared: bool = False,
 ) -> int:
-    """Run a command with these arguments (default: those of the process); give its exit code.
+    """Run a command and return its exit code.
 
-    ``main`` is one function of its options, or several by name (see `command_line.actions`). 0: done,
-    unless it returns a code of its own. 2: an error that the reader can act on, told on standard error
-    without a traceback. 130: interrupted. 143: ended by SIGTERM, as schedulers do; as when interrupted, runs
-    are closed and temporary files removed. Any other exception is a defect of ours and keeps its traceback.
+    Parameters
+    ----------
+    main
+        Function that takes the options of the command, or {action: function} (see `command_line.actions`).
+    argv
+        Arguments; default: those of the process.
+    shared
+        Whether several processes (``accelerate launch``, ``torchrun``) share the work. If not, the first
+        process does it and the others return at once.
 
-    ``shared``: several processes (``accelerate launch``, ``torchrun``) share its work. Otherwise the first
-    of them does it alone, and the others are done at once.
+    Returns
+    -------
+    int
+        0: success, unless ``main`` returns another code. 2: an error that the user can fix, printed to
+        standard error without a traceback. 130: interrupted. 143: terminated by SIGTERM. In the last two
+        cases runs are closed and temporary files removed. Any other exception is a bug and keeps its
+        traceback.
     """
     if not shared and not works_alone():
         return 0
-    # Threads that spin while they wait make a busy machine several times slower; read when torch loads.
+    # Spinning threads slow a busy machine several times; torch reads this variable when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    for stream in (sys.stdout, sys.stderr):  # a terminal of fewer letters shows a question mark
+    for stream in (sys.stdout, sys.stderr):  # a terminal with a smaller character set shows "?"
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
@@ -100,7 +111,7 @@ def run(
         if isinstance(main, Mapping):
             main, argv = chosen(main, argv)
         with warnings.catch_warnings(), _ended_in_order():
-            if not sys.warnoptions:  # python -W shows those of libraries, which are for their developers
+            if not sys.warnoptions:  # warnings of libraries are for their developers; python -W shows them
                 warnings.simplefilter("ignore")
                 warnings.simplefilter("always", RecsimWarning)
             options = parse(main, argv)
@@ -111,17 +122,17 @@ def run(
         sys.stderr.write(f"error: {error}\n")
         return 2
     except Terminated:
-        sys.stderr.write("ended by SIGTERM; start the same command again to go on\n")
+        sys.stderr.write("ended by SIGTERM; start the same command again to continue\n")
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; start the same command again to go on\n")
+        sys.stderr.write("interrupted; start the same command again to continue\n")
         return 130
     return code if isinstance(code, int) else 0
 
 
 @contextlib.contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """Inside, SIGTERM raises `Terminated`, once: what is open is closed on the way out."""
+    """Context in which SIGTERM raises `Terminated` once, so that open resources are closed."""
 
     def end(number: int, frame: FrameType | None) -> None:
         if os.getpid() != owner:  # a worker that was forked inside
@@ -129,7 +140,7 @@ def _ended_in_order() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
 
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
+    if threading.current_thread() is not threading.main_thread():  # signals can only be caught there
         yield
         return
     owner = os.getpid()

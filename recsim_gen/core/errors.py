@@ -1,6 +1,6 @@
 """Errors that a user of the library can act on.
 
-Every message says what was wanted, what was got, and what to do.
+Every message says what was expected, what was given, and what to do.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 class RecsimError(Exception):
-    """Base of all errors raised on purpose; commands print it without a traceback."""
+    """Base class of all errors raised on purpose; commands print them without a traceback."""
 
 
 class RecsimWarning(UserWarning):
-    """Something was left undone that costs no result."""
+    """Something was skipped; results are not affected."""
 
 
 class SettingError(RecsimError):
@@ -21,7 +21,7 @@ class SettingError(RecsimError):
 
 
 class MissingDependency(RecsimError):
-    """An optional package or its weights are not installed."""
+    """An optional package or the weights of a model are missing."""
 
 
 class DataError(RecsimError):
@@ -29,10 +29,14 @@ class DataError(RecsimError):
 
     Parameters
     ----------
-    problem: what was wanted and what was got.
-    file: the file at fault, if there is one.
-    row: 1-based line of the file (or a name of the row), if there is one.
-    remedy: what the reader can do about it.
+    problem
+        What was expected and what was given.
+    file
+        The file at fault, if any.
+    row
+        1-based line of the file, or the name of the row, if any.
+    remedy
+        What the user can do about it.
     """
 
     def __init__(

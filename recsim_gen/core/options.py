@@ -1,4 +1,4 @@
-"""Options that commands share, each with one meaning; a command's own options inherit from these."""
+"""Options shared by commands, each with one meaning; the options of a command inherit from these."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RunOptions:
     quiet: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """All options under their names in files; a part's settings beside it, as ``ranker_settings``."""
+        """Return all options by their names in files; a part's settings are separate: ``ranker_settings``."""
         options: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             options |= _plain(field.name, getattr(self, field.name))
@@ -53,13 +53,13 @@ class DeviceOptions:
 
     @property
     def place(self) -> str:
-        """The device as torch names it. Raises SettingError where there is none such."""
+        """Return the device as a torch device string. Raises SettingError if it does not exist."""
         return device_of(self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """What a command runs on.
+    """The data set.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentOptions(DataOptions, DeviceOptions, RunOptions):
-    """Of commands that see items by features.
+    """Options of commands that use features of items.
 
     Parameters
     ----------
@@ -86,12 +86,12 @@ class ExperimentOptions(DataOptions, DeviceOptions, RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RankerOptions:
-    """Which ranker is trained.
+    """The ranker to train.
 
     Parameters
     ----------
     ranker
-        What is trained: NAME or NAME:RECIPE (micro, micro:published-code, lightgcn), or module:Class.
+        Ranker to train: NAME or NAME:RECIPE (micro, micro:published-code, lightgcn), or module:Class.
     """
 
     ranker: RankerSpec = RankerSpec("micro")
@@ -99,7 +99,7 @@ class RankerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """Which models generators are made of.
+    """The models that generators use.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class ModelOptions:
 
 
 def _plain(name: str, value: Any) -> Mapping[str, Any]:
-    """One option as a file has it."""
+    """Return one option as written in files."""
     specs = value if isinstance(value, tuple) else (value,)
     if specs and all(isinstance(spec, Spec) for spec in specs):
         names = [spec.name for spec in specs]

@@ -1,4 +1,4 @@
-"""What is checked before a command does any work: whatever would otherwise be told after minutes of it."""
+"""Checks before a command starts its work: mistakes are reported in milliseconds instead of minutes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from recsim_gen.core.specs import Spec, check_encoder
 from recsim_gen.core.store import cache_dir
 
 PACKAGES = ("rankers", "generators", "analysis")
-"""Our packages beside this one, whose names others may give to files of theirs."""
+"""Our other top-level packages; their names are common, so a user's file may shadow them."""
 
 DEVICES = ("cpu", "cuda", "mps", "xpu")
-"""Kinds of devices that torch may have."""
+"""Device types of torch."""
 
 STORES = (
     "sqlite",
@@ -38,26 +38,26 @@ STORES = (
     "databricks-uc",
     "uc",
 )
-"""Kinds of tracking stores that MLflow has by itself."""
+"""Kinds of tracking stores that are built into MLflow."""
 
 
 ACCOUNT = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
-"""Variables by which MLflow is told who one is."""
+"""Environment variables with the MLflow credentials."""
 
 UNAUTHORIZED, SECONDS_FOR_AN_ANSWER = 401, 5.0
 
 
 def check_packages() -> None:
-    """Raise SettingError where Python would import another package or module for one of ours.
+    """Raise SettingError if Python would import another package or module in place of one of ours.
 
-    So it is where the working folder has an ``analysis.py`` or a package ``rankers``: ``python -m`` looks
-    there first. Imports nothing.
+    This happens if the working folder has an ``analysis.py`` or a package ``rankers``, since ``python -m``
+    looks there first. Imports nothing.
     """
     ours = Path(recsim_gen.__file__).resolve().parents[1]
     for name in PACKAGES:
         place = _place_of(name)
         if place is None:
-            raise SettingError(f"the package {name} is wanted in {ours}, got none: install recsim-gen again")
+            raise SettingError(f"the package {name} is missing from {ours}: install recsim-gen again")
         if place != ours / name:
             raise SettingError(
                 f"{name} must be a package of recsim-gen, got {place}: give that another name, or run in "
@@ -66,7 +66,7 @@ def check_packages() -> None:
 
 
 def _place_of(package: str) -> Path | None:
-    """The module, package or folder without code that Python imports by this name; None for nothing."""
+    """Return the module file or folder that Python would import by this name; None if there is none."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         return None
@@ -78,9 +78,9 @@ def _place_of(package: str) -> Path | None:
 def preflight(options: Any) -> None:
     """Check a command's options against each other and against this machine; takes milliseconds.
 
-    Raises SettingError for no value where some are usual, a value given twice, a negative seed, a part or an
-    encoder whose name or settings cannot be, a device or a kind of store that is not there, and an output
-    folder or cache that cannot be written. Says on standard error what a used output folder will lose.
+    Raises SettingError for an empty list, a repeated value, a negative seed, an invalid name or setting of a
+    part or encoder, a device or kind of store that does not exist, and an output folder or cache that is not
+    writable. Warns on standard error if results in the output folder will be replaced.
     """
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
@@ -99,16 +99,17 @@ def preflight(options: Any) -> None:
         check_account(options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "")
     output = getattr(options, "output", None)
     if output is not None:
-        is_file = bool(Path(type(options).output).suffix)  # a page, which may be there from before
+        is_file = bool(Path(type(options).output).suffix)  # a page; replacing an earlier one is fine
         _check_writable(Path(output).parent if is_file else Path(output), "--output", "name another folder")
         _tell_used(Path(output))
-    _check_writable(cache_dir(), "the cache", "set RECSIM_CACHE to a folder of yours")
+    _check_writable(cache_dir(), "the cache", "set RECSIM_CACHE to a folder that you can write to")
 
 
 def _check_values(option: str, values: Sequence[Any]) -> None:
+    """Raise SettingError for an empty list, a repeated value or a negative seed."""
     again = next((value for k, value in enumerate(values) if value in values[:k]), None)
     if again is not None:
-        raise SettingError(f"{option}: each is wanted once, got {again} twice")
+        raise SettingError(f"{option}: give each value once, got {again} twice")
     if option.endswith(("seed", "seeds")):
         low = next((value for value in values if isinstance(value, int) and value < 0), None)
         if low is not None:
@@ -116,7 +117,7 @@ def _check_values(option: str, values: Sequence[Any]) -> None:
 
 
 def _check_encoders(options: Any) -> None:
-    """Raise SettingError for an unknown modality or encoder; a class of one's own is imported."""
+    """Raise SettingError for an unknown modality or encoder; a ``module:Class`` is imported."""
     encoders: Mapping[str, str] = getattr(options, "encoders", None) or {}
     for modality in encoders:
         if modality not in MODALITIES:
@@ -128,9 +129,10 @@ def _check_encoders(options: Any) -> None:
 
 
 def _check_device(device: str) -> None:
+    """Raise SettingError for a device that does not exist."""
     if device in ("auto", "cpu"):
         return
-    if device.partition(":")[0] not in DEVICES:  # without torch, which takes seconds to load
+    if device.partition(":")[0] not in DEVICES:  # checked without torch, whose import takes seconds
         raise SettingError(f"--device must be auto, cpu, cuda or cuda:N, got {device!r}")
     from recsim_gen.core.processes import device_of
 
@@ -138,7 +140,7 @@ def _check_device(device: str) -> None:
 
 
 def _check_store(uri: str | None) -> None:
-    """Raise SettingError for a kind of MLflow store that MLflow does not know, by the plugins there are."""
+    """Raise SettingError for a kind of store that neither MLflow nor an installed plugin supports."""
     scheme, there, _ = (uri or os.environ.get("MLFLOW_TRACKING_URI") or "").partition("://")
     kind = scheme.partition("+")[0]
     if not there or kind in STORES:
@@ -152,11 +154,11 @@ def _check_store(uri: str | None) -> None:
 
 
 def check_account(uri: str) -> None:
-    """Raise SettingError where the MLflow server at ``uri`` asks who one is and the environment does not say.
+    """Raise SettingError if the MLflow server at ``uri`` requires credentials and they are missing or wrong.
 
-    Asks the server once without a name, and where it refuses once with MLFLOW_TRACKING_USERNAME and
-    MLFLOW_TRACKING_PASSWORD. One that does not answer is told later: a run does not need it. Tokens and
-    ~/.mlflow/credentials are left to MLflow.
+    Sends one request without credentials and, if refused, one with MLFLOW_TRACKING_USERNAME and
+    MLFLOW_TRACKING_PASSWORD. A server that does not answer is not an error here, since a run does not need
+    it. Tokens and ~/.mlflow/credentials are left to MLflow.
     """
     if not uri.startswith(("http://", "https://")) or "MLFLOW_TRACKING_TOKEN" in os.environ:
         return
@@ -166,14 +168,14 @@ def check_account(uri: str) -> None:
     if name and password:
         if _answer(uri, f"{name}:{password}") == UNAUTHORIZED:
             raise SettingError(
-                f"MLflow at {uri} does not know {name!r} by this password: see {' and '.join(ACCOUNT)}"
+                f"MLflow at {uri} refuses the user {name!r} with this password: see {' and '.join(ACCOUNT)}"
             )
     elif not (Path.home() / ".mlflow" / "credentials").is_file():
-        raise SettingError(f"MLflow at {uri} asks who you are: set {' and '.join(ACCOUNT)}")
+        raise SettingError(f"MLflow at {uri} requires a login: set {' and '.join(ACCOUNT)}")
 
 
 def _answer(uri: str, account: str | None) -> int:
-    """The HTTP status that the server answers a small question with; 0 where it cannot be reached."""
+    """Return the HTTP status of a small request to the server; 0 if it cannot be reached."""
     import base64
     import urllib.error
     import urllib.request
@@ -191,7 +193,7 @@ def _answer(uri: str, account: str | None) -> int:
 
 
 def _check_writable(folder: Path, what: str, remedy: str) -> None:
-    """Raise SettingError where a file cannot be made in ``folder``, or the folder cannot be made."""
+    """Raise SettingError if ``folder`` cannot be created or written to."""
     there = folder.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -208,7 +210,7 @@ def _check_writable(folder: Path, what: str, remedy: str) -> None:
 
 
 def _tell_used(output: Path) -> None:
-    """Say that results of an earlier run will be replaced, and whose they are."""
+    """Warn that results of an earlier run will be replaced, and name the command that wrote them."""
     file = output / FILE
     if not os.path.isfile(file):
         return

@@ -1,4 +1,4 @@
-"""Progress on standard error: bars on a terminal, elsewhere a line now and then; none under ``--quiet``."""
+"""Progress on standard error: bars on a terminal, occasional lines elsewhere; nothing under ``--quiet``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _line: ContextVar[int | None] = ContextVar("line", default=None)
 
 @contextmanager
 def quietly(quiet: bool = True) -> Iterator[None]:
-    """Inside, ``bar`` and ``say`` show nothing when ``quiet``; results are printed all the same."""
+    """Context in which ``bar`` and ``say`` show nothing if ``quiet``; results are still printed."""
     token = _quiet.set(quiet or _quiet.get())
     try:
         yield
@@ -29,7 +29,7 @@ def quietly(quiet: bool = True) -> Iterator[None]:
 
 @contextmanager
 def on_line(line: int) -> Iterator[None]:
-    """Inside, bars are drawn ``line`` lines lower: for processes that share a terminal."""
+    """Context in which bars are drawn ``line`` lines lower: for processes that share a terminal."""
     token = _line.set(line)
     try:
         yield
@@ -38,21 +38,21 @@ def on_line(line: int) -> Iterator[None]:
 
 
 def is_quiet() -> bool:
-    """Whether ``--quiet`` holds here."""
+    """Return whether ``--quiet`` is in effect."""
     return _quiet.get()
 
 
 SECONDS_BETWEEN_LINES = 30.0
-"""What a stage is given before its first line, and between two, where standard error is no terminal."""
+"""Seconds before a stage's first line and between lines, if standard error is not a terminal."""
 
 
 def bar(
     items: Iterable[Any] | None = None, what: str = "", *, total: int | None = None, unit: str = "it"
 ) -> tqdm[Any]:
-    """A tqdm bar over ``items``, or one to ``update`` by hand; ``what`` names the work.
+    """Return a tqdm bar over ``items``, or one to ``update`` by hand; ``what`` names the work.
 
-    Where standard error is no terminal (a log file), a stage that takes long says a line now and then: how
-    much is done, and how long the rest will take.
+    If standard error is not a terminal (a log file), a long stage writes an occasional line instead: the
+    progress and the remaining time.
     """
     from tqdm import tqdm
 
@@ -63,20 +63,20 @@ def bar(
 
 @cache
 def _lines() -> type[tqdm[Any]]:
-    """A bar that is written as lines; made at first use, since tqdm takes its time to load."""
+    """Return a tqdm class that writes lines; created on first use, since importing tqdm takes time."""
     from tqdm import tqdm
 
     class Lines(tqdm):  # type: ignore[type-arg]
-        """Says where it stands every ``SECONDS_BETWEEN_LINES``, and nothing at its end."""
+        """Writes the progress every ``SECONDS_BETWEEN_LINES``, and nothing at the end."""
 
-        monitor_interval = 0  # no thread that draws bars anew
+        monitor_interval = 0  # no background thread that redraws bars
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             self.said = monotonic()
             super().__init__(*args, **kwargs)
 
         def display(self, msg: str | None = None, pos: int | None = None) -> None:
-            """Write a line, if the last was written long ago."""
+            """Write a line if the last one is old enough."""
             waited = monotonic() - self.said >= SECONDS_BETWEEN_LINES
             if msg is None and waited and self.n != self.total:
                 self.said = monotonic()
@@ -86,7 +86,7 @@ def _lines() -> type[tqdm[Any]]:
 
 
 def _standing(numbers: Mapping[str, Any]) -> str:
-    """``reading pictures: 120 of 1,000 in 01:10, 08:33 left``, and what the bar shows behind."""
+    """Return ``reading pictures: 120 of 1,000 in 01:10, 08:33 left`` and the bar's postfix."""
     from tqdm import tqdm
 
     n, total, elapsed = numbers["n"], numbers["total"], numbers["elapsed"]
@@ -98,6 +98,6 @@ def _standing(numbers: Mapping[str, Any]) -> str:
 
 
 def say(text: str) -> None:
-    """One line on standard error about what goes on, unless quiet."""
+    """Write one line about the progress to standard error, unless quiet."""
     if not is_quiet():
         sys.stderr.write(text + "\n")

@@ -1,4 +1,4 @@
-"""What a part must offer to be used by the rest: structural, nothing to inherit from."""
+"""Interfaces between the parts of the library, as structural protocols: nothing has to be inherited."""
 
 from __future__ import annotations
 
@@ -26,15 +26,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
-"""Called after each epoch with its number and its numbers (loss, validation metrics)."""
+"""Called after each epoch with the epoch and {name: value} (losses, validation metrics)."""
 
 
 @runtime_checkable
 class Ranker(Protocol):
-    """A model that scores items for users, and for histories of people it never saw.
+    """A model that scores items for users, and for histories of people that it was not trained on.
 
-    ``training_version``: raise it when the same settings come to train otherwise; what was trained and kept
-    under another number is not found again.
+    Attributes
+    ----------
+    name
+        Name in the registry and in tables.
+    config
+        Dataclass instance with the settings.
+    training_version
+        Increase it when a change of code makes training with equal settings give other weights: rankers
+        cached under another version are then not used.
     """
 
     name: str
@@ -48,13 +55,42 @@ class Ranker(Protocol):
     def fit(
         self, catalog: Catalog, interactions: Interactions, *, rng: Rng, on_epoch: OnEpoch | None = None
     ) -> Any:
-        """Learn from the train split; stop early by the valid split; never read the test split."""
+        """Learn from the train split.
+
+        Parameters
+        ----------
+        catalog
+            Items with the feature tables that the ranker may use.
+        interactions
+            Choices of all splits. Use the valid split for early stopping only; never read the test split.
+        rng
+            Source of all randomness of the training.
+        on_epoch
+            Called after each epoch.
+
+        Returns
+        -------
+        Ranker
+            The ranker itself.
+        """
 
     def score(self, users: NDArray[Any]) -> torch.Tensor:
-        """(B, n) scores of all items for known users (rows), float32."""
+        """Return the (B, n) float32 scores of all n items for known users.
+
+        Parameters
+        ----------
+        users
+            (B,) user rows of the interactions that the ranker was fitted on.
+        """
 
     def fold_in(self, histories: Sequence[NDArray[Any]]) -> torch.Tensor:
-        """(B, n) scores for new users who chose these items (rows), float32."""
+        """Return the (B, n) float32 scores of all n items for new users, given what they chose.
+
+        Parameters
+        ----------
+        histories
+            B arrays of item rows.
+        """
 
     def substitute(
         self,
@@ -63,81 +99,160 @@ class Ranker(Protocol):
         features: Mapping[str, NDArray[Any]],
         scope: Scope = "graph",
     ) -> Counterfactual:
-        """What it would say if item i looked like x: each (user, item, features) alone."""
+        """Return what the ranker would answer if item ``items[b]`` had other features.
+
+        Each (user, item, features) is evaluated independently of the others.
+
+        Parameters
+        ----------
+        users
+            (B,) user rows.
+        items
+            (B,) item rows.
+        features
+            {modality: (B, d)} new features, made by the encoder of the catalogue. A modality that is left out
+            keeps the item's own features.
+        scope
+            graph: exact, as if the item graph were rebuilt; item: only the features of the item itself
+            change.
+
+        Returns
+        -------
+        Counterfactual
+            (B,) scores and ranks with the new features and with the item's own.
+        """
 
     def rebuild(
         self, users: NDArray[Any], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
     ) -> Counterfactual:
-        """The same by building everything again: the slow reference."""
+        """Return the same as `substitute`, computed by rebuilding everything: slow, the reference for tests.
+
+        Parameters
+        ----------
+        users, items, features
+            As for `substitute`.
+
+        Returns
+        -------
+        Counterfactual
+            (B,) scores and ranks with the new features and with the item's own.
+        """
 
     def save(self, folder: str | Path) -> None:
-        """Write ``config.json`` and ``model.safetensors``, whole or not at all."""
+        """Write ``config.json`` and ``model.safetensors`` into ``folder``, atomically."""
 
     @classmethod
     def load(
         cls, folder: str | Path, catalog: Catalog, interactions: Interactions, *, device: str = "cpu"
     ) -> Ranker:
-        """Read what ``save`` wrote; raises DataError if it was trained on other data."""
+        """Load a ranker that `save` wrote.
+
+        Parameters
+        ----------
+        folder
+            Folder with ``config.json`` and ``model.safetensors``.
+        catalog, interactions
+            The data that the ranker was trained on.
+        device
+            Device to load the weights to.
+
+        Returns
+        -------
+        Ranker
+            The trained ranker.
+
+        Raises
+        ------
+        DataError
+            If the ranker was trained on other data.
+        """
 
 
 @runtime_checkable
 class ContentJudge(Protocol):
-    """A ranker that judges pictures it never saw by their content, and says how sure it is."""
+    """A ranker that judges unseen images by their content and reports its uncertainty."""
 
     def appraise(
         self, histories: Sequence[NDArray[Any]], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
     ) -> Appraisal:
-        """What B people with these histories of item rows think of ``items`` (B,) with these features.
+        """Predict how much B people like one item each if it has these features.
 
-        A modality that is left out of ``features`` {modality: (B, d)} keeps the item's own.
+        Parameters
+        ----------
+        histories
+            B arrays of item rows: what each person chose.
+        items
+            (B,) item rows.
+        features
+            {modality: (B, d)}. A modality that is left out keeps the item's own features.
+
+        Returns
+        -------
+        Appraisal
+            (B,) means and standard deviations, in units of the ranker's score.
         """
 
 
 class Family(Protocol):
-    """The models that generators are made of, by role, as far as they are handed on: `ModelFamily` is one."""
+    """A set of models by role, as generators use it; `ModelFamily` implements it."""
 
     def require(self, *roles: str) -> None:
-        """Raise MissingDependency where the files of a role are not to be had."""
+        """Raise MissingDependency if the files of one of these roles are missing."""
 
     def folder(self, role: str) -> Path:
-        """Where the files of a role are."""
+        """Return the folder with the files of a role."""
 
     def fingerprint(self, *roles: str) -> str:
-        """Hash of how it draws and of the content of these roles' files."""
+        """Return a hash of the family's image settings and of the files of these roles."""
 
 
 class TrainingRun(Protocol):
-    """Where one part of a training writes its curves: a `Run` is one."""
+    """Destination of the curves of one part of a training; `Run` implements it."""
 
     def log_epoch(self, epoch: int, numbers: Mapping[str, float], prefix: str = "") -> None:
-        """Write numbers of an epoch or step."""
+        """Log the {name: value} of an epoch or step; ``prefix`` goes before each name."""
 
     def log_file(self, path: str | Path, folder: str | None = None) -> None:
-        """Keep a file, such as a sheet of samples."""
+        """Keep a file, such as a sheet of samples, in ``folder`` of the run."""
 
 
 class TrainingTracker(Protocol):
-    """What a training needs of a tracker: `Tracker` and `Recorder` are such."""
+    """The part of a tracker that a training uses; `Tracker` and `Recorder` implement it."""
 
     def child(self, variant: str) -> TrainingRun:
-        """Return the run of this part; the same one each time."""
+        """Return the run of this part of the training; repeated calls return the same run."""
 
 
 @runtime_checkable
 class Generator(Protocol):
-    """Draws pictures of the reference items for the people of episodes.
+    """Draws images of the reference items of episodes, personalised for the people of the episodes.
 
-    Made as ``Class(models=…, device=None, **settings)``: ``models`` is a `Family` or what
-    ``open_family`` takes.
+    Constructed as ``Class(models=…, device=None, **settings)``, where ``models`` is a `Family` or an argument
+    of ``open_family``.
 
-    - ``config_class``: dataclass of its settings; ``config``: its own.
-    - ``family``, ``roles``: its models, and those of them that its pictures depend on.
-    - ``learns``: it has weights to find, so that it draws only once fitted on episodes or loaded.
-    - ``training_version``: raise it when the same settings come to train otherwise; what was trained and kept
-      under another number is not found again.
-    - ``uses_ranker``: it learns from a ranker's scores of its pictures, or chooses by them.
-    - ``chooses``: it asks the ranker when drawing, too, to keep the best of several pictures.
-    - ``weighs_doubt``: how sure the ranker is counts, so that a `ContentJudge` is best.
+    Attributes
+    ----------
+    name
+        Name in the registry and in tables.
+    config_class
+        Dataclass of the settings.
+    config
+        Instance of ``config_class`` with the settings of this generator.
+    family
+        Its models.
+    roles
+        Roles of the family that its images depend on.
+    learns
+        Whether it has trainable weights: it must then be fitted on episodes, or loaded, before it draws.
+    training_version
+        Increase it when a change of code makes training with equal settings give other weights: generators
+        cached under another version are then not used.
+    uses_ranker
+        Whether it learns from a ranker's scores of its images, or selects images by them.
+    chooses
+        Whether it also uses the ranker when drawing, to keep the best of several images.
+    weighs_doubt
+        Whether it uses the uncertainty of the ranker, which a `ContentJudge` reports.
     """
 
     name: str
@@ -153,7 +268,7 @@ class Generator(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of name, settings, models, catalogue and weights: of all that its pictures depend on."""
+        """Hash of everything that the images depend on: name, settings, models, catalogue and weights."""
 
     def fit(
         self,
@@ -166,26 +281,60 @@ class Generator(Protocol):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> Any:
-        """Take the catalogue and, where it ``learns``, learn from the episodes; returns itself.
+        """Set the catalogue and, if the generator ``learns``, train on the episodes.
 
-        ``ranker`` gives the reward where it ``uses_ranker``, and ``judge`` gives none: where its score
-        falls, training stops. ``work`` is a folder in which a killed training finds how far it was;
-        ``tracker`` gets its losses, as the child run ``name``. Episodes that pictures are judged on do not
-        belong here.
+        Parameters
+        ----------
+        catalog
+            Items with texts, images and the feature tables that the generator may use.
+        episodes
+            Training episodes; they must not include episodes that the images will be judged on.
+        ranker
+            Gives the reward, if the generator ``uses_ranker``.
+        judge
+            Held-out ranker for early stopping: training stops when its score falls.
+        rng
+            Source of all randomness of the training.
+        work
+            Folder for checkpoints, from which an interrupted training resumes.
+        tracker
+            Receives the losses, in the child run ``name``.
+
+        Returns
+        -------
+        Generator
+            The generator itself.
         """
 
     def judged_by(self, ranker: Ranker | None) -> None:
-        """Take the judge that chooses among pictures when drawing, after `load`; most need none."""
+        """Set the ranker that selects images when drawing, after `load`; only needed if it ``chooses``."""
 
     def generate(self, episodes: Sequence[Episode], *, n: int = 1, rng: Rng) -> ImageBatch:
-        """``n`` pictures of each episode's reference, by episode, then by seed 0…n−1.
+        """Draw ``n`` images of the reference item of each episode.
 
-        A picture depends on the episode, its seed and ``rng`` alone, never on those drawn with it.
-        Raises DataError for an item that the catalogue has not, or that lacks what is needed.
+        Parameters
+        ----------
+        episodes
+            (B,) episodes: user, history and reference item.
+        n
+            Images per episode, with the seeds 0…n−1.
+        rng
+            Source of the noise. An image depends on its episode, its seed and ``rng`` only, never on the
+            other episodes of the call.
+
+        Returns
+        -------
+        ImageBatch
+            B·n images, ordered by episode, then by seed.
+
+        Raises
+        ------
+        DataError
+            If an item is not in the catalogue or lacks what the generator needs of it.
         """
 
     def save(self, folder: str | Path) -> None:
-        """Write ``config.json`` and the weights it found, whole or not at all."""
+        """Write ``config.json`` and the trained weights into ``folder``, atomically."""
 
     @classmethod
     def load(
@@ -196,19 +345,54 @@ class Generator(Protocol):
         models: Family | str | Path = "embedded",
         device: str | None = None,
     ) -> Generator:
-        """Read what ``save`` wrote; raises DataError for another generator's, other data's or models'."""
+        """Load a generator that `save` wrote.
+
+        Parameters
+        ----------
+        folder
+            Folder that `save` wrote.
+        catalog
+            The catalogue that the generator was fitted on.
+        models
+            A `Family` or an argument of ``open_family``; the models must be those of the training.
+        device
+            Device to draw on; None: cuda if there is one, else cpu.
+
+        Returns
+        -------
+        Generator
+            The fitted generator.
+
+        Raises
+        ------
+        DataError
+            If the folder is that of another generator, or was made with other data or other models.
+        """
 
 
 @runtime_checkable
 class SubjectGenerator(Protocol):
-    """Draws somebody or something that it was shown pictures of, where and how a prompt says.
+    """Draws a subject (a person, animal or thing) that it was given images of, in the scene of a prompt.
 
-    Made as ``Class(models=…, device=None, **settings)``, as a `Generator` is, whose ``config_class``,
-    ``config``, ``family`` and ``roles`` it has, too. It draws one subject at a time: the latest that it
-    was fitted to.
+    Constructed as ``Class(models=…, device=None, **settings)``, as a `Generator` is. It holds one subject at
+    a time, the one last given to `fit`.
 
-    - ``learns_from_others``: before any subject it has to learn once, from pictures of other subjects.
-    - ``fewest``: pictures of a subject that it needs.
+    Attributes
+    ----------
+    name
+        Name in the registry and in tables.
+    config_class
+        Dataclass of the settings.
+    config
+        Instance of ``config_class`` with the settings of this method.
+    family
+        Its models.
+    roles
+        Roles of the family that its images depend on.
+    learns_from_others
+        Whether it must be trained once with `learn`, on images of other subjects, before the first subject.
+    fewest
+        Minimal number of images of a subject.
     """
 
     name: str
@@ -221,7 +405,7 @@ class SubjectGenerator(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of name, settings, models and what it learned from others; the subject apart."""
+        """Hash of name, settings, models and what was learned from other subjects; without the subject."""
 
     def learn(
         self,
@@ -231,9 +415,28 @@ class SubjectGenerator(Protocol):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> Any:
-        """Learn what is the same for all subjects, from others than those it will draw; returns itself.
+        """Train the weights that all subjects share; does nothing unless the method ``learns_from_others``.
 
-        Does nothing where it does not ``learns_from_others``. Raises DataError where these are too few.
+        Parameters
+        ----------
+        others
+            Subjects to train on; none of them may be one that will be drawn.
+        rng
+            Source of all randomness of the training.
+        work
+            Folder for checkpoints, from which an interrupted training resumes.
+        tracker
+            Receives the losses, in the child run ``name``.
+
+        Returns
+        -------
+        SubjectGenerator
+            The generator itself.
+
+        Raises
+        ------
+        DataError
+            If there are too few subjects.
         """
 
     def fit(
@@ -244,59 +447,152 @@ class SubjectGenerator(Protocol):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> Any:
-        """Take a subject and learn it, where there is something to learn; returns itself.
+        """Set the subject and, if the method trains per subject, train on its images.
 
-        Raises DataError where it has fewer pictures than ``fewest``.
+        Parameters
+        ----------
+        subject
+            The subject to draw, with at least ``fewest`` images.
+        rng
+            Source of all randomness of the training.
+        work
+            Folder for checkpoints, from which an interrupted training resumes.
+        tracker
+            Receives the losses, in the child run ``name``.
+
+        Returns
+        -------
+        SubjectGenerator
+            The generator itself.
+
+        Raises
+        ------
+        DataError
+            If the subject has fewer than ``fewest`` images.
         """
 
     def draw(self, prompt: str, reference: Image.Image, *, noise: Rng) -> torch.Tensor:
-        """One picture (3, H, W) float32 RGB in [0, 1], on the CPU; all chance comes from ``noise``.
+        """Draw the subject once.
 
-        ``prompt`` has the subject's place in it, ``{subject}``; ``reference`` is a picture of the subject,
-        which some look at. Raises SettingError before `fit`, and for another prompt.
+        Parameters
+        ----------
+        prompt
+            Text with the placeholder ``{subject}``.
+        reference
+            Image of the subject; some methods condition on it.
+        noise
+            Source of all randomness.
+
+        Returns
+        -------
+        Tensor
+            (3, H, W) float32 RGB in [0, 1], on the CPU.
+
+        Raises
+        ------
+        SettingError
+            If `fit` was not called or the prompt lacks the placeholder.
         """
 
     def draw_each(self, requests: Sequence[tuple[str, Image.Image, Rng]]) -> list[torch.Tensor]:
-        """A picture for each, as `draw` gives it, to the bit."""
+        """Draw one image per (prompt, reference, noise); each is bit-identical to what `draw` returns.
+
+        Parameters
+        ----------
+        requests
+            (prompt, reference, noise) as for `draw`.
+
+        Returns
+        -------
+        list of Tensor
+            One (3, H, W) image per request.
+        """
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """What it learned from others, on the CPU; {} where that is nothing."""
+        """Return the weights learned from other subjects, on the CPU; empty if there are none."""
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what ``weights`` gave. Raises DataError where they do not fit the models."""
+        """Load what `weights` returned.
+
+        Parameters
+        ----------
+        weights
+            {name: tensor}.
+
+        Raises
+        ------
+        DataError
+            If the weights do not fit the models.
+        """
 
 
 @runtime_checkable
 class Explainer(Protocol):
-    """Says why people would like items, from their histories alone: new people need no training.
+    """Explains why people would like items, from their histories alone; new people need no training.
 
-    Made as ``Class(shop)`` with the `recsim_gen.experiments.explanations.shop.Shop` that is explained.
+    Constructed as ``Class(shop)`` with the `recsim_gen.experiments.explanations.shop.Shop` to explain.
+
+    Attributes
+    ----------
+    name
+        Name in the registry and in tables.
     """
 
     name: str
 
     @classmethod
     def check(cls, family: Family) -> None:
-        """Raise MissingDependency or SettingError where it cannot work with these models; load no weights."""
+        """Check that the explainer works with these models, without loading weights.
+
+        Parameters
+        ----------
+        family
+            Models by role.
+
+        Raises
+        ------
+        MissingDependency
+            If files of a model are missing.
+        SettingError
+            If the explainer cannot use these models.
+        """
 
     def explain(self, episodes: Sequence[Episode]) -> list[Explanation]:
-        """Return a caption and a reason for the reference of each episode.
+        """Return a caption and a reason for the reference item of each episode.
 
-        Nothing of an episode but its history and its reference is looked at, and none depends on those that
-        are asked for with it.
+        Parameters
+        ----------
+        episodes
+            (B,) episodes. Only the history and the reference are used, and each explanation is independent of
+            the other episodes of the call.
+
+        Returns
+        -------
+        list of Explanation
+            One per episode.
         """
 
 
 @runtime_checkable
 class InWords(Protocol):
-    """A generator that can say what it draws from."""
+    """A generator that can tell in words what it draws."""
 
     def words(self, episode: Episode) -> str:
-        """What a picture of this episode is drawn from, as far as that is said in words; "" for nothing."""
+        """Return the text that the image of this episode is drawn from; "" if there is none."""
 
 
 class ExportedPart(NamedTuple):
-    """A file or folder of an exported generator: its name, what it is, and Python that loads it."""
+    """A file or folder of an exported generator.
+
+    Attributes
+    ----------
+    name
+        Its path in the export folder.
+    what
+        Description in words.
+    load
+        Python code that loads it; "" if none is needed.
+    """
 
     name: str
     what: str
@@ -305,30 +601,57 @@ class ExportedPart(NamedTuple):
 
 @runtime_checkable
 class Exporting(Protocol):
-    """A generator that can write what it learned as the loaders of other libraries read it."""
+    """A generator that can write what it learned in the formats of other libraries."""
 
     def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
-        """Write into an empty folder; ``user_ids`` are those of the user rows of its episodes.
+        """Write the learned weights so that the loaders of other libraries read them.
 
-        Raises SettingError where nothing was learned.
+        Parameters
+        ----------
+        folder
+            Empty folder to write into.
+        user_ids
+            Ids of the users, in the order of the user rows of the episodes.
+
+        Returns
+        -------
+        sequence of ExportedPart
+            What was written.
+
+        Raises
+        ------
+        SettingError
+            If nothing was learned.
         """
 
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """Text to vectors. ``fingerprint`` names class, weights and preprocessing."""
+    """Encodes texts as vectors.
+
+    Attributes
+    ----------
+    fingerprint
+        Hash of class, weights and preprocessing.
+    """
 
     fingerprint: str
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[Any]:
-        """(B, d) float32, not normalised."""
+        """Return the (B, d) float32 vectors of B texts, not normalised."""
 
 
 @runtime_checkable
 class ImageEncoder(Protocol):
-    """Pictures to vectors. ``fingerprint`` names class, weights and preprocessing."""
+    """Encodes images as vectors.
+
+    Attributes
+    ----------
+    fingerprint
+        Hash of class, weights and preprocessing.
+    """
 
     fingerprint: str
 
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[Any]:
-        """(B, d) float32, not normalised; RGB pictures of any size."""
+        """Return the (B, d) float32 vectors of B RGB images of any size, not normalised."""

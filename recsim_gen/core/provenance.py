@@ -1,4 +1,4 @@
-"""Where a number comes from: the commit and the versions it was made with."""
+"""Provenance of results: the git commit and the package versions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def git_commit() -> str | None:
-    """Commit of the checkout this package runs from, ``-dirty`` when changed; None outside one."""
+    """Return the commit of the checkout, with ``-dirty`` if modified; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -37,7 +37,7 @@ def git_commit() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that numbers depend on, those installed."""
+    """Return the versions of Python and of the installed packages that results depend on."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

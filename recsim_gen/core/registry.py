@@ -1,7 +1,7 @@
-"""Names to classes, resolved only when they are used.
+"""Registries {name: "module:Class"}; a class is imported only when it is used.
 
-``recsim_gen`` reaches rankers, datasets, encoders and generators through these strings alone,
-so listing them imports nothing heavy.
+``recsim_gen`` refers to rankers, datasets, encoders and generators only through these strings, so listing the
+names imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RANKER_CONFIGS = {
     "taste": "rankers.configs:TasteConfig",
     "din": "rankers.configs:DINConfig",
 }
-"""Settings of those whose class takes seconds to import; of others its ``config_class`` is asked."""
+"""Config classes of rankers that take seconds to import; the others have a ``config_class``."""
 
 DATASETS = {
     "boutique": "recsim_gen.datasets.boutique.world:load",
@@ -54,16 +54,16 @@ DATASETS = {
     "pmg-pog": "recsim_gen.datasets.pmg_bench.pog:load",
     "pmg-ser30k": "recsim_gen.datasets.pmg_bench.ser30k:load",
 }
-"""Loaders: functions that give a `Dataset`, or dataclasses of settings whose ``dataset()`` gives it."""
+"""Loaders: functions that return a `Dataset`, or settings dataclasses whose ``dataset()`` returns it."""
 
 PREPARED = "recsim_gen.datasets.opening:prepared"
-"""What can be set of all data, whatever its loader."""
+"""Settings that all data have, whatever the loader."""
 
 KEYWORDS = "generators.keywords:Keywords"
-"""What asks a family's language model for keywords of items and of tastes."""
+"""Prompts a family's language model for keywords of items and of tastes."""
 
 LAYOUT_ADVICE = "recsim_gen.datasets.tables.layouts:advice"
-"""Which layouts fit what lies in a folder, in words."""
+"""Describes which data layouts fit the content of a folder."""
 
 WRITERS = {
     "unified": "recsim_gen.datasets.unified.writer:write_unified",
@@ -73,7 +73,7 @@ WRITERS = {
     "pmg-pog": "recsim_gen.datasets.pmg_bench.pog_writer:write_pmg_pog",
     "pmg-ser30k": "recsim_gen.datasets.pmg_bench.ser30k_writer:write_pmg_ser30k",
 }
-"""Layouts that a dataset can be written in: ``write(dataset, folder)``, whole or not at all."""
+"""Layouts that a dataset can be written in: ``write(dataset, folder)``, atomically."""
 
 ENCODERS = {
     "pixels": "recsim_gen.encoders.pixels:Pixels",
@@ -88,7 +88,7 @@ ENCODERS = {
 }
 
 MODALITIES = ("text", "image")
-"""What encoders make features of."""
+"""Modalities that encoders make features of."""
 
 METRICS = {
     "ssim": "recsim_gen.metrics.ssim:SSIM",
@@ -112,7 +112,7 @@ METRICS = {
     "oracle_utility": "recsim_gen.metrics.oracle:OracleUtility",
     "category_kept": "recsim_gen.metrics.looks:CategoryKept",
 }
-"""Metrics of generated pictures; a name may have a backbone and a recipe, ``cps[boutique-clip]:x100``."""
+"""Metrics of generated images; a name may have a backbone and a recipe, ``cps[boutique-clip]:x100``."""
 
 
 GENERATORS = {
@@ -144,7 +144,7 @@ SUBJECT_GENERATORS = {
     "diptych": "generators.subjects.diptych:Diptych",
     "ominicontrol": "generators.subjects.ominicontrol:OminiControl",
 }
-"""Subject-driven methods, which `identity` draws by; `ip_adapter` is not the generator of that name."""
+"""Subject-driven methods for `identity`; this `ip_adapter` is not the generator of the same name."""
 
 
 EXPLAINERS = {
@@ -153,26 +153,38 @@ EXPLAINERS = {
     "taste": "recsim_gen.experiments.explanations.explainers:TasteExplainer",
     "chat": "recsim_gen.experiments.explanations.chat:ChatExplainer",
 }
-"""What says why somebody would like an item."""
+"""Methods that explain why a person would like an item."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``' Did you mean X?'`` when something near exists, else nothing."""
+    """Return ``' Did you mean X?'`` if a similar name exists, else ""."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``' Did you mean X?'`` when something near exists, then what exists."""
+    """Return ``' Did you mean X?'`` if a similar name exists, followed by all known names."""
     known = list(known)
     return f"{nearest(name, known)} Known: {', '.join(known)}."
 
 
 def resolve(name: str, table: Mapping[str, str], what: str) -> Any:
-    """Import and return what ``name`` stands for.
+    """Import and return the object that ``name`` refers to.
 
-    ``name`` is a key of ``table`` or itself a ``module:Class`` string, so that a class of the
-    reader's own works without registration. Raises SettingError for anything else.
+    Parameters
+    ----------
+    name
+        Key of ``table``, or a ``module:Class`` string, so that user-defined classes work without
+        registration.
+    table
+        {name: "module:Class"}.
+    what
+        What the table holds, for messages.
+
+    Raises
+    ------
+    SettingError
+        If the name is unknown or the module or class does not exist.
     """
     target = table.get(name, name if ":" in name else None)
     if target is None:
@@ -189,9 +201,10 @@ def resolve(name: str, table: Mapping[str, str], what: str) -> Any:
 
 
 def with_settings(config: type[Any], settings: Mapping[str, Any]) -> Any:
-    """A config dataclass from a dict of settings; an unknown key is an error that suggests.
+    """Return an instance of the dataclass ``config`` with these settings.
 
-    So is a value that is not of the field's type, where that is a Literal, bool, int, float or str.
+    Raises SettingError for an unknown key, with a suggestion, and for a value of the wrong type if the field
+    is a Literal, bool, int, float or str.
     """
     known = [f.name for f in dataclasses.fields(config)]
     hints = get_type_hints(config)
@@ -213,7 +226,7 @@ def _choices(hint: Any) -> tuple[Any, ...]:
 def _fits(value: Any, hint: Any) -> bool:
     if choices := _choices(hint):
         return value in choices
-    if isinstance(value, bool):  # which Python takes for an int
+    if isinstance(value, bool):  # bool is a subclass of int
         return hint not in (int, float, str)
     kind: Any = {bool: bool, int: Integral, float: Real, str: str}.get(hint, object)
     return isinstance(value, kind)

@@ -1,4 +1,4 @@
-"""How every command ends: ``results.json``, figures, MLflow and the printed table."""
+"""Final step of every command: ``results.json``, figures, MLflow and the printed table."""
 
 from __future__ import annotations
 
@@ -25,12 +25,27 @@ def report(
     body: str | None = None,
     words_first: bool = False,
 ) -> None:
-    """Write ``results.json`` into ``output``, draw, log both to ``tracker``, print the table.
+    """Write ``results.json``, draw figures, log both to the tracker and print the table.
 
-    In this order, so that no figure and no tracker that fails costs a number. ``draw`` makes the
-    figures and gives their paths, of which the first is told to the reader; ``metrics``,
-    ``digits``, ``tall``, ``body`` and ``words_first`` as in `print_table`. Raises SettingError where
-    ``output`` cannot be written, the table printed all the same.
+    In this order, so that a failing figure or tracker never loses a number.
+
+    Parameters
+    ----------
+    results
+        Results of the command.
+    tracker
+        Tracker of the run.
+    output
+        Folder to write into.
+    draw
+        Creates the figures and returns their paths; the first one is named in the printed output.
+    metrics, digits, tall, body, words_first
+        As for `print_table`.
+
+    Raises
+    ------
+    SettingError
+        If ``output`` cannot be written; the table is printed in any case.
     """
     show = partial(
         print_table, results, metrics=metrics, digits=digits, tall=tall, body=body, words_first=words_first
@@ -53,7 +68,7 @@ def report(
 
 
 def _drawn(draw: Callable[[], Sequence[Path]]) -> Sequence[Path]:
-    """The figures; a warning and none where the disk takes none."""
+    """Return the paths of the figures; if the disk cannot take them, warn and return none."""
     try:
         return draw()
     except OSError as error:

@@ -1,8 +1,8 @@
-"""What a command found, as the public ``results.json``.
+"""Results of a command, in the public format ``results.json``.
 
-Shape: ``{"command", "config", "fingerprints", "git_commit", "versions", "seconds", "rows",
-"verdicts", "notes"}``. ``rows`` is tidy, one dict per variant, metric and seed; ``verdicts`` maps a
-name to a sentence. A number that is not finite is null.
+Format: ``{"command", "config", "fingerprints", "git_commit", "versions", "seconds", "rows", "verdicts",
+"notes"}``. ``rows`` is tidy, one dict per variant, metric and seed; ``verdicts`` maps a name to a sentence. A
+number that is not finite is null.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ ROW_KEYS = ("variant", "metric", "seed", "value", "low", "high", "n")
 
 @dataclasses.dataclass
 class Results:
-    """Rows, verdicts and notes of one invocation, and what they were made from.
+    """Rows, verdicts and notes of one run of a command, and its inputs.
 
     Parameters
     ----------
     command
-        Name of the command, without package.
+        Name of the command, without the package.
     config
-        Every option it ran with.
+        All options of the run.
     fingerprints
-        Hash of each thing that went in: ``data``, ``ranker``…
+        Hash of each input: ``data``, ``ranker``…
     """
 
     command: str
@@ -81,11 +81,27 @@ class Results:
         n: int | None = None,
         **more: Any,
     ) -> None:
-        """Add one number: ``value`` with its 95% interval [low, high] over ``n`` rows.
+        """Add one number.
 
-        ``seed`` None means pooled over seeds. ``more`` is what else the command knows (``scope``,
-        ``judge``, ``recipe``, ``leakage``, ``k``). Raises DataError for low > high, and for a second
-        number under the same keys.
+        Parameters
+        ----------
+        variant, metric
+            What was measured, and by which metric.
+        value
+            The number; None if it is not known.
+        seed
+            Seed of the training; None if pooled over seeds.
+        low, high
+            95% interval of ``value``.
+        n
+            Number of rows (episodes, users) that ``value`` averages.
+        more
+            Further columns (``scope``, ``judge``, ``recipe``, ``leakage``, ``k``).
+
+        Raises
+        ------
+        DataError
+            If low > high, or a number with the same keys was already added.
         """
         row = plain({"variant": variant, "metric": metric, "seed": seed, "value": value})
         row |= plain({"low": low, "high": high, "n": n, **more})
@@ -98,24 +114,24 @@ class Results:
         self.rows.append(row)
 
     def verdict(self, name: str, text: str) -> None:
-        """Say what came out of a claim: holds, does not hold, undecided, and why."""
+        """Add a conclusion: whether a claim holds, does not hold or is undecided, and why."""
         self.verdicts[name] = text
 
     def note(self, text: str) -> None:
-        """Add a sentence the reader of the numbers must know; a repeated one stands once."""
+        """Add a sentence that readers of the numbers must know; repeated sentences are kept once."""
         if text not in self.notes:
             self.notes.append(text)
 
     def document(self) -> dict[str, Any]:
-        """The content of ``results.json``: dicts, lists, text, numbers and null only."""
+        """Return the content of ``results.json``: only dicts, lists, strings, numbers and null."""
         elapsed = time.monotonic() - self._start
         seconds = self.seconds if self.seconds is not None else round(elapsed, 3)
         return {key: plain(seconds if key == "seconds" else getattr(self, key)) for key in KEYS}
 
     def write(self, folder: str | Path) -> Path:
-        """Write ``results.json`` into ``folder``, and its options as ``config.yaml``, whole or not at all.
+        """Write ``results.json`` and ``config.yaml`` (the options) into ``folder``, atomically.
 
-        Gives the path of the results.
+        Returns the path of ``results.json``.
         """
         path = Path(folder) / FILE
         write_json(path, self.document())
@@ -123,7 +139,7 @@ class Results:
         return path
 
     def frame(self) -> pd.DataFrame:
-        """The rows as a table, with at least the columns of ``ROW_KEYS``; null is NaN or None."""
+        """Return the rows as a table that has at least the columns ``ROW_KEYS``; null becomes NaN or None."""
         import pandas as pd
 
         frame = pd.DataFrame(self.rows)
@@ -132,7 +148,7 @@ class Results:
 
 
 def write_options(path: str | Path, command: str, options: Mapping[str, Any]) -> None:
-    """A command's options as the file that ``--config`` takes to run it again."""
+    """Write the options of a command as a file for ``--config``."""
     import yaml
 
     head = f"# Options of {command}: run it again with --config {Path(path).name}\n"
@@ -144,7 +160,7 @@ def write_options(path: str | Path, command: str, options: Mapping[str, Any]) ->
 def load(path: str | Path) -> Results:
     """Read ``results.json``, given the file or its folder.
 
-    Raises DataError when it is missing, is not JSON or does not have the public shape.
+    Raises DataError if it is missing, is not JSON or does not have the public format.
     """
     path = Path(path)
     path = path / FILE if path.is_dir() else path
@@ -159,7 +175,7 @@ def load(path: str | Path) -> Results:
 
 
 def check(document: Any, path: str | Path | None = None) -> None:
-    """Raise DataError (file, row) unless ``document`` has the public shape."""
+    """Raise DataError (file, row) unless ``document`` has the public format."""
     kinds: dict[str, Any] = {
         "rows": list,
         "notes": list,
@@ -180,9 +196,9 @@ def check(document: Any, path: str | Path | None = None) -> None:
 
 
 def plain(x: Any) -> Any:
-    """``x`` with only what JSON has: paths as text, arrays as lists, NaN and infinity as null.
+    """Convert ``x`` to JSON types: paths to strings, arrays to lists, NaN and infinity to null.
 
-    Raises TypeError for anything that has no such form.
+    Raises TypeError for a value that cannot be converted.
     """
     if dataclasses.is_dataclass(x) and not isinstance(x, type):
         x = {f.name: getattr(x, f.name) for f in dataclasses.fields(x)}
@@ -202,5 +218,5 @@ def plain(x: Any) -> Any:
 
 
 def _identity(row: Mapping[str, Any]) -> str:
-    """What tells a row from others: all but its numbers."""
+    """Return a key of a row: all its columns except the numbers."""
     return json.dumps({k: row[k] for k in sorted(row) if k not in ("value", "low", "high", "n")})

@@ -1,7 +1,7 @@
-"""Settings of rankers, generators and loaders: what there is to set, read from the code that takes them.
+"""Settings of rankers, generators and loaders, read from their source code.
 
-A setting is a field of a config dataclass or a keyword of a loader; its line of documentation is the
-comment beside it::
+A setting is a field of a config dataclass or a keyword of a loader; its description is the comment on the
+same line::
 
     k: int = 5  # "fixed to 5" (Sec. 5.1); 0 takes the whole history
 """
@@ -23,14 +23,14 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import nearest
 
 REQUIRED: Any = inspect.Parameter.empty
-"""Default of a setting that has none."""
+"""Marks a setting without a default."""
 
 _LINE = re.compile(r"^\s*(?P<name>\w+): [^\n]*?  # (?P<note>[^\n]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing to set: its ``name``, type (``hint``), ``default``, and a line of ``help``."""
+    """A setting: its ``name``, type (``hint``), ``default`` and description (``help``)."""
 
     name: str
     hint: Any
@@ -38,9 +38,9 @@ class Setting:
     help: str = ""
 
     def read(self, value: Any, label: str) -> Any:
-        """Return ``value``, text or what a file holds, in this setting's type.
+        """Convert ``value``, a string or a value from a file, to the type of this setting.
 
-        Raises SettingError where it is of another: what ``label`` must be, and what it got.
+        Raises SettingError if that is not possible; the message names ``label``.
         """
         from jsonargparse import ArgumentParser
 
@@ -50,7 +50,7 @@ class Setting:
             typed = parser.parse_object({"value": value})["value"]
         except ArgumentError as error:
             raise self._refusal(value, label) from error
-        if typed is None and NoneType not in get_args(self.hint):  # jsonargparse lets it pass everywhere
+        if typed is None and NoneType not in get_args(self.hint):  # jsonargparse accepts None for any type
             raise self._refusal(value, label)
         return typed
 
@@ -60,9 +60,9 @@ class Setting:
 
 
 def settings_of(target: type[Any] | Callable[..., Any], *, without: Sequence[str] = ()) -> list[Setting]:
-    """Return the settings of a config dataclass, inherited ones first, or of a function.
+    """Return the settings of a config dataclass (inherited ones first) or of a function.
 
-    ``without`` names those that are left out.
+    ``without`` names settings to leave out.
     """
     hints, notes = get_type_hints(target), _notes(target)
     if dataclasses.is_dataclass(target):
@@ -77,7 +77,7 @@ def settings_of(target: type[Any] | Callable[..., Any], *, without: Sequence[str
 
 
 def in_words(hint: Any) -> str:
-    """Return what a value of this type must be: ``a whole number``, ``one of a, b``, ``text or null``."""
+    """Return a type in words: ``a whole number``, ``one of a, b``, ``text or null``."""
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
     if hint in words:
         return words[hint]
@@ -94,7 +94,7 @@ def in_words(hint: Any) -> str:
 
 
 def choices(hint: Any) -> Iterable[str]:
-    """Return the values that a type lists: those of a Literal, also within ``Literal[…] | None``."""
+    """Return the values of a Literal, also within ``Literal[…] | None``."""
     if get_origin(hint) is Literal:
         return [str(value) for value in get_args(hint)]
     if get_origin(hint) in (Union, UnionType):
@@ -109,9 +109,9 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _notes(target: type[Any] | Callable[..., Any]) -> dict[str, str]:
-    """Return the comment beside each field or parameter; a subclass's over its base's."""
+    """Return the comment beside each field or parameter; those of a subclass override those of its base."""
     notes: dict[str, str] = {}
     for source in reversed(target.__mro__[:-1]) if inspect.isclass(target) else [target]:
-        with contextlib.suppress(OSError, TypeError):  # made in a console: there is no source
+        with contextlib.suppress(OSError, TypeError):  # defined in a console: no source available
             notes |= {m["name"]: m["note"] for m in _LINE.finditer(inspect.getsource(source))}
     return notes

@@ -1,4 +1,4 @@
-"""Parts of the registries as a command is given them: a name, and the settings that are not the defaults."""
+"""Specifications of registered parts, as given to a command: a name and the settings that are not default."""
 
 from __future__ import annotations
 
@@ -27,14 +27,22 @@ from recsim_gen.core.registry import (
 from recsim_gen.core.settings import REQUIRED, Setting, settings_of
 
 PIPELINE = "pipeline"
-"""The generator that any class of diffusers draws by."""
+"""Name of the generator that wraps any pipeline class of diffusers."""
 
 _SEEDED = re.compile(r"(?P<ranker>[^/\\@]+)(?:@(?P<encoder>.+))?-seed(?P<seed>\d+)")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A part by ``name`` with ``settings``; which names and settings there are, subclasses say."""
+    """Base class: a part by ``name`` with ``settings``; subclasses define the valid names and settings.
+
+    Parameters
+    ----------
+    name
+        Name in the registry, or the form that the subclass describes.
+    settings
+        {setting: value}, only those that differ from the default.
+    """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -46,15 +54,15 @@ class Spec:
             raise SettingError(f"a {self.what} needs a name, got none")
 
     def known(self) -> list[Setting]:
-        """All settings it has, with types and defaults. Raises SettingError for an unknown name."""
+        """Return all settings, with types and defaults. Raises SettingError for an unknown name."""
         raise NotImplementedError
 
     def recipes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Settings that belong together, {recipe: {setting: value}}; of most parts there are none."""
+        """Return named groups of settings, {recipe: {setting: value}}; most parts have none."""
         return {}
 
     def check(self) -> None:
-        """Raise SettingError for what is known to be wrong before any work; loads no model and no data."""
+        """Raise SettingError for an invalid name or setting; loads no model and no data."""
 
     def __str__(self) -> str:
         return self.name
@@ -69,32 +77,35 @@ class RankerSpec(Spec):
 
     @property
     def parts(self) -> tuple[str, str]:
-        """Name in the registry, or ``module:Class``; and recipe, "" for none."""
+        """Return (name in the registry or ``module:Class``, recipe or "")."""
         name, _, recipe = self.name.partition(":")
         if recipe and name not in RANKERS and _importable(name):
             return self.name, ""
         return name, recipe
 
     def known(self) -> list[Setting]:
-        """Fields of its config class, with the recipe's values. Raises SettingError for an unknown recipe."""
+        """Return the fields of its config class, with the values of the recipe as defaults.
+
+        Raises SettingError for an unknown name or recipe.
+        """
         config, recipe = self._config()
         return [replace(s, default=recipe.get(s.name, s.default)) for s in settings_of(config)]
 
     def recipes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Those of its config class."""
+        """Return the recipes of its config class."""
         return _recipes(self._config()[0])
 
     def check(self) -> None:
-        """Raise SettingError for an unknown name, recipe or setting, and for settings that cannot be."""
+        """Raise SettingError for an unknown name, recipe or setting, and for invalid values."""
         name, recipe = self.parts
         if self.config() is None:
             settings = {"recipe": recipe, **self.settings} if recipe else self.settings
             resolve(name, RANKERS, self.what)(device="cpu", **settings)
 
     def config(self) -> Any:
-        """Return its settings as a config, without its class, which takes seconds to import.
+        """Return the settings as a config instance, without importing the ranker's class (which is slow).
 
-        None for a class of one's own. Raises SettingError as `check` does.
+        None for a user-defined class. Raises SettingError as `check` does.
         """
         if self.parts[0] not in RANKER_CONFIGS:
             return None
@@ -103,7 +114,7 @@ class RankerSpec(Spec):
         return with_settings(config, {**values, **own})
 
     def _config(self) -> tuple[type[Any], Mapping[str, Any]]:
-        """Its config class, and the values of its recipe."""
+        """Return the config class and the values of the recipe."""
         name, recipe = self.parts
         if name in RANKER_CONFIGS:
             config = resolve(name, RANKER_CONFIGS, self.what)
@@ -118,7 +129,7 @@ class RankerSpec(Spec):
 
 @dataclass(frozen=True)
 class GeneratorSpec(Spec):
-    """A generator: ``NAME``, ``module:Class``, or ``pipeline:CLASS`` for a class of diffusers."""
+    """A generator: ``NAME``, ``module:Class``, or ``pipeline:CLASS`` for a pipeline class of diffusers."""
 
     what: ClassVar[str] = "generator"
 
@@ -130,17 +141,17 @@ class GeneratorSpec(Spec):
             object.__setattr__(self, "settings", {"pipeline": pipeline, **self.settings})
 
     def known(self) -> list[Setting]:
-        """Fields of its config class; of a class of diffusers the arguments of its call, too."""
+        """Return the fields of its config class and, for a diffusers pipeline, the arguments of its call."""
         found = resolve(self.name, GENERATORS, self.what)
         pipeline = self.settings.get("pipeline") if self.name == PIPELINE else None
         return [*settings_of(found.config_class), *(found.arguments(pipeline) if pipeline else ())]
 
     def recipes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Those of its config class."""
+        """Return the recipes of its config class."""
         return _recipes(resolve(self.name, GENERATORS, self.what).config_class)
 
     def check(self) -> None:
-        """Raise SettingError for a name that the registry lacks and that is no class either."""
+        """Raise SettingError for a name that is neither in the registry nor an importable class."""
         if self.name not in GENERATORS:
             resolve(self.name, GENERATORS, self.what)
         elif self.name == PIPELINE:
@@ -154,49 +165,50 @@ class SubjectGeneratorSpec(Spec):
     what: ClassVar[str] = "subject-driven method"
 
     def known(self) -> list[Setting]:
-        """Fields of its config class."""
+        """Return the fields of its config class."""
         return settings_of(resolve(self.name, SUBJECT_GENERATORS, self.what).config_class)
 
     def recipes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Those of its config class."""
+        """Return the recipes of its config class."""
         return _recipes(resolve(self.name, SUBJECT_GENERATORS, self.what).config_class)
 
 
 @dataclass(frozen=True)
 class DataSpec(Spec):
-    """Data: ``NAME`` or ``NAME:PATH``, or ``module:function``, which may have a path behind it, too."""
+    """Data: ``NAME`` or ``NAME:PATH``, or ``module:function``, which may also be followed by a path."""
 
     name: str = "boutique"
     what: ClassVar[str] = "data"
 
     @property
     def parts(self) -> tuple[str, str]:
-        """Name in the registry or ``module:function``, and path, "" for none.
+        """Return (name in the registry or ``module:function``, path or "").
 
-        Raises SettingError for an unknown name; where it is a folder's, with the layouts that fit it.
+        Raises SettingError for an unknown name; if the name is a folder, the message lists the layouts that
+        fit it.
         """
         name, _, path = self.name.partition(":")
         if name in DATASETS:
             return name, path
         if Path(self.name).expanduser().is_dir():
             advice = resolve(LAYOUT_ADVICE, {}, self.what)(Path(self.name).expanduser())
-            raise SettingError(f"data is NAME:DIR, got a folder alone, {self.name!r}. {advice}")
+            raise SettingError(f"data must be NAME:DIR, got a folder without a name, {self.name!r}. {advice}")
         if path and _importable(name):
             function, _, path = path.partition(":")
             return f"{name}:{function}", path
         near = did_you_mean(name, DATASETS)
         if path and "Did you mean" not in near:
-            raise SettingError(f"unknown data {name!r}: no layout and no module is called so.{near}")
+            raise SettingError(f"unknown data {name!r}: there is no layout and no module of this name.{near}")
         raise SettingError(f"unknown data {name!r}.{near}")
 
     def known(self) -> list[Setting]:
-        """Parameters of its loader, and those that all data have."""
+        """Return the parameters of its loader, and the settings that all data have."""
         loader = resolve(self.parts[0], DATASETS, self.what)
         shared = resolve(PREPARED, {}, self.what)
         return [*settings_of(loader, without=("path",)), *settings_of(shared, without=("dataset",))]
 
     def check(self) -> None:
-        """Raise SettingError for an unknown name, and where a path is lacking or not wanted."""
+        """Raise SettingError for an unknown name, a missing path or a path that is not needed."""
         name, path = self.parts
         taken = {s.name: s.default for s in settings_of(resolve(name, DATASETS, self.what))}
         if path and "path" not in taken:
@@ -209,16 +221,16 @@ class DataSpec(Spec):
 class JudgeSpec(Spec):
     """A judge: a ranker to train here with a seed, ``NAME-seedN``, or the folder of a trained one.
 
-    ``NAME@ENCODER-seedN`` sees pictures by an encoder of its own, ``NAME-seedN`` by the command's
-    (``--encoders.image``), a trained one by those of its training. A folder in the working directory that
-    is called like a ranker to train is written ``./micro-seed0``.
+    ``NAME@ENCODER-seedN`` uses its own image encoder, ``NAME-seedN`` that of the command
+    (``--encoders.image``), and a trained judge the encoders of its training. Write ``./micro-seed0`` for a
+    folder in the working directory whose name looks like a ranker to train.
     """
 
     what: ClassVar[str] = "judge"
 
     @property
     def folder(self) -> Path | None:
-        """Where the trained ranker is; None for one to train. Raises SettingError for what is neither."""
+        """Folder of the trained ranker; None for a ranker to train. Raises SettingError for anything else."""
         path = Path(self.name).expanduser()
         if path.is_dir() and not _SEEDED.fullmatch(self.name):
             return path
@@ -227,26 +239,26 @@ class JudgeSpec(Spec):
 
     @property
     def ranker(self) -> RankerSpec:
-        """What to train."""
+        """The ranker to train."""
         return RankerSpec(self._seeded()["ranker"], self.settings)
 
     @property
     def encoder(self) -> str | None:
-        """Of pictures, as of --encoders.image; None: the command's."""
+        """Its image encoder, as for --encoders.image; None: that of the command."""
         encoder: str | None = self._seeded()["encoder"]
         return encoder
 
     @property
     def seed(self) -> int:
-        """Of the training."""
+        """Seed of the training."""
         return int(self._seeded()["seed"])
 
     def known(self) -> list[Setting]:
-        """Settings of its ranker; of a trained one there are none."""
+        """Return the settings of the ranker to train; a trained one has none."""
         return [] if self.folder else self.ranker.known()
 
     def check(self) -> None:
-        """Raise SettingError for a ranker or encoder that cannot be; a folder is read by `judging.judges`."""
+        """Raise SettingError for an invalid ranker or encoder; a folder is checked by `judging.judges`."""
         if self.folder is not None:
             return
         self.ranker.check()
@@ -254,7 +266,7 @@ class JudgeSpec(Spec):
             check_encoder(self.encoder)
 
     def _seeded(self) -> re.Match[str]:
-        """The name's two parts. Raises SettingError where it has others."""
+        """Match the name as ``…-seedN``. Raises SettingError if it has another form."""
         parts = _SEEDED.fullmatch(self.name)
         if parts is None:
             raise SettingError(
@@ -264,9 +276,9 @@ class JudgeSpec(Spec):
 
 
 def part_of(name: str) -> Spec:
-    """Return the ranker, generator or data of this name, whichever it is.
+    """Return the spec of the ranker, generator or data of this name.
 
-    Raises SettingError for a name that none of them has.
+    Raises SettingError if there is none.
     """
     first = name.partition(":")[0]
     tables = ((RANKERS, RankerSpec), (GENERATORS, GeneratorSpec), (DATASETS, DataSpec))
@@ -285,7 +297,7 @@ def part_of(name: str) -> Spec:
 
 
 def check_encoder(spec: str) -> None:
-    """Raise SettingError unless ``spec`` names an encoder of the registry, or a class to import."""
+    """Raise SettingError unless ``spec`` is an encoder of the registry or an importable class."""
     name = spec.partition(":")[0]
     if name in ENCODERS:
         return
@@ -302,7 +314,7 @@ def _recipes(config: type[Any]) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _importable(module: str) -> bool:
-    """Whether a module of this name can be found, without importing it (a package's parents are)."""
+    """Return whether a module of this name exists, without importing it (but its parent packages are)."""
     try:
         return all(map(str.isidentifier, module.split("."))) and importlib.util.find_spec(module) is not None
     except (ModuleNotFoundError, ValueError):

@@ -1,7 +1,7 @@
-"""Intervals and tests, in one place: clustered bootstrap, paired differences, Holm.
+"""Intervals and tests: clustered bootstrap, paired differences, Holm.
 
-Rows of one person are not independent, so people (clusters), not rows, are drawn again; neither are rows of
-one training, so where several trainings are averaged, trainings are drawn again, too.
+Rows of one person are not independent, so people (clusters) are resampled instead of rows. Rows of one
+training are not independent either, so where several trainings are averaged, trainings are resampled too.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ DRAWS_HELD = 1 << 24
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, its percentile interval, a two-sided p-value against 0, and the number of rows.
+    """A mean with its percentile interval, two-sided p-value against 0, and number of rows.
 
-    Of several trainings: ``n`` is the most rows that one has, and ``signs`` the sign of each training's own
-    mean, in their order: ``+ + −``.
+    For several trainings, ``n`` is the largest number of rows of one training, and ``signs`` holds the sign
+    of each training's own mean in their order: ``+ + −``.
     """
 
     value: float
@@ -36,9 +36,10 @@ class Estimate:
     signs: str = ""
 
     def decided(self, p: float, level: float = 0.05) -> int:
-        """1: above 0, −1: below, by ``p`` (this one's own, or adjusted); 0: undecided.
+        """Return 1 if above 0, −1 if below, 0 if undecided, judged by ``p`` (unadjusted or adjusted).
 
-        Undecided, too, where trainings differ in sign: what one of them denies is not shown.
+        Also undecided if the trainings differ in sign: a result that one training contradicts is not
+        established.
         """
         if not p < level or len(set(self.signs.split())) > 1:
             return 0
@@ -54,7 +55,7 @@ def bootstrap(
     resamples: int = RESAMPLES,
     level: float = 0.95,
 ) -> Estimate:
-    """`bootstrap_columns` of a single column ``values`` (B,)."""
+    """Apply `bootstrap_columns` to a single column ``values`` (B,)."""
     values = np.asarray(values, dtype=float)
     if values.ndim != 1:
         raise DataError(f"values must be (B,), got {values.shape}")
@@ -72,20 +73,44 @@ def bootstrap_columns(
     resamples: int = RESAMPLES,
     level: float = 0.95,
 ) -> list[Estimate]:
-    """Mean of each column of ``values`` (B, m), with an interval from drawing whole ``clusters`` (B,) again.
+    """Return the mean of each column with a bootstrap interval that resamples whole clusters.
 
-    Each resample draws as many clusters as there are, with replacement, and takes the mean of all
-    their rows; all columns share the draws. p = 2·min(share ≤ 0, share ≥ 0), at least
-    1/(resamples + 1). With one cluster the interval is not known: NaN. Raises DataError for NaN
-    values or differing lengths.
+    Each resample draws as many clusters as there are, with replacement, and takes the mean of all their rows;
+    all columns share the draws. p = 2·min(share ≤ 0, share ≥ 0), at least 1/(resamples + 1). With one cluster
+    the interval is unknown: NaN.
 
-    ``trainings`` (B,), such as seeds, names the training that each row comes from. Of S > 1 trainings each
-    resample also draws S − 1 of their means with replacement (so many give the variance of a mean of S
-    without bias: Rao and Wu, JASA 1988) and adds how far these are from all. So the variances of people and
-    of trainings add up; what both share counts twice, which is the safe side (Cameron, Gelbach and Miller,
-    JBES 2011, subtract it). The interval is then for another training of the same kind; of one training, for
-    that one alone. Few trainings know little of their spread: where they alone vary, three of them hold the
-    truth three times in four, so look at ``signs``, too.
+    Of S > 1 trainings, each resample also draws S − 1 of their means with replacement (this number makes the
+    variance of a mean of S unbiased: Rao and Wu, JASA 1988) and adds their deviation from the overall mean.
+    So the variances of people and of trainings add up; the part that both share is counted twice, which is
+    conservative (Cameron, Gelbach and Miller, JBES 2011, subtract it). The interval then holds for another
+    training of the same kind; with one training it holds for that training only. Few trainings say little
+    about their spread: if only they vary, the interval of three contains the truth three times in four, so
+    look at ``signs`` as well.
+
+    Parameters
+    ----------
+    values
+        (B, m) numbers.
+    clusters
+        (B,) person that each row belongs to.
+    rng
+        Source of the draws.
+    trainings
+        (B,) training that each row comes from, such as its seed; None: a single training.
+    resamples
+        Number of resamples.
+    level
+        Coverage of the interval, in (0, 1).
+
+    Returns
+    -------
+    list of Estimate
+        m estimates.
+
+    Raises
+    ------
+    DataError
+        If a value is NaN or the lengths differ.
     """
     values, clusters = np.asarray(values, dtype=float), np.asarray(clusters)
     if values.ndim != 2 or clusters.shape != values.shape[:1] or len(values) == 0:
@@ -115,14 +140,14 @@ def bootstrap_columns(
 
 
 def _signs(means: NDArray[Any]) -> list[str]:
-    """Of each column of ``means`` (S, m) the signs of its trainings; "" of a single one."""
+    """Return the signs of the trainings for each column of ``means`` (S, m); "" for a single training."""
     if len(means) < 2:
         return [""] * means.shape[1]
     return [" ".join("−0+"[int(s) + 1] for s in column) for column in np.sign(means).T.tolist()]
 
 
 def _sums(values: NDArray[Any], group: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Sum of ``values`` (B, m) over each group (k, m), and how many rows each has (k,)."""
+    """Return the sum of ``values`` (B, m) over each group (k, m) and the size of each group (k,)."""
     _, place, size = np.unique(group, return_inverse=True, return_counts=True)
     total = np.zeros((len(size), values.shape[1]))
     np.add.at(total, place, values)
@@ -132,9 +157,9 @@ def _sums(values: NDArray[Any], group: NDArray[Any]) -> tuple[NDArray[Any], NDAr
 def _resampled_means(
     total: NDArray[Any], size: NDArray[Any], draws: int, rng: Rng, resamples: int
 ) -> NDArray[Any]:
-    """(resamples, m) ratio of summed totals (k, m) to summed sizes (k,) of ``draws`` groups each.
+    """Return the (resamples, m) means: summed totals (k, m) over summed sizes (k,) of ``draws`` groups each.
 
-    Drawn in blocks of bounded memory.
+    Computed in blocks to bound the memory.
     """
     generator, groups = rng.numpy(), len(size)
     block = max(1, DRAWS_HELD // groups)
@@ -148,7 +173,7 @@ def _resampled_means(
 
 
 def holm(p: Sequence[float]) -> NDArray[Any]:
-    """Holm's step-down adjustment of p-values (NaN stays NaN and does not count)."""
+    """Return Holm's step-down adjustment of p-values; NaN stays NaN and is not counted."""
     from statsmodels.stats.multitest import multipletests
 
     values = np.asarray(p, dtype=float)

@@ -1,7 +1,6 @@
-"""Names by content, atomic writes, and a cache of arrays.
+"""Content-addressed names, atomic writes, and a cache of arrays.
 
-Everything long is kept under a name that is the hash of what went into it, and appears under
-that name whole or not at all.
+The result of expensive work is stored under the hash of its inputs, and is written atomically.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from recsim_gen.core.errors import DataError
 
 
 def fingerprint(*parts: Any) -> str:
-    """Hash (32 hex digits) of nested dicts, sequences, arrays, dataclasses, text and numbers.
+    """Return a hash (32 hex digits) of nested dicts, sequences, arrays, dataclasses, strings and numbers.
 
-    Order of dict keys does not matter; order, type, dtype and shape of everything else does.
-    Raises TypeError for a value it has no stable form of.
+    The order of dict keys does not matter; order, type, dtype and shape of everything else do. Raises
+    TypeError for a value without a stable hash.
     """
     h = hashlib.blake2b(digest_size=16)
     for part in parts:
@@ -37,6 +36,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _feed(h: Any, x: Any) -> None:
+    """Update the hash ``h`` with ``x``."""
     if isinstance(x, np.ndarray):
         if x.dtype.hasobject:
             x = x.tolist()
@@ -69,15 +69,15 @@ def _feed(h: Any, x: Any) -> None:
 
 
 def cache_dir() -> Path:
-    """``RECSIM_CACHE`` if set, else the user's cache folder."""
+    """Return ``RECSIM_CACHE`` if set, else the user's cache folder."""
     env = os.environ.get("RECSIM_CACHE")
     return Path(env) if env else Path(platformdirs.user_cache_dir("recsim-gen"))
 
 
 def file_state(path: str | Path) -> tuple[int, int, int, int]:
-    """What changes whenever a file does: its size, times of change (content, entry) and number on the disk.
+    """Return what changes whenever a file does: size, mtime and ctime, and inode.
 
-    A program may set the first time back (``rsync -t``, ``cp -p``, archives), never the second.
+    Programs may set the mtime back (``rsync -t``, ``cp -p``, archives), but not the ctime.
     """
     found = os.stat(path)
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
@@ -85,16 +85,16 @@ def file_state(path: str | Path) -> tuple[int, int, int, int]:
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; move it there on success, remove it on failure.
+    """Context that gives a temporary path and moves it to ``path`` on success, or removes it on failure.
 
-    What is written may be a file or a folder. Readers see the old content or the new one.
+    It may be written as a file or a folder. Readers see either the old or the new content.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
     try:
         yield temporary
-        if temporary.is_dir() and path.is_dir():  # a full folder cannot be replaced: two quick renames
+        if temporary.is_dir() and path.is_dir():  # a non-empty folder cannot be replaced in one rename
             old = path.parent / f"{temporary.name}.old"
             os.replace(path, old)
             os.replace(temporary, path)
@@ -109,24 +109,24 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON atomically, UTF-8, stable key order as given."""
+    """Write JSON atomically, in UTF-8, with the keys in the given order."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def cached_array(kind: str, key: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    """The array named ``key`` among those of ``kind``; made and kept if it is not there.
+    """Return the cached array ``key`` of this ``kind``; if it is missing, make and cache it.
 
-    Raises DataError (file, remedy) where the kept file is not what was written.
+    Raises DataError (file, remedy) if the cached file is broken.
     """
     path = cache_dir() / kind / f"{key}.npy"
     if path.exists():
         try:
             kept: NDArray[Any] = np.load(path, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
-            remedy = "Delete it; it is made again when it is next asked for"
+            remedy = "Delete it; it will be made again when needed"
             raise DataError(
-                f"want a kept array, got a broken file ({error})", file=path, remedy=remedy
+                f"must be a cached array, got a broken file ({error})", file=path, remedy=remedy
             ) from error
         return kept
     value = make()

@@ -1,4 +1,4 @@
-"""Results as an aligned text table that is valid Markdown too."""
+"""Results as an aligned text table that is also valid Markdown."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 WARNINGS = {"leakage": {"paper": "paper: leaky"}, "variant": {"oracle": "oracle (known truth)"}}
-"""Values that no table leaves out, alone though they may be, and how it writes them."""
+"""Values that a table always shows, even if a column has no other value, and how it writes them."""
 
 
 def labels(frame: pd.DataFrame) -> list[str]:
-    """Columns that tell rows of one variant, metric and seed apart: ``scope``, ``judge``…
+    """Return the columns that distinguish rows of one variant, metric and seed: ``scope``, ``judge``…
 
-    A column of numbers with a point (a p-value, say) tells nothing apart: it is a result itself;
-    ``fraction`` is not. A column that holds one of the `WARNINGS` is told in any case.
+    A column of floats (such as a p-value) is a result, not a label; ``fraction`` is an exception. A column
+    that contains one of the `WARNINGS` is always included.
     """
     keys = ["variant", "metric", "seed"]
     more = [c for c in frame.columns if c not in ROW_KEYS and (c == "fraction" or not _results(frame[c]))]
@@ -36,18 +36,20 @@ def labels(frame: pd.DataFrame) -> list[str]:
 
 
 def _results(column: pd.Series) -> bool:
+    """Return whether a column holds results rather than labels."""
     return all(isinstance(x, float) for x in column)
 
 
 def _label(column: str, value: Any) -> str:
+    """Return the text of a label."""
     return WARNINGS.get(column, {}).get(value, str(value))
 
 
 def pooled(results: Results) -> pd.DataFrame:
-    """One row per variant, metric and label: ``value``, ``low``, ``high``, ``n`` over all seeds.
+    """Return one row per variant, metric and label: ``value``, ``low``, ``high``, ``n`` over all seeds.
 
-    Where the command pooled over seeds itself (``seed`` null), that row is taken. Where it gave
-    several seeds only, the value is their mean and has no interval: a mean of intervals is none.
+    If the command pooled over seeds itself (``seed`` null), that row is used. Otherwise the value is the mean
+    over the seeds, without an interval, since intervals cannot be averaged.
     """
     frame = results.frame()
     keys = ["variant", "metric", *labels(frame)]
@@ -63,7 +65,7 @@ def pooled(results: Results) -> pd.DataFrame:
 
 
 def common_metrics(results: Results) -> list[str]:
-    """Metrics that every variant has, in the order of the rows; all of them if there is none such."""
+    """Return the metrics that all variants have, in the order of the rows; all metrics if there are none."""
     of: dict[str, set[str]] = {}
     for row in results.rows:
         of.setdefault(row["metric"], set()).add(row["variant"])
@@ -72,10 +74,10 @@ def common_metrics(results: Results) -> list[str]:
 
 
 def by_variant(results: Results, metrics: Sequence[str]) -> dict[str, dict[str, float | None]]:
-    """The numbers of each variant by name, of these metrics.
+    """Return {variant: {name: value}} of these metrics.
 
-    ``recall@10`` is the one over all seeds, ``recall@10_low`` and ``_high`` its 95% interval,
-    ``seed_0/recall@10`` one seed's; labels stand in front (``vbpr/delta_r``).
+    ``recall@10`` is the value over all seeds, ``recall@10_low`` and ``_high`` its 95% interval,
+    ``seed_0/recall@10`` that of one seed; labels come first (``vbpr/delta_r``).
     """
     if not results.rows:
         return {}
@@ -99,11 +101,24 @@ def by_variant(results: Results, metrics: Sequence[str]) -> dict[str, dict[str, 
 def table(
     results: Results, *, metrics: Sequence[str] | None = None, digits: int = 3, tall: bool = False
 ) -> str:
-    """Variants as rows, metrics as columns, cells like ``0.140 [0.121, 0.160]``.
+    """Return the results with variants as rows, metrics as columns, and cells like ``0.140 [0.121, 0.160]``.
 
-    ``metrics`` chooses and orders the columns (default: all, in the order of the rows); rows of others
-    are as if they were not there. ``tall``: metrics as rows, without ``n``, for many of them. Raises
-    DataError for a metric that has no row.
+    Parameters
+    ----------
+    results
+        Results of a command.
+    metrics
+        Metrics to show, in this order; default: all, in the order of the rows. Rows of other metrics are
+        ignored.
+    digits
+        Digits after the point.
+    tall
+        Show metrics as rows, without ``n``; for many metrics.
+
+    Raises
+    ------
+    DataError
+        If a metric has no rows.
     """
     from tabulate import tabulate
 
@@ -141,11 +156,24 @@ def print_table(
     words_first: bool = False,
     file: TextIO | None = None,
 ) -> None:
-    """Write the table, the verdicts, the notes, and where to look further (``{what: where}``).
+    """Print the table, the verdicts, the notes and where to find more.
 
-    ``body`` stands in the table's place, where a command has a form of its own. ``words_first``: verdicts
-    and notes stand before the table. Under ``--quiet`` the table and the paths only. Goes to standard
-    output unless ``file`` is given.
+    Under ``--quiet`` only the table and the paths are printed.
+
+    Parameters
+    ----------
+    results
+        Results of a command.
+    paths
+        {what: path or address} to print at the end.
+    metrics, digits, tall
+        As for `table`.
+    body
+        Text to print instead of the table, for commands with a format of their own.
+    words_first
+        Print verdicts and notes before the table.
+    file
+        Where to print; default: standard output.
     """
     lines = [table(results, metrics=metrics, digits=digits, tall=tall) if body is None else body]
     if not is_quiet():
@@ -166,6 +194,7 @@ def print_table(
 
 
 def _cell(row: Mapping[Any, Any], digits: int) -> str:
+    """Return the text of a cell: value and interval."""
     value, low, high = (row[key] for key in ("value", "low", "high"))
     if math.isnan(value):
         return "n/a"

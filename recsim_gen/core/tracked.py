@@ -1,4 +1,4 @@
-"""Runs read back from MLflow: their results, and the files that were logged with them."""
+"""Runs read back from MLflow: their results and logged files."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 SOURCE = "mlflow.source.name"
 PARENTS = f"tags.`{SOURCE}` LIKE 'recsim_gen.%'"
-"""Filter of `search_runs` that finds invocations: their children have no source."""
+"""Filter of `search_runs` for parent runs: child runs have no source."""
 
 SHOWN = (".svg", ".png", ".jpg", ".jpeg", ".md")
-"""Files of a run that a page can show."""
+"""Suffixes of files that a page can show."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Numbers of a training by step or epoch.
+    """A training curve by step or epoch.
 
-    ``run`` is the variant whose training it is, "" of the invocation itself; ``training`` which of several
-    (``seed_0``), "" for one alone; ``points`` (step, value).
+    ``run`` is the variant that was trained, "" for the parent run; ``training`` distinguishes several
+    trainings (``seed_0``), "" if there is only one; ``points`` are (step, value).
     """
 
     run: str
@@ -42,10 +42,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """One finished invocation of a command.
+    """One finished run of a command.
 
     ``files`` are the figures, sheets and texts logged with it or with its variants, as (name, content);
-    ``others`` the names of what a page cannot show; ``curves`` those of every training.
+    ``others`` the names of files that a page cannot show; ``curves`` the curves of all trainings.
     """
 
     id: str
@@ -58,9 +58,9 @@ class TrackedRun:
 
 
 def latest_runs(client: MlflowClient) -> list[str]:
-    """Id of each command's latest finished invocation that has results, oldest first.
+    """Return the id of each command's latest finished run with results, oldest first.
 
-    Raises SettingError where there is none.
+    Raises SettingError if there is none.
     """
     known: list[Any] = []
     only = f"{PARENTS} and attributes.status = 'FINISHED'"
@@ -68,25 +68,26 @@ def latest_runs(client: MlflowClient) -> list[str]:
         newest = client.search_runs([experiment.experiment_id], only, order_by=["attributes.start_time DESC"])
         known += islice((run for run in newest if _has_results(client, run)), 1)
     if not known:
-        raise SettingError("no finished run of ours is in this store: run a command first")
+        raise SettingError("this store has no finished run of recsim-gen: run a command first")
     return [run.info.run_id for run in sorted(known, key=lambda run: run.info.start_time)]
 
 
 def _has_results(client: MlflowClient, run: Any) -> bool:
+    """Return whether ``results.json`` was logged with the run."""
     return any(entry.path == results_of.FILE for entry in client.list_artifacts(run.info.run_id))
 
 
 def read_run(client: MlflowClient, run_id: str, folder: str | Path) -> TrackedRun:
-    """The run of this id, its files fetched into ``folder``.
+    """Download the run with this id; its files go into ``folder``.
 
-    Raises SettingError for an id that the store has not or that is no invocation's, DataError for a run
+    Raises SettingError for an id that is not in the store or not a parent run, and DataError for a run
     without results: it failed, or its results could not be logged.
     """
     from_store = _run(client, run_id)
     command = from_store.data.tags.get(SOURCE, "").removeprefix("recsim_gen.")
     if not command:
         parent = from_store.data.tags.get("mlflow.parentRunId")
-        hint = f": it is a variant of {parent}, give that" if parent else ""
+        hint = f": it is a variant of {parent}, name that run" if parent else ""
         raise SettingError(f"--runs must name runs of our commands, {run_id} is none{hint}")
     names = list(_files(client, run_id))
     if results_of.FILE not in names:
@@ -114,7 +115,7 @@ def read_run(client: MlflowClient, run_id: str, folder: str | Path) -> TrackedRu
 
 
 def _curves(client: MlflowClient, run: Any, variant: str) -> Iterator[Curve]:
-    """The curves of a run, in the order of their names."""
+    """Return the curves of a run, sorted by name."""
     for key in sorted(key for key in run.data.metrics if key.startswith(TRAINING)):
         history = client.get_metric_history(run.info.run_id, key)
         training, _, metric = key.removeprefix(TRAINING).rpartition("/")
@@ -124,14 +125,15 @@ def _curves(client: MlflowClient, run: Any, variant: str) -> Iterator[Curve]:
 
 
 def _run(client: MlflowClient, run_id: str) -> Any:
+    """Return the run with this id. Raises SettingError if it cannot be read."""
     try:
         return client.get_run(run_id)
-    except Exception as error:  # an unknown id and a lost server alike
+    except Exception as error:  # an unknown id or a server that is down
         raise SettingError(f"--runs: no run {run_id!r} ({' '.join(str(error).split())[:200]})") from error
 
 
 def _files(client: MlflowClient, run_id: str, folder: str | None = None) -> Iterator[str]:
-    """Paths of all files of a run."""
+    """Return the paths of all files of a run."""
     for entry in client.list_artifacts(run_id, folder):
         if entry.is_dir:
             yield from _files(client, run_id, entry.path)
@@ -140,6 +142,7 @@ def _files(client: MlflowClient, run_id: str, folder: str | None = None) -> Iter
 
 
 def _made(folder: str | Path, run_id: str) -> Path:
+    """Create the folder for the files of a run."""
     path = Path(folder) / run_id
     path.mkdir(parents=True, exist_ok=True)
     return path

@@ -1,15 +1,15 @@
-"""Runs in MLflow: a parent run per invocation, a child run per variant, equal metric keys.
+"""Runs in MLflow: a parent run per command, a child run per variant, with equal metric keys.
 
-The only module that imports mlflow. A tracker that fails never costs a result: the first error
-becomes a warning, and the rest of the run is not tracked::
+This is the only module that imports mlflow. A failing tracker never loses a result: the first error becomes a
+warning, and the rest of the run is not tracked::
 
     with Tracker.of("train_ranker", options) as tracker:
         ranker.fit(..., on_epoch=tracker.child("micro").log_epoch)
         ...
         report(results, tracker, output)  # core.report: results.json first, then tracker.publish
 
-The store is ``--tracking-uri``, else ``MLFLOW_TRACKING_URI``, else the file ``mlflow.db`` beside the
-output folder. MLflow's telemetry is off unless ``MLFLOW_DISABLE_TELEMETRY`` says otherwise.
+The store is ``--tracking-uri``, else ``MLFLOW_TRACKING_URI``, else the file ``mlflow.db`` beside the output
+folder. MLflow's telemetry is off unless ``MLFLOW_DISABLE_TELEMETRY`` is set otherwise.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ __all__ = ["Run", "Tracker", "TrackingWarning", "open_client", "ui_command"]
 
 PARAMS_A_CALL, METRICS_A_CALL, LONGEST_TAG = 100, 1000, 8000  # limits of MLflow's API
 SECONDS_BETWEEN_CALLS = 5.0
-PATIENCE = 300.0  # seconds to wait for another process that makes the same database
+PATIENCE = 300.0  # seconds to wait for another process that creates the same database
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class TrackingWarning(RecsimWarning):
-    """The run goes on, untracked."""
+    """Tracking failed; the run continues without it."""
 
 
 def _guarded(method: Method) -> Method:
-    """Turn the first error of MLflow, its database or the network into one warning; then be silent."""
+    """Decorate ``method``: its first error becomes a warning, and later calls do nothing."""
 
     @wraps(method)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -85,7 +85,7 @@ def _guarded(method: Method) -> Method:
 
 
 class _Store:
-    """A client of one tracking store, and whether it still works."""
+    """A client of one tracking store, with a flag whether it still works."""
 
     def __init__(self, uri: str) -> None:
         self.uri, self.failed = uri, False
@@ -93,16 +93,16 @@ class _Store:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """Made at first use: to open a database is the first thing that can fail.
+        """The client; created on first use, because opening the database is the first step that can fail.
 
-        A SQLite file is opened by one process at a time: two that make its tables at once break it. The lock
-        lies in the cache, so that nothing stays beside the store.
+        Only one process at a time opens a SQLite file, since two that create its tables at once break it. The
+        lock file is in the cache, so that nothing is left beside the store.
         """
         path = sqlite_file(self.uri)
         if path is None:
             return self._opened()
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):  # of somebody else, to be read
+        if not os.access(path.parent, os.W_OK):  # another user's store, read-only
             return self._opened()
         lock = cache_dir() / "locks" / f"{fingerprint(str(path.resolve()))}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -110,16 +110,19 @@ class _Store:
             return self._opened()
 
     def _opened(self) -> MlflowClient:
+        """Open the client; this creates the database if it does not exist."""
         client: MlflowClient = self._mlflow.MlflowClient(tracking_uri=self.uri)
         client.search_experiments(max_results=1)
         path, written = sqlite_file(self.uri), Path(self.uri.removeprefix("sqlite:///"))
-        if path is not None and written.parent != path.parent:  # MLflow makes a folder of the %3F of a "?"
+        if (
+            path is not None and written.parent != path.parent
+        ):  # MLflow would create a folder with a literal %3F
             with contextlib.suppress(OSError):
                 os.removedirs(written.parent)
         return client
 
     def fail(self, error: Exception) -> None:
-        """Stop tracking, with one warning that says what went wrong and what to do."""
+        """Stop tracking, with one warning that says what failed and what to do."""
         self.failed = True
         text = " ".join(str(error).partition("[SQL:")[0].split())[:300]
         warnings.warn(
@@ -130,9 +133,9 @@ class _Store:
         )
 
     def watch(self, run_id: str) -> Any:
-        """Start to log CPU, memory, disk, network and GPU of this machine to a run, every ten seconds.
+        """Start logging CPU, memory, disk, network and GPU of this machine to a run, every ten seconds.
 
-        What is returned has ``finish``. MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=false leaves it out: None.
+        Returns an object with ``finish``, or None if MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=false.
         """
         from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING as ENABLED
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -145,7 +148,7 @@ class _Store:
 
 
 class Run:
-    """One MLflow run: the parent, or the child of one variant."""
+    """One MLflow run: the parent, or the child run of one variant."""
 
     def __init__(self, store: _Store, run_id: str) -> None:
         self.store, self.id = store, run_id
@@ -154,7 +157,7 @@ class Run:
 
     @_guarded
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Settings, nested ones as ``a.b``; MLflow cuts values at 6000 letters, ``results.json`` does not."""
+        """Log settings, nested ones as ``a.b``; MLflow truncates values at 6000 characters."""
         from mlflow.entities import Param
 
         entities = [Param(metric_key(key), value) for key, value in flat(params)]
@@ -163,16 +166,16 @@ class Run:
 
     @_guarded
     def log_metrics(self, numbers: Mapping[str, float | None], step: int = 0) -> None:
-        """Numbers at a step, at once; null is left out."""
+        """Log numbers at a step, immediately; None is left out."""
         self._add(step, numbers)
         self.flush()
 
     @_guarded
     def log_epoch(self, epoch: int, numbers: Mapping[str, float], prefix: str = "") -> None:
-        """Numbers of an epoch, as ``Ranker.fit`` wants its ``on_epoch``; sent every few seconds.
+        """Log the numbers of an epoch, as the ``on_epoch`` of ``Ranker.fit``; sent every few seconds.
 
-        They stand under `TRAINING`, below the tables' numbers; ``prefix`` (``"seed_1/"``) keeps the curves of
-        several trainings in one run apart.
+        Their names start with `TRAINING`, so that they are sorted below the numbers of the tables; ``prefix``
+        (``"seed_1/"``) distinguishes the curves of several trainings in one run.
         """
         self._add(epoch, {TRAINING + prefix + name: value for name, value in numbers.items()})
         late = time.monotonic() - self._last_call > SECONDS_BETWEEN_CALLS
@@ -180,6 +183,7 @@ class Run:
             self.flush()
 
     def _add(self, step: int, numbers: Mapping[str, float | None]) -> None:
+        """Add numbers of a step to those waiting to be sent."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -188,34 +192,36 @@ class Run:
 
     @_guarded
     def flush(self) -> None:
-        """Send the epochs that wait."""
+        """Send the numbers that are waiting."""
         waiting, self._waiting, self._last_call = self._waiting, [], time.monotonic()
         for i in range(0, len(waiting), METRICS_A_CALL):
             self.store.client.log_batch(self.id, metrics=waiting[i : i + METRICS_A_CALL])
 
     @_guarded
     def log_file(self, path: str | Path, folder: str | None = None) -> None:
-        """A file as an artifact: a figure, a grid of samples, ``results.json``."""
+        """Log a file as an artifact: a figure, a grid of samples, ``results.json``."""
         self.store.client.log_artifact(self.id, str(path), folder)
 
     @_guarded
     def log_table(self, name: str, frame: pd.DataFrame) -> None:
-        """Values per row (episode, judge…) as the artifact ``name.json`` that the page shows."""
+        """Log values per row (episode, judge…) as the artifact ``name.json``, shown on the run's page."""
         self.store.client.log_table(self.id, frame, f"{name}.json")
 
     @_guarded
     def log_dataset(
         self, name: str, frame: pd.DataFrame, fingerprint: str, context: str = "evaluation"
     ) -> None:
-        """Rows that went in, as an MLflow dataset input whose digest is our ``fingerprint``.
+        """Log an input table as an MLflow dataset whose digest is our ``fingerprint``.
 
-        MLflow keeps the name, the digest, the columns and the number of rows, not the rows.
+        MLflow stores the name, the digest, the columns and the number of rows, not the rows.
         """
         from mlflow.data.pandas_dataset import from_pandas
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a hint about integers: ours miss no value
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # a hint about integer columns with missing values: ours have none
             described = from_pandas(frame, name=name, digest=fingerprint).to_dict()
         tags = [InputTag("mlflow.data.context", context)]
         self.store.client.log_inputs(self.id, datasets=[DatasetInput(Dataset(**described), tags)])
@@ -229,11 +235,19 @@ class Run:
         loader: str,
         params: dict[str, Any] | None = None,
     ) -> None:
-        """A logged model that ``mlflow.pyfunc.load_model`` loads.
+        """Log a model that ``mlflow.pyfunc.load_model`` can load.
 
-        ``write`` puts it into an empty folder, ``data/model`` among the logged files, and gives an example
-        of input and output: with the defaults of ``params``, the signature. ``loader`` is the module whose
-        ``_load_pyfunc`` makes the model from that folder.
+        Parameters
+        ----------
+        name
+            Name of the artifact.
+        write
+            Writes the model into an empty folder (``data/model`` in the logged files) and returns an example
+            of input and output, which together with ``params`` gives the signature.
+        loader
+            Module whose ``_load_pyfunc`` loads the model from that folder.
+        params
+            Parameters of a prediction with their defaults.
         """
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model, infer_signature
@@ -241,7 +255,7 @@ class Run:
 
         client = self.store.client
         with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # hints for models that bring their own environment
+            warnings.simplefilter("ignore")  # hints for models with their own environment
             folder, saved = Path(temporary) / "model", str(Path(temporary) / "saved")
             folder.mkdir()
             inputs, outputs = write(folder)
@@ -258,7 +272,7 @@ class Run:
 
     @_guarded
     def set_tags(self, tags: Mapping[str, str | None]) -> None:
-        """Words to search runs by; null is left out."""
+        """Set tags to search runs by; None is left out."""
         from mlflow.entities import RunTag
 
         known = [RunTag(metric_key(k), v) for k, v in tags.items() if v is not None]
@@ -266,26 +280,29 @@ class Run:
 
     @_guarded
     def end(self, status: str = "FINISHED") -> None:
-        """Send what waits and close: FINISHED, FAILED or KILLED."""
+        """Send what is waiting and close the run as FINISHED, FAILED or KILLED."""
         self.flush()
         self.store.client.set_terminated(self.id, status)
 
 
 class Tracker:
-    """The runs of one invocation, in the experiment named by its command.
+    """The runs of one invocation of a command, in the experiment with the command's name.
 
     Parameters
     ----------
     command
-        Name of the command: the experiment.
+        Name of the command, and of the experiment.
     config
-        Its options: parameters of the parent run.
+        Options of the command, logged as parameters of the parent run.
     output
-        Its output folder: the default store lies beside it.
+        Output folder; the default store is beside it.
     uri
-        The store; None: ``MLFLOW_TRACKING_URI``, else ``default_uri(output)``.
+        Address of the store; None: ``MLFLOW_TRACKING_URI``, else ``default_uri(output)``.
 
-    Raises MissingDependency when mlflow cannot be imported, or something else has its name.
+    Raises
+    ------
+    MissingDependency
+        If mlflow cannot be imported, or another package has its name.
     """
 
     def __init__(
@@ -301,7 +318,7 @@ class Tracker:
 
     @classmethod
     def of(cls, command: str, options: RunOptions) -> Tracker:
-        """The runs of a command with these options."""
+        """Return a tracker for a command with these options."""
         return cls(command, options.as_dict(), output=options.output, uri=options.tracking_uri)
 
     def __enter__(self) -> Tracker:
@@ -310,6 +327,7 @@ class Tracker:
 
     @_guarded
     def _start(self) -> None:
+        """Start the parent run."""
         name = f"{self.command} {time.strftime('%Y-%m-%d %H:%M:%S')}"
         self._experiment = _experiment(self.store.client, self.uri, self.command)
         tags = {"mlflow.source.name": f"recsim_gen.{self.command}", "mlflow.source.type": "LOCAL"}
@@ -321,6 +339,7 @@ class Tracker:
 
     @_guarded
     def _stop_watching(self) -> None:
+        """Stop logging system metrics."""
         if self._monitor is not None:
             self._monitor.finish()
 
@@ -337,7 +356,7 @@ class Tracker:
         return f"{host}/#/experiments/{self._experiment}/runs/{self.run.id}" if self.run.id else host
 
     def child(self, variant: str) -> Run:
-        """The child run of this variant; the same one each time."""
+        """Return the child run of this variant; repeated calls return the same run."""
         if variant not in self._children:
             self._children[variant] = Run(self.store, "")
             self._start_child(variant)
@@ -345,7 +364,7 @@ class Tracker:
 
     @_guarded
     def _describe(self, results: Results, metrics: list[str]) -> None:
-        """Put table, verdicts and a link to the comparison page into the parent run's description."""
+        """Write table, verdicts and a link to the comparison page into the parent run's description."""
         ids = quote(json.dumps([run.id for run in self._children.values()], separators=(",", ":")))
         link = f"#/compare-runs?runs={ids}&experiments={quote(json.dumps([self._experiment]))}"
         text = [f"[Compare the variants side by side]({link})", table(results, metrics=metrics)]
@@ -354,18 +373,19 @@ class Tracker:
 
     @_guarded
     def _start_child(self, variant: str) -> None:
+        """Start the child run of a variant."""
         tags = {"mlflow.parentRunId": self.run.id, "variant": variant, "command": self.command}
         info = self.store.client.create_run(self._experiment, tags=tags, run_name=variant).info
         self._children[variant].id = info.run_id
         self._children[variant].log_params({"variant": variant, **self.config})
 
     def publish(self, results: Results, files: Iterable[str | Path] = ()) -> None:
-        """Log results: each variant's numbers to its child under equal keys, the rest to the parent.
+        """Log the results: each variant's numbers to its child run under equal keys, the rest to the parent.
 
-        ``recall_at_10`` is the number over all seeds, ``recall_at_10_low`` and ``_high`` its 95% interval,
-        ``seed_0/recall_at_10`` one seed's. Metrics that only some variants have stay in the artifacts
-        ``rows.json`` and ``results.json``. ``files`` become artifacts of the parent, whose description
-        gets the table and a link to the comparison page.
+        ``recall_at_10`` is the value over all seeds, ``recall_at_10_low`` and ``_high`` its 95% interval,
+        ``seed_0/recall_at_10`` that of one seed. Metrics that only some variants have are only in the
+        artifacts ``rows.json`` and ``results.json``. ``files`` become artifacts of the parent, whose
+        description gets the table and a link to the comparison page.
         """
         self.run.set_tags({f"fingerprint.{k}": v for k, v in results.fingerprints.items()})
         metrics = common_metrics(results)
@@ -379,9 +399,9 @@ class Tracker:
 
 
 def open_client(uri: str) -> MlflowClient:
-    """A client to read the store at ``uri``. Raises SettingError where no store answers there."""
+    """Return a client that reads the store at ``uri``. Raises SettingError if it cannot be reached."""
     path = sqlite_file(uri)
-    if path is not None and not path.is_file():  # which a client would make, empty
+    if path is not None and not path.is_file():  # a client would create an empty one
         raise SettingError(
             f"no runs yet: {path} does not exist. Run a command first, or give its store: --tracking-uri"
         )
@@ -395,14 +415,14 @@ def open_client(uri: str) -> MlflowClient:
 
 
 def _experiment(client: MlflowClient, uri: str, name: str) -> str:
-    """Id of the experiment; made if need be, with its artifacts beside a SQLite file."""
+    """Return the id of the experiment; create it if needed, with its artifacts beside a SQLite file."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
             return client.create_experiment(name, artifact_root(uri, name))
-        except MlflowException:  # another process was faster
+        except MlflowException:  # another process created it first
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
@@ -410,11 +430,13 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
 
 
 def _import_mlflow() -> ModuleType:
-    """The real mlflow, quiet and without telemetry."""
+    """Import mlflow, with telemetry and log messages off."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # 7 make a dead server cost minutes
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file
+    os.environ.setdefault(
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
+    )  # the default of 7 waits minutes for a dead server
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines per run
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one bar per file
     try:
         import mlflow
     except ImportError as error:
@@ -425,8 +447,11 @@ def _import_mlflow() -> ModuleType:
             f"'import mlflow' must give the MLflow package, got {place}: a folder named mlflow hides it, "
             f"or it is missing. Run pip install 'mlflow>=3.5,<4', and delete any __init__.py in that folder"
         )
-    for name in ("mlflow", "alembic"):  # a new database is announced in pages of migrations
+    for name in ("mlflow", "alembic"):  # a new database logs pages of migrations
         logging.getLogger(name).setLevel(logging.WARNING)
-    for name in ("mlflow.store.db.utils", "mlflow.system_metrics"):  # errors that _Store.fail tells in short
+    for name in (
+        "mlflow.store.db.utils",
+        "mlflow.system_metrics",
+    ):  # errors that _Store.fail reports in one line
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow

@@ -1,4 +1,4 @@
-"""What things are called in MLflow: metrics, parameters, stores. Imports nothing of it."""
+"""Names of metrics, parameters and stores in MLflow; does not import mlflow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from recsim_gen.core.results import plain
 
 TRAINING = "z_training/"
-"""What the names of curves of trainings begin with: MLflow sorts by name, and tables are looked for first."""
+"""Prefix of training curves: MLflow sorts by name, so the numbers of the tables come first."""
 
 _REMEDIES = (
     (
@@ -33,7 +33,7 @@ _REMEDIES = (
     ),
     (
         r"not authenticated|error code 401",
-        r"It asks who you are: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+        r"It requires a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
     ),
     (
         r"database is locked",
@@ -53,23 +53,23 @@ _REMEDIES = (
 
 
 def remedy(problem: str, uri: str) -> str:
-    """What the reader can do about an error of the store at ``uri``, by the error's words."""
+    """Return what the user can do about an error of the store at ``uri``, judged by its message."""
     tried = ((re.search(pattern, problem, re.IGNORECASE), advice) for pattern, advice in _REMEDIES)
     return next(found.expand(advice).replace("{uri}", uri) for found, advice in tried if found)
 
 
 def metric_key(name: str) -> str:
-    """``recall@10`` as MLflow takes it: ``recall_at_10``; other characters it refuses become ``_``."""
+    """Return a valid MLflow key: ``recall_at_10`` for ``recall@10``; invalid characters become ``_``."""
     return re.sub(r"[^\w./ :-]", "_", name.replace("@", "_at_"))
 
 
 def default_uri(output: str | Path) -> str:
-    """The SQLite file beside the folder ``output``, so that all runs under one root share it."""
+    """Return the SQLite file beside the folder ``output``, which all runs under one root share."""
     return sqlite_uri(Path(output).resolve().parent / "mlflow.db")
 
 
 def ui_command(uri: str) -> str:
-    """What to type in a shell to look at the runs; the address if they are on a server."""
+    """Return the shell command that shows the runs, or the address if they are on a server."""
     path = sqlite_file(uri)
     if path is None:
         return uri
@@ -78,13 +78,13 @@ def ui_command(uri: str) -> str:
 
 
 def artifact_root(uri: str, experiment: str) -> str | None:
-    """Where files of an experiment go: beside a SQLite file; elsewhere the server decides (None)."""
+    """Return the folder for an experiment's files: beside a SQLite file, else None (the server decides)."""
     path = sqlite_file(uri)
     return None if path is None else (path.resolve().parent / "mlartifacts" / experiment).as_uri()
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of a ``sqlite:///`` store, None for another kind."""
+    """Return the file of a ``sqlite:///`` store, None for another kind of store."""
     from sqlalchemy.engine import make_url
 
     database = make_url(uri).database if uri.startswith("sqlite:///") else None
@@ -92,17 +92,17 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def sqlite_uri(path: Path) -> str:
-    """The store in a file: ``?`` and ``%`` in its path are written so that SQLAlchemy reads the path."""
+    """Return the address of a SQLite file, with ``?`` and ``%`` in its path escaped for SQLAlchemy."""
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def _near(path: Path) -> Path:
-    """``path`` from here, where it lies below; else as it is."""
+    """Return ``path`` relative to the working directory if it is inside it, else unchanged."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def whole_lines(text: str, most: int) -> str:
-    """The first lines of ``text`` that fit into ``most`` characters; if not all do, where the rest is."""
+    """Return the first lines of ``text`` that fit into ``most`` characters, and a hint if some are cut."""
     if len(text) <= most:
         return text
     rest = "\n\n(more in results.json)"
@@ -110,7 +110,7 @@ def whole_lines(text: str, most: int) -> str:
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as (``a.b``, text)."""
+    """Return nested settings as (``a.b``, text) pairs."""
     for key, value in plain(tree).items():
         if isinstance(value, dict) and value:
             yield from flat(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""Vectors of length 1, of which cosines are made."""
+"""Vectors of unit length, as needed for cosines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 def unit(x: NDArray[Any], dtype: DTypeLike = None) -> NDArray[Any]:
     """Return ``x`` (…, d) scaled to length 1; a zero vector stays zero (cosine 0 with everything).
 
-    ``dtype`` float64 is for numbers that are reported; default that of ``x``.
+    ``dtype``: use float64 for numbers that are reported; default: that of ``x``.
     """
     x = np.asarray(x, dtype=dtype)
     norm = np.linalg.norm(x, axis=-1, keepdims=True)

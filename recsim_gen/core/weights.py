@@ -1,4 +1,4 @@
-"""Weights on disk: tensors by name, and nothing that could be run."""
+"""Reads weights from disk as named tensors, without running any code in the file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,21 @@ def read_tensors(
 ) -> dict[str, Tensor]:
     """Return the tensors in ``file``.
 
-    Raises DataError (``problem``, ``remedy``) where it cannot be read, and, where ``model`` is given
-    (a state dict), unless they are named and shaped as its.
+    Parameters
+    ----------
+    file
+        A safetensors file.
+    model
+        State dict whose names and shapes the tensors must have.
+    device
+        Device to load to.
+    problem, remedy
+        Text of the error if the file cannot be read.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or its tensors do not match ``model``.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -43,9 +56,9 @@ def read_tensors(
 
 
 def read_state_dict(file: Path, remedy: str) -> dict[str, Tensor]:
-    """Return the tensors of a state dict as torch pickles it, on the CPU; no code in it is run.
+    """Return the tensors of a pickled torch state dict, on the CPU, without running code in it.
 
-    Raises DataError (``remedy``) for a file that is broken or holds something else.
+    Raises DataError (``remedy``) if the file is broken or holds something else.
     """
     import pickle
     from zipfile import is_zipfile
@@ -53,12 +66,12 @@ def read_state_dict(file: Path, remedy: str) -> dict[str, Tensor]:
     import torch
 
     try:
-        mapped = is_zipfile(file)  # files of before torch 1.6 are none
+        mapped = is_zipfile(file)  # files from before torch 1.6 are not zip archives
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise DataError(
-            f"want a state dict, got a broken file ({error})", file=file, remedy=remedy
+            f"must be a state dict, got a broken file ({error})", file=file, remedy=remedy
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(x, torch.Tensor) for x in state.values()):
-        raise DataError(f"want a state dict, got {type(state).__name__}", file=file, remedy=remedy)
+        raise DataError(f"must be a state dict, got {type(state).__name__}", file=file, remedy=remedy)
     return dict(state)

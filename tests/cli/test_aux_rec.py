@@ -267,7 +267,7 @@ def test_both_worlds_stand_in_one_table(apart, empty_store, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--world", "shown", "shown"], "world: each is wanted once"),
+        (["--world", "shown", "shown"], "world: give each value once"),
         (
             ["--world=shown", "--data=ml-100k", "--encoders.text=words"],
             "--world shown: people choose again by what they see",
@@ -277,11 +277,11 @@ def test_both_worlds_stand_in_one_table(apart, empty_store, capsys):
         (["--gen=noise=oracle"], "'noise' is the name of a control"),
         (["--fraction", "0"], "fraction must be above 0 and at most 1, got 0"),
         (["--fraction", "0.5", "1.5"], "fraction must be above 0 and at most 1, got 1.5"),
-        (["--fraction", "0.5", "0.5"], "fraction: each is wanted once"),
+        (["--fraction", "0.5", "0.5"], "fraction: give each value once"),
         (["--aggregate=median"], "aggregate"),
         (["--leakage", "strict", "lax"], "leakage"),
-        (["--leakage=strict", "--leakage=strict"], "leakage: each is wanted once"),
-        (["--seeds", "1", "1"], "seeds: each is wanted once"),
+        (["--leakage=strict", "--leakage=strict"], "leakage: give each value once"),
+        (["--seeds", "1", "1"], "seeds: give each value once"),
         (["--items=-1"], "items must be 0 or more, got -1"),
         (["--items=1"], "at least 2 items with a picture and a training episode"),
         (["--placebo=nowhere"], "nowhere"),

@@ -173,7 +173,7 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_files(done, model
             "unknown setting 'promt' of generator sd. Did you mean 'prompt'",
         ),
         (["--gen=sd", "--each=0"], "each must be 1 or more"),
-        (["--checkpoint=nowhere"], "nowhere: a trained generator is wanted, got no readable config.json"),
+        (["--checkpoint=nowhere"], "nowhere: must be a trained generator, got no readable config.json"),
         (["--gen=oracle", "--data=ml-100k"], "tastes must be known"),
         (["--gen=placebo", "--data=ml-100k"], "set `images` to a folder or tar of <item id>.png"),
         (["--gen=sd", "--models=embeded"], "Did you mean 'embedded'?"),

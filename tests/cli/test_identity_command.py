@@ -58,7 +58,7 @@ def test_identity_prints_and_keeps_everything(here, capsys):
         r for r in found.rows if (r["variant"], r["group"], r["metric"]) == ("random", "overall", "map")
     )
     assert abs(noise["value"] - value["random", "overall", "chance"]) < noise["high"] - noise["low"]
-    assert "features that know nothing" in found.verdicts["chance"]
+    assert "random features give" in found.verdicts["chance"]
     assert "ceiling: 12 real pictures that are not in the gallery" in found.notes
     assert sorted({r["size"] for r in found.rows if r["metric"] == "map_by_images"}) == [1, 4]
     with (here / "out/per_image.csv").open() as f:

@@ -38,7 +38,7 @@ MISTAKES = {
     "simulate --world nowhere:World": "world 'nowhere:World': no module 'nowhere'",
     "identity --gallery photos --encoder pixel": "unknown encoder 'pixel'. Did you mean 'pixels'?",
     "data convert --to exel": "unknown layout 'exel'",
-    "data chek": "an action is wanted first, got 'chek'. Did you mean 'check'?",
+    "data chek": "the first word must be an action, got 'chek'. Did you mean 'check'?",
     # numbers and types
     "train_ranker --ranker-settings.epochs ten": "--ranker-settings.epochs must be a whole number, got 'ten'",
     "train_ranker --ranker-settings.epochs 0": "epochs must be at least 1, got 0",
@@ -61,13 +61,13 @@ MISTAKES = {
     "measure_family --prompts 1": "--prompts must be 2 or more, got 1",
     "pretrain --minutes 0": "--renders and --minutes must be above 0",
     # the same twice, or nothing
-    "train_ranker --ranker micro micro": "--ranker: each is wanted once, got micro twice",
-    "train_ranker --seeds 0 0": "--seeds: each is wanted once, got 0 twice",
+    "train_ranker --ranker micro micro": "--ranker: give each value once, got micro twice",
+    "train_ranker --seeds 0 0": "--seeds: give each value once, got 0 twice",
     "evaluate --gen sd,sd": "each line of the table needs a name of its own, got sd twice",
-    "explain --methods taste,counted taste": "--methods: each is wanted once, got taste twice",
+    "explain --methods taste,counted taste": "--methods: give each value once, got taste twice",
     "judge --images photos": "give at least one of --judges",
     "judge --judges micro-seed0": "give --images: a folder or tar",
-    "judge --images photos --judges micro-seed0 micro-seed0": "each is wanted once, got micro-seed0 twice",
+    "judge --images photos --judges micro-seed0 micro-seed0": "give each value once, got micro-seed0 twice",
     "generate": "give --gen or --checkpoint",
     "train_generator": "give --gen. Generators:",
     # what does not fit together
@@ -79,7 +79,7 @@ MISTAKES = {
     "train_ranker --data boutique:empty": "data 'boutique' takes no path, got 'empty'. Write boutique",
     "train_ranker --data movielens": "data 'movielens' needs its folder, got none. Write movielens:PATH",
     # places and devices
-    "train_ranker --data ./empty": "data is NAME:DIR, got a folder alone, './empty'",
+    "train_ranker --data ./empty": "data must be NAME:DIR, got a folder without a name, './empty'",
     "train_ranker --data movielens:empty": "Does empty hold the data as published?",
     "train_ranker --data csv:nowhere": "nowhere: a folder is wanted, there is none",
     "data check csv:file.txt": "a folder is wanted, got a file",
@@ -93,13 +93,13 @@ MISTAKES = {
     "judge --images empty --judges micro-seed0": "empty",
     "judge --images photos --judges nowhere": "a judge is NAME-seedN (micro-seed0) or a folder",
     "judge --images photos --judges empty": "empty",
-    "generate --checkpoint nowhere": "a trained generator is wanted, got no readable config.json",
+    "generate --checkpoint nowhere": "must be a trained generator, got no readable config.json",
     "generate --gen sd --models nowhere.yaml": "nowhere.yaml",
     "evaluate --gen sd --images mine=nowhere": "a folder or tar of pictures is wanted, got nothing",
     "aux_rec --placebo nowhere.tar": "a folder or tar of pictures is wanted, got nothing",
     "identity --gallery nowhere": "nowhere",
     "report --tracking-uri sqlite:///nowhere.db": "a store of runs is wanted, there is no nowhere.db",
-    "human_study score nowhere.json": "the key of the study is wanted, got no file",
+    "human_study score nowhere.json": "the key of the study is missing",
     "caption --captioner nowhere": "nowhere",
 }
 """Command line to a part of what is told."""

@@ -114,8 +114,8 @@ def test_who_has_one_writes_to_their_own_and_reads_that_of_others(server, tmp_pa
 @pytest.mark.parametrize(
     ("account", "words"),
     [
-        (None, "asks who you are: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
-        ((ANN[0], "guessed"), "does not know 'ann' by this password: see MLFLOW_TRACKING_USERNAME and"),
+        (None, "requires a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+        ((ANN[0], "guessed"), "refuses the user 'ann' with this password: see MLFLOW_TRACKING_USERNAME and"),
     ],
 )
 def test_a_command_says_so_before_any_work(server, tmp_path, monkeypatch, account, words):

@@ -192,11 +192,11 @@ def test_one_judge_rewards_and_another_watches(here):
         (["--gen=pmg", "--gen-settings.steps=x"], "--gen-settings.steps must be a whole number, got 'x'"),
         (["--gen=pmg", "--episodes=-1"], "episodes must be 0 (all) or more, got -1"),
         (["--gen=pmg", "--judges=nowhere"], "a folder that train_ranker wrote, got 'nowhere'"),
-        (["--gen=pmg", "--judges=cache"], "a trained ranker is wanted, got no readable config.json"),
+        (["--gen=pmg", "--judges=cache"], "must be a trained ranker, got no readable config.json"),
         (["--gen=pmg", "--judges=mcro-seed0"], "unknown ranker 'mcro'. Did you mean 'micro'"),
         (
             ["--gen=pmg", "--judges", "bpr-seed0", "bpr-seed0"],
-            "each is wanted once, got bpr-seed0 twice",
+            "give each value once, got bpr-seed0 twice",
         ),
         (
             ["--gen=pmg", "--judges", "micro-seed0", "vbpr-seed0", "bpr-seed0"],
@@ -241,7 +241,7 @@ def test_show_draws_the_case_study(here, done, ranker):
         (["--gen=sdd"], "Did you mean 'sd'"),
         (["--checkpoint=pmg=nowhere"], "got no readable config.json"),
         (["--judges=nowhere"], "a folder that train_ranker wrote, got 'nowhere'"),
-        (["--judges=cache"], "a trained ranker is wanted, got no readable config.json"),
+        (["--judges=cache"], "must be a trained ranker, got no readable config.json"),
         (["--gen=ragar_taste", "--judges=bpr-seed0"], "ragar_taste learns from what a judge says"),
     ],
 )

@@ -1,1 +1,1 @@
-"""What a reader writes on the command line and in files, read into a command's dataclass of options."""
+"""Parses the command line and option files into the options dataclass of a command."""

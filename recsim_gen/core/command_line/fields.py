@@ -1,4 +1,4 @@
-"""Fields of a dataclass of options: what each is called, and how its value comes from what was written."""
+"""Fields of an options dataclass: their names, and how what the user wrote becomes their values."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from recsim_gen.core.specs import Spec
 
 @dataclass(frozen=True)
 class Field(Setting):
-    """A field that holds one value: ``--tracking-uri URI``."""
+    """A field with a single value: ``--tracking-uri URI``."""
 
     @property
     def key(self) -> str:
-        """Its name in files and results."""
+        """Its name in option files and results."""
         return plain_name(self.name)
 
     @property
     def options(self) -> list[str]:
-        """Its options, as the help lists them."""
+        """Its options, as ``--help`` lists them."""
         return [option(self.name)]
 
     @property
     def entries_key(self) -> str:
-        """Name of what has entries, ``encoders`` of ``--encoders.text words``; "" where nothing has."""
+        """Name of the field if it has entries (``encoders`` of ``--encoders.text words``), else ""."""
         return ""
 
     @property
@@ -42,7 +42,7 @@ class Field(Setting):
         return get_origin(_bare(self.hint)) is tuple
 
     def value(self, given: Given) -> Any:
-        """Return what was given, else the default. Raises SettingError for what it cannot be."""
+        """Return the given value, or the default. Raises SettingError for a value of the wrong type."""
         written = given.values.get(self.key)
         if written is None:
             return self.default
@@ -53,20 +53,20 @@ class Field(Setting):
 
 
 class Flag(Field):
-    """``--quiet``; ``--no-verify`` where the default is true."""
+    """A boolean: ``--quiet``; ``--no-verify`` if the default is true."""
 
     @property
     def options(self) -> list[str]:
-        """The one that changes the default."""
+        """The option that changes the default."""
         return [self.negative if self.default else option(self.name)]
 
     @property
     def negative(self) -> str:
-        """``--no-verify``."""
+        """The option that sets it to false: ``--no-verify``."""
         return f"--no-{option(self.name).removeprefix('--')}"
 
     def value(self, given: Given) -> Any:
-        """As of every field; alone, the option says true."""
+        """As `Field.value`; the option without a value means true."""
         written = given.values.get(self.key)
         return True if written and written.words == [] else super().value(given)
 
@@ -76,17 +76,17 @@ class Entries(Field):
 
     @property
     def entries_key(self) -> str:
-        """Its own name."""
+        """The name of the field."""
         return self.key
 
     @property
     def settings(self) -> Sequence[Setting]:
-        """The fields of a dataclass; none of a dict, which takes any name."""
+        """The fields of a dataclass; empty for a dict, which accepts any name."""
         kind = _bare(self.hint)
         return () if get_origin(kind) is dict else settings_of(kind)
 
     def value(self, given: Given) -> Any:
-        """As of every field: the default, with the entries that were given over its own."""
+        """As `Field.value`: the default, updated with the given entries."""
         entries = given.entries.get(self.key, {})
         if self.settings:
             return replace(self.default, **_typed(entries, self.settings, self.key))
@@ -96,26 +96,26 @@ class Entries(Field):
 
 
 class Part(Field):
-    """A part of a registry, or a tuple of them, with settings: ``--ranker micro --ranker-settings.k 3``."""
+    """A part of a registry, or a tuple of parts, with settings: ``--ranker micro --ranker-settings.k 3``."""
 
     @property
     def spec(self) -> type[Spec]:
-        """The class of its values."""
+        """Class of the values."""
         spec: type[Spec] = _item(self.hint)
         return spec
 
     @property
     def entries_key(self) -> str:
-        """Name of its settings."""
+        """Name of the settings of the part."""
         return settings_name(self.name, self.spec)
 
     @property
     def options(self) -> list[str]:
-        """That of its name, and that of its settings."""
+        """The option for the name, and the option for the settings."""
         return [option(self.name), option(self.entries_key)]
 
     def named(self, given: Given) -> list[Spec]:
-        """Return the parts that were named, else those of the default, before settings."""
+        """Return the parts that were named, or else the default ones, without the given settings."""
         written = given.values.get(self.key)
         if written is None:
             return list(self.default) if self.several else [self.default] if self.default else []
@@ -125,10 +125,10 @@ class Part(Field):
         return [self.spec(Setting(self.name, str).read(name, written.label)) for name in names]
 
     def value(self, given: Given) -> Any:
-        """As of every field: each part with the settings that were given.
+        """As `Field.value`: each part with the given settings.
 
-        A part that has nothing to set is left as it is beside parts that have, so that one command serves
-        a list of them.
+        In a list of parts, a part without any settings is left unchanged, so that one command can serve the
+        whole list.
         """
         specs = self.named(given)
         if entries := given.entries.get(self.entries_key):
@@ -136,6 +136,7 @@ class Part(Field):
         return tuple(specs) if self.several else specs[0] if specs else None
 
     def _with_settings(self, specs: Sequence[Spec], entries: Mapping[str, Written]) -> list[Spec]:
+        """Return the parts with these settings; SettingError if no part has them."""
         what, label = self.spec.what, next(iter(entries.values())).label
         if not specs:
             raise SettingError(f"{label} is a setting of a {what}: give {option(self.name)} as well")
@@ -152,16 +153,16 @@ class Part(Field):
 
 
 def options_class(main: Callable[[Any], Any]) -> type[Any]:
-    """Return the dataclass of options that a command's function takes."""
+    """Return the options dataclass that the function of a command takes."""
     (name,) = inspect.signature(main).parameters
     options: type[Any] = get_type_hints(main)[name]
     return options
 
 
 def fields_of(options: type[Any]) -> list[Field]:
-    """Return the fields of a dataclass of options, a command's own first, then those that it shares.
+    """Return the fields of an options dataclass: the command's own first, then those it inherits.
 
-    Raises TypeError when one has no type, no default or no line in a docstring, or a line has no field.
+    Raises TypeError if a field lacks a type, a default or a description, or a description lacks a field.
     """
     settings = {setting.name: setting for setting in settings_of(options)}
     lines: dict[str, str] = {}
@@ -176,6 +177,7 @@ def fields_of(options: type[Any]) -> list[Field]:
 
 
 def _kind(hint: Any) -> type[Field]:
+    """Return the subclass of `Field` for this type."""
     item, bare = _item(hint), _bare(hint)
     if inspect.isclass(item) and issubclass(item, Spec):
         return Part
@@ -185,19 +187,19 @@ def _kind(hint: Any) -> type[Field]:
 
 
 def _bare(hint: Any) -> Any:
-    """``X`` of ``X | None``."""
+    """Return ``X`` of ``X | None``."""
     parts = [part for part in get_args(hint) if part is not NoneType]
     return parts[0] if get_origin(hint) in (Union, UnionType) and len(parts) == 1 else hint
 
 
 def _item(hint: Any) -> Any:
-    """``X`` of ``tuple[X, ...]``."""
+    """Return ``X`` of ``tuple[X, ...]``."""
     bare = _bare(hint)
     return get_args(bare)[0] if get_origin(bare) is tuple else bare
 
 
 def _typed(entries: Mapping[str, Written], settings: Sequence[Setting], of: str) -> dict[str, Any]:
-    """Return the entries in the types of the settings. Raises SettingError for an unknown one."""
+    """Convert the entries to the types of the settings. Raises SettingError for an unknown setting."""
     own = {setting.name: setting for setting in settings}
     for name, written in entries.items():
         if name not in own:
@@ -206,7 +208,7 @@ def _typed(entries: Mapping[str, Written], settings: Sequence[Setting], of: str)
 
 
 def _documented(source: type[Any]) -> dict[str, str]:
-    """Return the parameters that a class describes, each with its text."""
+    """Return {parameter: description} from the docstring of a class."""
     from docstring_parser import DocstringStyle, parse
 
     doc = parse(inspect.cleandoc(source.__doc__ or ""), style=DocstringStyle.NUMPYDOC)

@@ -16,7 +16,7 @@ from recsim_gen.core.specs import Spec
 
 
 def command_help(main: Callable[[Any], Any], fields: Sequence[Field]) -> str:
-    """Return what a command does, and each of its options with its line and its default."""
+    """Return the description of a command and of each option, with defaults."""
     parser = ArgumentParser(prog=program(main), description=inspect.getdoc(main), formatter_class=_Formatter)
     text = "YAML or JSON file of these options, such as a run's config.yaml; the command line wins."
     parser.add_argument("--config", metavar="FILE", help=text)
@@ -26,12 +26,12 @@ def command_help(main: Callable[[Any], Any], fields: Sequence[Field]) -> str:
 
 
 def settings_help(part: Part, specs: Sequence[Spec]) -> str:
-    """Return all settings of these parts, each with its type, its default and its line."""
+    """Return all settings of these parts, each with type, default and description."""
     return "\n".join(spec_help(spec, part.options[1]) for spec in specs)
 
 
 def spec_help(spec: Spec, option: str) -> str:
-    """Return all settings of a part, which ``option`` gives, and its recipes."""
+    """Return all settings of one part and its recipes; ``option`` is the prefix that sets them."""
     settings = spec.known()
     usage = f"{option}.NAME VALUE" if settings else "nothing to set"
     lines = [f"{spec.what} {spec.name}: {usage}", ""]
@@ -49,7 +49,7 @@ def _indented(text: str, by: int) -> list[str]:
 
 
 def _add(parser: ArgumentParser, field: Field) -> None:
-    """Add the options of a field, with their texts."""
+    """Add the options of a field to the parser."""
 
     def add(name: str, text: str, **how: Any) -> None:
         parser.add_argument(name, help=text.replace("%", "%%"), **how)
@@ -71,13 +71,13 @@ def _add(parser: ArgumentParser, field: Field) -> None:
 
 
 def _type(setting: Setting) -> str:
-    """Return the type in words, "" for text and paths: of them the name tells enough."""
+    """Return the type in words; "" for text and paths, which the option's name makes clear."""
     kind = in_words(setting.hint).removeprefix("a list, ").removesuffix(" or null")
     return "" if kind.removeprefix("each ") in (in_words(str), in_words(Path)) else kind
 
 
 def _facts(setting: Setting, kind: str = "") -> str:
-    """Return `` (a whole number; default: 5)``; "" where there is nothing to say."""
+    """Return `` (a whole number; default: 5)``, or "" if there is nothing to add."""
     default = "" if setting.default is REQUIRED else _as_written(setting.default)
     if default == "null" and not kind.endswith(" or null"):
         default = ""
@@ -87,7 +87,7 @@ def _facts(setting: Setting, kind: str = "") -> str:
 
 
 def _as_written(value: Any) -> str:
-    """Return a default as it stands on the command line."""
+    """Return a default as the user would write it on the command line."""
     if isinstance(value, tuple):
         return " ".join(map(_as_written, value))
     if value is None or isinstance(value, bool):
@@ -96,7 +96,7 @@ def _as_written(value: Any) -> str:
 
 
 class _Formatter(HelpFormatter):
-    """Paragraphs stay apart, and no option is broken at its hyphen."""
+    """Help formatter that keeps paragraphs apart and never breaks an option at a hyphen."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)

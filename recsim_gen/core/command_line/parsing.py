@@ -1,4 +1,4 @@
-"""The command line and files of a command, read into its dataclass of options; see `core.config`."""
+"""Parses a command line and option files into an options dataclass; see `core.config`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CONFIG = "--config"
 
 
 def parse(main: Main, argv: Sequence[str]) -> Any:
-    """Return the options of ``main``, filled. Raises SettingError for what it cannot take.
+    """Return the options of ``main``. Raises SettingError for invalid arguments.
 
-    ``--help`` and ``--PART.help NAME`` print and raise SystemExit. Where the options have ``takes_word``, a
-    first word that is no option is the value of their first field.
+    ``--help`` and ``--PART.help NAME`` print and raise SystemExit. If the options class has ``takes_word``, a
+    first word that is not an option is the value of its first field.
     """
     options = options_class(main)
     fields = fields_of(options)
@@ -43,7 +43,7 @@ def parse(main: Main, argv: Sequence[str]) -> Any:
 
 
 class _Reader:
-    """Collects what is written for ``fields``, by the names that they have in files."""
+    """Collects the values of ``fields`` by their names in files."""
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self.given = Given()
@@ -60,7 +60,7 @@ class _Reader:
         self.negatives = {field.negative: field.key for field in fields if isinstance(field, Flag)}
 
     def read(self, argv: Sequence[str]) -> None:
-        """Take all files, then the command line over them, wherever the files stand in it."""
+        """Read all option files, then the command line, which overrides them regardless of the order."""
         line = occurrences(argv)
         for file in [file for name, words in line if name == CONFIG for file in words or [""]]:
             if not file:
@@ -71,14 +71,14 @@ class _Reader:
                 self.take_option(name, words)
 
     def specs(self, part: Part, names: Sequence[str]) -> list[Spec]:
-        """Return the parts of these names, else those that are given. Raises SettingError for none."""
+        """Return the parts of these names, or else those given. Raises SettingError if there are none."""
         specs = [part.spec(name) for name in names] or part.named(self.given)
         if not specs:
             raise SettingError(f"{part.options[0]}.help needs the name of a {part.spec.what}, got none")
         return specs
 
     def take_file(self, file: str) -> None:
-        """Take what a file holds. Raises SettingError for a name that is no option."""
+        """Read an option file. Raises SettingError for a name that is not an option."""
         for name, content in read_file(file).items():
             written = Written(name, content, file=file)
             if name in self.entries:
@@ -90,9 +90,9 @@ class _Reader:
                 raise SettingError(f"{written.where}unknown key {name!r}.{near}")
 
     def take_option(self, name: str, words: list[str]) -> None:
-        """Take an option of the command line. Raises SettingError for an unknown one.
+        """Read one option of the command line. Raises SettingError for an unknown option.
 
-        Words of an option for several values add up; of any other option the last word stays.
+        Values of an option that takes several accumulate; for any other option the last value counts.
         """
         first, _, inner = name.partition(".")
         key = self.keys.get(first, "")

@@ -1,4 +1,4 @@
-"""What was written, on the command line and in files, before any type is known."""
+"""Values as written on the command line and in files, before conversion to types."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from recsim_gen.core.errors import SettingError
 
 @dataclass(frozen=True)
 class Written:
-    """One value: ``content`` of a file, or the ``words`` after an option, with its whole name.
+    """One value under its full name: ``content`` from a file, or the ``words`` after an option.
 
-    ``file`` is "" on the command line.
+    ``file`` is "" for the command line.
     """
 
     name: str
@@ -27,21 +27,21 @@ class Written:
 
     @property
     def label(self) -> str:
-        """What messages call it: ``--seeds``, or ``c.yaml: seeds``."""
+        """Name of the option in messages: ``--seeds``, or ``c.yaml: seeds``."""
         return self.where + self.name
 
     @property
     def where(self) -> str:
-        """The file, as messages begin with it; "" for the command line."""
+        """Prefix of messages: the file, or "" for the command line."""
         return f"{self.file}: " if self.file else ""
 
     @property
     def is_null(self) -> bool:
-        """Whether a file says null."""
+        """Whether the value in a file is null."""
         return self.words is None and self.content is None
 
     def one(self) -> Any:
-        """Return it as one value. Raises SettingError for none or several words."""
+        """Return a single value. Raises SettingError if there are no or several words."""
         if self.words is None:
             return self.content
         if len(self.words) != 1:
@@ -49,7 +49,7 @@ class Written:
         return self.words[0]
 
     def several(self) -> list[Any]:
-        """Return it as a list of values. Raises SettingError for no word."""
+        """Return a list of values. Raises SettingError if there is none."""
         if self.words is None:
             return self.content if isinstance(self.content, list) else [self.content]
         if not self.words:
@@ -59,16 +59,16 @@ class Written:
 
 @dataclass
 class Given:
-    """All that was written, by the names that files use; of two values the later one stays.
+    """All values written, by their names in files; of two values the later one counts.
 
-    ``entries`` are the values under a name, each with its own: ``--encoders.text words``.
+    ``entries`` holds the values below a name, each with its own name: ``--encoders.text words``.
     """
 
     values: dict[str, Written] = field(default_factory=dict)
     entries: dict[str, dict[str, Written]] = field(default_factory=dict)
 
     def add_entries(self, key: str, written: Written) -> None:
-        """Take NAME: VALUE pairs that were written together. Raises SettingError for anything else."""
+        """Add NAME: VALUE pairs that were written together. Raises SettingError for anything else."""
         pairs = written.one()
         if written.words:
             with contextlib.suppress(yaml.YAMLError):
@@ -98,16 +98,14 @@ def occurrences(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def read_file(file: str) -> Mapping[str, Any]:
-    """Return the content of a YAML or JSON file of options.
+    """Return the content of a YAML or JSON option file.
 
-    Raises SettingError for a file that cannot be read or holds no mapping.
+    Raises SettingError if the file cannot be read or is not a mapping.
     """
     try:
         content = yaml.safe_load(Path(file).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise SettingError(f"--config {file}: cannot be read ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict | None):
-        raise SettingError(
-            f"--config {file}: options as NAME: VALUE are wanted, got {type(content).__name__}"
-        )
+        raise SettingError(f"--config {file}: must hold NAME: VALUE pairs, got {type(content).__name__}")
     return {str(name): value for name, value in (content or {}).items()}

@@ -1,1 +1,1 @@
-"""A human study: its page, the answers that came back, and their scores."""
+"""A human study: its page, its answers and its scores."""

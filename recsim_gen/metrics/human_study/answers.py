@@ -1,4 +1,4 @@
-"""What raters answered: their JSON files, checked against the key of the study."""
+"""Raters' answers: JSON files, validated against the key of the study."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEGABYTES = 16
 
 @dataclass(frozen=True)
 class Key:
-    """Which code is which method: ``codes`` {question code: {image code: method}}, ``ids`` {code: id}."""
+    """The method behind each code: ``codes`` {question code: {image code: method}}, ``ids`` {code: id}."""
 
     study: str
     codes: dict[str, dict[str, str]]
@@ -29,11 +29,11 @@ class Key:
 
 
 def read_key(path: str | Path) -> Key:
-    """The key that ``export`` wrote beside the page. Raises DataError for anything else."""
+    """Return the key that ``export`` wrote beside the page. Raises DataError for anything else."""
     path = Path(path)
     if not path.is_file():
         raise DataError(
-            "the key of the study is wanted, got no file", file=path, remedy="export wrote it beside the page"
+            "the key of the study is missing", file=path, remedy="export wrote it beside the page"
         )
     remedy = "Take the file as export wrote it"
     document = read_json(path, max_megabytes=MEGABYTES)
@@ -51,13 +51,13 @@ def read_key(path: str | Path) -> Key:
 
 
 def read_answers(paths: Sequence[str | Path], key: Key) -> pd.DataFrame:
-    """One row per rater, question and method: ``rater``, ``question``, ``method``, ``rank`` (1 is best),
-    ``shown`` (1-based place at which the page first had it), ``seconds`` of the question.
+    """Return one row per rater, question and method.
 
-    A rater may have left questions out. An order that was changed by hand and is still an order is taken
-    for the rater's: the file does not tell. Raises DataError (file, answer, remedy) for a file that is
-    not JSON or of another study, for an unknown or repeated question, an order that is not each image
-    once, and two files of one rater.
+    Columns: ``rater``, ``question``, ``method``, ``rank`` (1 is best), ``shown`` (1-based position at which
+    the page first showed it), ``seconds`` spent on the question. A rater may leave questions out. A file that
+    was edited by hand into another valid order cannot be detected. Raises DataError (file, answer, remedy)
+    for a file that is not JSON or belongs to another study, for an unknown or repeated question, an order
+    that does not contain each image once, and two files of one rater.
     """
     import pandas as pd
 
@@ -79,6 +79,7 @@ def read_answers(paths: Sequence[str | Path], key: Key) -> pd.DataFrame:
 
 
 def _file(path: Path, key: Key) -> tuple[str, list[dict[str, Any]]]:
+    """Return the rater and the answers of a file. Raises DataError for an invalid one."""
     top = Fields.of(read_json(path, max_megabytes=MEGABYTES), path, "top")
     if top.values.get("format") != FORMAT:
         got = shown(top.values.get("format"))
@@ -103,6 +104,7 @@ def _file(path: Path, key: Key) -> tuple[str, list[dict[str, Any]]]:
 
 
 def _answer(answer: Fields, question: str, key: Key) -> list[dict[str, Any]]:
+    """Return the rows of one question."""
     method_of = key.codes[question]
     order, before = (_places(answer, name, method_of) for name in ("order", "shown"))
     about = {"question": key.ids[question], "seconds": answer.number("seconds")}
@@ -110,7 +112,7 @@ def _answer(answer: Fields, question: str, key: Key) -> list[dict[str, Any]]:
 
 
 def _places(answer: Fields, name: str, method_of: dict[str, str]) -> dict[str, int]:
-    """{image code: 1-based place}; DataError unless each image of the question stands once."""
+    """Return {image code: 1-based position}. Raises DataError unless each image occurs once."""
     codes = answer.values.get(name)
     if not isinstance(codes, list) or not all(isinstance(c, str) for c in codes):
         answer.refuse(f"{name} must be a list of image codes, got {shown(codes)}", _AS_DOWNLOADED)

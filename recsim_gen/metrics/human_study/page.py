@@ -1,8 +1,8 @@
-"""A study of people's preferences as one HTML page: blinded, shuffled, complete in itself.
+"""A study of people's preferences as one self-contained, blinded and shuffled HTML page.
 
-What is shown lies in a folder or tar as ``history/<question>/<picture>`` and
-``<method>/<question>.<suffix>``; a question is usually ``<user id>/<item id>``. The page knows images by
-codes alone; which method made which stands in a key that raters do not get.
+The images are in a folder or tar as ``history/<question>/<picture>`` and ``<method>/<question>.<suffix>``; a
+question is usually ``<user id>/<item id>``. The page identifies images only by codes; the key that maps codes
+to methods is not given to raters.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = "recsim-gen human study 1"
 HISTORY = "history"
-MOST_METHODS = 9  # places have one digit, so that a key can name them
+MOST_METHODS = 9  # single digits, so that one key press chooses a place
 _LAYOUT = "Name images <method>/<question>.png and history/<question>/<picture>.png"
 
 Picture = Callable[[], "Image.Image"]
@@ -41,7 +41,7 @@ Picture = Callable[[], "Image.Image"]
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """One person's history, oldest first, and what each method made for it; pictures are read lazily."""
+    """One person's history, oldest first, and each method's image; images are read lazily."""
 
     id: str
     history: tuple[Picture, ...]
@@ -51,11 +51,22 @@ class Question:
 def read_questions(
     path: str | Path, *, history: int = 5, dataset: Dataset | None = None
 ) -> tuple[list[Question], list[str]]:
-    """Questions that every method answers, by id, and sentences on what was left out.
+    """Return the questions that every method answers, by id, and remarks on what was left out.
 
-    The last ``history`` pictures of each are taken, by name from ``history/``, or, with ``dataset``,
-    those of the test episode ``<user id>/<item id>``. Raises DataError for fewer than two methods or
-    more than ``MOST_METHODS``, two images of one method and question, and where no question is left.
+    Parameters
+    ----------
+    path
+        Folder or tar of the images.
+    history
+        Number of history images to show, the latest ones.
+    dataset
+        Take the histories from its test episodes ``<user id>/<item id>`` instead of from ``history/``.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two methods or more than ``MOST_METHODS``, two images of one method and
+        question, or no question is left.
     """
     images, chosen = _sorted_out(list_members(path))
     if dataset is not None:
@@ -98,7 +109,7 @@ def read_questions(
 def _sorted_out(
     members: Sequence[Member],
 ) -> tuple[dict[str, dict[str, Member]], dict[str, list[Member]]]:
-    """{method: {question: image}} and {question: pictures of its history}."""
+    """Return {method: {question: image}} and {question: history images}."""
     images: dict[str, dict[str, Member]] = {}
     history: dict[str, list[Member]] = {}
     for member in members:
@@ -127,7 +138,7 @@ def _by_name(members: list[Member]) -> list[Member]:
 
 
 def _from_episodes(dataset: Dataset) -> dict[str, list[Picture]]:
-    """{<user id>/<item id>: history} of test episodes; items without picture are passed over."""
+    """Return {<user id>/<item id>: history} of the test episodes; items without an image are skipped."""
     reader = dataset.catalog.images
     if reader is None:
         raise DataError("a data set with pictures is wanted for the histories, got one without")
@@ -146,7 +157,7 @@ def _read(member: Member) -> Image.Image:
 
 @dataclass(frozen=True)
 class Study:
-    """The ``page`` as HTML, and the ``key`` that tells which code is which method: not for raters."""
+    """The ``page`` as HTML, and the ``key`` from codes to methods, which raters must not see."""
 
     page: str
     key: dict[str, Any]
@@ -155,11 +166,24 @@ class Study:
 def make_study(
     questions: Sequence[Question], *, title: str, intro: str, prompt: str, side: int, rng: Rng
 ) -> Study:
-    """The page of these questions, ``prompt`` above the images of each, pictures within ``side``² pixels.
+    """Return the page of these questions.
 
-    Codes and ids tell nothing of methods or people, and pictures are written anew, all alike, so that
-    neither names nor metadata nor file formats do. The order of images and of questions is drawn in
-    the page, for each rater apart.
+    Codes and ids reveal neither methods nor people, and all images are re-encoded alike, so names, metadata
+    and file formats reveal nothing either. The order of images and of questions is shuffled in the page,
+    separately for each rater.
+
+    Parameters
+    ----------
+    questions
+        Questions to ask.
+    title, intro
+        Texts at the top of the page.
+    prompt
+        Text above the images of each question.
+    side
+        Images are scaled to fit into ``side`` × ``side`` pixels.
+    rng
+        Source of the codes.
     """
     shown, key = [], {}
     for number, question in enumerate(bar(questions, "pictures of the study"), start=1):
@@ -173,13 +197,13 @@ def make_study(
     study = fingerprint(shown, about)[:12]
     payload = json.dumps({"format": FORMAT, "study": study, **about, "questions": shown})
     template = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
-    # "<" would end the script element, wherever a title or a name holds "</script>".
+    # A "</script>" in a title or a name would end the script element.
     page = template.replace("@STUDY@", payload.replace("<", "\\u003c"))
     return Study(page, {"format": f"{FORMAT}, key", "study": study, "questions": key})
 
 
 def _uri(image: Image.Image, side: int) -> str:
-    """A JPEG of its own as a data URI: larger and smaller originals look alike, and nothing else is in it."""
+    """Return the image as a data URI of a new JPEG without metadata, so that all originals look alike."""
     from PIL import Image, ImageOps
 
     fitted = ImageOps.contain(image, (side, side), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""What a human study says: who is preferred, how far raters agree, and which metrics see the same."""
+"""Scores of a human study: preferences, agreement of raters, and agreement of metrics with people."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Unit = Literal["rater", "question"]
-EXACT_UP_TO = 50  # differences for which the signed ranks' distribution is counted out
+EXACT_UP_TO = 50  # largest number of differences for the exact distribution of signed ranks
 
 QUESTION = ("question", "episode")
 METHOD = ("method", "generator", "variant")
 
 
 def preferences(answers: pd.DataFrame, unit: Unit, results: Results, rng: Rng) -> pd.DataFrame:
-    """Rows ``mean_rank`` (1 is best) and ``first`` (share of first places) of each method.
+    """Add rows ``mean_rank`` (1 is best) and ``first`` (share of first places) of each method.
 
-    Intervals draw whole ``unit``s again. Returns (units, methods) mean ranks, for the tests.
+    Intervals resample whole ``unit``s. Returns (units, methods) mean ranks, for the tests.
     """
     methods = sorted(answers["method"].unique())
     wide = answers.pivot_table(index=["rater", "question"], columns="method", values="rank")[methods]
@@ -40,12 +40,12 @@ def preferences(answers: pd.DataFrame, unit: Unit, results: Results, rng: Rng) -
 
 
 def friedman(ranks: pd.DataFrame, unit: Unit, results: Results) -> None:
-    """Friedman's test over the units' mean ranks: a verdict whether the methods differ at all."""
+    """Add a verdict whether the methods differ at all: Friedman's test over the units' mean ranks."""
     from scipy.stats import friedmanchisquare
 
     units, k = ranks.shape
     if k < 3 or units < 2:
-        return  # of two methods, Wilcoxon's test says it all
+        return  # for two methods, Wilcoxon's test suffices
     test = friedmanchisquare(*ranks.to_numpy().T)
     chi2, p = (0.0, 1.0) if np.isnan(test.statistic) else (float(test.statistic), float(test.pvalue))
     results.row(variant="all methods", metric="friedman", value=chi2, n=units, p=p)
@@ -56,7 +56,7 @@ def friedman(ranks: pd.DataFrame, unit: Unit, results: Results) -> None:
 
 
 def pairs(ranks: pd.DataFrame, unit: Unit, results: Results, rng: Rng) -> None:
-    """Wilcoxon's signed-rank test of each pair of methods over units, Holm-corrected; rows and verdicts."""
+    """Add Wilcoxon's signed-rank test of each pair of methods over units, Holm-corrected."""
     differences = {(a, b): (ranks[b] - ranks[a]).to_numpy() for a, b in combinations(list(ranks.columns), 2)}
     p = [signed_rank_p(d) for d in differences.values()]
     for ((a, b), d), raw, corrected in zip(differences.items(), p, holm(p), strict=True):
@@ -87,32 +87,32 @@ def pairs(ranks: pd.DataFrame, unit: Unit, results: Results, rng: Rng) -> None:
 
 
 def signed_rank_p(d: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test of differences ``d`` (n,); 1 where all are 0.
+    """Return the two-sided p of Wilcoxon's signed-rank test of differences ``d`` (n,); 1 if all are 0.
 
-    Up to ``EXACT_UP_TO`` differences the distribution over all signs is counted out, ties included:
-    a few raters' mean ranks often tie, and the normal approximation is far off for them. Beyond, it
-    is taken, corrected for ties. Zeros by Pratt's rule: they take part in the ranking alone.
+    Up to ``EXACT_UP_TO`` differences, the distribution over all signs is enumerated, including ties: mean
+    ranks of a few raters often tie, and the normal approximation is poor for them. Above, the tie-corrected
+    approximation is used. Zeros by Pratt's rule: they only take part in the ranking.
     """
     from scipy.stats import rankdata, wilcoxon
 
-    d = np.round(d, 12)  # means of ranks that are equal but for rounding are tied
+    d = np.round(d, 12)  # mean ranks that differ only by rounding count as tied
     if not d.any():
         return 1.0
     if len(d) > EXACT_UP_TO:
         return float(wilcoxon(d, zero_method="pratt", correction=True, method="approx").pvalue)
     halves = np.rint(2 * rankdata(np.abs(d))).astype(int)[d != 0]
     counts = np.ones(1)
-    for r in halves:  # how many of the 2ⁿ signs give each sum of positive ranks
+    for r in halves:  # number of the 2ⁿ sign patterns with each sum of positive ranks
         counts = np.pad(counts, (0, r)) + np.pad(counts, (r, 0))
     share, positive = counts / counts.sum(), int(halves[d[d != 0] > 0].sum())
     return float(min(1.0, 2 * min(share[: positive + 1].sum(), share[positive:].sum())))
 
 
 def kendalls_w(answers: pd.DataFrame) -> pd.DataFrame:
-    """Kendall's W of each question that two raters or more answered: columns ``w``, ``raters``, ``methods``.
+    """Return Kendall's W of each question with at least two raters: columns ``w``, ``raters``, ``methods``.
 
-    W = 12 S / (m² (k³ − k)) in [0, 1], where S is the sum of squared deviations of the k methods' rank
-    sums over m raters. 1: all give one order; by chance 1/m on average.
+    W = 12 S / (m² (k³ − k)) in [0, 1], where S is the sum of squared deviations of the k methods' rank sums
+    over m raters. 1: all raters agree; expected by chance: 1/m.
     """
     raters = answers.groupby("question")["rater"].nunique()
     sums = answers.groupby(["question", "method"])["rank"].sum().unstack()
@@ -123,7 +123,7 @@ def kendalls_w(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def raters_agree(answers: pd.DataFrame, results: Results, rng: Rng) -> None:
-    """Row ``kendall_w``, the mean over questions, and a verdict: is it more than chance?"""
+    """Add the row ``kendall_w``, the mean over questions, and a verdict whether it exceeds chance."""
     from scipy.stats import chi2
 
     table = kendalls_w(answers)
@@ -146,10 +146,10 @@ def raters_agree(answers: pd.DataFrame, results: Results, rng: Rng) -> None:
 
 
 def position_bias(answers: pd.DataFrame, results: Results, rng: Rng) -> None:
-    """Row ``position_bias``: Spearman's ρ of an answer's ranks with the places first shown; a verdict.
+    """Add the row ``position_bias``: Spearman's ρ of ranks with the positions first shown; and a verdict.
 
-    0 on average for raters who look, whatever they like, for the order is random; 1 for who confirms
-    the order as it comes.
+    The order shown is random, so ρ is 0 on average for raters who look at the images; 1 for a rater who keeps
+    the order as shown.
     """
     k = answers["method"].nunique()
     squares = (answers["rank"] - answers["shown"]) ** 2
@@ -167,23 +167,23 @@ def position_bias(answers: pd.DataFrame, results: Results, rng: Rng) -> None:
 
 
 def per_image(answers: pd.DataFrame) -> pd.DataFrame:
-    """One row per question and method: ``mean_rank`` over raters, and how many ``raters``."""
+    """Return one row per question and method: ``mean_rank`` over raters, and the number of ``raters``."""
     grouped = answers.groupby(["question", "method"])["rank"]
     return grouped.agg(mean_rank="mean", raters="size").reset_index()
 
 
 def read_metrics(path: str | Path) -> pd.DataFrame:
-    """Numbers per image from a CSV: ``question`` and ``method`` as in the study, then a column per metric.
+    """Return numbers per image from a CSV with columns ``question``, ``method`` and one per metric.
 
-    ``episode`` and ``generator`` or ``variant`` are names for the same. Raises DataError for missing
-    columns, values that are no finite numbers, and two rows of one image.
+    ``episode`` and ``generator`` or ``variant`` are accepted as names. Raises DataError for missing columns,
+    values that are not finite numbers, and two rows of one image.
     """
     header = column_names(path)
     columns = [next((c for c in names if c in header), None) for names in (QUESTION, METHOD)]
     metrics = [c for c in header if c not in (*QUESTION, *METHOD)]
     if None in columns or not metrics:
         raise DataError(
-            f"columns question, method and one per metric are wanted, got {', '.join(header)}",
+            f"the columns must be question, method and one per metric, got {', '.join(header)}",
             file=path,
             row=1,
             remedy="Correct the header line",
@@ -196,12 +196,12 @@ def read_metrics(path: str | Path) -> pd.DataFrame:
 
 
 def metrics_agree(answers: pd.DataFrame, metrics: pd.DataFrame, results: Results, rng: Rng) -> None:
-    """Rows ``kendall`` and ``spearman`` of each metric with people, and of a rater with the others.
+    """Add rows ``kendall`` and ``spearman`` of each metric with people, and of each rater with the others.
 
-    Both are correlations of the metric with people's preference (minus the mean rank) over the methods
-    of a question, averaged over questions, which are drawn again for the interval: > 0 where a larger
-    value is preferred, so that a metric of which less is better (LPIPS) should be negative. A rater
-    against the others is what a metric can hope for. Raises DataError where no image is in both.
+    Both are correlations with people's preference (minus the mean rank) over the methods of a question,
+    averaged over questions, which are resampled for the interval. Positive if larger values are preferred, so
+    a metric where less is better (LPIPS) should be negative. The agreement of a rater with the others is an
+    upper bound to expect of a metric. Raises DataError if no image is in both.
     """
     people = per_image(answers)
     table = people.merge(metrics, on=["question", "method"])
@@ -228,7 +228,7 @@ def _raters_against_others(answers: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _correlation_rows(name: str, table: pd.DataFrame, results: Results, rng: Rng) -> None:
-    """Rows of one metric: the correlations of ``own`` with ``other`` within each question (and rater)."""
+    """Add the rows of one metric: correlations of ``own`` with ``other`` within each question (and rater)."""
     from scipy.stats import kendalltau, spearmanr
 
     by = ["question", "rater"] if name == "a rater with the others" else ["question"]

@@ -90,15 +90,15 @@ def test_pictures_are_judged_as_they_were_drawn(data, taste):
 
 
 def test_an_unknown_id_option_or_count_is_told(data, taste):
-    with pytest.raises(DataError, match="unknown user 'nobody': ids are wanted as the data has them"):
+    with pytest.raises(DataError, match="unknown user 'nobody': give ids as the data has them"):
         data.users(["nobody"])
     with pytest.raises(SettingError, match="k must be 1 to the catalogue's 120 items, got 0"):
         rs.recommend(taste, data, [], k=0)
-    with pytest.raises(SettingError, match="as many users, items and images are wanted, got 1, 0 and 0"):
+    with pytest.raises(SettingError, match="users, items and images must be equally many, got 1, 0 and 0"):
         rs.substitute(taste, data, ["u"], [], [])
     with pytest.raises(SettingError, match=r"unknown option 'retrained'\. Did you mean 'retrain'"):
         rs.evaluate(data, ["sd"], retrained=False)
-    with pytest.raises(SettingError, match="--seeds: each is wanted once, got 0 twice"):
+    with pytest.raises(SettingError, match="--seeds: give each value once, got 0 twice"):
         rs.simulate(data, ["aa"], seeds=(0, 0))
 
 

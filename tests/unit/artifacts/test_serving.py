@@ -135,7 +135,7 @@ def test_a_user_with_few_items_left_gets_fewer():
         ({"user": ["ann"]}, 0, ["k must be in [1, 4], got 0"]),
         ({"user": ["ann"]}, 5, ["k must be in [1, 4], got 5"]),
         ({"person": ["ann"]}, 2, ["column 'user' or 'history'", "person"]),
-        ({"history": [["i0"]]}, 2, ["lists of users alone", "Log it again"]),
+        ({"history": [["i0"]]}, 2, ["only the lists of known users", "Log it again"]),
         ({"history": [["i0"], ["i9"]]}, 2, ["unknown item 'i9'", "the 6 items"]),
         ({"history": ["i0"]}, 2, ["a list of item ids", "'i0'"]),
         ({"user": ["ann"], "history": [["i0"]]}, 2, ["one of them"]),

@@ -48,10 +48,10 @@ def nothing_yet(apart):
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        (["--seeds", "0", "0"], "--seeds: each is wanted once, got 0 twice"),
+        (["--seeds", "0", "0"], "--seeds: give each value once, got 0 twice"),
         (["--seeds", "1", "-1"], "--seeds must be 0 or more, got -1"),
         (["--seed", "-3"], "--seed must be 0 or more, got -3"),
-        (["--ranker", "bpr", "micro", "bpr"], "--ranker: each is wanted once, got bpr twice"),
+        (["--ranker", "bpr", "micro", "bpr"], "--ranker: give each value once, got bpr twice"),
         (["--device", "cuda:99"], "--device cuda:99: torch finds"),
         (["--output", "file/below"], "--output must be a folder to write in, got file/below"),
         (["--output", "file"], "--output must be a folder to write in, got file"),

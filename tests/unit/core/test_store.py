@@ -161,5 +161,5 @@ def test_a_broken_file_of_the_cache_is_named_with_its_remedy(apart):
     whole = path.read_bytes()
     for content in (whole[:200], whole[:5], b"", b"no array"):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"a\.npy: want a kept array, got a broken file .*Delete it"):
+        with pytest.raises(DataError, match=r"a\.npy: must be a cached array, got a broken file .*Delete it"):
             cached_array("kind", "a", lambda: np.ones(99))

@@ -317,7 +317,7 @@ def test_texts_are_read_in_lower_case_and_cut(published):
             lambda s: s.update({"out.2.bias": torch.zeros(3)}),
             r"weights 'out\.2\.bias' must be \(6,\) as unet\.conv_out\.bias, got \(3,\)",
         ),
-        (lambda s: s.update(epoch=3), "want a state dict, got dict"),
+        (lambda s: s.update(epoch=3), "must be a state dict, got dict"),
     ],
 )
 def test_other_weights_are_told_by_name(published, tmp_path, change, message):

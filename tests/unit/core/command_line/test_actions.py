@@ -104,9 +104,12 @@ def test_an_action_ends_with_the_code_that_it_returns():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "an action is wanted first, got none. Known: check, convert."),
-        (["chekc"], "an action is wanted first, got 'chekc'. Did you mean 'check'? Known: check, convert."),
-        (["--quiet"], "an action is wanted first, got '--quiet'. Known: check, convert."),
+        ([], "the first word must be an action, got none. Known: check, convert."),
+        (
+            ["chekc"],
+            "the first word must be an action, got 'chekc'. Did you mean 'check'? Known: check, convert.",
+        ),
+        (["--quiet"], "the first word must be an action, got '--quiet'. Known: check, convert."),
         (["convert", "--form", "x"], "unknown option --form. Did you mean '--from'?"),
         (["check", "--to", "x"], "unknown option --to."),
         (["check", "a", "b"], "--data takes one value, got a b"),

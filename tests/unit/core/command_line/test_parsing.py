@@ -236,7 +236,7 @@ def test_mistakes_on_the_command_line_say_what_was_meant(argv, message):
             "{}: protocol must be one of fold-in, retrain, got 'fold'. Did you mean 'fold-in'?",
         ),
         ("data: [", "--config {}: cannot be read (while parsing"),
-        ("- data", "--config {}: options as NAME: VALUE are wanted, got list"),
+        ("- data", "--config {}: must hold NAME: VALUE pairs, got list"),
     ],
 )
 def test_mistakes_in_the_file_say_what_was_meant(tmp_path, content, message):

@@ -20,7 +20,7 @@ def refusal(spec, **settings):
 def test_a_folder_alone_is_told_the_layouts_that_fit_it(tmp_path):
     shop = toy_shop.as_csv(tmp_path / "shop")
     assert refusal(str(shop)) == (
-        f"data is NAME:DIR, got a folder alone, '{shop}'. "
+        f"data must be NAME:DIR, got a folder without a name, '{shop}'. "
         f"interactions.csv and items.csv are there: --data csv:{shop}"
     )
     recbole = toy_shop.as_recbole(tmp_path / "r" / "shop")
@@ -72,5 +72,5 @@ def test_a_function_that_is_not_there_or_gives_something_else_is_told():
     assert "needs its folder, got none" in refusal(f"{__name__}:from_folder")
     assert "unknown setting 'm'" in refusal(f"{__name__}:load", m=3)
     assert refusal("no_such_module:load").startswith(
-        "unknown data 'no_such_module': no layout and no module is called so"
+        "unknown data 'no_such_module': there is no layout and no module of this name"
     )

@@ -154,7 +154,7 @@ def test_metrics_that_see_what_people_see(tmp_path):
     with pytest.raises(DataError, match=r"n\.csv, row 3: \(episode, generator\) = \('q0', 'a'\) stands"):
         scores.read_metrics(tmp_path / "n.csv")
     (tmp_path / "n.csv").write_text("question,lpips\nq0,0.5\n")
-    with pytest.raises(DataError, match="columns question, method and one per metric are wanted"):
+    with pytest.raises(DataError, match="the columns must be question, method and one per metric"):
         scores.read_metrics(tmp_path / "n.csv")
     (tmp_path / "n.csv").write_text("question,method,lpips\nzz,a,0.5\n")
     with pytest.raises(DataError, match=r"got none: \['zz', 'a'\] is one, \['q0', 'a'\] is in the study"):
@@ -286,7 +286,7 @@ def test_other_broken_files_are_told(exported, tmp_path, capsys):
     with pytest.raises(DataError, match="a key of format"):
         read_key(tmp_path / "study.key.json")
     assert run(COMMAND, ["score", str(files[1]), "--key", str(tmp_path / "none.json")]) == 2
-    assert "the key of the study is wanted, got no file" in capsys.readouterr().err
+    assert "the key of the study is missing" in capsys.readouterr().err
     assert run(COMMAND, ["score"]) == 2
     assert "give the files that raters downloaded" in capsys.readouterr().err
 
