@@ -1,4 +1,4 @@
-"""Features that no generator made, to set a generator's beside: noise, and other items' pictures."""
+"""Control features to compare generated images with: random noise, and images of other items."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from recsim_gen.core.randomness import Rng
 
 
 def noise_features(x: np.ndarray, present: np.ndarray, rng: Rng) -> np.ndarray:
-    """(n, d) float32: a random feature per item, of the catalogue's mean, spread and length.
+    """Return a random feature (n, d) float32 per item, with the mean, spread and length of the catalogue's.
 
-    Normal with the mean and the standard deviation of each dimension of ``x[present]``, scaled to the
-    length of a random row of it. One per item whichever items are asked about, so that results do not
-    depend on which these are. Raises DataError where ``present`` (n,) has no item.
+    Normal with the mean and standard deviation of each dimension of ``x[present]``, scaled to the length of a
+    random row of it. All n items get a feature, so results do not depend on which of them are asked about.
+    Raises DataError if no item is ``present`` (n,).
     """
     rows = _present(x, present, 1)
     draw = rng.for_("noise").numpy()
@@ -25,19 +25,21 @@ def noise_features(x: np.ndarray, present: np.ndarray, rng: Rng) -> np.ndarray:
 
 
 def shuffled_rows(present: np.ndarray, rng: Rng) -> np.ndarray:
-    """(n,) rows: for each item another one that has a picture, each used once among those that have one.
+    """Return (n,) rows: for each item another item with an image, each used once among items with images.
 
-    One random cycle, so no item gets its own. Raises DataError unless two items have a picture.
+    The assignment is one random cycle, so no item gets its own image. Raises DataError if fewer than two
+    items have an image.
     """
     _present(present, present, 2)
     draw = rng.for_("shuffled").numpy()
     cycle = draw.permutation(np.flatnonzero(present))
-    rows = draw.choice(cycle, size=len(present))  # items without a picture take any
+    rows = draw.choice(cycle, size=len(present))  # items without an image take any
     rows[cycle] = np.roll(cycle, 1)
     return rows
 
 
 def _present(x: np.ndarray, present: np.ndarray, least: int) -> np.ndarray:
+    """Return the rows of items with an image. Raises DataError for fewer than ``least``."""
     if len(x) != len(present) or present.sum() < least:
         raise DataError(f"at least {least} of {len(x)} items must have a picture, got {present.sum()}")
     return x[present]

@@ -1,8 +1,8 @@
-"""Guards: what must be known before a ΔR is believed; each gives numbers, a verdict and a sentence.
+"""Guards: checks that a ΔR must pass before it is trusted; each returns numbers, a verdict and a sentence.
 
-A ranker can raise an item for an image that no person would like: noise may win, an item may have no
-room to move, an image may lie where no item is. Each function looks for one of these.
-`modality_use` has a module of its own, since it trains.
+A ranker can raise an item for an image that no person would like: random noise may raise it too, an item may
+have no room to move, or the image may lie outside the catalogue. Each function tests for one such failure.
+`modality_use` has a module of its own, because it trains rankers.
 """
 
 from __future__ import annotations
@@ -23,14 +23,26 @@ if TYPE_CHECKING:
     from recsim_gen.judging.neighbourhood import Neighbourhood
     from recsim_gen.metrics.copies import Copies, CopyFinder
 
-FAR = 0.99  # percentile of the catalogue's own distances beyond which a feature counts as far
-FAR_SHARE = 0.05  # share of far images from which on the set counts as outside the catalogue
-HUB = 0.99  # percentile of the catalogue's in-degrees beyond which a feature counts as a hub
+FAR = 0.99  # percentile of the catalogue's own distances above which a feature counts as far
+FAR_SHARE = 0.05  # share of far images above which the set counts as outside the catalogue
+HUB = 0.99  # percentile of the catalogue's in-degrees above which a feature counts as a hub
 
 
 @dataclass(frozen=True)
 class Guard:
-    """One guard's answer: a short ``verdict``, the ``numbers`` behind it, and a ``sentence`` with both."""
+    """Result of one guard.
+
+    Parameters
+    ----------
+    name
+        Name of the guard.
+    verdict
+        One or two words.
+    numbers
+        {name: value} behind the verdict.
+    sentence
+        Verdict and numbers in a sentence.
+    """
 
     name: str
     verdict: str
@@ -39,7 +51,10 @@ class Guard:
 
 
 def add_guard(guard: Guard, judge: str | None, results: Results, *, variant: str) -> None:
-    """Add the verdict in words, and its numbers as rows of ``variant``; ``judge``: whose it is, if one's."""
+    """Add the guard's verdict to the results, and its numbers as rows of ``variant``.
+
+    ``judge`` is the judge that the guard is about, None if it is about the images.
+    """
     about = f" ({judge})" if judge else ""
     results.verdict(f"{guard.name}{about}", f"{guard.verdict}: {guard.sentence}")
     of_judge: dict[str, Any] = {"judge": judge} if judge else {}
@@ -49,7 +64,25 @@ def add_guard(guard: Guard, judge: str | None, results: Results, *, variant: str
 
 
 def identity(own: np.ndarray, delta_score: np.ndarray) -> Guard:
-    """An item's own feature must give ΔR = 0 exactly: ``own`` (B,) ΔR and ``delta_score`` (B,) under it."""
+    """Check that an item's own feature gives ΔR = 0 exactly.
+
+    Parameters
+    ----------
+    own
+        (B,) ΔR with the item's own feature.
+    delta_score
+        (B,) change of the score with it.
+
+    Returns
+    -------
+    Guard
+        Verdict ``holds`` or ``fails``.
+
+    Raises
+    ------
+    DataError
+        If there are no pairs.
+    """
     _refuse_empty(own)
     worst, score = float(np.abs(own).max()), float(np.abs(delta_score).max())
     holds = worst == 0
@@ -67,11 +100,33 @@ def against(
     *,
     trainings: np.ndarray | None = None,
 ) -> Guard:
-    """ΔR (B,) of images against that of a control (``placebo``, ``noise``, ``shuffled``), pair by pair.
+    """Compare the ΔR of images with that of a control, pair by pair.
 
-    The control's ΔR is what any other picture does: the null distribution. Verdict: ``above``,
-    ``below`` or ``not told apart``, by the 95% interval of the mean difference, ``people`` (B,) and the
-    judge's ``trainings`` (B,) drawn again as a whole, and by the signs of these; ``unknown`` with one person.
+    The control's ΔR is the effect of an arbitrary other image: the null distribution.
+
+    Parameters
+    ----------
+    name
+        Name of the control: ``placebo``, ``noise`` or ``shuffled``.
+    images, control
+        (B,) ΔR of the images and of the control.
+    people
+        (B,) person behind each pair; people are resampled as clusters.
+    rng
+        Source of the resampling.
+    trainings
+        (B,) training of the judge behind each pair; several trainings are resampled too.
+
+    Returns
+    -------
+    Guard
+        Verdict ``above``, ``below`` or ``not told apart``, by the 95% interval of the mean difference and the
+        signs of the trainings; ``unknown`` with one person.
+
+    Raises
+    ------
+    DataError
+        If there are no pairs or the shapes differ.
     """
     images, control = np.asarray(images, dtype=float), np.asarray(control, dtype=float)
     _refuse_empty(images)
@@ -101,10 +156,26 @@ def against(
 
 
 def headroom(original: np.ndarray, attainable: np.ndarray) -> Guard:
-    """How far each pair could have moved: ranks ``attainable`` (B, C) with C candidate pictures.
+    """Measure how far each pair could have moved.
 
-    ``original`` (B,) ranks. A pair that no candidate moves "cannot move", which is not "did not move".
-    Verdict: ``none`` where no pair can move, ``little`` where most cannot, else ``room``.
+    A pair that no candidate moves "cannot move", which differs from "did not move".
+
+    Parameters
+    ----------
+    original
+        (B,) ranks with the item's own image.
+    attainable
+        (B, C) ranks with C candidate images.
+
+    Returns
+    -------
+    Guard
+        Verdict ``none`` if no pair can move, ``little`` if most cannot, else ``room``.
+
+    Raises
+    ------
+    DataError
+        If there are no pairs or the shapes do not fit.
     """
     original, attainable = np.asarray(original, dtype=float), np.asarray(attainable, dtype=float)
     _refuse_empty(original)
@@ -133,11 +204,23 @@ def headroom(original: np.ndarray, attainable: np.ndarray) -> Guard:
 
 
 def held_out(values: Mapping[str, np.ndarray], blind: Mapping[str, bool]) -> Guard:
-    """The same images through several judges: ``values`` {judge: ΔR (B,)}, the first being the reward's.
+    """Check that several judges agree on the same images.
 
-    Another seed, encoder or model that did not give the reward should say the same. A judge that is
-    ``blind`` to images must give exactly 0. Verdict: ``agree`` where all that see have a mean of one
-    sign, ``disagree``, ``missing`` with fewer than two that see, ``fails`` where a blind one moves.
+    A judge with another seed, encoder or model that did not give the reward should agree with the one that
+    did. A judge that is ``blind`` to images must give exactly 0.
+
+    Parameters
+    ----------
+    values
+        {judge: (B,) ΔR}; the first is the judge that gave the reward.
+    blind
+        {judge: whether it ignores images}.
+
+    Returns
+    -------
+    Guard
+        Verdict ``agree`` if all judges that see images have means of the same sign, ``disagree`` if not,
+        ``missing`` if fewer than two see images, ``fails`` if a blind one gives a ΔR other than 0.
     """
     from scipy.stats import spearmanr
 
@@ -163,11 +246,22 @@ def held_out(values: Mapping[str, np.ndarray], blind: Mapping[str, bool]) -> Gua
 
 
 def distance(distances: Mapping[str, np.ndarray], catalogue: Neighbourhood) -> Guard:
-    """How far features lie from the nearest other item, against the catalogue's own distances.
+    """Compare each feature's distance to the nearest other item with the catalogue's own distances.
 
-    ``distances`` {variant: cosine distances (B,)}; ``images`` gives the verdict: ``outside`` where more
-    than 5% lie beyond the 99th percentile of the catalogue's own, else ``inside``. A ranker was never
-    trained on what lies outside.
+    A ranker was not trained on features that lie outside the catalogue.
+
+    Parameters
+    ----------
+    distances
+        {variant: (B,) cosine distances}; ``images`` gives the verdict.
+    catalogue
+        Neighbourhood of the catalogue.
+
+    Returns
+    -------
+    Guard
+        Verdict ``outside`` if more than 5% of the images are beyond the 99th percentile of the catalogue's
+        own distances, else ``inside``.
     """
     at = {variant: catalogue.percentile(d) for variant, d in distances.items()}
     far = {variant: float((p > FAR).mean()) for variant, p in at.items()}
@@ -182,10 +276,22 @@ def distance(distances: Mapping[str, np.ndarray], catalogue: Neighbourhood) -> G
 
 
 def hubs(lists: Mapping[str, np.ndarray], catalogue: Neighbourhood) -> Guard:
-    """How many items' lists of nearest others a feature enters, against the catalogue's in-degrees.
+    """Compare in how many items' lists of neighbours each feature enters with the catalogue's in-degrees.
 
-    ``lists`` {variant: counts (B,)}; ``images`` gives the verdict: ``hubs`` where more than 5% enter
-    more lists than 99% of the items do, else ``none``. A hub is heard everywhere, whoever asks.
+    A hub influences the scores of many items, for every user.
+
+    Parameters
+    ----------
+    lists
+        {variant: (B,) numbers of lists}; ``images`` gives the verdict.
+    catalogue
+        Neighbourhood of the catalogue.
+
+    Returns
+    -------
+    Guard
+        Verdict ``hubs`` if more than 5% of the images enter more lists than 99% of the items do, else
+        ``none``.
     """
     limit = float(np.quantile(catalogue.in_degree, HUB))
     share = {variant: float((n > limit).mean()) for variant, n in lists.items()}
@@ -201,9 +307,21 @@ def hubs(lists: Mapping[str, np.ndarray], catalogue: Neighbourhood) -> Guard:
 
 
 def copies(found: Copies, finder: CopyFinder) -> Guard:
-    """How many of the images are pictures of the catalogue, whatever their bytes: nobody generated these.
+    """Count the images that are images of the catalogue, whatever their bytes: these were not generated.
 
-    Verdict: ``none``, ``some`` or ``all``. Copies lie inside the catalogue by every other guard.
+    All other guards place copies inside the catalogue.
+
+    Parameters
+    ----------
+    found
+        Copies found among the images.
+    finder
+        What found them.
+
+    Returns
+    -------
+    Guard
+        Verdict ``none``, ``some`` or ``all``.
     """
     _refuse_empty(found.row)
     numbers = {
@@ -218,5 +336,6 @@ def copies(found: Copies, finder: CopyFinder) -> Guard:
 
 
 def _refuse_empty(values: np.ndarray) -> None:
+    """Raise DataError if there are no pairs."""
     if len(values) == 0:
         raise DataError("a guard needs at least one pair of user and item, got none")

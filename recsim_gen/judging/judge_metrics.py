@@ -1,7 +1,6 @@
-"""Rankers as metrics of pictures: ΔR and ΔMRR of each picture under each judge.
+"""Rankers as metrics of images: ΔR and ΔMRR of each image under each judge.
 
-Judges that gave a reward come first; the others are held out, and ``delta_r[held-out]`` is the mean over
-these.
+Judges that gave a reward come first; the others are held out, and ``delta_r[held-out]`` is their mean.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ HELD_OUT = "held-out"
 
 
 class JudgedRows:
-    """What a judge says of rows: it is asked about each set of them once, however many metrics need it.
+    """A judge's answers for sets of rows; each set is evaluated once, however many metrics need it.
 
     ``encoder`` is that of the judge's image features.
     """
@@ -40,7 +39,7 @@ class JudgedRows:
         self._last: tuple[Rows, pd.DataFrame] | None = None
 
     def samples(self, rows: Rows) -> pd.DataFrame:
-        """Return one line per row, as `delta_rank.per_sample` gives it."""
+        """Return one line per row, as from `delta_rank.per_sample`."""
         if self._last is None or self._last[0] is not rows:
             x = rows.store.images(self._encoder, rows.image)
             triples = Triples(rows.get("user"), rows.get("item"), np.arange(len(rows)), x)
@@ -50,7 +49,7 @@ class JudgedRows:
 
 
 class JudgeMetric:
-    """``delta_r[JUDGE]``, ``delta_mrr[JUDGE]`` or ``improved[JUDGE]``; of several judges the mean."""
+    """``delta_r[JUDGE]``, ``delta_mrr[JUDGE]`` or ``improved[JUDGE]``; the mean of several judges."""
 
     needs: tuple[str, ...] = ("user", "item")
     higher_is_better: bool | None = True
@@ -70,7 +69,7 @@ class JudgeMetric:
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,)."""
+        """Return the (B,) values."""
         values = [each.samples(rows)[self._measure].to_numpy(np.float64) for each in self._judged]
         return np.mean(values, axis=0)
 
@@ -83,11 +82,30 @@ def judge_metrics(
     *,
     scope: Scope,
 ) -> list[Metric]:
-    """Return each measure by each judge of a reward, by the mean of the held-out ones, and by each of these.
+    """Return each measure by each rewarding judge, by the mean of the held-out judges, and by each of those.
 
-    ``rewarding`` are the labels of judges that gave a reward; one held-out judge is its own mean.
-    ``encoder`` gives the encoder of a name as of --encoders.image. Raises DataError where a judge's
-    catalogue does not say by what it was encoded.
+    Parameters
+    ----------
+    measures
+        ``delta_r``, ``delta_mrr``, ``improved``.
+    judges
+        All judges.
+    rewarding
+        Labels of the judges that gave a reward. A single held-out judge is its own mean.
+    encoder
+        Returns the encoder of a name as for --encoders.image.
+    scope
+        As for `Ranker.substitute`.
+
+    Returns
+    -------
+    list of Metric
+        The metrics in this order.
+
+    Raises
+    ------
+    DataError
+        If a judge's catalogue does not record its encoder.
     """
     for measure in measures:
         if measure not in METRICS:

@@ -1,6 +1,6 @@
-"""The guards of a judgement: `guards` asked of what its judges said, and of the pictures themselves.
+"""Applies the guards to the answers of the judges and to the images themselves.
 
-Each comes with the name of the judge that it is about, None where it is about the pictures.
+Each guard comes with the name of the judge that it is about, None if it is about the images.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NamedGuard = tuple[str | None, Guard]
 
 
 def control_guards(samples: pd.DataFrame) -> list[NamedGuard]:
-    """Identity, placebo, noise and shuffled of each judge, and the judges against each other."""
+    """Return identity, placebo, noise and shuffled for each judge, and the agreement of the judges."""
     named_guards: list[NamedGuard] = []
     for judge_name, mine in samples.groupby("judge", sort=False):
         of = {
@@ -59,7 +59,7 @@ def control_guards(samples: pd.DataFrame) -> list[NamedGuard]:
 
 
 def headroom(view: View, scope: Scope, candidates: int, pairs: int) -> Iterable[NamedGuard]:
-    """Of the first seed of each judge: a sample of pairs, each with the same random catalogue pictures."""
+    """Return the headroom of the first seed of each judge: a sample of pairs with the same random images."""
     if not pairs:
         return
     triples, catalog = view.triples, view.catalog
@@ -75,7 +75,7 @@ def headroom(view: View, scope: Scope, candidates: int, pairs: int) -> Iterable[
 
 
 def swap_tests(view: View, dataset: Dataset, choices: int) -> Iterable[NamedGuard]:
-    """Of all seeds of each judge together, on the same test choices."""
+    """Return the swap test of each judge, all its seeds together, on the same test choices."""
     if not choices or not (dataset.interactions.split == "test").any():
         return
     swaps = swaps_of(dataset, view.catalog, Rng(0), most=choices)
@@ -85,7 +85,7 @@ def swap_tests(view: View, dataset: Dataset, choices: int) -> Iterable[NamedGuar
 
 
 def _first_seeds(judges: Sequence[Judge]) -> list[Judge]:
-    """The first judge of each name."""
+    """Return the first judge of each name."""
     first: dict[str, Judge] = {}
     for one in judges:
         first.setdefault(one.name, one)
@@ -93,7 +93,7 @@ def _first_seeds(judges: Sequence[Judge]) -> list[Judge]:
 
 
 def feature_guards(view: View, name: str | None) -> list[NamedGuard]:
-    """Distance and hubs: of the features alone, whoever judges; lists as long as the first judge's."""
+    """Return distance and hubs, which depend on the features only; lists are as long as the first judge's."""
     x, present = view.catalog.features[MODALITY], has_image(view.catalog)
     near = Neighbourhood.of(x, present, getattr(view.judges[0].ranker.config, "knn_k", 10) - 1)
     looked_up = {}
@@ -106,7 +106,7 @@ def feature_guards(view: View, name: str | None) -> list[NamedGuard]:
 
 
 def copies_among(images: ImageSet, catalog: Catalog) -> list[NamedGuard]:
-    """Of the pictures alone: how many are the catalogue's; nothing where that has none to compare with."""
+    """Return how many images are copies of the catalogue's; nothing if the catalogue has no images."""
     finder = None if catalog.images is None else CopyFinder.of(catalog.images)
     if finder is None:
         return []

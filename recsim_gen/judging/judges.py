@@ -1,7 +1,7 @@
-"""Judges: trained rankers under the names that results give them, trained here or read from a folder.
+"""Judges: trained rankers with the names that results use, trained here or loaded from a folder.
 
-A judge that gives a reward must have passed two guards (`verdicts`): it looks at images, and it sees taste in
-them.
+A judge that gives a reward must have passed two guards (`verdicts`): it uses images, and it recognises taste
+in them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from recsim_gen.judging.guards import Guard
 
 
-TRAININGS = 4  # with pictures and without, that tell whether a ranker uses them: fewer are too few to tell
+TRAININGS = 4  # trainings with and without images to test whether a ranker uses them; fewer cannot decide
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class Judge:
     Parameters
     ----------
     name
-        What the seeds of one kind of judge share: ``micro``, ``taste@boutique-clip``. Their ΔR is averaged
-        per query.
+        Common name of the seeds of one kind of judge: ``micro``, ``taste@boutique-clip``. Their ΔR is
+        averaged per query.
     seed
-        Seed of the training; None where it is not known.
+        Seed of the training; None if unknown.
     ranker
-        What is asked.
+        The trained ranker.
     catalog
-        The items as it sees them, with the features of its training: pictures are encoded likewise.
+        The items with the features that the ranker was trained on; images are encoded in the same way.
     kept
-        Folder in which what was trained here is kept, with the curves of its training.
+        Cache folder of a ranker trained here, with the curves of its training; None for a checkpoint.
     """
 
     name: str
@@ -62,14 +62,14 @@ class Judge:
 
     @property
     def label(self) -> str:
-        """The judge's own name in tables: ``micro-seed0``, or the name alone without a seed."""
+        """Name in tables: ``micro-seed0``, or the name alone without a seed."""
         return self.name if self.seed is None else f"{self.name}-seed{self.seed}"
 
 
 def judge_labels(judges: Sequence[JudgeSpec]) -> list[str]:
-    """Label of each judge: its name, or its folder's with as many parents as tell all apart.
+    """Return a label for each judge: its name, or its folder with as many parents as make labels unique.
 
-    Raises SettingError where one is given twice.
+    Raises SettingError if a judge is given twice.
     """
     parts = [(spec.name,) if spec.folder is None else spec.folder.resolve().parts for spec in judges]
     deepest = max(map(len, parts), default=1)
@@ -82,12 +82,29 @@ def judge_labels(judges: Sequence[JudgeSpec]) -> list[str]:
 
 
 def check_judges(judges: Sequence[JudgeSpec], *, rewarding: Collection[str] = (), force: bool) -> list[str]:
-    """Return what readers of the judges' numbers must know; read no data.
+    """Check the judges without reading data; return remarks for readers of their numbers.
 
-    Raises DataError for a folder that is no checkpoint, and SettingError for an unknown ranker or
-    setting, for one judge twice, and, unless ``force``, for a ranker whose training showed that it does
-    not use images, or that it is blind among them and labelled as ``rewarding``. What was not tested,
-    `open_judges` notes.
+    Parameters
+    ----------
+    judges
+        The judges.
+    rewarding
+        Labels of the judges that give a reward.
+    force
+        Accept rankers that failed a guard.
+
+    Returns
+    -------
+    list of str
+        Remarks. What was not tested is noted by `open_judges`.
+
+    Raises
+    ------
+    DataError
+        If a folder is not a checkpoint.
+    SettingError
+        If a ranker or setting is unknown, a judge is given twice, or, unless ``force``, a ranker is known not
+        to use images, or gives a reward and is known to be blind to taste in images.
     """
     notes: list[str] = []
     for label, spec in zip(judge_labels(judges), judges, strict=True):
@@ -112,13 +129,32 @@ def open_judges(
     device: str = "cpu",
     results: Results,
 ) -> list[Judge]:
-    """Load the judges that are folders, and train the others here, or load them if trained before.
+    """Load the judges that are folders; train the others, or load them if trained before.
 
-    ``catalog`` has the data set's items by the command's encoders. ``rewarding`` are the labels of those that
-    give a reward: see `reward_judge`, also for ``force``; others are not opened with ``only_rewarding``. The
-    fingerprint of each judge is added to
-    ``results``, and a note for each other one that is trained here: nobody tested whether it looks at images
-    (`check_judges` does that for folders).
+    Parameters
+    ----------
+    judges
+        The judges.
+    dataset
+        Data set to train on.
+    catalog
+        The data set's items, encoded by the encoders of the command.
+    rewarding
+        Labels of the judges that give a reward; they must pass the guards of `reward_judge`.
+    only_rewarding
+        Leave out all other judges.
+    force
+        Accept rankers that failed a guard.
+    device
+        Device to run on.
+    results
+        Receives the fingerprint of each judge, and a note for each judge trained here that gives no reward:
+        it is not tested whether it uses images (for folders, see `check_judges`).
+
+    Returns
+    -------
+    list of Judge
+        The judges in the given order.
     """
     opened = []
     for label, spec in zip(judge_labels(judges), judges, strict=True):
@@ -140,10 +176,30 @@ def open_judges(
 def open_judge(
     spec: JudgeSpec, dataset: Dataset, catalog: Catalog, *, label: str | None = None, device: str = "cpu"
 ) -> Judge:
-    """Load the judge that ``spec`` names, or train it here; it sees items by encoders of its own.
+    """Load the judge that ``spec`` names, or train it; it uses its own encoders if it names any.
 
-    ``label`` (default: the folder's name) is that of a folder, and ends in the folder's name. Raises
-    DataError for other data than the ranker was trained on.
+    Parameters
+    ----------
+    spec
+        The judge.
+    dataset
+        Data set to train on.
+    catalog
+        The data set's items, encoded by the encoders of the command.
+    label
+        Label of a folder, which ends in the folder's name; default: the folder's name.
+    device
+        Device to run on.
+
+    Returns
+    -------
+    Judge
+        The trained judge.
+
+    Raises
+    ------
+    DataError
+        If the ranker was trained on other data.
     """
     interactions = dataset.interactions
     items = catalog_for(spec, dataset, catalog, device=device)
@@ -171,7 +227,7 @@ def _log_epoch(run: TrainingRun, start: str, epoch: int, numbers: Mapping[str, f
 
 
 def says_how_sure(spec: JudgeSpec) -> bool:
-    """Whether the ranker is a `ContentJudge`, by its config where that says; trains and loads nothing."""
+    """Return whether the ranker is a `ContentJudge`, by its config if possible; trains and loads nothing."""
     name = spec.ranker.parts[0] if spec.folder is None else ranker_name(spec.folder)
     if name in RANKER_CONFIGS:
         return getattr(resolve(name, RANKER_CONFIGS, "ranker"), "says_how_sure", False)
@@ -179,7 +235,7 @@ def says_how_sure(spec: JudgeSpec) -> bool:
 
 
 def catalog_for(spec: JudgeSpec, dataset: Dataset, catalog: Catalog, *, device: str = "cpu") -> Catalog:
-    """The items as the judge ``spec`` sees them: ``catalog``, unless it has encoders of its own."""
+    """Return the items as the judge ``spec`` sees them: ``catalog``, unless it has its own encoders."""
     encoders = dict(catalog.encoders)
     if spec.folder is None:
         if spec.encoder is not None:
@@ -201,27 +257,36 @@ def reward_judge(
     force: bool = False,
     device: str = "cpu",
 ) -> Judge:
-    """Return the judge ``spec`` once it has passed both guards, whose verdicts are added to the results.
+    """Return the judge if it passes both guards; the verdicts are added to the results.
 
-    Of a ranker that is trained here they are asked once, and kept with it: `modality_use` takes eight
-    trainings, with the judge's seed and the next three, loaded if they were done before; `swap_test` asks
-    about validation choices. Of a folder the first is read. Raises SettingError where the ranker fails
-    either, unless ``force``.
+    A ranker that is trained here is tested once, and the verdicts are cached with it: `modality_use` trains
+    eight rankers, with the judge's seed and the next three (cached too), and `swap_test` uses validation
+    choices. For a folder the stored verdicts are read.
 
     Parameters
     ----------
     spec, dataset, catalog
-        As of `judges.open_judges`.
+        As for `open_judges`.
     results
-        Gets verdicts, notes and the judge's fingerprint.
+        Receives verdicts, notes and the judge's fingerprint.
     label
-        Of a folder, in results; default its name.
+        Label of a folder in results; default: its name.
     keep
-        Folder to write a ranker that is trained here to, with its verdicts, as train_ranker does.
+        Folder to save a ranker that is trained here to, with its verdicts, as train_ranker does.
     force
-        Let one pass that failed.
+        Accept a ranker that failed a guard.
     device
-        Where it runs.
+        Device to run on.
+
+    Returns
+    -------
+    Judge
+        The judge.
+
+    Raises
+    ------
+    SettingError
+        If the ranker fails a guard, unless ``force``.
     """
     judge = open_judge(spec, dataset, catalog, label=label, device=device)
     if spec.folder is None:
@@ -242,7 +307,7 @@ def reward_judge(
 
 
 def _asked_once(spec: JudgeSpec, judge: Judge, dataset: Dataset, device: str) -> dict[str, Guard]:
-    """The guards of a judge that is trained here, kept where the ranker is."""
+    """Return the guards of a judge that is trained here, cached with the ranker."""
     interactions = dataset.interactions
     folder = kept_ranker(spec.ranker, judge.catalog, interactions, seed=spec.seed)
 
@@ -261,6 +326,6 @@ def _asked_once(spec: JudgeSpec, judge: Judge, dataset: Dataset, device: str) ->
 
 
 def validation_swaps(judge: Judge, dataset: Dataset) -> Guard:
-    """The swap test of a judge on validation choices: test choices are for reports alone."""
+    """Return the swap test of a judge on validation choices; test choices are reserved for reports."""
     swaps = swap_test.swaps_of(dataset, judge.catalog, Rng(0), split="valid")
     return swap_test.swap_test([judge.ranker], swaps, judge.catalog)

@@ -1,8 +1,8 @@
-"""Judge images that come from anywhere: ΔR under several rankers, beside controls, with guards.
+"""Judges images from any source: ΔR under several rankers, with controls and guards.
 
-Variants beside ``images``: ``placebo``, another real picture of the item; ``noise``, a random feature of
-the catalogue's mean, spread and length; ``shuffled``, another item's picture; ``own``, the item's own,
-which must give exactly 0.
+Variants besides ``images``: ``placebo``, another real image of the item; ``noise``, a random feature with the
+catalogue's mean, spread and length; ``shuffled``, another item's image; ``own``, the item's own image, which
+must give exactly 0.
 """
 
 from __future__ import annotations
@@ -44,11 +44,17 @@ Images = str | Path | ImageSet | Triples
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """``results`` with all rows and verdicts; ``samples``: one row per judge, variant and triple.
+    """Results of `judge`.
 
-    ``samples`` has ``judge``, ``variant``, ``triple`` (position), ``user``, ``item``, ``person`` and
-    `samples.NUMBERS`, averaged over a judge's seeds and a control's draws; ``guards`` in the order of
-    the verdicts.
+    Parameters
+    ----------
+    results
+        All rows and verdicts.
+    samples
+        One row per judge, variant and triple, with ``judge``, ``variant``, ``triple`` (position), ``user``,
+        ``item``, ``person`` and `samples.NUMBERS`, averaged over a judge's seeds and a control's draws.
+    guards
+        In the order of the verdicts.
     """
 
     results: Results
@@ -56,13 +62,13 @@ class Judgement:
     guards: tuple[Guard, ...]
 
     def __str__(self) -> str:
-        """A table of ΔR and ΔMRR, and a line a guard."""
+        """Return a table of ΔR and ΔMRR, and one line per guard."""
         said = [f"{name}: {text}" for name, text in self.results.verdicts.items()]
         return "\n".join([table(self.results, metrics=METRICS), "", *said])
 
 
 def check_numbers(seeds: Sequence[int], candidates: int, headroom_pairs: int, swap_choices: int) -> None:
-    """Raise SettingError unless `judge` can do with these numbers."""
+    """Raise SettingError for numbers that `judge` cannot use."""
     if not seeds or candidates < 1 or headroom_pairs < 0 or swap_choices < 0:
         raise SettingError(
             "judging needs a seed, a candidate and 0 or more headroom pairs and swap choices, got "
@@ -86,37 +92,48 @@ def judge(
     device: str = "cpu",
     results: Results | None = None,
 ) -> Judgement:
-    """Return ΔR, ΔMRR and share improved of images under each judge, of the controls, and all guards.
+    """Return ΔR, ΔMRR and share improved of images and controls under each judge, and all guards.
 
     Parameters
     ----------
     dataset
         The data that the rankers were trained on.
     judges
-        The first is the one that gave the reward, if one did. Seeds of one name are averaged per triple,
-        and each has rows of its own as well. Images are encoded for each by what encoded its catalogue.
+        Trained judges. If one gave the reward, it comes first. Seeds of one name are averaged per triple, and
+        each also has its own rows. Images are encoded for each judge by the encoder of its catalogue.
     images
-        Folder, tar (`image_sets`), or triples whose features are made already, by the judges' one encoder.
+        Folder or tar (`image_sets`), or triples whose features were made by the judges' single encoder.
     placebo
-        Folder or tar of other real pictures of the items; those without one are left out of it.
+        Folder or tar of other real images of the items; items without one are left out of the placebo.
     users
-        Ids to ask about images without a user of their own; default those whose test reference it is.
+        User ids to judge images without a user for; default: the users whose test reference is the item.
     scope
-        "graph": exact; "item": the item's own row only.
+        graph: exact; item: only the features of the item itself change.
     seeds
-        Draws of noise and shuffled pictures, averaged per triple.
+        Seeds of the noise and of the shuffling, averaged per triple.
     candidates, headroom_pairs
-        Headroom: random catalogue pictures, tried on a random sample of pairs; 0 leaves it out.
+        Headroom: number of random catalogue images to try, and of randomly sampled pairs; 0 pairs: no
+        headroom.
     swap_choices
-        Swap test: random test choices that are asked about; 0 leaves it out.
+        Swap test: number of random test choices; 0: no swap test.
     verify
-        Triples to compare with the ranker's slow `rebuild`.
+        Number of triples to compare with the ranker's slow `rebuild`.
     device
-        Where the encoder runs.
+        Device of the encoder.
     results
-        Results to add to; default new ones.
+        Results to add to; default: new ones.
 
-    Raises DataError for images, features or ids that cannot be used, SettingError for settings.
+    Returns
+    -------
+    Judgement
+        Results, samples and guards.
+
+    Raises
+    ------
+    DataError
+        If images, features or ids cannot be used.
+    SettingError
+        If a setting is out of range.
     """
     check_numbers(seeds, candidates, headroom_pairs, swap_choices)
     _check(judges)
@@ -156,7 +173,7 @@ def judge(
 
 
 def _check(judges: Sequence[Judge]) -> None:
-    """Raise SettingError unless there are judges, each of them once, that see items by pictures."""
+    """Raise SettingError unless there are judges, none of them twice, and all use images."""
     if not judges:
         raise SettingError("judging needs a judge, got none")
     labels = [one.label for one in judges]
@@ -165,24 +182,25 @@ def _check(judges: Sequence[Judge]) -> None:
     for one in judges:
         if MODALITY not in one.catalog.features:
             has = sorted(one.catalog.features)
-            raise SettingError(f"judging needs image features, {one.label} sees items by features of {has}")
+            raise SettingError(f"judging needs image features, but {one.label} uses features of {has}")
 
 
 def _note_images(name: str, images: ImageSet, results: Results) -> None:
+    """Add the fingerprint and the notes of an image set to the results."""
     results.fingerprints[name] = images.reader.fingerprint
     for note in images.notes:
         results.note(f"{name}: {note}")
 
 
 def _note_copies(name: str, images: ImageSet, catalog: Catalog, results: Results) -> None:
-    """How many are the catalogue's own pictures, where any is."""
+    """Note how many images are copies of the catalogue's, if any."""
     for _, guard in copies_among(images, catalog):
         if guard.numbers["count"]:
             results.note(f"{name}: {guard.sentence}")
 
 
 def _note_placebo(view: View, results: Results) -> None:
-    """How many triples have one, where not all do."""
+    """Note how many triples have a placebo, if not all have one."""
     draws = view.variants.get("placebo")
     if draws and len(draws[0][0]) < len(view.triples):
         results.note(

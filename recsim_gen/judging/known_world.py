@@ -1,9 +1,8 @@
-"""Pictures whose effect is known: what a judge must see in Boutique before it may judge anything.
+"""Images with a known effect: a judge must recognise them in Boutique before it can be trusted.
 
-For each test episode (user u, reference i) pictures are drawn in the reference's category: the
-``oracle`` (what u likes best there), the ``opposite`` (what u likes least), the ``placebo`` (the
-reference's own look, drawn again) and ``random`` looks. The true change of utility of a picture is
-V(u, its look) − V(u, the reference's look).
+For each test episode (user u, reference i), images are drawn in the reference's category: ``oracle`` (what u
+likes best), ``opposite`` (what u likes least), ``placebo`` (the reference's own look, drawn again) and
+``random`` looks. The true change of utility of an image is V(u, its look) − V(u, the reference's look).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ DRAWN = ("oracle", "opposite", "placebo", "random")
 
 @dataclass(frozen=True, eq=False)
 class KnownImages:
-    """Pictures of one kind: ``users``, ``items`` (B,) rows, ``features`` (B, d), ``utility`` (B,) change."""
+    """Images of one kind: ``users``, ``items`` (B,) rows, ``features`` (B, d), ``utility`` change (B,)."""
 
     users: np.ndarray
     items: np.ndarray
@@ -37,7 +36,7 @@ class KnownImages:
 
 
 def boutique_of(dataset: Dataset) -> Boutique:
-    """The data set as a Boutique; DataError where its truth is not known."""
+    """Return the data set as a Boutique. Raises DataError if its true preferences are unknown."""
     from recsim_gen.datasets.boutique.world import Boutique
 
     if not isinstance(dataset, Boutique):
@@ -48,7 +47,7 @@ def boutique_of(dataset: Dataset) -> Boutique:
 def draw_images(
     dataset: Boutique, kind: str, encoder: ImageEncoder, rng: Rng, *, draws: int = 1, batch_size: int = 256
 ) -> KnownImages:
-    """Pictures of ``kind`` (one of `DRAWN`) for every test episode, ``draws`` each, encoded."""
+    """Draw ``draws`` images of a ``kind`` (one of `DRAWN`) for every test episode, and encode them."""
     from recsim_gen.datasets.boutique.attributes import codes_of
     from recsim_gen.datasets.boutique.drawing import render
 
@@ -70,6 +69,7 @@ def draw_images(
 
 
 def _look(dataset: Boutique, kind: str, episode: Episode, rng: Rng) -> Attributes:
+    """Return the look of a kind for one episode."""
     from recsim_gen.datasets.boutique.attributes import Attributes, all_codes
 
     world = dataset.world

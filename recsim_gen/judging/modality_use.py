@@ -1,7 +1,7 @@
-"""Does a ranker look at pictures at all? Permute them among the items, train again, compare.
+"""Tests whether a ranker uses images at all: permute them among the items, train again, compare.
 
-A ranker that learns as well from wrong pictures as from right ones says nothing of a picture: its
-score must not be a reward. The verdict lies beside the checkpoint (`verdicts`), for whoever uses it.
+A ranker that learns equally well from wrong images says nothing about an image, so its score must not be a
+reward. The verdict is stored beside the checkpoint (`verdicts`).
 """
 
 from __future__ import annotations
@@ -33,18 +33,37 @@ def modality_use(
     *,
     modality: str = "image",
 ) -> Guard:
-    """Train with each seed on the catalogue and on one whose ``modality`` is permuted among items; compare.
+    """Train on the catalogue and on one with a permuted modality, with each seed, and compare.
 
-    ``train(catalog, seed)`` gives a trained ranker; equal seeds start and draw alike. Features are
-    permuted among the items that have a picture, otherwise for each seed. The ranker ``uses`` the
-    modality if permuting raises its `validation_loss` or lowers its NDCG@20 on the valid split by more
+    Features are permuted among the items that have an image, differently for each seed. The ranker ``uses``
+    the modality if permuting raises its `validation_loss` or lowers its NDCG@20 on the valid split by more
     than the seeds vary: one-sided paired t-test over seeds, Holm-adjusted for the two, p < 0.05.
-    Otherwise it ``does not use`` it. Raises SettingError for fewer than two seeds or a modality that
-    is not there.
+
+    Parameters
+    ----------
+    train
+        ``train(catalog, seed)`` returns a trained ranker; equal seeds must give equal initial weights and
+        draws.
+    catalog, interactions
+        The data.
+    seeds
+        At least two seeds.
+    modality
+        Modality to permute.
+
+    Returns
+    -------
+    Guard
+        Verdict ``uses`` or ``does not use``.
+
+    Raises
+    ------
+    SettingError
+        If there are fewer than two seeds or the catalogue lacks the modality.
     """
     if len(set(seeds)) < 2:
         raise SettingError(
-            f"modality use is told from the noise of seeds: give at least 2 seeds, got {len(set(seeds))}"
+            f"modality use is tested against the spread of seeds: give 2 seeds or more, got {len(set(seeds))}"
         )
     if modality not in catalog.features:
         raise SettingError(f"no features {modality!r} to permute, got {sorted(catalog.features)}")
@@ -84,7 +103,7 @@ def trainings(catalog: Catalog, seeds: Sequence[int], modality: str = "image") -
 
 
 def permuted(catalog: Catalog, modality: str, seed: int) -> Catalog:
-    """The catalogue with the features of ``modality`` permuted among the items that have a picture."""
+    """Return the catalogue with ``modality`` permuted among the items that have an image."""
     images = catalog.images
     everyone = modality != "image" or images is None
     rows = np.arange(len(catalog)) if everyone else np.flatnonzero(images.present)  # type: ignore[union-attr]
@@ -93,6 +112,7 @@ def permuted(catalog: Catalog, modality: str, seed: int) -> Catalog:
 
 
 def _measured(ranker: Ranker, interactions: Interactions) -> tuple[float, float]:
+    """Return (validation loss, NDCG@20)."""
     from recsim_gen.metrics.evaluation import evaluate
 
     table = evaluate(ranker, interactions, split="valid", ks=(20,), masked=("train",))
@@ -100,10 +120,10 @@ def _measured(ranker: Ranker, interactions: Interactions) -> tuple[float, float]
 
 
 def validation_loss(ranker: Ranker, interactions: Interactions) -> float:
-    """BPR's loss on the valid split: mean of −log σ(score of the item − score of another), in nats.
+    """Return the BPR loss on the valid split: mean of −log σ(score of the item − score of another), in nats.
 
-    Over each valid choice and *every* item that its user chose in neither train nor valid: nothing is
-    drawn, so two rankers are compared without noise of their own. O(block·n) memory.
+    The mean is over each valid choice and *every* item that its user chose in neither train nor valid. No
+    negatives are sampled, so the comparison of two rankers has no sampling noise. O(block·n) memory.
     """
     import torch
     import torch.nn.functional as F
@@ -127,7 +147,7 @@ def validation_loss(ranker: Ranker, interactions: Interactions) -> float:
 
 
 def _paired_p(worse: np.ndarray) -> float:
-    """One-sided p of a mean above 0; without any spread, 0 or 1."""
+    """Return the one-sided p of a mean above 0; without any spread, 0 or 1."""
     from scipy.stats import ttest_1samp
 
     if np.ptp(worse) == 0:

@@ -1,8 +1,8 @@
-"""Where a new feature lies in a catalogue: how far from its nearest item, in how many items' lists.
+"""Position of a new feature in a catalogue: distance to the nearest item, and in how many items' lists it is.
 
-Every item has a list of its k nearest others by cosine. Two questions of a feature put in place of
-item i: how far is the nearest other item, and how many other items' lists would it enter? Both are
-answered for the catalogue's own features too, so a new one can be told from them.
+Every item has a list of its k nearest other items by cosine. For a feature that replaces that of item i: how
+far is the nearest other item, and how many other items' lists would it enter? Both are also computed for the
+catalogue's own features, as a reference.
 """
 
 from __future__ import annotations
@@ -25,10 +25,16 @@ COSINES_HELD = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhood:
-    """The lists of the items that have a picture.
+    """The neighbour lists of the items that have an image.
 
-    ``unit`` (p, d) float32 unit features; ``place`` (n,) their row for each catalogue row, −1
-    without picture; ``value`` and ``index`` (p, k + 1): the nearest others, the first k the list.
+    Parameters
+    ----------
+    unit
+        (p, d) float32 unit features of the p items with an image.
+    place
+        (n,) their row for each catalogue row, −1 without an image.
+    value, index
+        (p, k + 1) cosine and row of the nearest others; the first k form the list.
     """
 
     unit: np.ndarray
@@ -38,10 +44,10 @@ class Neighbourhood:
 
     @classmethod
     def of(cls, x: np.ndarray, present: np.ndarray, k: int = 9) -> Neighbourhood:
-        """Of float32 features ``x`` (n, d) where ``present`` (n,); kept by content.
+        """Return the neighbourhood of float32 features ``x`` (n, d) where ``present`` (n,); cached.
 
-        O(p²·d) time, O(block·p) memory. ``k`` others: 9 is MICRO's 10 with the item itself. Raises
-        DataError for fewer than 3 items.
+        O(p²·d) time, O(block·p) memory. ``k`` is the number of neighbours: 9 corresponds to MICRO's 10, which
+        include the item itself. Raises DataError for fewer than 3 items.
         """
         rows = unit(x[present])
         if len(rows) < 3:
@@ -58,23 +64,41 @@ class Neighbourhood:
 
     @cached_property
     def in_degree(self) -> np.ndarray:
-        """(p,) in how many lists each item stands."""
+        """(p,) number of lists that contain each item."""
         return np.bincount(self.index[:, : self.k].ravel(), minlength=len(self.unit))
 
     @cached_property
     def own_distance(self) -> np.ndarray:
-        """(p,) rising: cosine distance of each item to the nearest other."""
+        """(p,) cosine distances of the items to their nearest other item, sorted ascending."""
         return np.sort(1 - self.value[:, 0])
 
     def percentile(self, distance: np.ndarray) -> np.ndarray:
-        """(B,) in [0, 1]: share of the catalogue's own distances below, ties half; its own have mean ½."""
+        """Return the (B,) shares in [0, 1] of the catalogue's own distances below; ties count half.
+
+        Own distances have mean ½.
+        """
         below, upto = (np.searchsorted(self.own_distance, distance, side=s) for s in ("left", "right"))
         return (below + upto) / (2 * len(self.own_distance))
 
     def look_up(self, x: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cosine distance to the nearest other item and number of lists entered (B,), of ``x`` (B, d).
+        """Return the distance to the nearest other item and the number of lists entered, (B,) each.
 
-        ``items`` (B,) catalogue rows that the features stand for: they are no neighbours of themselves.
+        Parameters
+        ----------
+        x
+            (B, d) features.
+        items
+            (B,) catalogue rows that the features replace; an item is not a neighbour of itself.
+
+        Returns
+        -------
+        distance, lists
+            (B,) cosine distances and (B,) numbers of lists.
+
+        Raises
+        ------
+        DataError
+            If ``x`` has another shape.
         """
         if np.shape(x) != (len(items), self.unit.shape[1]):
             raise DataError(f"features must be ({len(items)}, {self.unit.shape[1]}), got {np.shape(x)}")
@@ -85,18 +109,19 @@ class Neighbourhood:
         return np.concatenate(distance), np.concatenate(lists)
 
     def _block(self, new: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Apply `look_up` to a block of unit features ``new`` in place of the rows ``own``."""
         cosine = new @ self.unit.T
         has = np.flatnonzero(own >= 0)
         cosine[has, own[has]] = -np.inf
         last, spare = self.value[:, self.k - 1], self.value[:, self.k]
         lists = (cosine > last).sum(1)
-        at, row = self._listed(own)  # where the item holds a place, it keeps it against the next in line
+        at, row = self._listed(own)  # an item in a list competes with the next candidate only
         mine = cosine[at, row]
         np.add.at(lists, at, (mine >= spare[row]).astype(int) - (mine > last[row]))
         return 1 - cosine.max(1), lists
 
     def _listed(self, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (position in ``own``, row whose list holds it)."""
+        """Return pairs (position in ``own``, row whose list contains it)."""
         order, start = self._reverse
         first = np.where(own >= 0, start[own], 0)
         count = np.where(own >= 0, start[own + 1] - start[own], 0)
@@ -106,13 +131,13 @@ class Neighbourhood:
 
     @cached_property
     def _reverse(self) -> tuple[np.ndarray, np.ndarray]:
-        """Places of the lists by the item they hold, and where each item begins (p + 1,)."""
+        """Return the entries of all lists sorted by item, and where each item's entries begin (p + 1,)."""
         order = np.argsort(self.index[:, : self.k].ravel(), kind="stable")
         return order, np.concatenate([[0], np.cumsum(self.in_degree)])
 
 
 def _others(x: np.ndarray, k: int) -> np.ndarray:
-    """(2, p, k + 1): cosine and row of the nearest others of each row, itself left out."""
+    """Return (2, p, k + 1): cosine and row of the nearest other rows of each row."""
     import torch
 
     rows = torch.from_numpy(x)
@@ -122,6 +147,7 @@ def _others(x: np.ndarray, k: int) -> np.ndarray:
 
 
 def _nearest(rows: Tensor, block: slice, k: int) -> np.ndarray:
+    """Apply `_others` to a block of rows."""
     import torch
 
     cosine = rows[block] @ rows.T

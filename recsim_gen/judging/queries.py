@@ -1,4 +1,4 @@
-"""Who is asked about which item with which new picture: (user, item, picture) by the thousand."""
+"""Large numbers of (user, item, image) queries to rankers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,25 @@ if TYPE_CHECKING:
     from recsim_gen.core.protocols import Ranker
 
 MODALITY = "image"
-CHUNK = 4096  # triples handed to a ranker at a time: their features are copied out of the table
+CHUNK = 4096  # triples per call of a ranker, for which their features are copied
 
 
 @dataclass(frozen=True, eq=False)
 class Triples:
-    """B questions on k pictures.
+    """B queries (user, item, image) on k images.
 
-    ``users``, ``items`` (B,) rows; ``which`` (B,) rows of ``features`` (k, d) float32, made by the
-    catalogue's image encoder, so that a picture shown to many users is encoded and held once.
-    ``encoder`` is what made them, as of --encoders; None for features that no encoder made.
+    An image shown to many users is encoded and stored once.
+
+    Parameters
+    ----------
+    users, items
+        (B,) rows.
+    which
+        (B,) rows of ``features``.
+    features
+        (k, d) float32, made by the catalogue's image encoder.
+    encoder
+        Encoder that made them, as for --encoders.image; None for features that no encoder made.
     """
 
     users: np.ndarray
@@ -40,9 +49,9 @@ class Triples:
         return len(self.users)
 
     def check(self, dataset: Dataset, catalog: Catalog) -> None:
-        """Raise DataError unless all rows exist and the features are finite and of the catalogue's kind.
+        """Raise DataError unless all rows exist, and the features are finite and match the catalogue's.
 
-        That is, made by the encoder that made the catalogue's, and as wide.
+        They match if they were made by the same encoder and have the same width.
         """
         sizes = {"users": dataset.interactions.n_users, "items": len(catalog), "which": len(self.features)}
         for name, size in sizes.items():
@@ -72,10 +81,10 @@ def triples_of(
     users: Sequence[str] | None = None,
     device: str = "cpu",
 ) -> Triples:
-    """Return the triples of a folder or tar of images (see `image_sets`), encoded as ``catalog`` was.
+    """Return the triples of a folder or tar of images (see `image_sets`), encoded like ``catalog``.
 
-    Features are kept by content: the same images are encoded once. Raises DataError as `read_images`
-    does, for an image that cannot be decoded, and where the catalogue does not say what encoded it.
+    Features are cached by content. Raises DataError as `read_images` does, for an image that cannot be
+    decoded, and if the catalogue does not record its encoder.
     """
     encoder = catalog.encoder_of(MODALITY)
     image_set = images if isinstance(images, ImageSet) else read_images(images, dataset)
@@ -87,7 +96,10 @@ def triples_of(
 def encoded(
     images: ImageSet, which: np.ndarray, encoder: str, device: str = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features (k, d) float32 of the images at ``which`` (B,), each encoded once, and which of them (B,)."""
+    """Return the features (k, d) float32 of the images ``which`` (B,), and the feature row of each (B,).
+
+    Each image is encoded once.
+    """
     from recsim_gen.encoders.features import encode_reader
 
     used, place = np.unique(which, return_inverse=True)
@@ -98,7 +110,7 @@ def encoded(
 def ask(
     ranker: Ranker, triples: Triples, *, scope: Scope = "graph", what: str = "substitution"
 ) -> Counterfactual:
-    """What the ranker says of each triple alone; in chunks, so that memory does not grow with B·d."""
+    """Return the ranker's answer to each triple; computed in chunks to bound the memory."""
     parts = []
     with bar(what=what, total=len(triples), unit="triple") as progress:
         for start in range(0, len(triples), CHUNK):
@@ -110,7 +122,7 @@ def ask(
 
 
 def joined(parts: Sequence[Counterfactual]) -> Counterfactual:
-    """Return counterfactuals of one scope, end to end."""
+    """Concatenate counterfactuals of the same scope."""
 
     def column(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts])

@@ -1,10 +1,10 @@
-"""The reward of a generated image and the policy gradient that follows it (paper Eq. 13–15).
+"""Reward of a generated image and its policy gradient (paper Eq. 13–15).
 
-Ling et al., RAGAR, Sec. 4.4. The printed equations cannot all be meant: as printed, an image that
-scores lower is rewarded more. Both readings are here; ``corrected`` is meant, ``literal`` is for
-comparison. Pure functions of scores: where these come from (``Ranker.substitute``) is not known here.
+Ling et al., RAGAR, Sec. 4.4. The printed equations cannot all be intended: as printed, an image that scores
+lower is rewarded more. Both readings are implemented: ``corrected`` is the intended one, ``literal`` is for
+comparison. All functions are pure functions of scores (from ``Ranker.substitute``).
 
-B users or episodes, T generated images of each, C images they are compared with.
+Notation: B users or episodes, T generated images of each, C images they are compared with.
 """
 
 from __future__ import annotations
@@ -19,22 +19,42 @@ from recsim_gen.core.types import Reading
 if TYPE_CHECKING:
     from torch import Tensor
 
-SMALLEST_SD = 1e-8  # rewards that vary less are equal
+SMALLEST_SD = 1e-8  # rewards with a smaller standard deviation count as equal
 
 
 def rewards(
     generated: Tensor, contrasts: Tensor, *, margin: float = 0.1, reading: Reading = "corrected"
 ) -> Tensor:
-    """R (B, T) of scores ``generated`` (B, T) against ``contrasts`` (B, C) (Eq. 13–14).
+    """Return the rewards R (B, T) of generated images (Eq. 13–14).
 
-    ρ_t is the score of the reference item with generated image t, ρ_c its score with its own image
-    (``ref``) and with the one drawn from keywords (``key``); δ = ``margin`` ≥ 0, in units of the score.
+    ρ_t is the score of the reference item with generated image t, ρ_c its score with its own image (``ref``)
+    and with the image drawn from keywords (``key``); δ = ``margin``.
 
-    - corrected: R_t = −Σ_c max(0, δ + ρ_c − ρ_t) ≤ 0; it is 0 once the image beats all by δ.
-    - literal: R_t = Σ_c max(0, ρ_c − ρ_t) + δ ≥ δ, as printed; it rises when the image scores lower.
+    - corrected: R_t = −Σ_c max(0, δ + ρ_c − ρ_t) ≤ 0; 0 once the image beats all contrasts by δ.
+    - literal: R_t = Σ_c max(0, ρ_c − ρ_t) + δ ≥ δ, as printed; increases as the image scores lower.
 
-    Differentiable in the scores. Raises DataError for other shapes, SettingError for a negative margin
-    or an unknown reading.
+    Parameters
+    ----------
+    generated
+        (B, T) scores ρ_t; the rewards are differentiable in them.
+    contrasts
+        (B, C) scores ρ_c.
+    margin
+        δ ≥ 0, in units of the score.
+    reading
+        corrected or literal.
+
+    Returns
+    -------
+    Tensor
+        (B, T) rewards.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit.
+    SettingError
+        If the margin is negative or the reading unknown.
     """
     _check_reading(reading)
     if margin < 0:
@@ -49,12 +69,22 @@ def rewards(
 
 
 def advantages(reward: Tensor, *, standardise: bool = False) -> Tensor:
-    """A (B, T): each reward minus the mean of the user's other ones (leave-one-out); rows sum to 0.
+    """Return A (B, T): each reward minus the mean of the user's other rewards (leave-one-out); rows sum to 0.
 
-    The baseline of a sample does not depend on the sample itself, so the gradient stays unbiased.
-    ``standardise`` divides by the standard deviation of the user's rewards, which makes users with
-    large scores count as much as others; where all rewards are equal A is 0. Raises SettingError
-    for fewer than two samples.
+    The baseline of a sample does not depend on the sample itself, so the gradient is unbiased.
+
+    Parameters
+    ----------
+    reward
+        (B, T) rewards.
+    standardise
+        Divide by the standard deviation of the user's rewards, so that users with large scores count as much
+        as others; A is 0 if all rewards are equal.
+
+    Raises
+    ------
+    SettingError
+        If there are fewer than two samples.
     """
     samples = reward.shape[-1]
     if samples < 2:
@@ -67,10 +97,26 @@ def advantages(reward: Tensor, *, standardise: bool = False) -> Tensor:
 
 
 def log_probability(action: Tensor, mean: Tensor, sigma: float, *, reading: Reading = "corrected") -> Tensor:
-    """log π (B, T) of ``action`` (B, T, …) under N(``mean`` (B, …), σ²·I) (Eq. 11–12).
+    """Return log π (B, T) of actions under N(``mean``, σ²·I) (Eq. 11–12).
 
-    corrected: averaged over dimensions, so its size does not grow with theirs. literal: the
-    log-density itself, summed.
+    Parameters
+    ----------
+    action
+        (B, T, …) samples.
+    mean
+        (B, …) means.
+    sigma
+        Standard deviation, above 0.
+    reading
+        corrected: averaged over dimensions, so the size does not grow with their number; literal: the
+        log-density, summed.
+
+    Raises
+    ------
+    SettingError
+        If ``sigma`` is not above 0.
+    DataError
+        If the shapes do not fit.
     """
     _check_reading(reading)
     if not sigma > 0:
@@ -93,23 +139,28 @@ def policy_loss(
     standardise: bool = False,
     detach: bool = True,
 ) -> Tensor:
-    """L_rec, a scalar to minimise (Eq. 15): −mean_t log π(a_t)·A_t.
+    """Return L_rec, a scalar to minimise (Eq. 15): −mean_t log π(a_t)·A_t.
 
     Parameters
     ----------
     action
-        a_t = mean + σ·ε_t, (B, T, …): the very samples that the images were drawn from. A noise-free
-        one (ε = 0) may be among them: it moves nothing itself and is part of the others' baseline.
+        a_t = mean + σ·ε_t, (B, T, …): exactly the samples that the images were drawn from. One of them may be
+        noise-free (ε = 0): it has no gradient itself but is part of the others' baseline.
     mean, sigma
         The policy: ``mean`` (B, …) carries the gradient.
     reward
-        R (B, T) of `rewards`; no gradient goes through it.
+        (B, T) from `rewards`; no gradient flows through it.
     reading
-        corrected: A_t of `advantages`. literal: R_t itself, without a baseline.
+        corrected: A_t from `advantages`. literal: A_t is the reward itself, without a baseline.
     standardise
-        As in `advantages`; corrected only.
+        As for `advantages`; corrected only.
     detach
-        Take a_t as given. Without it ∂a_t/∂mean cancels ∂log π/∂mean and the gradient is exactly 0.
+        Treat a_t as constant. Otherwise ∂a_t/∂mean cancels ∂log π/∂mean, and the gradient is exactly 0.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit.
     """
     log_pi = log_probability(action.detach() if detach else action, mean, sigma, reading=reading)
     if reward.shape != log_pi.shape:
@@ -119,5 +170,6 @@ def policy_loss(
 
 
 def _check_reading(reading: str) -> None:
+    """Raise SettingError for an unknown reading."""
     if reading not in get_args(Reading):
         raise SettingError(f"unknown reading {reading!r}.{did_you_mean(reading, get_args(Reading))}")

@@ -1,4 +1,4 @@
-"""What each judge says of each triple under each variant, as a table, and its means as results."""
+"""Table of the judges' answers to each triple under each variant, and its means as results."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def collect(
 ) -> pd.DataFrame:
     """Return one row per judge, variant and triple, averaged over the variant's draws.
 
-    Columns ``judge`` (its name), ``seed``, ``label``, ``variant``, ``triple`` (position), ``user`` and
-    ``item`` (ids), ``person`` (source user) and ``NUMBERS``.
+    Columns: ``judge`` (name), ``seed``, ``label``, ``variant``, ``triple`` (position), ``user`` and ``item``
+    (ids), ``person`` (whose sequence the user is) and ``NUMBERS``.
     """
     ids, people = dataset.interactions.user_ids, dataset.people[triples.users]
     frames = []
@@ -52,15 +52,15 @@ def collect(
 
 
 def over_seeds(samples: pd.DataFrame) -> pd.DataFrame:
-    """Averaged over the seeds of each judge: one row per judge, variant and triple."""
+    """Average over the seeds of each judge: one row per judge, variant and triple."""
     keys = ["judge", "variant", "triple", "user", "item", "person"]
     return samples.groupby(keys, sort=False)[[*NUMBERS]].mean().reset_index()
 
 
 def add_rows(samples: pd.DataFrame, scope: Scope, results: Results) -> None:
-    """Means with intervals per judge and variant: of each seed, and of all (``seed`` null).
+    """Add means with intervals per judge and variant: of each seed, and of all (``seed`` null).
 
-    Where a judge has several seeds, the interval over all draws these again as well as people.
+    If a judge has several seeds, the overall interval resamples both the seeds and the people.
     """
     of_seeds = samples[samples["seed"].notna()]
     for _, part in of_seeds.groupby(["judge", "seed", "variant"], sort=False):
@@ -70,7 +70,7 @@ def add_rows(samples: pd.DataFrame, scope: Scope, results: Results) -> None:
 
 
 def _add(part: pd.DataFrame, scope: Scope, results: Results, *, seed: int | None = None) -> None:
-    """Rows of one judge and variant."""
+    """Add the rows of one judge and variant."""
     judge, variant = (str(part[name].iloc[0]) for name in ("judge", "variant"))
     people, label = part["person"].to_numpy(), part["label"].to_numpy()
     for metric, e in summarise(part, people, Rng(0), trainings=label).items():

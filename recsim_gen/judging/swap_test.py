@@ -1,10 +1,10 @@
-"""The swap test: does a judge tell better from worse among pictures of one thing?
+"""Swap test: does a judge distinguish better from worse images of the same item?
 
-For a choice (u, i) that the judge did not learn from, the pictures of other items of i's category and of
-about its popularity are put onto i, each alone, everything else unchanged. A judge that sees taste scores
-the picture that was chosen above them: AUC = P(own > other) + ½ P(own = other), 0.5 for a blind one. No
-truth is needed, so the test works on any log. What it cannot say is why pictures differ: among posters of
-one genre the era is taste to this test, as well, unless all candidates are of one era (``groups``).
+For a choice (u, i) that the judge was not trained on, the images of other items of i's category with similar
+popularity are put onto i, one at a time, with everything else unchanged. A judge that recognises taste scores
+the chosen image above them: AUC = P(own > other) + ½ P(own = other), 0.5 for a blind judge. No ground truth
+is needed, so the test works on any log. It cannot tell why images differ: among posters of one genre, the era
+also counts as taste, unless all candidates are of one era (``groups``).
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from recsim_gen.judging.queries import MODALITY, Triples, ask
 from recsim_gen.judging.variants import has_image
 
 NAME = "swap test"
-OTHERS = 20  # pictures put onto each item, as far as the category has so many
+OTHERS = 20  # images put onto each item, if the category has so many
 
 
 @dataclass(frozen=True, eq=False)
 class Swaps:
-    """Held-out choices, each with pictures of other items to put onto the chosen one.
+    """Held-out choices, each with images of other items to put onto the chosen item.
 
     Parameters
     ----------
     users, items
-        (B,) rows of who chose what.
+        (B,) rows of the choices.
     people
         (B,) str, the person behind each user: the clusters of intervals.
     choice, other
-        (S,) which of the B choices, and the catalogue row whose picture is put onto its item.
+        (S,) which of the B choices, and the catalogue row whose image is put onto its item.
     left_out
-        Choices without a picture, or without another item to compare with.
+        Number of choices without an image, or without another item to compare with.
     """
 
     users: np.ndarray
@@ -51,7 +51,7 @@ class Swaps:
     left_out: int
 
     def triples(self, catalog: Catalog) -> Triples:
-        """The S questions: user, item, and the other's picture."""
+        """Return the S queries: user, item, and the other item's image."""
         features = catalog.features[MODALITY]
         return Triples(self.users[self.choice], self.items[self.choice], self.other, features)
 
@@ -67,29 +67,40 @@ def swaps_of(
     groups: np.ndarray | None = None,
     by_popularity: bool = True,
 ) -> Swaps:
-    """Return the swaps of choices in ``split``: the ``others`` items nearest in popularity.
+    """Return the swaps of the choices in a split, with the items nearest in popularity as candidates.
 
-    Candidates are of the chosen item's group, have a picture, and were not chosen by the user;
-    popularity is the number of training choices, equal ones in random order. Where no item has a category,
-    all are of one.
+    Candidates are in the chosen item's group, have an image, and were not chosen by the user; popularity is
+    the number of training choices, with ties in random order. If no item has a category, all are in one
+    group.
 
     Parameters
     ----------
+    dataset, catalog
+        The data, and the items with image features.
+    rng
+        Source of the sampling.
+    split
+        Split of the choices.
     others
-        Pictures put onto each item, as far as its group has so many.
+        Number of candidates per choice, if the group has so many.
     most
-        Choices, at random; 0: all.
+        Number of choices, sampled at random; 0: all.
     groups
-        (n,) labels of what candidates share with the chosen item; None: categories.
+        (n,) labels that candidates share with the chosen item; None: categories.
     by_popularity
-        False draws candidates at random.
+        False: candidates are sampled at random.
+
+    Returns
+    -------
+    Swaps
+        The choices and their candidates.
 
     Raises
     ------
     SettingError
-        For ``others`` below 1, and for ``groups`` that are not one label for each item.
+        If ``others`` is below 1, or ``groups`` is not one label per item.
     DataError
-        Where no choice has a candidate.
+        If no choice has a candidate.
     """
     if others < 1:
         raise SettingError(f"others must be 1 picture or more, got {others}")
@@ -132,7 +143,7 @@ def swaps_of(
 
 
 def auc_of(ranker: Ranker, swaps: Swaps, catalog: Catalog) -> np.ndarray:
-    """(B,) AUC of each choice's own picture against those put in its place."""
+    """Return the (B,) AUC of each choice's own image against those put in its place."""
     answer = ask(ranker, swaps.triples(catalog), what="swap test")
     own, swapped = answer.original_score, answer.score
     wins = (own > swapped) + 0.5 * (own == swapped)
@@ -142,10 +153,11 @@ def auc_of(ranker: Ranker, swaps: Swaps, catalog: Catalog) -> np.ndarray:
 
 
 def swap_test(rankers: Sequence[Ranker], swaps: Swaps, catalog: Catalog) -> Guard:
-    """AUC of the own picture, mean over choices and ``rankers`` (seeds of one judge), both drawn again.
+    """Return the mean AUC of the own image over choices and ``rankers`` (seeds of one judge).
 
-    Verdict: ``sees`` where the 95% interval lies above 0.5, ``is blind`` where it holds 0.5 or all scores
-    are tied, ``prefers others`` where it lies below; ``unknown`` with one person.
+    The interval resamples people and rankers. Verdict: ``sees`` if the 95% interval is above 0.5, ``is
+    blind`` if it contains 0.5 or all scores are tied, ``prefers others`` if it is below; ``unknown`` with one
+    person.
     """
     by_choice = np.concatenate([auc_of(ranker, swaps, catalog) for ranker in rankers])
     people, trainings = (

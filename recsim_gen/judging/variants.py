@@ -1,4 +1,4 @@
-"""The same questions with other pictures: what a generator's images are set beside."""
+"""Variants: the same queries with other images, as controls for the generated ones."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from recsim_gen.judging.controls import noise_features, shuffled_rows
 from recsim_gen.judging.queries import MODALITY, Triples, encoded
 
 Variant = tuple[np.ndarray, Triples]
-"""Positions (b,) among the triples, and the same questions with other pictures."""
+"""Positions (b,) among the triples, and their queries with other images."""
 
 
 def variants_of(
     triples: Triples, catalog: Catalog, seeds: Sequence[int], placebo: Variant | None = None
 ) -> dict[str, list[Variant]]:
-    """Return draws of each variant: ``images``, ``placebo`` if given, ``noise``, ``shuffled``, ``own``."""
+    """Return the draws of each variant: ``images``, ``noise``, ``shuffled``, ``own``, maybe ``placebo``."""
     x, everyone, present = catalog.features[MODALITY], np.arange(len(triples)), has_image(catalog)
     own = replace(triples, which=triples.items, features=x)
     noise = [noise_features(x, present, Rng(seed)) for seed in seeds]
@@ -36,20 +36,20 @@ def variants_of(
 
 
 def placebo_of(triples: Triples, placebo: ImageSet, encoder: str, device: str = "cpu") -> Variant:
-    """Return the triples whose item has a picture in ``placebo``, with it.
+    """Return the triples whose item has an image in ``placebo``, with that image.
 
-    A picture for the very user comes before one of the item. Raises DataError where none has any.
+    An image for the same user is preferred to one for the item. Raises DataError if no triple has one.
     """
     image = placebo.find(triples.users, triples.items)
     at = np.flatnonzero(image >= 0)
     if not len(at):
         raise DataError(
-            "the placebo has a picture of none of the items asked about", remedy="Give others, or none"
+            "the placebo has no picture of any of the judged items", remedy="Give others, or none"
         )
     features, which = encoded(placebo, image[at], encoder, device)
     return at, Triples(triples.users[at], triples.items[at], which, features, encoder)
 
 
 def has_image(catalog: Catalog) -> np.ndarray:
-    """(n,) bool: items whose image feature is of a picture; all, where only features are known."""
+    """Return (n,) bool: items whose image feature comes from an image; all if only features are known."""
     return np.ones(len(catalog), dtype=bool) if catalog.images is None else catalog.images.present

@@ -1,8 +1,8 @@
-"""What was found of a ranker as a judge of images, kept beside its checkpoint, and whether it may judge.
+"""Verdicts on a ranker as a judge of images, stored beside its checkpoint, and whether it may judge.
 
-Two guards decide: `modality_use`, whether it looks at pictures at all, and `swap_test`, whether it tells
-better from worse among pictures of one thing. To judge, a ranker must not have failed the first; to give a
-reward it must not have failed either.
+Two guards decide: `modality_use`, whether it uses images at all, and `swap_test`, whether it distinguishes
+better from worse images of the same item. A judge must not have failed the first; a judge that gives a reward
+must not have failed either.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REWARDS = (modality_use.NAME, swap_test.NAME)
 
 
 def store(folder: str | Path, *guards: Guard) -> Path:
-    """Write guards beside a checkpoint's ``config.json``, with its fingerprint; those of others stay."""
+    """Write guards beside a checkpoint's ``config.json``, with its fingerprint; other guards are kept."""
     path = Path(folder) / FILE
     ranker = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["fingerprint"]
     kept = {**stored(folder), **{guard.name: guard for guard in guards}}
@@ -40,7 +40,7 @@ def store(folder: str | Path, *guards: Guard) -> Path:
 
 
 def stored(folder: str | Path) -> dict[str, Guard]:
-    """Return the stored verdicts on this very ranker by name; none where they are of other weights."""
+    """Return {name: guard} of this checkpoint; empty if the stored ones belong to other weights."""
     path = Path(folder) / FILE
     if not path.is_file():
         return {}
@@ -57,10 +57,9 @@ def stored(folder: str | Path) -> dict[str, Guard]:
 def gate(
     guards: Mapping[str, Guard], name: str, *, asked: tuple[str, ...] = JUDGES, force: bool = False
 ) -> list[str]:
-    """Let a ranker judge, or raise SettingError where it failed one of the guards ``asked``.
+    """Raise SettingError if the ranker failed one of the guards ``asked``, unless ``force``.
 
-    ``force`` lets it pass. Returns what the reader of its numbers must know: which guard was not asked, or
-    that the gate was forced.
+    Returns remarks for readers of its numbers: guards that were not run, or that the ranker was forced.
     """
     notes = []
     for question in asked:

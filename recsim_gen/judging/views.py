@@ -1,4 +1,4 @@
-"""The questions of a judgement as judges see them: one encoder's features of every picture."""
+"""The queries of a judgement as judges see them: encoded by one image encoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The same questions as the judges of one encoder see them."""
+    """The same queries, encoded for all judges that share one encoder."""
 
     judges: tuple[Judge, ...]
     triples: Triples
@@ -30,7 +30,7 @@ class View:
 
     @property
     def encoder(self) -> str:
-        """Of pictures; "" where the catalogue does not say."""
+        """The image encoder; "" if the catalogue does not record it."""
         return self.catalog.encoders.get(MODALITY, "")
 
 
@@ -44,9 +44,9 @@ def views_of(
     seeds: Sequence[int],
     device: str,
 ) -> list[View]:
-    """Return a view of each encoder that judges see pictures by, that of the first judge first.
+    """Return one view per image encoder of the judges, that of the first judge first.
 
-    Parameters as of `judging.judge`. Raises DataError for features that the judges' encoder did not make.
+    Parameters are those of `judging.judge`. Raises DataError for features made by another encoder.
     """
     views = []
     for group in _by_encoder(judges):
@@ -62,7 +62,7 @@ def views_of(
 
 
 def _by_encoder(judges: Sequence[Judge]) -> list[tuple[Judge, ...]]:
-    """The judges in groups that see pictures by one encoder."""
+    """Return the judges grouped by image encoder."""
     groups: dict[str | None, list[Judge]] = {}
     for one in judges:
         groups.setdefault(one.catalog.encoders.get(MODALITY), []).append(one)

@@ -118,7 +118,7 @@ def test_a_judge_sees_items_by_an_encoder_of_its_own(kept, tmp_path):
     assert again.ranker.fingerprint == judge.ranker.fingerprint
     assert again.catalog.fingerprint == judge.catalog.fingerprint
     (tmp_path / "x-seed3" / ORIGIN).write_text("{}")
-    with pytest.raises(DataError, match=r"seed and encoders are wanted.*Delete it"):
+    with pytest.raises(DataError, match=r"must hold seed and encoders.*Delete it"):
         open_judge(folder, dataset, catalog)
     (tmp_path / "x-seed3" / ORIGIN).unlink()
     with pytest.raises(DataError, match="trained on other data or features"):

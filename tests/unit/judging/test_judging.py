@@ -296,7 +296,7 @@ def test_images_that_cannot_be_used_are_told(shop, tmp_path):
         judge(dataset, judges, cut)
     good = read_images(brought.folder(tmp_path / "good", [f"{item}.png"]), dataset)
     elsewhere = brought.folder(tmp_path / "elsewhere", [f"{other}.png"])
-    with pytest.raises(DataError, match="the placebo has a picture of none of the items"):
+    with pytest.raises(DataError, match="the placebo has no picture of any of the judged items"):
         judge(dataset, judges, good, placebo=elsewhere)
     with pytest.raises(SettingError, match="judging needs a judge"):
         judge(dataset, [], good)
