@@ -1,10 +1,10 @@
-"""How beautiful people would call a picture: LAION's predictors on unit CLIP features.
+"""Predicted aesthetic score of images: LAION's predictors on unit CLIP features.
 
-V1 is one linear layer on ViT-B/32 or ViT-L/14; V2 (``sac+logos+ava1-l14-linearMSE``) is five linear
-layers without activation between them, which is one linear map as well. Both were trained on unit
-features, to scores from about 1 to 10 (they may fall outside). The public number of this name in
-PMG-Bench's rows for PMG is another thing: the length of ViT-B/32's features before normalisation,
-which says nothing of beauty (recipe ``pmg-bench``).
+V1 is one linear layer on ViT-B/32 or ViT-L/14; V2 (``sac+logos+ava1-l14-linearMSE``) is five linear layers
+without activations, which also form one linear map. Both were trained on unit features, with scores from
+about 1 to 10 (predictions may fall outside). PMG-Bench's number of the same name in its rows for PMG is
+something else: the length of ViT-B/32's features before normalisation, which is unrelated to aesthetics
+(recipe ``pmg-bench``).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HEADS = {
     "vit_l_14": (VIT_L_14, "sa_0_4_vit_l_14_linear.pth"),
     "vit_b_32": (VIT_B_32, "sa_0_4_vit_b_32_linear.pth"),
 }
-"""V1: backbone and file of its head."""
+"""V1: file of the head for each backbone."""
 
 V1_ORIGIN = "of LAION-AI/aesthetic-predictor, MIT licence"
 V2_FILE = "sac+logos+ava1-l14-linearMSE.pth"
@@ -42,13 +42,13 @@ V2_ORIGIN = "of christophschuhmann/improved-aesthetic-predictor, Apache-2.0 lice
 
 @dataclass(frozen=True)
 class Head:
-    """Score = unit(features) · ``weight`` (d,) + ``bias``."""
+    """Linear head: score = unit(features) · ``weight`` (d,) + ``bias``."""
 
     weight: np.ndarray
     bias: float
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """(B,) of ``features`` (B, d) of any length. Raises DataError for another width."""
+        """Return the (B,) scores of ``features`` (B, d) of any length. Raises DataError for another width."""
         if features.shape[1] != len(self.weight):
             raise DataError(
                 f"features must be (B, {len(self.weight)}), got {features.shape}: made by another backbone?"
@@ -57,9 +57,9 @@ class Head:
 
 
 def read_head(path: str | Path) -> Head:
-    """The linear map of a predictor's file, however many linear layers it is written as.
+    """Return the linear map in a predictor's file, composed of all its linear layers.
 
-    Raises DataError for a file that holds anything but linear layers down to one number.
+    Raises DataError if the file holds anything but consecutive linear layers with a single output.
     """
     from pathlib import Path
 
@@ -81,12 +81,15 @@ def read_head(path: str | Path) -> Head:
 
 
 def _place(layer: str) -> list[int]:
-    """``layers.7`` after ``layers.6``."""
+    """Return the sort key of a layer: ``layers.7`` after ``layers.6``."""
     return [int(number) for number in re.findall(r"\d+", layer)]
 
 
 class Aesthetic:
-    """LAION's predictor V1; ``aesthetic[vit_b_32]`` for the smaller one; pmg-bench: a feature's length."""
+    """LAION's predictor V1.
+
+    ``aesthetic[vit_b_32]`` uses the smaller backbone; the recipe pmg-bench is the length of the feature.
+    """
 
     needs: tuple[str, ...] = ()
     higher_is_better: bool | None = True
@@ -108,7 +111,7 @@ class Aesthetic:
         self.recipe = _recipe(spec, backbone, self._encoder, head, note)
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,)."""
+        """Return the (B,) scores."""
         return np.asarray(self._score(rows.store.images(self._encoder, rows.image)), dtype=float)
 
 
@@ -133,16 +136,17 @@ class AestheticV2:
         self.recipe = _recipe(spec, VIT_L_14, self._encoder, _hash(self._head), note)
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,)."""
+        """Return the (B,) scores."""
         return self._head(rows.store.images(self._encoder, rows.image))
 
 
 def length(features: np.ndarray) -> np.ndarray:
-    """(B,) L2 norm of features (B, d)."""
+    """Return the (B,) L2 norms of features (B, d)."""
     return np.linalg.norm(np.asarray(features, dtype=np.float64), axis=1)
 
 
 def _known(heads: Mapping[str, tuple[str, str]], name: str) -> tuple[str, str]:
+    """Return the head of a backbone. Raises SettingError for an unknown one."""
     if name not in heads:
         raise SettingError(f"aesthetic has no head for {name!r}.{did_you_mean(name, heads)}")
     return heads[name]

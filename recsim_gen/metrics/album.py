@@ -1,4 +1,4 @@
-"""Numbered pictures from anywhere, each kept once: the same pixels have the same number."""
+"""Numbered images from any source; images with the same pixels share one number."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ Read = Callable[[], "Image.Image"]
 
 
 class Album:
-    """Pictures by number (0, 1, …), decoded when they are asked for.
+    """Images by number (0, 1, …), decoded on demand.
 
-    A picture is known by a hash of its pixels, so that a target which is another row's history, or a
-    picture that a generator drew twice, is encoded once. ``part`` (n,) int says with which call each
-    came, ``digests`` (n, 16) uint8 are the hashes, ``sizes`` (n, 2) int height and width.
+    An image is identified by a hash of its pixels, so an image that occurs several times (as one row's target
+    and another row's history, or drawn twice) is encoded once.
     """
 
     def __init__(self) -> None:
@@ -42,10 +41,10 @@ class Album:
         return len(self._reads)
 
     def add_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """(B,) numbers of RGB pictures.
+        """Add RGB images and return their (B,) numbers.
 
-        Raises DataError for another mode: files are read by `recsim_gen.datasets.files.images`, which knows
-        what to do with transparency, 16 bits and rotation.
+        Raises DataError for another mode: read files with `recsim_gen.datasets.files.images`, which handles
+        transparency, 16 bits and rotation.
         """
         for i, image in enumerate(images):
             if image.mode != "RGB":
@@ -57,13 +56,13 @@ class Album:
         return self._add((partial(_itself, image) for image in images), len(images))
 
     def add_batch(self, batch: ImageBatch) -> np.ndarray:
-        """(B,) numbers of generated pictures, as a PNG would hold them: rounded to 8 bits."""
+        """Add generated images, rounded to 8 bits as in a PNG, and return their (B,) numbers."""
         return self._add((partial(_drawn, batch, i) for i in range(len(batch.pixels))), len(batch.pixels))
 
     def add_reader(self, images: ImageReader, rows: np.ndarray) -> np.ndarray:
-        """(B,) numbers of these rows of a catalogue, −1 for a row without picture.
+        """Add these rows of a catalogue and return their (B,) numbers, −1 for a row without an image.
 
-        Raises DataError (file, remedy) for a picture that cannot be decoded.
+        Raises DataError (file, remedy) if an image cannot be decoded.
         """
         unique, place = np.unique(rows, return_inverse=True)
         number = np.full(len(unique), -1)
@@ -73,25 +72,26 @@ class Album:
         return number[place].reshape(np.shape(rows))
 
     def read(self, number: int) -> Image.Image:
-        """The picture of a number, RGB."""
+        """Return the RGB image with this number."""
         return self._recent.get(number, self._reads[number])
 
     @property
     def digests(self) -> np.ndarray:
-        """(n, 16) uint8 hash of size and pixels of each picture."""
+        """(n, 16) uint8 hash of size and pixels of each image."""
         return np.frombuffer(b"".join(self._digests), dtype=np.uint8).reshape(len(self), 16)
 
     @property
     def sizes(self) -> np.ndarray:
-        """(n, 2) int64 height and width of each picture."""
+        """(n, 2) int64 height and width of each image."""
         return np.array(self._sizes, dtype=np.int64).reshape(len(self), 2)
 
     @property
     def part(self) -> np.ndarray:
-        """(n,) int64: the call with which each picture came first."""
+        """(n,) int64: index of the call that first added each image."""
         return np.array(self._parts, dtype=np.int64)
 
     def _add(self, reads: Iterable[Read], total: int) -> np.ndarray:
+        """Add images and return their numbers."""
         self._calls += 1
         numbers = []
         for read in bar(reads, "reading pictures", total=total, unit="picture"):

@@ -1,4 +1,4 @@
-"""Area under the ROC curve: of all rows and within groups, with an interval from drawing people again."""
+"""Area under the ROC curve, overall and within groups, with an interval from resampling people."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ CHANCE = 0.5
 
 
 def auc(label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """P(score of a liked one > score of another), ties count half; rows may have a ``weight`` (n,).
+    """Return P(score of a liked row > score of another), ties count half.
 
-    ``label`` (n,) bool. NaN where one of the two kinds has no weight.
+    ``label`` (n,) bool; ``weight`` (n,) optional weights of rows. NaN if one of the two classes has no
+    weight.
     """
     _, place = np.unique(score, return_inverse=True)
     weight = np.ones(len(label)) if weight is None else weight
@@ -23,7 +24,7 @@ def auc(label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) 
 
 
 def _auc(label: np.ndarray, place: np.ndarray, weight: np.ndarray) -> float:
-    """The same of scores given by their place among the different ones."""
+    """Return the AUC of scores given as ranks among the distinct values."""
     if not len(label):
         return float("nan")
     size = int(place.max()) + 1
@@ -35,10 +36,10 @@ def _auc(label: np.ndarray, place: np.ndarray, weight: np.ndarray) -> float:
 
 
 def auc_within(label: np.ndarray, score: np.ndarray, group: np.ndarray) -> pd.Series:
-    """AUC inside each group, by group; one that has rows of one kind alone has none and is left out.
+    """Return the AUC inside each group; a group with rows of only one class is left out.
 
-    Mann and Whitney: (Σ ranks of the liked − l (l + 1) / 2) / (l (n − l)), l liked of n rows, ranks 1-based
-    within the group and averaged over ties.
+    Mann and Whitney: (Σ ranks of the liked − l (l + 1) / 2) / (l (n − l)), with l of n rows liked; ranks are
+    1-based within the group and averaged over ties.
     """
     frame = pd.DataFrame({"group": group, "liked": np.asarray(label, dtype=bool), "score": score})
     frame["rank"] = frame.groupby("group")["score"].rank() * frame["liked"]
@@ -59,11 +60,11 @@ def auc_interval(
     trainings: np.ndarray | None = None,
     resamples: int = 1000,
 ) -> Estimate:
-    """AUC with its 95% percentile interval over resampled ``clusters`` (n,), and p against 0.5.
+    """Return the AUC with its 95% percentile interval over resampled ``clusters`` (n,), and p against 0.5.
 
-    ``trainings`` (n,), such as seeds: the AUC is the mean of theirs, and they are drawn again, too, as by
-    `statistics.bootstrap_columns`. Raises DataError where all labels of one are equal. With one cluster the
-    interval is not known: NaN.
+    With ``trainings`` (n,), such as seeds, the AUC is the mean over trainings, which are resampled too, as by
+    `statistics.bootstrap_columns`. Raises DataError if all labels of a training are equal. With one cluster
+    the interval is unknown: NaN.
     """
     label, score = np.asarray(label, dtype=bool), np.asarray(score)
     _, cluster = np.unique(clusters, return_inverse=True)
@@ -81,7 +82,7 @@ def auc_interval(
         return Estimate(value, np.nan, np.nan, np.nan, n)
     generator = rng.for_("auc").numpy()
     drawn = np.empty((resamples, len(parts)))
-    for row in range(resamples):  # people are the same for all trainings
+    for row in range(resamples):  # all trainings share the resampled people
         weight = np.bincount(generator.integers(count, size=count), minlength=count).astype(float)
         drawn[row] = [_auc(mine, place, weight[who]) for mine, place, who in parts]
     means = drawn.mean(1)

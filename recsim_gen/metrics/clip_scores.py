@@ -1,18 +1,18 @@
-"""Cosines between pictures and texts in a dual encoder's space: CPS, CPIS, CS and CIS.
+"""Cosines between images and texts in the space of a dual encoder: CPS, CPIS, CS and CIS.
 
 ====  =======================  ===========================================================
-name  cosine of the picture    recipes
+name  cosine of the image      recipes
       with
 ====  =======================  ===========================================================
 CPS   the user's taste, in     ours, pigeon: each caption of the history, mean;
       words                    pmg-bench: the keywords, joined by ", "
-CPIS  the history's pictures   mean of the cosines (not the cosine with the mean)
+CPIS  the history's images     mean of the cosines (not the cosine with the mean)
 CS    the reference's caption  ours, pigeon; pmg-bench has none
-CIS   the reference's picture  ours, pigeon; pmg-bench has none
+CIS   the reference's image    ours, pigeon; pmg-bench has none
 ====  =======================  ===========================================================
 
-Backbones: ours CLIP ViT-L/14 (the encoder of RAGAR), pmg-bench OpenAI's ViT-B/32, pigeon OpenCLIP
-ViT-H-14. Numbers of different backbones do not compare.
+Backbones: ours CLIP ViT-L/14 (the encoder of RAGAR), pmg-bench OpenAI's ViT-B/32, pigeon OpenCLIP ViT-H-14.
+Numbers of different backbones are not comparable.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ VIT_H_14 = "open_clip:ViT-H-14/laion2b_s32b_b79k"
 
 @dataclass(frozen=True)
 class _How:
+    """Settings of a recipe."""
+
     backbone: str
     scale: float = 1.0
 
@@ -50,7 +52,7 @@ RECIPES = {
 
 
 def mean_cosine(x: np.ndarray, others: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """(B,) mean over the present of cos(x_b, others_bh); NaN where none is.
+    """Return the (B,) means of cos(x_b, others_bh) over the present h; NaN if none is present.
 
     ``x`` (B, d), ``others`` (B, H, d), ``present`` (B, H) bool.
     """
@@ -61,7 +63,7 @@ def mean_cosine(x: np.ndarray, others: np.ndarray, present: np.ndarray) -> np.nd
 
 
 class _ClipScore:
-    """What the four have in common: one encoder, unit features, a scale."""
+    """Base class of the four scores: one encoder, unit features, a scale."""
 
     metric: str
     needs: tuple[str, ...]
@@ -91,11 +93,11 @@ class _ClipScore:
         )
 
     def prompt(self, recipe: str) -> str:
-        """The form of the text in this recipe."""
+        """Return a description of the text that this recipe encodes."""
         return ""
 
     def _pictures(self, rows: Rows, other: np.ndarray) -> np.ndarray:
-        """(B,) mean cosine of each row's picture with the pictures ``other`` (B, H), −1 where none."""
+        """Return the (B,) mean cosines of each row's image with the images ``other`` (B, H), −1 for none."""
         x, present = rows.store.images(self._encoder, rows.image), other >= 0
         shown = np.zeros((*other.shape, x.shape[1]), dtype=np.float32)
         if present.any():
@@ -103,7 +105,7 @@ class _ClipScore:
         return self._scale * mean_cosine(x, shown, present)
 
     def _texts(self, rows: Rows, texts: np.ndarray) -> np.ndarray:
-        """(B,) mean cosine of each row's picture with ``texts`` (B, H), "" where none."""
+        """Return the (B,) mean cosines of each row's image with ``texts`` (B, H), "" for none."""
         x, present = rows.store.images(self._encoder, rows.image), np.char.str_len(texts) > 0
         read = np.zeros((*texts.shape, x.shape[1]), dtype=np.float32)
         if present.any():
@@ -112,20 +114,20 @@ class _ClipScore:
 
 
 class CPS(_ClipScore):
-    """CLIP personalisation score: does the picture fit the user's taste as text?"""
+    """CLIP personalisation score: does the image fit the user's taste as text?"""
 
     def __init__(self, spec: Spec, resources: Resources) -> None:
         self.needs = ("keywords",) if spec.recipe == PMG_BENCH else ("history_text",)
         super().__init__(spec, resources)
 
     def prompt(self, recipe: str) -> str:
-        """Keywords in one text, or each caption by itself."""
+        """Return how the recipe forms the text: keywords joined, or each caption."""
         return (
             '", ".join(keywords)' if recipe == PMG_BENCH else "each caption of the history, mean of cosines"
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) in ``range``."""
+        """Return the (B,) scores in ``range``."""
         if self.recipe.name != PMG_BENCH:
             return self._texts(rows, rows.get("history_text"))
         joined = [", ".join(filter(None, words)) for words in rows.get("keywords").tolist()]
@@ -133,38 +135,38 @@ class CPS(_ClipScore):
 
 
 class CPIS(_ClipScore):
-    """CLIP personalisation image score: does the picture look like the user's history?"""
+    """CLIP personalisation image score: does the image resemble the user's history?"""
 
     needs = ("history",)
     reads_texts = False
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) in ``range``."""
+        """Return the (B,) scores in ``range``."""
         return self._pictures(rows, rows.get("history"))
 
 
 class CS(_ClipScore):
-    """CLIP score: does the picture fit the reference's caption?"""
+    """CLIP score: does the image fit the reference's caption?"""
 
     needs = ("target_text",)
     recipes = (OURS, X100, PIGEON)
 
     def prompt(self, recipe: str) -> str:
-        """The caption as it is."""
+        """Return that the text is the caption itself."""
         return "the reference's caption"
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) in ``range``."""
+        """Return the (B,) scores in ``range``."""
         return self._texts(rows, rows.get("target_text")[:, None])
 
 
 class CIS(_ClipScore):
-    """CLIP image score: does the picture look like the reference's own?"""
+    """CLIP image score: does the image resemble the reference's own?"""
 
     needs = ("target",)
     recipes = (OURS, X100, PIGEON)
     reads_texts = False
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) in ``range``."""
+        """Return the (B,) scores in ``range``."""
         return self._pictures(rows, rows.get("target")[:, None])

@@ -1,8 +1,8 @@
-"""Which pictures are copies of catalogue pictures: the same bytes, other bytes, another size.
+"""Finds images that are copies of catalogue images, also re-encoded or resized ones.
 
-Pictures are compared as thumbnails, by the root of the mean square of their differences. How far a copy may
-be is asked of the catalogue: as far as its own pictures are from themselves when they are encoded again. What
-is cut out, turned or drawn over is no copy here.
+Images are compared as thumbnails by the root mean square of their differences. The threshold is calibrated on
+the catalogue: as far as its own images are from themselves after re-encoding. Crops, rotations and overlays
+do not count as copies.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
     from recsim_gen.core.types import ImageReader
 
-SIDE = 12  # pixels a side of a thumbnail
-QUALITY, SMALLER = 75, 0.75  # how pictures are encoded again: as JPEG, and at a smaller size
-SAMPLE = 200  # pictures that are, at random
-SHARE = 0.99  # of them that would be found again
+SIDE = 12  # side of a thumbnail in pixels
+QUALITY, SMALLER = 75, 0.75  # re-encoding for the calibration: JPEG quality, and scale
+SAMPLE = 200  # random catalogue images used for the calibration
+SHARE = 0.99  # share of them within the threshold
 NO = -1
 
 
 class Thumbnails:
-    """An image encoder: a picture as SIDE × SIDE colours, scaled so that distances are RMS differences."""
+    """An image encoder: an image as SIDE × SIDE colours, scaled so that distances are RMS differences."""
 
-    def __init__(self, *, device: str = "cpu") -> None:  # device: as of every encoder; unused
+    def __init__(self, *, device: str = "cpu") -> None:  # device: for the interface; unused
         self.fingerprint = fingerprint("thumbnails", Path(__file__).read_bytes())
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """(B, 3 · SIDE²) float32 in [0, 1] / √(3 · SIDE²)."""
+        """Return (B, 3 · SIDE²) float32 in [0, 1] / √(3 · SIDE²)."""
         from PIL.Image import Resampling
 
         small = [np.asarray(x.resize((SIDE, SIDE), Resampling.BILINEAR), dtype=np.float32) for x in images]
@@ -47,12 +47,16 @@ class Thumbnails:
 
 
 THUMBNAILS = f"{Thumbnails.__module__}:{Thumbnails.__name__}"
-"""As ``encode_reader`` takes it."""
+"""Name of the encoder for ``encode_reader``."""
 
 
 @dataclass(frozen=True)
 class Copies:
-    """``row`` (B,): the catalogue row that each is a copy of, −1 for none; ``own`` (B,): its item's own."""
+    """Copies found among B images.
+
+    ``row`` (B,): catalogue row of which the image is a copy, −1 for none; ``own`` (B,): whether that is the
+    image's own item.
+    """
 
     row: np.ndarray
     own: np.ndarray
@@ -62,27 +66,36 @@ class Copies:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of copies."""
         return int((self.row != NO).sum())
 
     @property
     def sentence(self) -> str:
-        """As `counted` has it."""
+        """The counts in words, from `counted`."""
         return counted(self.count, int(self.own.sum()), len(self))
 
 
 def counted(copies: int, own: int, of: int) -> str:
-    """``60 of 60 are a catalogue picture (2 the item's own, 58 another item's)``."""
+    """Return ``60 of 60 are a catalogue picture (2 the item's own, 58 another item's)``."""
     whose = f" ({own:,} the item's own, {copies - own:,} another item's)" if copies else ""
     return f"{copies:,} of {of:,} are a catalogue picture{whose}"
 
 
 @dataclass(frozen=True, eq=False)
 class CopyFinder:
-    """Thumbnails ``x`` (p, d) of the catalogue rows ``rows`` (p,), and how far a copy may be.
+    """Finds copies of catalogue images among thumbnails.
 
-    ``limit``: 99% of the catalogue's pictures are nearer to themselves when encoded again (the farther of
-    JPEG of quality 75 and three quarters of the size). ``alike``: share that have another one as near.
+    Parameters
+    ----------
+    x
+        (p, d) thumbnails of the catalogue.
+    rows
+        (p,) their catalogue rows.
+    limit
+        Threshold of the distance: 99% of the catalogue's images are nearer to themselves after re-encoding
+        (the farther of JPEG quality 75 and three quarters of the size).
+    alike
+        Share of catalogue images with another one within the limit.
     """
 
     x: np.ndarray
@@ -92,7 +105,7 @@ class CopyFinder:
 
     @classmethod
     def of(cls, images: ImageReader) -> CopyFinder | None:
-        """Of a catalogue's pictures, kept by content; None where it has fewer than two."""
+        """Return the finder for a catalogue, cached by content; None for fewer than two images."""
         rows = np.flatnonzero(images.present)
         if len(rows) < 2:
             return None
@@ -102,9 +115,9 @@ class CopyFinder:
         return cls(x, rows, limit, alike)
 
     def find(self, x: np.ndarray, items: np.ndarray | None = None) -> Copies:
-        """Copies among thumbnails ``x`` (B, d); ``items`` (B,) are catalogue rows that they stand for.
+        """Return the copies among thumbnails ``x`` (B, d); ``items`` (B,) are the rows they stand for.
 
-        A copy of its item's own picture and of another equal to it is one of its own. Memory is bounded.
+        An image that equals both its item's own image and another one counts as its own. Memory is bounded.
         """
         from sklearn.metrics import pairwise_distances_argmin_min
 
@@ -119,7 +132,7 @@ class CopyFinder:
         return Copies(row, own)
 
     def groups(self) -> np.ndarray:
-        """(p,) int: equal for pictures that are copies of each other, directly or through others."""
+        """(p,) int: equal for images that are copies of each other, directly or through others."""
         from scipy.sparse.csgraph import connected_components
         from sklearn.neighbors import radius_neighbors_graph
 
@@ -129,7 +142,7 @@ class CopyFinder:
 
     @property
     def rule(self) -> str:
-        """What counts as a copy, in words."""
+        """The definition of a copy, in words."""
         return (
             f"copies are as near as {SHARE:.0%} of the catalogue's pictures are to themselves as JPEG or at "
             f"{SMALLER:.0%} of the size (RMS {self.limit:.3f}; {self.alike:.1%} of the catalogue's own have "
@@ -138,7 +151,7 @@ class CopyFinder:
 
 
 def _limit(images: ImageReader, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(2,): the `CopyFinder.limit`, and the share of pictures that have another as near."""
+    """Return (2,): `CopyFinder.limit` and `CopyFinder.alike`."""
     from sklearn.neighbors import NearestNeighbors
 
     at = Rng(0).for_("copies").numpy().permutation(len(rows))[:SAMPLE]

@@ -1,4 +1,4 @@
-"""How far an item moves in users' lists when it looks otherwise: ΔR and ΔMRR."""
+"""Change of an item's rank in users' lists when its image changes: ΔR and ΔMRR."""
 
 from __future__ import annotations
 
@@ -20,29 +20,32 @@ METRICS = ("delta_r", "delta_mrr", "improved")
 
 
 def delta_r(original: np.ndarray, generated: np.ndarray) -> np.ndarray:
-    """ΔR (B,) = (rk_ori − rk_gen) / (1 + rk_ori), of 1-based ranks (B,); RAGAR, Sec. 5.1.
+    """Return ΔR (B,) = (rk_ori − rk_gen) / (1 + rk_ori) of 1-based ranks (B,); RAGAR, Sec. 5.1.
 
-    In (−n/2, 1) for n items; above 0: the item rose. It has a long tail below, since an item that
-    stood first can fall by far more than it could have risen.
+    In (−n/2, 1) for n items; positive if the item rises. The lower tail is long, since an item at the top can
+    fall much further than it could rise.
     """
     original, generated = _ranks(original, generated)
     return (original - generated) / (1 + original)
 
 
 def delta_mrr(original: np.ndarray, generated: np.ndarray) -> np.ndarray:
-    """ΔMRR (B,) = 1/rk_gen − 1/rk_ori, in (−1, 1); above 0: the item rose. The top of the list counts."""
+    """Return ΔMRR (B,) = 1/rk_gen − 1/rk_ori, in (−1, 1); positive if the item rises.
+
+    It weighs changes at the top of the list.
+    """
     original, generated = _ranks(original, generated)
     return 1 / generated - 1 / original
 
 
 def improved(original: np.ndarray, generated: np.ndarray) -> np.ndarray:
-    """(B,) 1 where the rank is better, 0 where it is worse or the same: a mean that has no tail."""
+    """Return (B,) 1 if the rank is better, 0 if worse or equal: a measure without long tails."""
     original, generated = _ranks(original, generated)
     return (generated < original).astype(float)
 
 
 def per_sample(counterfactual: Counterfactual) -> pd.DataFrame:
-    """One row per triple: ``METRICS``, ranks, change of score, ``touched``, ``gap``."""
+    """Return one row per triple: ``METRICS``, ranks, change of score, ``touched``, ``gap``."""
     import pandas as pd
 
     c = counterfactual
@@ -67,9 +70,9 @@ def summarise(
     trainings: np.ndarray | None = None,
     resamples: int = RESAMPLES,
 ) -> dict[str, Estimate]:
-    """Mean of each of ``METRICS`` with its 95% interval, ``people`` (B,) drawn again as a whole.
+    """Return the mean of each of ``METRICS`` with its 95% interval; ``people`` (B,) are the clusters.
 
-    ``trainings`` (B,): the judge's seed behind each row, where there are several; drawn again, too.
+    ``trainings`` (B,): the judge's seed behind each row, if there are several; resampled too.
     """
     columns = np.stack([np.asarray(values[metric], dtype=float) for metric in METRICS], axis=1)
     estimates = bootstrap_columns(columns, people, rng, trainings=trainings, resamples=resamples)
@@ -77,6 +80,7 @@ def summarise(
 
 
 def _ranks(original: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both rank arrays as floats. Raises DataError for invalid ones."""
     original, generated = np.asarray(original, dtype=float), np.asarray(generated, dtype=float)
     if original.shape != generated.shape:
         raise DataError(f"ranks must be (B,) alike, got {original.shape} and {generated.shape}")

@@ -1,4 +1,4 @@
-"""How far a set of pictures lies from a set of real ones: Fréchet distance and CMMD."""
+"""Distance of a set of images from a set of real images: Fréchet distance and CMMD."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ BLOCK = 2048
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
-    """|μx − μy|² + Tr(Σx + Σy − 2 (Σx Σy)^½) ≥ 0 of features ``x`` (n, d) and ``y`` (m, d).
+    """Return |μx − μy|² + Tr(Σx + Σy − 2 (Σx Σy)^½) ≥ 0 of features ``x`` (n, d) and ``y`` (m, d).
 
-    Heusel et al., NeurIPS 2017. FID is this on InceptionV3's features; with other features it is
-    another number. Biased upwards where n or m is not far above d. Raises DataError for fewer than two rows.
+    Heusel et al., NeurIPS 2017. With InceptionV3's features this is FID; with other features it is not
+    comparable to FID. Biased upwards unless n and m are much larger than d. Raises DataError for fewer than
+    two rows.
     """
     _check(x, y, 2)
     x, y = x.astype(np.float64), y.astype(np.float64)
@@ -37,10 +38,10 @@ def frechet(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def cmmd(x: np.ndarray, y: np.ndarray) -> float:
-    """1000 · MMD² with a Gaussian kernel of σ 10 on unit features ``x`` (n, d) and ``y`` (m, d).
+    """Return 1000 · MMD² with a Gaussian kernel (σ = 10) on unit features ``x`` (n, d) and ``y`` (m, d).
 
-    Jayasumana et al., CVPR 2024; means over all pairs, each with itself included, as published.
-    Published numbers are of CLIP ViT-L/14 at 336 pixels. 0 for equal sets.
+    Jayasumana et al., CVPR 2024; means over all pairs including each row with itself, as published. Published
+    numbers use CLIP ViT-L/14 at 336 pixels. 0 for equal sets.
     """
     _check(x, y, 1)
     x, y = unit(x, np.float64), unit(y, np.float64)
@@ -48,7 +49,7 @@ def cmmd(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _kernel_mean(x: np.ndarray, y: np.ndarray) -> float:
-    """Mean of exp(−|a − b|² / 2σ²) over all pairs of rows, in blocks."""
+    """Return the mean of exp(−|a − b|² / 2σ²) over all pairs of rows, in blocks."""
     square = (x**2).sum(1)[:, None], (y**2).sum(1)
     total = 0.0
     for start in range(0, len(x), BLOCK):
@@ -59,6 +60,7 @@ def _kernel_mean(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _check(x: np.ndarray, y: np.ndarray, least: int) -> None:
+    """Raise DataError for too few features or different widths."""
     if min(len(x), len(y)) < least or x.ndim != 2 or x.shape[1:] != y.shape[1:]:
         raise DataError(
             f"two sets of at least {least} features of one width are wanted, got {x.shape}, {y.shape}"
@@ -66,12 +68,12 @@ def _check(x: np.ndarray, y: np.ndarray, least: int) -> None:
 
 
 class SetDistance:
-    """How far a method's pictures, as one set, lie from the references' own; each picture once.
+    """Distance of a method's images, as a set, from the references' own images; each image counts once.
 
-    Every picture of a method (label ``variant``) has the number of its set, so means over pictures are it,
-    and an interval from drawing pictures again is not. NaN for a method of too few pictures.
+    Every image of a method (label ``variant``) gets the value of the set, so the mean over images is that
+    value; an interval from resampling images would be meaningless. NaN for a method with too few images.
 
-    Raises MissingDependency where there are too few test episodes.
+    Raises MissingDependency if there are too few test episodes.
     """
 
     unit: str
@@ -103,19 +105,19 @@ class SetDistance:
         )
 
     def backbone(self, spec: Spec) -> str:
-        """The encoder that is asked for, or the metric's own."""
+        """Return the encoder that was requested, or the metric's own."""
         raise NotImplementedError
 
     def least(self, encoder: ImageEncoder) -> int:
-        """How many pictures each set must have."""
+        """Return the minimal number of images in each set."""
         raise NotImplementedError
 
     def distance(self, x: np.ndarray, real: np.ndarray) -> float:
-        """Of features (n, d) and (m, d)."""
+        """Return the distance of features (n, d) from real ones (m, d)."""
         raise NotImplementedError
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) ≥ 0, equal for all pictures of a variant."""
+        """Return (B,) ≥ 0, equal for all images of a variant."""
         target = rows.get("target")
         real = np.unique(target[target >= 0])
         variant = np.asarray(rows.labels.get("variant", np.zeros(len(rows), dtype=np.int64)))
@@ -129,32 +131,32 @@ class SetDistance:
 
 
 class CMMD(SetDistance):
-    """`cmmd` to the references' own pictures; by CLIP ViT-L/14 at 336 pixels, as published, or another."""
+    """`cmmd` to the references' own images; by CLIP ViT-L/14 at 336 pixels, as published, or another."""
 
     unit = "1000 x MMD²"
     note = "biased upwards for few pictures, alike for methods of equally many"
 
     def backbone(self, spec: Spec) -> str:
-        """The published one unless another is asked for."""
+        """Return the requested encoder, or else the published one."""
         return spec.backbone or VIT_L_14_336
 
     def least(self, encoder: ImageEncoder) -> int:
-        """Two: with one there is no spread."""
+        """Return 2."""
         return 2
 
     def distance(self, x: np.ndarray, real: np.ndarray) -> float:
-        """1000 · MMD²."""
+        """Return 1000 · MMD²."""
         return cmmd(x, real)
 
 
 class Frechet(SetDistance):
-    """`frechet` to the references' own pictures, by the encoder in brackets."""
+    """`frechet` to the references' own images, by the encoder in brackets."""
 
     unit = "Fréchet distance"
     note = "FID by another network than InceptionV3: compares with nothing published"
 
     def backbone(self, spec: Spec) -> str:
-        """Raises MissingDependency where none is asked for."""
+        """Return the requested encoder. Raises MissingDependency if none is given."""
         if spec.backbone is None:
             raise MissingDependency(
                 "needs an encoder in brackets, as in frechet[boutique-clip] or frechet[efficientnet-lite0]; "
@@ -163,11 +165,11 @@ class Frechet(SetDistance):
         return spec.backbone
 
     def least(self, encoder: ImageEncoder) -> int:
-        """More than dimensions: below, a covariance has directions of no spread."""
+        """Return one more than the number of dimensions, so that covariances have full rank."""
         from PIL import Image
 
         return encoder.encode_images([Image.new("RGB", (64, 64))]).shape[1] + 1
 
     def distance(self, x: np.ndarray, real: np.ndarray) -> float:
-        """|μx − μy|² + Tr(…)."""
+        """Return |μx − μy|² + Tr(…)."""
         return frechet(x, real)

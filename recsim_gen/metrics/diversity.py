@@ -1,4 +1,4 @@
-"""Does a method answer differently to different users at all?"""
+"""Measures whether a method draws different images for different users."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Diversity:
-    """1 − mean cosine with what the same method drew of the same item for other users.
+    """1 − mean cosine with the images that the same method drew of the same item for other users.
 
-    0: everyone gets the same picture. Large values alone are no merit, for noise has them too. NaN
-    where no other user has a picture of the item. Rows are told apart by the label ``variant``.
+    0: everyone gets the same image. Large values alone are no merit, since noise has them too. NaN if no
+    other user has an image of the item. Methods are distinguished by the label ``variant``.
     """
 
     needs = ("item", "user")
@@ -41,7 +41,7 @@ class Diversity:
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) in [0, 2]."""
+        """Return the (B,) values in [0, 2]."""
         variant = rows.labels.get("variant", np.zeros(len(rows), dtype=np.int64))
         _, method = np.unique(variant, return_inverse=True)
         x = rows.store.images(self._encoder, rows.image)
@@ -49,9 +49,10 @@ class Diversity:
 
 
 def between_users(x: np.ndarray, method: np.ndarray, item: np.ndarray, user: np.ndarray) -> np.ndarray:
-    """(B,) 1 − mean cosine of each row of ``x`` (B, d) with those of its method and item, of other users.
+    """Return (B,) 1 − mean cosine of each row of ``x`` (B, d) with those of other users.
 
-    By sums, so that B pictures of one item cost O(B·d) and not O(B²·d).
+    Only rows of the same method and item count. Computed from sums, so that B images of one item cost O(B·d),
+    not O(B²·d).
     """
     x = unit(x, np.float64)
     everyone, n = _group_sums(x, np.stack([method, item], 1))
@@ -62,7 +63,7 @@ def between_users(x: np.ndarray, method: np.ndarray, item: np.ndarray, user: np.
 
 
 def _group_sums(x: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum (B, d) and size (B,) of each row's group, a group being equal rows of ``keys``."""
+    """Return the sum (B, d) and size (B,) of each row's group; a group has equal rows of ``keys``."""
     _, group, size = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     group = group.ravel()
     total = np.zeros((len(size), x.shape[1]))

@@ -1,4 +1,4 @@
-"""How well a ranker predicts a split: one row per user."""
+"""Ranking quality of a ranker on a split: one row per user."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCORES_HELD = 1 << 25
 
 
 def mask_of(rows: np.ndarray, user: np.ndarray, item: np.ndarray, n_items: int) -> np.ndarray:
-    """(B, n) bool: which items each of these users has in (user, item)."""
+    """Return (B, n) bool: the items that each of these users has in (user, item)."""
     place = pd.Index(rows).get_indexer(pd.Index(user))
     keep = place >= 0
     mask = np.zeros((len(rows), n_items), dtype=bool)
@@ -42,13 +42,35 @@ def evaluate(
     ks: Sequence[int] = (10, 20),
     masked: Sequence[str] = ("train", "valid"),
 ) -> pd.DataFrame:
-    """Recall@k, NDCG@k and NDCG-retrieved@k for every user with a row in ``split``.
+    """Return Recall@k, NDCG@k and NDCG-retrieved@k of every user with a row in ``split``.
 
-    Items of the ``masked`` splits are taken out of each user's list; MICRO's published code masks
-    ``train`` alone. Users are scored in blocks: O(block·n) memory. Of scores tied at the end of a
-    list `torch.topk` chooses, where `ranking.ranks` would average; only popularity ties often.
-    Returns columns ``user`` and one per metric, in [0, 1]. Raises SettingError for an unknown split,
-    DataError where ``split`` is empty or a score is NaN.
+    Users are scored in blocks: O(block·n) memory. Ties at the end of a list are broken by `torch.topk`,
+    whereas `ranking.ranks` would average them; only popularity has many ties.
+
+    Parameters
+    ----------
+    ranker
+        A trained ranker.
+    interactions
+        The data.
+    split
+        Split to predict.
+    ks
+        Lengths of the lists.
+    masked
+        Splits whose items are removed from each user's list; MICRO's published code masks only ``train``.
+
+    Returns
+    -------
+    DataFrame
+        Column ``user`` and one per metric, in [0, 1].
+
+    Raises
+    ------
+    SettingError
+        If a split is unknown.
+    DataError
+        If ``split`` is empty or a score is NaN.
     """
     import torch
 
@@ -77,20 +99,20 @@ def evaluate(
 def add_means(
     table: pd.DataFrame, people: NDArray[Any], results: Results, *, variant: str, suffix: str = ""
 ) -> None:
-    """Add rows of every metric, for each seed and over all: the mean with its interval.
+    """Add rows of every metric, for each seed and over all seeds: the mean with its interval.
 
     Parameters
     ----------
     table
-        ``user``, ``seed``, and a column for each metric.
+        ``user``, ``seed``, and one column per metric.
     people
-        (users,) who is drawn again together, for the interval.
+        (users,) cluster of each user for the interval.
     results
-        Where to.
+        Results to add to.
     variant
-        Of the rows.
+        Variant of the rows.
     suffix
-        Behind the names of the metrics.
+        Suffix of the metrics' names.
     """
     metrics = [str(name) for name in table.columns if name not in ("user", "seed")]
     for seed in [*dict.fromkeys(table["seed"].tolist()), None]:

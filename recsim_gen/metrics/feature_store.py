@@ -1,4 +1,4 @@
-"""Features of pictures and texts, each made once however many metrics ask for it."""
+"""Features of images and texts, each computed once for all metrics."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Filter = Literal["bicubic", "bilinear"]
 
 
 class FeatureStore:
-    """What encoders say of the pictures of an ``album``, and of texts.
+    """Encoder features of the images of an ``album``, and of texts.
 
-    Features are known by the encoder's fingerprint and the hash of the picture (or the text itself):
-    kept in memory, and in the cache in shards, so that a run that was killed goes on where it was.
-    The result does not depend on ``batch_size``.
+    Features are identified by the encoder's fingerprint and the hash of the image (or the text itself). They
+    are kept in memory and, in shards, in the cache, so an interrupted run resumes. The result does not depend
+    on ``batch_size``.
     """
 
     def __init__(self, album: Album, *, batch_size: int = 32) -> None:
@@ -34,7 +34,7 @@ class FeatureStore:
         self._texts: dict[str, int] = {}
 
     def images(self, encoder: ImageEncoder, numbers: np.ndarray) -> np.ndarray:
-        """(…, d) float32 features of the pictures ``numbers`` (…), not normalised."""
+        """Return the (…, d) float32 features of the images ``numbers`` (…), not normalised."""
         digests, part = self.album.digests, self.album.part
 
         def encode(rows: np.ndarray) -> np.ndarray:
@@ -45,13 +45,13 @@ class FeatureStore:
 
         table = self._table(encoder.fingerprint, "image")
         distinct = np.unique(numbers)
-        # A shard has pictures of one source: another generator's do not rename those of the data.
+        # One source per shard: another generator's images do not change the names of the data's shards.
         for source in np.unique(part[distinct]):
             self._fill(table, distinct[part[distinct] == source], encode, name, "image features")
         return table.x[numbers]
 
     def texts(self, encoder: TextEncoder, texts: Sequence[str] | np.ndarray) -> np.ndarray:
-        """(B, d) float32 features of ``texts`` (B,), not normalised."""
+        """Return the (B, d) float32 features of ``texts`` (B,), not normalised."""
         unique, place = np.unique(np.asarray(texts, dtype=str), return_inverse=True)
         numbers = np.array(
             [self._texts.setdefault(text, len(self._texts)) for text in unique.tolist()], dtype=np.int64
@@ -71,9 +71,9 @@ class FeatureStore:
     def pixels(
         self, numbers: np.ndarray, size: tuple[int, int], resample: Filter = "bicubic"
     ) -> torch.Tensor:
-        """(B, 3, H, W) float32 in [0, 1] at ``size`` (H, W); a picture of that size stays as it is.
+        """Return (B, 3, H, W) float32 pixels in [0, 1], resized to ``size`` (H, W) if needed.
 
-        Others are brought to it by Pillow's filter, which averages where it makes smaller.
+        Resized by Pillow's filter, which averages when downscaling.
         """
         import torch
         from PIL.Image import Resampling
@@ -99,13 +99,14 @@ class FeatureStore:
         name: Callable[[np.ndarray], str],
         title: str,
     ) -> None:
+        """Encode the rows that ``table`` lacks, in shards that are cached by name."""
         missing = rows[~table.has(rows)]
         if len(missing):
             table.put(missing, in_shards(missing, encode, name, self.batch_size, title))
 
 
 class _Table:
-    """Features of the rows that were put, in an array that grows."""
+    """Features of the rows stored so far, in a growing array."""
 
     def __init__(self) -> None:
         self.x = np.empty((0, 0), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What a picture shows, as the family's verifier reads it: the look of a good of Boutique's kind."""
+"""Attributes of an image of Boutique's kind, as read by the family's verifier."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class LookReader:
-    """The verifier as an encoder of pictures, so that a `FeatureStore` reads each picture once.
+    """The verifier as an image encoder, so that a `FeatureStore` reads each image once.
 
-    Features are codes (B, 4) of category, main colour, second colour and pattern, whole numbers.
+    Features are integer codes (B, 4) of category, main colour, second colour and pattern.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -31,7 +31,7 @@ class LookReader:
         self.backbone = f"attribute reader of {resources.models.name} models"
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """(B, 4) float32."""
+        """Return (B, 4) float32 codes."""
         import torch
         from PIL.Image import Resampling
 
@@ -44,12 +44,12 @@ class LookReader:
         return codes.astype(np.float32)
 
     def codes(self, rows: Rows) -> np.ndarray:
-        """(B, 4) int64 of the generated pictures."""
+        """Return the (B, 4) int64 codes of the generated images."""
         return rows.store.images(self, rows.image).astype(np.int64)
 
 
 class CategoryKept:
-    """1 where the picture shows a good of the reference's category, as the verifier reads it, else 0."""
+    """1 if the verifier reads the reference's category from the image, else 0."""
 
     needs = ("item",)
     unit = "share"
@@ -82,5 +82,5 @@ class CategoryKept:
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) in {0, 1}."""
+        """Return (B,) in {0, 1}."""
         return (self._reader.codes(rows)[:, 0] == self._category[rows.get("item")]).astype(np.float64)

@@ -1,9 +1,9 @@
-"""Learned perceptual distance of two pictures (Zhang et al., CVPR 2018), with the package lpips.
+"""Learned perceptual distance of two images (Zhang et al., CVPR 2018), with the package lpips.
 
     d(x, y) = Σ_l mean_hw Σ_c w_lc (f̂_lchw(x) − f̂_lchw(y))²
 
-f̂_l are the features of layer l of a network (alex, vgg, squeeze), of unit length over channels; w
-comes with the package (v0.1), the network's ImageNet weights do not.
+f̂_l are the features of layer l of a network (alex, vgg, squeeze), normalised over channels; w comes with the
+package (v0.1), the network's ImageNet weights do not.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ TRUNKS = {
 """Networks, and torchvision's files of their ImageNet weights."""
 
 RANDOM = "random-"
-SMALLEST = 32  # pixels a side: below, the last layers of alex and squeeze have nothing to look at
+SMALLEST = 32  # smallest side in pixels: below it, the last layers of alex and squeeze are empty
 
 
 @dataclass(frozen=True)
 class _How:
+    """Settings of a recipe."""
+
     backbone: str
     resize: Resize = TO_REAL
     scale: float = 1.0
@@ -54,9 +56,9 @@ RECIPES = {
 
 
 class LayerDistance:
-    """Distance of pairs by a network's layers; each picture is seen once, however many pairs it is in.
+    """Distance of image pairs by a network's layers; each image is processed once for all its pairs.
 
-    Subclasses give ``layers``, the ``weights`` w (C,) of each, and a ``fingerprint``.
+    Subclasses provide ``layers``, the ``weights`` w (C,) of each, and a ``fingerprint``.
     """
 
     pixels_held = 1 << 19
@@ -64,13 +66,13 @@ class LayerDistance:
     fingerprint: str
 
     def layers(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Features (U, C, H, W) of each layer, to be changed at will. Pixels in [−1, 1]."""
+        """Return the features (U, C, H, W) of each layer, which the caller may modify; pixels in [−1, 1]."""
         raise NotImplementedError
 
     def prepare(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Features (U, C, H, W) of each layer, of unit length over C. Pixels in [0, 1].
+        """Return the features (U, C, H, W) of each layer, normalised over C; pixels are in [0, 1].
 
-        Raises DataError for pictures below 32 × 32.
+        Raises DataError for images below 32 × 32.
         """
         if min(pixels.shape[2:]) < SMALLEST:
             high, wide = pixels.shape[2:]
@@ -78,11 +80,11 @@ class LayerDistance:
                 f"LPIPS wants pictures of at least {SMALLEST} x {SMALLEST} pixels, got {high} x {wide}"
             )
         seen = self.layers(2 * pixels - 1)
-        # 1e-10 as the packages have it.
+        # 1e-10 as in the packages.
         return [f / f.square().sum(1, keepdim=True).sqrt_().add_(1e-10) for f in seen]
 
     def compare(self, layers: list[torch.Tensor], left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """(P,) ≥ 0."""
+        """Return the (P,) distances ≥ 0."""
         import torch
 
         total = torch.zeros(len(left), device=layers[0].device)
@@ -93,11 +95,11 @@ class LayerDistance:
 
 
 class Perceptual(LayerDistance):
-    """LPIPS of pairs.
+    """LPIPS of image pairs.
 
-    ``backbone``: alex, vgg or squeeze with ImageNet weights, found among torchvision's own files or
-    in ``resources.folder``; ``random-alex`` … the same with random weights (seed 0), which is no
-    LPIPS but a distance of that shape. Raises MissingDependency for missing weights or package.
+    ``backbone``: alex, vgg or squeeze with ImageNet weights, from torchvision's files or
+    ``resources.folder``; ``random-alex`` etc.: the same with random weights (seed 0), which is not LPIPS.
+    Raises MissingDependency if weights or the package are missing.
     """
 
     def __init__(self, backbone: str, resources: Resources) -> None:
@@ -113,12 +115,12 @@ class Perceptual(LayerDistance):
         self.weights = [lin.model[-1].weight.detach().flatten() for lin in self.model.lins]
 
     def layers(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Features (U, C, H, W) of each layer."""
+        """Return the features (U, C, H, W) of each layer."""
         return [*self.model.net(self.model.scaling_layer(pixels.to(self.weights[0].device)))]
 
 
 def _network(net: str) -> Any:
-    """The package's network with its own w and a random trunk, the same every time."""
+    """Return the package's network with its w and a random trunk (fixed seed)."""
     import torch
 
     try:
@@ -126,13 +128,14 @@ def _network(net: str) -> Any:
     except ModuleNotFoundError as error:
         raise MissingDependency("needs the package lpips: run pip install 'recsim-gen[metrics]'") from error
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")  # it calls torchvision as of years ago
+        warnings.simplefilter("ignore")  # it uses a deprecated call of torchvision
         torch.manual_seed(Rng(0).for_("lpips", net).integer())
         model = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
     return model.eval().requires_grad_(False)
 
 
 def _trunk_file(net: str, resources: Resources) -> Any:
+    """Return the file of the ImageNet weights. Raises MissingDependency if it is not there."""
     from pathlib import Path
 
     import torch
@@ -150,7 +153,7 @@ def _trunk_file(net: str, resources: Resources) -> Any:
 
 
 def _load_trunk(trunk: Any, state: dict[str, torch.Tensor], net: str) -> None:
-    """Weights ``features.3.weight`` … into the package's slices, which keep the layer numbers."""
+    """Load weights ``features.3.weight`` … into the package's slices, which keep the layer numbers."""
     own = trunk.state_dict()  # slice2.3.weight
     try:
         trunk.load_state_dict({key: state["features." + key.partition(".")[2]] for key in own})
@@ -163,7 +166,7 @@ def _load_trunk(trunk: Any, state: dict[str, torch.Tensor], net: str) -> None:
 
 
 class PerceptualMetric:
-    """A distance of layers to the reference's own picture, or to those of the history."""
+    """A layer distance to the reference's own image, or to the images of the history."""
 
     against: Against = "target"
     unit: str
@@ -193,12 +196,12 @@ class PerceptualMetric:
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) ≥ 0."""
+        """Return the (B,) distances ≥ 0."""
         return self._scale * against(rows, self.against, self._distance, self._resize)
 
 
 class LPIPS(PerceptualMetric):
-    """LPIPS to the reference's own picture."""
+    """LPIPS to the reference's own image."""
 
     unit = "LPIPS"
 
@@ -217,6 +220,6 @@ class LPIPS(PerceptualMetric):
 
 
 class LPIPSHistory(LPIPS):
-    """Mean LPIPS to the pictures of the history."""
+    """Mean LPIPS to the images of the history."""
 
     against: Against = "history"

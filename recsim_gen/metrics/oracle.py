@@ -1,4 +1,4 @@
-"""What the simulated users of Boutique think of a picture, by the tastes they were made with."""
+"""Utility of an image for the simulated users of Boutique, by their true preferences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class OracleUtility:
-    """Utility of the look that the family's verifier reads from the picture; see `datasets.boutique`."""
+    """Utility of the look that the family's verifier reads from the image; see `datasets.boutique`."""
 
     needs = ("user",)
     unit = "utility (choice noise has sd 1.28)"
@@ -42,5 +42,5 @@ class OracleUtility:
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,)."""
+        """Return the (B,) utilities."""
         return self._boutique.utility(rows.get("user"), self._reader.codes(rows))

@@ -1,4 +1,4 @@
-"""Pictures compared two by two: in blocks, each picture of a block prepared once."""
+"""Pairwise comparison of images: in blocks, with each image of a block prepared once."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Against = Literal["target", "history"]
 
 
 class Comparison(Protocol[Prepared]):
-    """A comparison in two steps: what each picture needs alone, and what is left for a pair."""
+    """A comparison in two steps: preparation of each image, then comparison of pairs."""
 
     pixels_held: int
-    """Of one block's pairs: more fall out of a CPU's cache."""
+    """Pixels in one block of pairs: larger blocks exceed a CPU's cache."""
 
     def prepare(self, pixels: torch.Tensor) -> Prepared:
-        """Of pictures (U, 3, H, W) in [0, 1]."""
+        """Prepare images (U, 3, H, W) in [0, 1]."""
 
     def compare(self, prepared: Prepared, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """(P,) of pairs of prepared pictures, given as rows (P,) of them."""
+        """Return the (P,) values of pairs of prepared images, given as row numbers (P,)."""
 
 
 @dataclass(frozen=True)
 class Resize:
-    """To which size both pictures of a pair are brought, and by which filter.
+    """Size to which both images of a pair are scaled, and the filter.
 
-    ``side`` None: to the size of the second one, the real picture, which stays as it is.
+    ``side`` None: the size of the second image, the real one, which stays unchanged.
     """
 
     side: int | None = None
@@ -48,7 +48,7 @@ class Resize:
         return f"{size}, {self.resample}"
 
     def sizes(self, real: np.ndarray) -> np.ndarray:
-        """(P, 2) height and width of each pair, from those of the real pictures (P, 2)."""
+        """Return the (P, 2) height and width of each pair, given those of the real images (P, 2)."""
         return real if self.side is None else np.full_like(real, self.side)
 
 
@@ -56,9 +56,9 @@ TO_REAL = Resize()
 
 
 def against(rows: Rows, what: Against, comparison: Comparison[Prepared], resize: Resize) -> np.ndarray:
-    """(B,) comparison with the target, or its mean over the pictures of the history.
+    """Return the (B,) comparison with the target, or its mean over the images of the history.
 
-    NaN where there is no picture to compare with. A pair that stands in several rows is compared once.
+    NaN if there is no image to compare with. A pair that occurs in several rows is compared once.
     """
     other = rows.get(what).reshape(len(rows), -1)
     row, _ = place = np.nonzero(other >= 0)
@@ -70,7 +70,7 @@ def against(rows: Rows, what: Against, comparison: Comparison[Prepared], resize:
 
 
 def compared(rows: Rows, pairs: np.ndarray, comparison: Comparison[Prepared], resize: Resize) -> np.ndarray:
-    """(P,) float64 of ``pairs`` (P, 2) of picture numbers: generated, real."""
+    """Return (P,) float64 values of ``pairs`` (P, 2) of image numbers: generated, real."""
     import torch
 
     sizes, store = resize.sizes(rows.store.album.sizes[pairs[:, 1]]), rows.store
@@ -86,7 +86,7 @@ def compared(rows: Rows, pairs: np.ndarray, comparison: Comparison[Prepared], re
 
 
 def _blocks(sizes: np.ndarray, pixels_held: int) -> list[np.ndarray]:
-    """Rows (P,) of pairs in blocks of one size (P, 2) and of bounded memory."""
+    """Return the rows (P,) of pairs in blocks of equal size (P, 2) and bounded memory."""
     blocks = []
     for size in np.unique(sizes, axis=0):
         rows = np.flatnonzero((sizes == size).all(1))

@@ -1,7 +1,7 @@
-"""Which of several pictures of one prompt people would prefer: HPSv2 (Wu et al. 2023).
+"""Predicted human preference among images of one prompt: HPSv2 (Wu et al. 2023).
 
-The cosine between prompt and picture by a ViT-H-14 that was tuned on human choices. Its author: the
-score compares pictures of the same prompt only; a mean over prompts depends on which prompts.
+The cosine between prompt and image by a ViT-H-14 fine-tuned on human choices. According to its authors,
+scores are only comparable between images of the same prompt; a mean over prompts depends on the prompts.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SIDE = 224
 
 
 class Letterboxed:
-    """An image encoder that sees the whole of each picture: longer side to ``side``, black around it.
+    """An image encoder that sees the whole image: longer side scaled to ``side``, padded with black.
 
-    As HPSv2 prepares pictures, where CLIP cuts the middle out.
+    This is HPSv2's preprocessing; CLIP crops the centre instead.
     """
 
     def __init__(self, encoder: Any, side: int = SIDE) -> None:
@@ -36,18 +36,18 @@ class Letterboxed:
         self.fingerprint = fingerprint("letterboxed", encoder.fingerprint, side)
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """(B, d) float32, not normalised."""
+        """Return (B, d) float32 features, not normalised."""
         features: np.ndarray = self._encoder.encode_images([letterbox(image, self._side) for image in images])
         return features
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """(B, d) float32, not normalised."""
+        """Return (B, d) float32 features, not normalised."""
         features: np.ndarray = self._encoder.encode_texts(texts)
         return features
 
 
 def letterbox(image: Image.Image, side: int) -> Image.Image:
-    """The picture with its longer side at ``side`` pixels, bicubic, in the middle of a black square."""
+    """Return the image centred in a black square, its longer side scaled to ``side`` pixels, bicubic."""
     from PIL import Image
 
     scale = side / max(image.size)
@@ -84,13 +84,13 @@ class HPSv20:
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) in [−1, 1]."""
+        """Return the (B,) scores in [−1, 1]."""
         shown = rows.store.images(self._encoder, rows.image)
         prompts = rows.store.texts(self._encoder, rows.get("prompt"))
         return mean_cosine(shown, prompts[:, None], np.ones((len(rows), 1), dtype=bool))
 
 
 class HPSv21(HPSv20):
-    """HPSv2 with the weights of version 2.1, whose numbers do not compare with those of 2.0."""
+    """HPSv2 with the weights of version 2.1; not comparable with version 2.0."""
 
     file = "HPS_v2.1_compressed.pt"

@@ -1,4 +1,4 @@
-"""Lists of metrics by one name, and the block of Table 2 that each metric belongs to."""
+"""Named lists of metrics, and the block of Table 2 that each metric belongs to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BLOCKS = {
     ),
     "semantic": ("category_kept", "cs", "cis", "lpips", "st_lpips", "ssim"),
 }
-"""Block: metrics against the person and the history, metrics against the reference; others are quality."""
+"""Blocks: metrics of personalisation and metrics of semantics; all other metrics are quality."""
 
 QUALITY = "quality"
 
@@ -68,9 +68,9 @@ our recipes with the embedded CLIP; ``paper``: RAGAR's Table 2 by the public rec
 
 
 def listed(names: Sequence[str]) -> tuple[str, ...]:
-    """Metrics with presets written out, commas split, each once, in order.
+    """Return the metrics with presets expanded and commas split, without repetitions, in order.
 
-    Raises SettingError for a name that is neither preset nor metric, and where none is given.
+    Raises SettingError for a name that is neither preset nor metric, and if none is given.
     """
     words = [word.strip() for name in names for word in name.split(",") if word.strip()]
     if not words:
@@ -85,6 +85,7 @@ def listed(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check(metric: str) -> None:
+    """Raise SettingError for an unknown metric."""
     try:
         read_spec(metric)
     except SettingError as error:
@@ -95,17 +96,17 @@ def _check(metric: str) -> None:
 
 
 def plain_name(metric: str) -> str:
-    """``cps`` of ``cps[boutique-clip]:x100``."""
+    """Return ``cps`` of ``cps[boutique-clip]:x100``."""
     return metric.partition("[")[0].partition(":")[0]
 
 
 def block_of(metric: str) -> str:
-    """``personalisation``, ``semantic`` or ``quality``."""
+    """Return ``personalisation``, ``semantic`` or ``quality``."""
     return next((block for block, names in BLOCKS.items() if plain_name(metric) in names), QUALITY)
 
 
 def about(metric: Metric) -> dict[str, Any]:
-    """What a result's row says of its metric beside its name."""
+    """Return the columns that a result row has about its metric."""
     direction = {True: "higher", False: "lower", None: None}[metric.higher_is_better]
     told = {"block": block_of(metric.name), "better": direction, "unit": metric.unit}
     judged = {name: getattr(metric, name) for name in ("judge", "held_out", "scope") if hasattr(metric, name)}

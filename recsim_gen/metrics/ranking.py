@@ -1,7 +1,6 @@
-"""Ranks and the metrics made of them, in one place.
+"""Ranks, and ranking metrics based on them.
 
-A rank is 1-based among the eligible items: masked items are out, the item itself is compared
-with the others only, ties take the average rank.
+A rank is 1-based among the eligible items: masked items are excluded, ties get the average rank.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def ranks(scores: torch.Tensor, item: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
-    """(B,) rank of ``item`` (B,) in each row of ``scores`` (B, n), float64 (halves where tied).
+    """Return the (B,) rank of ``item`` (B,) in each row of ``scores`` (B, n), float64 (halves for ties).
 
-    ``masked`` (B, n) bool: items out of the contest; the item itself takes part in any case.
-    Raises DataError where a score is NaN.
+    ``masked`` (B, n) bool: items to exclude; the item itself always takes part. Raises DataError if a score
+    is NaN.
     """
     import torch
 
@@ -36,7 +35,7 @@ def ranks(scores: torch.Tensor, item: torch.Tensor, masked: torch.Tensor) -> tor
 
 
 def refuse_nan(scores: torch.Tensor) -> None:
-    """Raise DataError where a score is NaN: it would rank first or last by accident."""
+    """Raise DataError if a score is NaN, since NaN would rank first or last by accident."""
     if scores.isnan().any():
         raise DataError(
             "scores must be numbers, got NaN", remedy="Was the ranker trained with negative_cosine=keep?"
@@ -44,22 +43,21 @@ def refuse_nan(scores: torch.Tensor) -> None:
 
 
 def recall_at(rank: np.ndarray, k: int) -> np.ndarray:
-    """Recall@k of a single relevant item: 1 where rank ≤ k; range {0, 1}."""
+    """Return Recall@k of a single relevant item: 1 if rank ≤ k, else 0."""
     return (rank <= k).astype(float)
 
 
 def ndcg_at(rank: np.ndarray, k: int) -> np.ndarray:
-    """NDCG@k of a single relevant item: 1/log₂(1 + rank) where rank ≤ k, else 0; range [0, 1]."""
+    """Return NDCG@k of a single relevant item: 1/log₂(1 + rank) if rank ≤ k, else 0; in [0, 1]."""
     return np.where(rank <= k, 1 / np.log2(1 + rank), 0.0)
 
 
 def per_user(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> dict[str, np.ndarray]:
-    """Recall@k, NDCG@k and NDCG-retrieved@k of users with any number of relevant items.
+    """Return Recall@k, NDCG@k and NDCG-retrieved@k of users with any number of relevant items.
 
-    ``hits`` (B, max k) bool: whether the item at each place of the ranked list is relevant;
-    ``relevant`` (B,) how many are. NDCG's ideal list holds all relevant items. The variant
-    ``ndcg_retrieved`` takes the ideal from the retrieved hits, as MICRO's published code does: it
-    inflates, and exists for comparison.
+    ``hits`` (B, max k) bool: whether the item at each place of the ranked list is relevant; ``relevant`` (B,)
+    their total number. The ideal list of NDCG holds all relevant items. ``ndcg_retrieved`` takes the ideal
+    from the retrieved hits, as MICRO's published code does: it inflates the value and is only for comparison.
     """
     if (relevant < 1).any():
         raise DataError(

@@ -1,14 +1,13 @@
-"""What a metric's number means: backbone, weights, preparation, scale, direction.
+"""Definition of a metric's number: backbone, weights, preprocessing, scale, direction.
 
-Public numbers of one name come from different recipes. A metric is asked for by
+Published numbers of one name come from different recipes. A metric is selected by
 
-    NAME              ours: done right                                  ``ssim``
-    NAME:RECIPE       as published code has it, labelled                ``ssim:pmg-bench``
-    NAME[BACKBONE]    with another network, under a name that says so   ``cps[boutique-clip]``
+    NAME              ours: the correct definition                      ``ssim``
+    NAME:RECIPE       as in published code                              ``ssim:pmg-bench``
+    NAME[BACKBONE]    with another network, under a distinct name       ``cps[boutique-clip]``
 
-and by both, ``cps[boutique-clip]:x100``. Recipes: ``ours``; ``x100`` (ours times 100, as RAGAR's
-Table 2 prints CLIP scores, LPIPS and SSIM); ``pmg-bench`` (PMG-Bench) and ``pigeon`` (Pigeon);
-``torchmetrics`` (SSIM alone).
+or both, ``cps[boutique-clip]:x100``. Recipes: ``ours``; ``x100`` (ours times 100, as RAGAR's Table 2 prints
+CLIP scores, LPIPS and SSIM); ``pmg-bench`` (PMG-Bench) and ``pigeon`` (Pigeon); ``torchmetrics`` (SSIM only).
 """
 
 from __future__ import annotations
@@ -41,12 +40,24 @@ _SPEC = re.compile(r"(?P<name>[^\[\]:]+)(?:\[(?P<backbone>[^\[\]]+)\])?(?::(?P<r
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a metric's number is made; empty where a field does not apply.
+    """How a metric's number is computed; a field that does not apply is empty.
 
-    ``backbone`` names the network and ``weights`` the hash of its weights and preparation;
-    ``resize`` is what happens to pictures before; ``input_range`` are the values that enter;
-    ``scale`` multiplies the result; ``prompt`` is the form of the text; ``note`` is what a reader of
-    the number must know.
+    Parameters
+    ----------
+    backbone
+        Name of the network.
+    weights
+        Hash of its weights and preprocessing.
+    resize
+        Resizing of the images.
+    input_range
+        Range of the pixel values that enter.
+    scale
+        Factor of the result.
+    prompt
+        Form of the text.
+    note
+        What a reader of the number must know.
     """
 
     name: str = OURS
@@ -61,7 +72,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Spec:
-    """A metric as it was asked for: its name, its recipe, its backbone (None: the recipe's own)."""
+    """A metric as requested: name, recipe, and backbone (None: that of the recipe)."""
 
     name: str
     recipe: str = OURS
@@ -73,13 +84,13 @@ class Spec:
 
 
 def read_spec(text: str) -> Spec:
-    """``NAME[BACKBONE]:RECIPE`` in parts. A ``module:Class`` of the reader's own is a name.
+    """Parse ``NAME[BACKBONE]:RECIPE``. A user-defined ``module:Class`` is a name.
 
-    Raises SettingError where it is no such text, or names no metric.
+    Raises SettingError for another form or an unknown metric.
     """
     parts = _SPEC.fullmatch(text)
     if parts is None:
-        raise SettingError(f"a metric is NAME, NAME[BACKBONE] or NAME[BACKBONE]:RECIPE, got {text!r}")
+        raise SettingError(f"a metric must be NAME, NAME[BACKBONE] or NAME[BACKBONE]:RECIPE, got {text!r}")
     name, backbone, recipe = parts["name"], parts["backbone"], parts["recipe"]
     if name not in METRICS:
         if recipe and recipe not in RECIPES and backbone is None:
@@ -89,14 +100,14 @@ def read_spec(text: str) -> Spec:
 
 
 def chosen(recipes: Mapping[str, T], spec: Spec) -> T:
-    """The settings of the recipe that is asked for. Raises SettingError where the metric has no such one."""
+    """Return the settings of the requested recipe. Raises SettingError if the metric does not have it."""
     if spec.recipe not in recipes:
         raise SettingError(f"{spec.name} has no recipe {spec.recipe!r}.{did_you_mean(spec.recipe, recipes)}")
     return recipes[spec.recipe]
 
 
 def stamp(metric: Metric) -> dict[str, Any]:
-    """All that a result says of its metric: recipe, unit, range and direction."""
+    """Return everything that a result records of its metric: recipe, unit, range and direction."""
     direction = {True: "higher is better", False: "lower is better", None: "no direction"}
     return {
         "metric": metric.name,
@@ -109,10 +120,14 @@ def stamp(metric: Metric) -> dict[str, Any]:
 
 @runtime_checkable
 class Metric(Protocol):
-    """One number for each generated picture. Means and intervals are made elsewhere, once.
+    """A metric: one number per generated image. Means and intervals are computed elsewhere.
 
-    ``needs`` are the fields of ``Rows`` that it reads beside the pictures; ``higher_is_better`` is
-    None where neither direction is better by itself.
+    Attributes
+    ----------
+    needs
+        Fields of ``Rows`` that it reads besides the images.
+    higher_is_better
+        Direction; None if neither is better.
     """
 
     name: str
@@ -123,4 +138,4 @@ class Metric(Protocol):
     needs: tuple[str, ...]
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) float64, NaN for a row that lacks what is compared with."""
+        """Return (B,) float64 values, NaN for a row without something to compare with."""

@@ -1,4 +1,4 @@
-"""What metrics are made from: encoders by name, weight files, the data's own truth."""
+"""Resources of metrics: encoders by name, weight files, the data's ground truth."""
 
 from __future__ import annotations
 
@@ -24,21 +24,26 @@ LICENCES = {
     "hf:openai/clip-vit-base-patch32": _MIT,
     "open_clip:ViT-H-14/laion2b_s32b_b79k": _MIT,
 }
-"""Of recipes' own backbones."""
+"""Licences of the recipes' backbones."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Where networks and truths come from; each network is loaded once for all metrics.
+    """Networks and ground truth for metrics; each network is loaded once.
 
     Parameters
     ----------
-    device: where networks run.
-    encoders: {backbone: encoder or spec}, for names in brackets and to read a recipe's backbone from
-        a folder: ``{"hf:openai/clip-vit-large-patch14": "hf:./my-clip"}``.
-    weights: folder of weight files that no package brings; None: ``weights`` in the cache.
-    family: models whose CLIP is ``boutique-clip`` and whose verifier reads pictures; None: embedded.
-    dataset: what the pictures were generated for; oracle utility and verifiers need it.
+    device
+        Device of the networks.
+    encoders
+        {backbone: encoder or spec}, for names in brackets and to read a recipe's backbone from a folder:
+        ``{"hf:openai/clip-vit-large-patch14": "hf:./my-clip"}``.
+    weights
+        Folder of weight files that no package provides; None: ``weights`` in the cache.
+    family
+        Models whose CLIP is ``boutique-clip`` and whose verifier reads images; None: embedded.
+    dataset
+        Data set that the images were generated for; needed by oracle utility and verifiers.
     """
 
     device: str = "cpu"
@@ -48,9 +53,9 @@ class Resources:
     dataset: Dataset | None = None
 
     def encoder(self, backbone: str) -> Any:
-        """The encoder that a backbone's name stands for.
+        """Return the encoder with this name.
 
-        Raises SettingError for an unknown name, MissingDependency where its weights are missing.
+        Raises SettingError for an unknown name, MissingDependency if its weights are missing.
         """
         from recsim_gen.encoders.features import make_encoder
 
@@ -77,11 +82,11 @@ class Resources:
 
     @property
     def folder(self) -> Path:
-        """Where weight files are looked for."""
+        """Folder of the weight files."""
         return self.weights or cache_dir() / "weights"
 
     def file(self, name: str, origin: str) -> Path:
-        """The weight file of this name. Raises MissingDependency that says where it comes from."""
+        """Return the weight file with this name; raises MissingDependency, with its source, if missing."""
         path = self.folder / name
         if not path.is_file():
             raise MissingDependency(f"needs {name} ({origin}); put it into {self.folder}")
@@ -93,9 +98,9 @@ class Resources:
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """The tensors of a checkpoint, safetensors or PyTorch's; no code in it is run.
+    """Return the tensors of a checkpoint (safetensors or PyTorch) without running code in it.
 
-    Raises DataError for a file that holds anything else.
+    Raises DataError for a file with other content.
     """
     import pickle
 

@@ -1,4 +1,4 @@
-"""What metrics are called on: generated pictures, each beside what it is compared with."""
+"""Input of metrics: generated images, each with what it is compared with."""
 
 from __future__ import annotations
 
@@ -29,19 +29,31 @@ MEANING = {
     "keywords": "keywords of each user's taste",
     "prompt": "the text that each picture is asked to show",
 }
-"""Fields that a metric may need, as readers are told of them."""
+"""Fields that a metric may need, with their descriptions in messages."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """B generated pictures; pictures are numbers of ``store.album``.
+    """B generated images; images are numbers of ``store.album``.
 
-    ``image`` (B,). The others are None where nothing is known: ``target`` (B,) and ``history`` (B, H)
-    pictures, −1 where there is none; ``user`` (B,) rows of ``Interactions.user_ids`` and ``item`` (B,)
-    rows of the catalogue; ``target_text`` (B,), ``history_text`` (B, H) and ``keywords`` (B, K) str,
-    "" where there is none; ``prompt`` (B,) str, as a rule the reference's caption, the same for all
-    methods. ``labels`` {name: (B,)} are what a table says of each
-    row beside its numbers. Raises DataError where lengths differ.
+    All fields but ``image`` are None if unknown. Raises DataError if lengths differ.
+
+    Parameters
+    ----------
+    store
+        Features of the images.
+    image
+        (B,) generated images.
+    target, history
+        (B,) and (B, H) images, −1 for none.
+    user, item
+        (B,) rows of ``Interactions.user_ids`` and of the catalogue.
+    target_text, history_text, keywords
+        (B,), (B, H) and (B, K) str, "" for none.
+    prompt
+        (B,) str, usually the reference's caption, the same for all methods.
+    labels
+        {name: (B,)} label columns of a table.
     """
 
     store: FeatureStore
@@ -66,11 +78,11 @@ class Rows:
 
     @property
     def has(self) -> frozenset[str]:
-        """Names of the fields that are known."""
+        """Names of the fields that are not None."""
         return frozenset(name for name in MEANING if getattr(self, name) is not None)
 
     def get(self, name: str) -> np.ndarray:
-        """A field that a metric needs. Raises DataError where nothing is known of it."""
+        """Return a field that a metric needs. Raises DataError if it is None."""
         values: np.ndarray | None = getattr(self, name)
         if values is None:
             raise DataError(
@@ -89,19 +101,27 @@ def rows_of(
     prompts: Mapping[str, str] | None = None,
     store: FeatureStore | None = None,
 ) -> Rows:
-    """Rows for what generators drew, beside the reference and the history of each episode.
+    """Return rows for generated images, with the reference and the history of each episode.
+
+    Labels are ``variant``, ``episode``, ``item`` (id), ``seed`` and ``person`` (whose sequence the user is).
 
     Parameters
     ----------
-    dataset: whose test episodes the batches name.
-    batches: one or several a generator; their generator is the label ``variant``.
-    history: how many items of the history to compare with, the last ones; None: all.
-    keywords, prompts: {episode id: …} of every episode of the batches; without prompts, the references'
-        captions.
-    store: features made before; None: a new one.
+    dataset
+        Data set with the test episodes that the batches name.
+    batches
+        One or several per generator; the generator's name is the label ``variant``.
+    history
+        Number of history items to compare with, the latest ones; None: all.
+    keywords, prompts
+        {episode id: …} of every episode of the batches; without prompts, the references' captions.
+    store
+        Features computed before; None: a new store.
 
-    Labels are ``variant``, ``episode``, ``item`` (id), ``seed`` and ``person`` (source user). Raises
-    DataError for an unknown episode, an item that is not its reference, and missing keywords.
+    Raises
+    ------
+    DataError
+        If an episode is unknown, an item is not its reference, or keywords are missing.
     """
     store = store or FeatureStore(Album())
     by_id = {episode.id: episode for episode in dataset.episodes}
@@ -138,9 +158,9 @@ def rows_of_files(
     keywords: Mapping[str, Sequence[str]] | None = None,
     store: FeatureStore | None = None,
 ) -> Rows:
-    """Rows for pictures that a person brings (see `recsim_gen.datasets.image_sets`), as ``rows_of``.
+    """Return rows for images from files (see `recsim_gen.datasets.image_sets`), as ``rows_of`` does.
 
-    Raises DataError where a user that is asked has no test episode with the item as reference.
+    Raises DataError if a requested user has no test episode with the item as reference.
     """
     store = store or FeatureStore(Album())
     user, item, picture = images.pairs(dataset, users)
@@ -166,7 +186,7 @@ def _beside(
     labels: Mapping[str, np.ndarray],
     texts: Mapping[str, Any],
 ) -> Rows:
-    """Pictures with their episodes' references, histories and captions from the catalogue."""
+    """Return the images with their episodes' references, histories and captions from the catalogue."""
     from recsim_gen.encoders.features import item_texts
 
     catalog = dataset.catalog
@@ -203,12 +223,13 @@ def _keywords(of: Mapping[str, Sequence[str]] | None, episodes: Sequence[str]) -
 
 
 def _given(texts: Mapping[str, Any], episode: str, what: str) -> Any:
+    """Return the texts of an episode. Raises DataError if there are none."""
     if episode not in texts:
         raise DataError(f"{what} of every episode are wanted, got none of {episode!r}")
     return texts[episode]
 
 
 def _padded(lists: Sequence[Sequence[Any]], filler: Any) -> np.ndarray:
-    """(B, longest) array of lists of different lengths, filled up on the right."""
+    """Return a (B, longest) array of lists of different lengths, padded on the right."""
     table = pd.DataFrame(list(map(list, lists)))
     return table.fillna(filler).to_numpy(dtype=str if filler == "" else np.int64)

@@ -1,4 +1,4 @@
-"""Metrics opened by name, and every picture's numbers in one table."""
+"""Opens metrics by name, and collects their values of every image in one table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Unavailable:
-    """A metric that cannot be computed here: a column of NaN, and the ``reason``, never a stand-in."""
+    """A metric that cannot be computed here: NaN values with a ``reason``, never a substitute."""
 
     name: str
     reason: str
@@ -37,7 +37,7 @@ class Unavailable:
     needs: tuple[str, ...] = ()
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) NaN."""
+        """Return (B,) NaN."""
         return np.full(len(rows), np.nan)
 
     def __str__(self) -> str:
@@ -45,10 +45,10 @@ class Unavailable:
 
 
 def open_metric(spec: str | Spec, resources: Resources | None = None) -> Metric:
-    """The metric of ``NAME[BACKBONE]:RECIPE`` (see `recipes`), or a ``module:Class`` of the reader's own.
+    """Return the metric ``NAME[BACKBONE]:RECIPE`` (see `recipes`), or a user-defined ``module:Class``.
 
-    Raises SettingError for an unknown name, recipe or backbone; MissingDependency, which says what it
-    needs, where a package or weights are not to be had.
+    Raises SettingError for an unknown name, recipe or backbone, and MissingDependency, with what is needed,
+    if a package or weights are missing.
     """
     spec = read_spec(spec) if isinstance(spec, str) else spec
     metric: Metric = resolve(spec.name, METRICS, "metric")(spec, resources or Resources())
@@ -56,11 +56,11 @@ def open_metric(spec: str | Spec, resources: Resources | None = None) -> Metric:
 
 
 class _Opened(Exception):
-    """A metric asks for a network: what was written of it is right."""
+    """A metric requested a network, so its name, recipe and backbone are valid."""
 
 
 class _NoNetworks(Resources):
-    """Resources that know names and load nothing."""
+    """Resources that check names and load nothing."""
 
     def encoder(self, backbone: str) -> Any:
         if backbone != BOUTIQUE_CLIP:
@@ -72,9 +72,9 @@ class _NoNetworks(Resources):
 
 
 def check_metrics(specs: Sequence[str]) -> None:
-    """Raise SettingError for a recipe or a backbone that a metric has not; loads no network.
+    """Raise SettingError for a recipe or backbone that a metric does not have; loads no network.
 
-    Metrics that are named alone have nothing to be checked.
+    Metrics given by name only need no check.
     """
     for spec in map(read_spec, specs):
         if spec.backbone is not None or spec.recipe != OURS:
@@ -85,10 +85,10 @@ def check_metrics(specs: Sequence[str]) -> None:
 def open_metrics(
     specs: Sequence[str], resources: Resources | None = None, *, has: Collection[str] = tuple(MEANING)
 ) -> list[Metric]:
-    """Each metric, `Unavailable` where weights are missing or the rows lack what it needs.
+    """Return each metric; `Unavailable` if weights are missing or the rows lack what it needs.
 
-    ``has`` is what the rows have (``Rows.has``). What is unavailable is also said on standard error.
-    Raises SettingError for what is asked for wrongly.
+    ``has`` lists the fields of the rows (``Rows.has``). Unavailable metrics are also reported on standard
+    error. Raises SettingError for an invalid request.
     """
     resources = resources or Resources()
     metrics: list[Metric] = []
@@ -110,17 +110,17 @@ def open_metrics(
 
 
 def score_images(rows: Rows, metrics: Sequence[Metric]) -> pd.DataFrame:
-    """One row per picture: the labels of ``rows``, then a float64 column per metric.
+    """Return one row per image: the labels of ``rows``, then a float64 column per metric.
 
-    NaN stands where a row has nothing to compare with, and throughout for what is unavailable.
-    Features are shared by all metrics. Raises DataError where a metric breaks its word: another
-    shape, infinity, or a number out of its range.
+    NaN if a row has nothing to compare with or the metric is unavailable. Features are shared by all metrics.
+    Raises DataError if a metric returns another shape, infinity, or a value out of its range.
     """
     columns = {metric.name: _checked(metric, metric(rows), len(rows)) for metric in metrics}
     return pd.DataFrame({**{name: np.asarray(x) for name, x in rows.labels.items()}, **columns})
 
 
 def _checked(metric: Metric, value: np.ndarray, n: int) -> np.ndarray:
+    """Return the values of a metric. Raises DataError if they violate its contract."""
     value = np.asarray(value, dtype=np.float64)
     numbers = value[~np.isnan(value)]
     if value.shape != (n,) or not np.isfinite(numbers).all():

@@ -1,15 +1,14 @@
-"""Structural similarity of two pictures (Wang et al., IEEE TIP 2004).
+"""Structural similarity of two images (Wang et al., IEEE TIP 2004).
 
     SSIM(x, y) = (2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2))
 
-per place and channel, with Gaussian windows (σ 1.5, 11 × 11), C1 = (0.01 L)², C2 = (0.03 L)² and L
-the range of the values; the mean over places and channels. Everyone's number of this name has its
-own L and its own border:
+per position and channel, with Gaussian windows (σ 1.5, 11 × 11), C1 = (0.01 L)², C2 = (0.03 L)² and L the
+range of the values; averaged over positions and channels. Implementations differ in L and in the border:
 
 =============  ==========================  ===========================================  =========
 recipe         agrees with                 border                                       L
 =============  ==========================  ===========================================  =========
-ours           scikit-image, Wang et al.   windows that lie wholly inside               1
+ours           scikit-image, Wang et al.   windows wholly inside the image              1
 torchmetrics   torchmetrics                mirrored, windows around every pixel         1
 pmg-bench      PMG-Bench's code            as torchmetrics                              **2** for
                                                                                         [0, 1]
@@ -17,7 +16,7 @@ pigeon         pytorch-msssim              as ours, on values in [0, 255]: the s
                                            number
 =============  ==========================  ===========================================  =========
 
-A larger L than the pictures have makes the constants larger and every number better.
+An L larger than the true range makes the constants larger and every value better.
 """
 
 from __future__ import annotations
@@ -41,15 +40,17 @@ if TYPE_CHECKING:
 
 SIGMA, WIDTH = 1.5, 11
 K1, K2 = 0.01, 0.03
-PART = 32  # outputs of one product: larger bands are mostly zeros
+PART = 32  # outputs per product: larger band matrices are mostly zeros
 
 Border = Literal["inside", "mirror"]
 
 
 @dataclass(frozen=True)
 class _How:
+    """Settings of a recipe."""
+
     data_range: float = 1.0
-    peak: float = 1.0  # of the pictures' values
+    peak: float = 1.0  # maximum of the pixel values
     border: Border = "inside"
     resize: Resize = TO_REAL
     scale: float = 1.0
@@ -71,10 +72,11 @@ RECIPES = {
 
 
 class Maps(NamedTuple):
-    """Of U pictures, float32: ``apart`` are the values minus the channel's mean (padded), ``mu_apart``
-    their local means, ``mu`` those of the values, ``variance`` the local variances.
+    """Local statistics of U images, float32.
 
-    Variances are differences of squares, of which float32 loses less when the values are small.
+    ``apart`` are the values minus the channel's mean (padded), ``mu_apart`` their local means, ``mu`` those
+    of the values, ``variance`` the local variances. Variances are differences of squares, which lose less
+    precision in float32 if the values are small.
     """
 
     apart: torch.Tensor
@@ -85,9 +87,9 @@ class Maps(NamedTuple):
 
 @dataclass(frozen=True)
 class Structure:
-    """SSIM of pairs; what belongs to one picture alone is computed once for all its pairs.
+    """SSIM of image pairs; what depends on one image is computed once for all its pairs.
 
-    Pictures (U, 3, H, W) in [0, 1] are multiplied by ``peak``; ``data_range`` is L.
+    Images (U, 3, H, W) in [0, 1] are multiplied by ``peak``; ``data_range`` is L.
     """
 
     data_range: float = 1.0
@@ -97,7 +99,7 @@ class Structure:
     pixels_held = 1 << 16
 
     def prepare(self, pixels: torch.Tensor) -> Maps:
-        """Raises DataError for pictures smaller than the window."""
+        """Return the local statistics of images. Raises DataError for images smaller than the window."""
         import torch
 
         if min(pixels.shape[2:]) < WIDTH:
@@ -112,7 +114,7 @@ class Structure:
         return Maps(x, mu, mu + mean, (smooth(x * x) - mu * mu).clamp_min_(0))
 
     def compare(self, maps: Maps, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """(P,) in [−1, 1]."""
+        """Return the (P,) SSIM in [−1, 1]."""
         left, right = left.to(maps.mu.device), right.to(maps.mu.device)
         c1, c2 = (K1 * self.data_range) ** 2, (K2 * self.data_range) ** 2
         covariance = smooth(maps.apart[left] * maps.apart[right])
@@ -124,14 +126,14 @@ class Structure:
 
 
 def smooth(x: torch.Tensor) -> torch.Tensor:
-    """``x`` (U, C, H, W) under the Gaussian window, where it lies wholly inside: (U, C, H−10, W−10).
+    """Return ``x`` (U, C, H, W) filtered by the Gaussian window without padding: (U, C, H−10, W−10).
 
-    As products with band matrices, on a CPU several times faster than a convolution of one channel.
+    Computed by products with band matrices, on a CPU several times faster than a single-channel convolution.
     """
     import torch
 
     def parts(length: int) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Where each part of an axis is read, and the band matrix (outputs, inputs) for it."""
+        """Return, for each part of an axis, the slice to read and its band matrix (outputs, inputs)."""
         for start in range(0, length - WIDTH + 1, PART):
             inputs = slice(start, min(start + PART + WIDTH - 1, length))
             yield inputs, torch.from_numpy(_band(inputs.stop - inputs.start)).to(x)
@@ -142,7 +144,7 @@ def smooth(x: torch.Tensor) -> torch.Tensor:
 
 @cache
 def _band(length: int) -> np.ndarray:
-    """(length − 10, length): in each row the window, one place further than in the row above."""
+    """Return (length − 10, length): the window in each row, shifted by one place per row."""
     place = np.arange(WIDTH) - WIDTH // 2
     window = np.exp(-((place / SIGMA) ** 2) / 2)
     rows = np.arange(length - WIDTH + 1)[:, None]
@@ -152,7 +154,7 @@ def _band(length: int) -> np.ndarray:
 
 
 class SSIM:
-    """SSIM with the reference's own picture."""
+    """SSIM with the reference's own image."""
 
     against: Against = "target"
     unit = "SSIM"
@@ -175,11 +177,11 @@ class SSIM:
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) in ``range``."""
+        """Return the (B,) values in ``range``."""
         return self._scale * against(rows, self.against, self._structure, self._resize)
 
 
 class SSIMHistory(SSIM):
-    """Mean SSIM with the pictures of the history."""
+    """Mean SSIM with the images of the history."""
 
     against: Against = "history"

@@ -1,8 +1,8 @@
 """Shift-tolerant perceptual distance (Ghildyal and Liu, ECCV 2022), with weights from PyPI.
 
-LPIPS (see `lpips`) with blurred pooling in the network, and with a trunk and heads of its own: another number
-than LPIPS, under its own name. The package stlpips-pytorch carries all weights (BSD-2-Clause licence). They
-are read as tensors into the networks below, whose keys are the package's; no module of it is imported.
+LPIPS (see `lpips`) with blurred pooling and with its own trunk and heads; not comparable with LPIPS, hence
+its own name. The package stlpips-pytorch contains all weights (BSD-2-Clause licence). They are read as
+tensors into the networks below, which have the package's keys; no module of the package is imported.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)
 
 
 class Blur(nn.Module):
-    """Every second value of a picture blurred by ``filt`` (C, 1, 3, 3), two pixels mirrored around it."""
+    """Blurs by ``filt`` (C, 1, 3, 3) with mirrored borders and takes every second value."""
 
     filt: torch.Tensor
 
@@ -38,13 +38,13 @@ class Blur(nn.Module):
         self.register_buffer("filt", torch.zeros(channels, 1, 3, 3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, C, H/2 + 1, W/2 + 1)."""
+        """Map (B, C, H, W) to (B, C, H/2 + 1, W/2 + 1)."""
         around = nn.functional.pad(x, (2, 2, 2, 2), mode="reflect")
         return nn.functional.conv2d(around, self.filt, stride=2, groups=len(self.filt))
 
 
 def alex() -> nn.ModuleDict:
-    """Return AlexNet's layers, stride 1 in the first, blurred after that and after each pooling."""
+    """Return AlexNet's layers with stride 1 in the first, blurred after it and after each pooling."""
     return _slices(
         [nn.Conv2d(3, 64, 11, padding=2), Blur(64), nn.ReLU()],
         [nn.MaxPool2d(3, stride=1), Blur(64), nn.Conv2d(64, 192, 5, padding=2), nn.ReLU()],
@@ -68,7 +68,7 @@ def vgg() -> nn.ModuleDict:
 
 
 def _slices(*slices: list[nn.Module]) -> nn.ModuleDict:
-    """``slice1`` …, whose layers are numbered through."""
+    """Return ``slice1`` …, with layers numbered consecutively."""
     number = count()
     parts = {
         f"slice{k}": nn.Sequential(OrderedDict((str(next(number)), layer) for layer in layers))
@@ -81,10 +81,10 @@ NETWORKS = {"alex": alex, "vgg": vgg}
 
 
 class ShiftTolerant(LayerDistance):
-    """Distance of pairs by ``net``, alex or vgg.
+    """Distance of image pairs by ``net``, alex or vgg.
 
-    Raises SettingError for another network, MissingDependency where the package is not installed,
-    DataError where its file holds other weights.
+    Raises SettingError for another network, MissingDependency if the package is not installed, DataError if
+    its file has other weights.
     """
 
     def __init__(self, net: str, device: str) -> None:
@@ -109,12 +109,13 @@ class ShiftTolerant(LayerDistance):
         self.weights = [head.flatten().to(device) for head in heads]
 
     def layers(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Features (U, C, H, W) after each slice."""
+        """Return the features (U, C, H, W) after each slice."""
         x = (pixels.to(self._shift.device) - self._shift) / self._scale
         return [x := part(x) for part in self._trunk.values()]
 
 
 def _shipped(file: str) -> Path:
+    """Return the path of a file in the package. Raises MissingDependency if it is not installed."""
     spec = find_spec("stlpips_pytorch")
     if spec is None or spec.origin is None:
         raise MissingDependency(
@@ -125,7 +126,7 @@ def _shipped(file: str) -> Path:
 
 
 class STLPIPS(PerceptualMetric):
-    """Shift-tolerant LPIPS to the reference's own picture; ``st_lpips[vgg]``: by the larger network."""
+    """Shift-tolerant LPIPS to the reference's own image; ``st_lpips[vgg]`` uses the larger network."""
 
     unit = "ST-LPIPS"
 
@@ -136,6 +137,6 @@ class STLPIPS(PerceptualMetric):
 
 
 class STLPIPSHistory(STLPIPS):
-    """Mean ST-LPIPS to the pictures of the history."""
+    """Mean ST-LPIPS to the images of the history."""
 
     against: Against = "history"

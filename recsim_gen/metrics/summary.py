@@ -1,8 +1,8 @@
-"""From numbers of pictures to numbers of methods: means, intervals, and differences from a baseline.
+"""Aggregates values of images to values of methods: means, intervals, and differences from a baseline.
 
-Numbers of pictures are a table with a row per ``variant``, ``seed`` and ``episode`` and its ``person``. Where
-a variant has several seeds, intervals draw these again as well as people: they are trainings of their own, or
-draws of the noise. NaN does not count.
+Values of images form a table with one row per ``variant``, ``seed`` and ``episode``, and its ``person``. If a
+variant has several seeds (trainings, or draws of the noise), intervals resample both seeds and people. NaN is
+ignored.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ class Comparison:
 
     @property
     def sign(self) -> int:
-        """1: above the baseline, −1: below (p < 0.05 and every seed says so), 0: undecided."""
+        """1: above the baseline, −1: below (p < 0.05 and all seeds agree), 0: undecided."""
         return self.estimate.decided(self.p_holm, LEVEL)
 
 
 def estimates(values: pd.DataFrame, metrics: Sequence[str], rng: Rng) -> dict[str, Estimate]:
-    """Mean of each metric with its 95% interval, people and seeds drawn again as a whole.
+    """Return the mean of each metric with its 95% interval, resampling people and seeds.
 
-    ``values`` has ``person``, ``seed`` and the metrics, a row per seed and episode. A metric without any
-    number has none.
+    ``values`` has ``person``, ``seed`` and the metrics, one row per seed and episode. A metric without any
+    value is left out.
     """
     present = values[[*metrics]].notna()
     alike: dict[bytes, list[str]] = {}
-    for metric in metrics:  # columns with the same rows share their draws
+    for metric in metrics:  # columns with the same rows share their resamples
         alike.setdefault(present[metric].to_numpy().tobytes(), []).append(metric)
     by_metric: dict[str, Estimate] = {}
     for names in alike.values():
@@ -72,10 +72,10 @@ def add_rows(
     results: Results,
     rng: Rng,
 ) -> None:
-    """Each variant's metrics as rows of the results: of each seed, and over all (``seed`` null).
+    """Add each variant's metrics as rows of the results: of each seed, and over all (``seed`` null).
 
-    ``about`` {metric: what its rows say besides}, ``of_variant`` {variant: the same}. The row over all
-    has ``sd``, the standard deviation of the seeds' means (null for one seed).
+    ``about`` {metric: further columns}, ``of_variant`` {variant: further columns}. The overall row has
+    ``sd``, the standard deviation of the seeds' means (null for one seed).
     """
     metrics = [*about]
     for variant in dict.fromkeys(values["variant"]):
@@ -98,7 +98,7 @@ def add_set_rows(
     of_variant: Mapping[str, Mapping[str, Any]],
     results: Results,
 ) -> None:
-    """Metrics of whole sets, whose pictures all have the set's number: no interval, and as `add_rows` else.
+    """Add metrics of whole sets, whose images all have the set's value, as `add_rows` but without intervals.
 
     A set too small for a metric has no row.
     """
@@ -115,9 +115,9 @@ def add_set_rows(
 
 
 def compared(values: pd.DataFrame, metrics: Sequence[str], baseline: str, rng: Rng) -> list[Comparison]:
-    """Every other variant minus ``baseline``, on the episodes that both have, seed by seed.
+    """Return every other variant minus ``baseline``, on the episodes that both have, seed by seed.
 
-    A variant of one seed alone, such as images that were brought, is compared with every seed of the other.
+    A variant with one seed, such as images from files, is compared with every seed of the other.
     """
     theirs = values[values["variant"] == baseline]
     by_variant: list[tuple[str, dict[str, Estimate]]] = []
@@ -136,7 +136,7 @@ def compared(values: pd.DataFrame, metrics: Sequence[str], baseline: str, rng: R
 
 
 def _differences(ours: pd.DataFrame, theirs: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """``person``, ``seed`` and the differences in ``metrics``, a row per seed and episode that both have."""
+    """Return ``person``, ``seed`` and the differences in ``metrics``, one row per common seed and episode."""
     alone = [part["seed"].nunique() == 1 for part in (ours, theirs)]
     keys = ["episode"] if any(alone) else ["episode", "seed"]
     columns = ["seed", "episode", *metrics]
@@ -153,9 +153,9 @@ def add_comparisons(
     of_variant: Mapping[str, Mapping[str, Any]],
     results: Results,
 ) -> None:
-    """The differences as rows ``METRIC_minus_BASELINE``, and a verdict for each variant.
+    """Add the differences as rows ``METRIC_minus_BASELINE``, and a verdict for each variant.
 
-    Rows have ``p_holm``, ``signs`` of the seeds, and ``decided``: whether the difference is one.
+    Rows have ``p_holm``, ``signs`` of the seeds, and ``decided``: whether the difference is significant.
     """
     of_metric = Counter(c.metric for c in comparisons)
     for c in comparisons:
@@ -181,7 +181,7 @@ def add_comparisons(
 
 
 def _decided(c: Comparison, better: Mapping[str, bool | None]) -> int:
-    """1: better, −1: worse, 0: undecided, or no direction is better."""
+    """Return 1: better, −1: worse, 0: undecided, or neither direction is better."""
     return 0 if better[c.metric] is None else c.sign if better[c.metric] else -c.sign
 
 

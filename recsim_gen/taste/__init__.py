@@ -1,1 +1,1 @@
-"""Taste in closed form: what somebody likes of each category, from what they chose, with its uncertainty."""
+"""Taste in closed form: what a person likes in each category, given choices, with its uncertainty."""

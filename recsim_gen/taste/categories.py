@@ -1,4 +1,4 @@
-"""The categories that tastes are told apart by."""
+"""Categories that the taste model distinguishes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import numpy as np
 from recsim_gen.core.types import Catalog
 from recsim_gen.core.vectors import unit
 
-MOST_CATEGORIES = 64  # the largest ones; all others are one, or K could not be told from chance
-FEWEST_ITEMS = 2.0  # items a category, on average, below which a catalogue has no categories
+MOST_CATEGORIES = 64  # the largest ones; the rest form one category, since K could not be estimated for them
+FEWEST_ITEMS = 2.0  # mean items per category below which categories are ignored
 
 
 def taste_categories(catalog: Catalog, clusters: int) -> np.ndarray:
-    """(n,) codes 0…C−1: the catalogue's categories, the largest apart and the rest as one.
+    """Return (n,) codes 0…C−1: the catalogue's largest categories, and one code for the rest.
 
-    Where they are empty or hardly two items share one, clusters of text features stand in, or all items are
-    of one category where there is no text.
+    If categories are missing or hardly two items share one, clusters of text features are used instead, or a
+    single category if there is no text.
     """
     names, codes, size = np.unique(catalog.categories, return_inverse=True, return_counts=True)
     if len(names) <= len(catalog) / FEWEST_ITEMS and any(str(name).strip() for name in names):

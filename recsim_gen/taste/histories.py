@@ -1,4 +1,4 @@
-"""What people chose: histories of item rows, and their sums by category."""
+"""People's choices: histories of item rows, and their sums by category."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 1 << 21  # numbers of one kind held at a time: 16 MiB
+BLOCK = 1 << 21  # numbers in memory at once: 16 MiB
 
 
 class Evidence(NamedTuple):
     """Choices of B people, each in up to G categories.
 
-    ``category`` (B, G) codes; ``number`` (B, G) choices in it, 0 where somebody chose in fewer categories;
-    ``total`` (B, G, d) sum of their features.
+    ``category`` (B, G) codes; ``number`` (B, G) choices in it, 0 as padding; ``total`` (B, G, d) sum of their
+    features.
     """
 
     category: NDArray[Any]
@@ -26,7 +26,7 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Histories:
-    """Item rows of B people, one person after the other.
+    """Item rows of B people, concatenated.
 
     ``items[start[b] : start[b + 1]]`` are those of person b; ``start`` (B + 1,).
     """
@@ -36,7 +36,7 @@ class Histories:
 
     @classmethod
     def of(cls, histories: Histories | Sequence[NDArray[Any]]) -> Histories:
-        """From an array of item rows for each person, which may be empty."""
+        """Create from one array of item rows per person; arrays may be empty."""
         if isinstance(histories, Histories):
             return histories
         start = np.cumsum([0, *(len(h) for h in histories)])
@@ -44,7 +44,7 @@ class Histories:
 
     @classmethod
     def of_pairs(cls, user: NDArray[Any], item: NDArray[Any], n_users: int) -> Histories:
-        """From pairs of user and item rows."""
+        """Create from pairs of user and item rows."""
         order = np.argsort(user, kind="stable")
         return cls(np.searchsorted(user[order], np.arange(n_users + 1)), item[order])
 
@@ -53,23 +53,23 @@ class Histories:
 
     @property
     def lengths(self) -> NDArray[Any]:
-        """(B,) choices of each person."""
+        """(B,) number of choices of each person."""
         return np.diff(self.start)
 
     @property
     def person(self) -> NDArray[Any]:
-        """Whose each of ``items`` is."""
+        """Person of each entry of ``items``."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def take(self, people: NDArray[Any]) -> Histories:
-        """The histories of these people (rows), in this order."""
+        """Return the histories of these people (rows), in this order."""
         lengths = self.lengths[people]
         start = np.concatenate([[0], np.cumsum(lengths)])
         at = np.arange(start[-1]) + np.repeat(self.start[people] - start[:-1], lengths)
         return Histories(start, self.items[at])
 
     def blocks(self, each: int) -> Iterator[slice]:
-        """Parts of the people, each of about `BLOCK` numbers at ``each`` numbers a choice."""
+        """Return slices of the people, each with about `BLOCK` numbers at ``each`` numbers per choice."""
         size = max(1, BLOCK // max(1, int(self.lengths.max(initial=0)) * each))
         for start in range(0, len(self), size):
             yield slice(start, min(start + size, len(self)))
@@ -77,7 +77,7 @@ class Histories:
     def evidence(self, features: NDArray[Any], category: NDArray[Any]) -> Evidence:
         """Sum the choices by person and category.
 
-        ``features`` (n, d) and ``category`` (n,) of all items. The order of a history makes no difference.
+        ``features`` (n, d) and ``category`` (n,) of all items. The order of a history does not matter.
         """
         if not len(self.items):
             nothing = np.zeros((len(self), 1))

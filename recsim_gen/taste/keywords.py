@@ -1,4 +1,4 @@
-"""Tastes for keywords: what is said of items in words, and what somebody's history tells about each word."""
+"""Taste for keywords: keywords of items, and what a person's history implies about each word."""
 
 from __future__ import annotations
 
@@ -12,28 +12,34 @@ from recsim_gen.core.types import Catalog
 from recsim_gen.taste.histories import Histories
 from recsim_gen.taste.model import TasteModel
 
-ALIGNED = 0.9  # share of items with one number of keywords from which places mean something
-WIDTH = 64  # coordinates of keywords, at most
+ALIGNED = 0.9  # minimal share of items with the same number of keywords for positions to be meaningful
+WIDTH = 64  # maximal number of keyword coordinates
 NOISE = 4.0  # σ² of `taste.posterior`
 
 Key = tuple[int, str]
 
 
 class ItemKeywords:
-    """Keywords of every item, names of categories left out: they tell what things are, not how they look.
+    """Keywords of every item, without names of categories, which say what an item is, not how it looks.
 
-    Where nearly all items have equally many keywords, the k-th of each names the same attribute; a list of
-    another length, as language models give now and then, says nothing there.
+    If nearly all items have equally many keywords, the k-th keyword of each item names the same attribute; a
+    list of another length, as language models occasionally produce, is then ignored.
 
     Parameters
     ----------
     catalog
-        Whose items are meant.
+        The items.
     keywords
         w_i of every item (RAGAR, Eq. 6).
 
-    ``lists`` has those that are left; ``length`` how many an aligned list has, None where places mean
-    nothing; ``names`` and ``category`` (n,) are the categories.
+    Attributes
+    ----------
+    lists
+        The remaining keywords of every item.
+    length
+        Length of an aligned list; None if positions are not meaningful.
+    names, category
+        Names of the categories, and (n,) category of each item.
     """
 
     def __init__(self, catalog: Catalog, keywords: Sequence[Sequence[str]]) -> None:
@@ -45,12 +51,12 @@ class ItemKeywords:
 
     @cached_property
     def places(self) -> dict[Key, int]:
-        """Column of each word; where places mean something, a word in another place is another one."""
+        """Column of each word; if positions are meaningful, a word at another position has another column."""
         words = {key for words in self.lists for key in self.keys(words)}
         return {key: column for column, key in enumerate(sorted(words))}
 
     def vectors(self, lists: Sequence[Sequence[str]]) -> np.ndarray:
-        """(B, D) 1 for each word of a list, 0 elsewhere; words that no item has do not count."""
+        """Return (B, D): 1 for each word of a list, else 0; words that no item has are ignored."""
         x = np.zeros((len(lists), len(self.places)))
         for row, words in enumerate(lists):
             columns = [self.places[key] for key in self.keys(words) if key in self.places]
@@ -58,23 +64,23 @@ class ItemKeywords:
         return x
 
     def keys(self, words: Sequence[str]) -> list[Key]:
-        """Place and word of each keyword; nothing for a list whose places are not known."""
+        """Return position and word of each keyword; empty for a list of another length."""
         if self.length is None:
             return [(0, word) for word in words]
         return [*enumerate(words)] if len(words) == self.length else []
 
 
 class KeywordTaste(ItemKeywords):
-    """Tastes for keywords in closed form, by category.
+    """Taste for keywords in closed form, by category.
 
     Parameters
     ----------
     catalog, keywords
-        As of `ItemKeywords`.
+        As for `ItemKeywords`.
     histories
-        Item rows of each training user, nothing of the valid or test split among them.
+        Item rows of each training user; must not contain choices of the valid or test split.
     model
-        What was learned from histories before.
+        A model fitted before, used instead of fitting to ``histories``.
     """
 
     def __init__(
@@ -89,7 +95,7 @@ class KeywordTaste(ItemKeywords):
         self.model = model or self._fitted(histories)
 
     def _fitted(self, histories: Histories | Sequence[np.ndarray]) -> TasteModel:
-        """Lists that say nothing stand at the mean of their category."""
+        """Fit the model; items whose list is ignored are placed at the mean of their category."""
         x = self.vectors(self.lists)
         silent = np.array([not self.keys(words) for words in self.lists])
         x[silent] = _means(x[~silent], self.category[~silent], len(self.names))[self.category[silent]]
@@ -98,11 +104,12 @@ class KeywordTaste(ItemKeywords):
     def contributions(
         self, histories: Histories | Sequence[np.ndarray], items: np.ndarray
     ) -> list[dict[str, float]]:
-        """What each keyword of ``items`` (B,) adds to its worth for people with these histories.
+        """Return how much each keyword of ``items`` (B,) adds to its worth for people with these histories.
 
-        With w = W·m, the posterior mean of the taste in the item's category by words (`TasteModel`), a word j
-        adds w_j less what the category has there on average: Σ w_j'·share_j' over the words j' of its place,
-        and w_j·share_j where places mean nothing. Where places do, these sum to the item's worth mᵀz.
+        With w = W·m, the posterior mean of the taste in the item's category in terms of words (`TasteModel`),
+        a word j adds w_j minus the category's average at its position: Σ w_j'·share_j' over the words j' of
+        that position, or w_j·share_j if positions are not meaningful. If they are, the contributions sum to
+        the item's worth mᵀz.
         """
         category = self.category[items]
         worth = self.model.tastes(histories, category[:, None]).mean[:, 0] @ self.model.whitening.T
@@ -117,7 +124,7 @@ class KeywordTaste(ItemKeywords):
 
 
 def _means(x: np.ndarray, category: np.ndarray, count: int) -> np.ndarray:
-    """(C, D) mean of the rows of each category, of all rows where it has none."""
+    """Return (C, D) the mean of the rows of each category; of all rows if it has none."""
     size = np.bincount(category, minlength=count)
     total = np.zeros((count, x.shape[1]))
     np.add.at(total, category, x)

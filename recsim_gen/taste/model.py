@@ -1,4 +1,4 @@
-"""Taste of features in closed form: fitted to co-choices once, asked of any history and any features."""
+"""Closed-form taste model: fitted to co-choices once, applicable to any history and any features."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from recsim_gen.taste.whitening import Components
 
 @dataclass(frozen=True, eq=False)
 class TasteModel:
-    """Features to whitened coordinates, and the prior of tastes there.
+    """Maps features to whitened coordinates, with a prior of tastes in these.
 
     Parameters
     ----------
     centre
         (C, D) mean features of each category.
     whitening
-        (D, d) map of centred features to coordinates z, softly whitened, along which tastes are independent.
+        (D, d) map of centred features to coordinates z, softly whitened, in which tastes are independent.
     strength, agreement, noise
         s (d,), K (C, C) and σ² (1,) of `posterior`.
     features, category
-        z (n, d) and category (n,) of the items that histories hold.
+        z (n, d) and category (n,) of the items that occur in histories.
     """
 
     centre: NDArray[Any]
@@ -52,11 +52,27 @@ class TasteModel:
         noise: float,
         turned: bool = True,
     ) -> TasteModel:
-        """Fit to ``histories`` of item rows: the prior by co-choices, coordinates by all items.
+        """Fit the prior to co-choices in ``histories``, and the coordinates to all items.
 
-        ``x`` (n, D) features and ``category`` (n,) codes 0…C−1 of all items; ``width`` coordinates at
-        most, of the directions that vary most; ``noise`` σ², in units of a coordinate's variance; ``turned``
-        as of `prior.prior_of`. Raises DataError where nothing varies within categories.
+        Parameters
+        ----------
+        x
+            (n, D) features of all items.
+        category
+            (n,) codes 0…C−1.
+        histories
+            Item rows of each person.
+        width
+            Maximal number of coordinates, taken from the directions with the largest variance.
+        noise
+            σ², in units of a coordinate's variance.
+        turned
+            As for `prior.prior_of`.
+
+        Raises
+        ------
+        DataError
+            If features do not vary within categories.
         """
         return cls.of_components(Components.of(x, category, width), category, histories, noise, turned=turned)
 
@@ -70,7 +86,7 @@ class TasteModel:
         *,
         turned: bool = True,
     ) -> TasteModel:
-        """As `fit`, of features by their components; those without taste along them are left out."""
+        """Fit as `fit`, given principal components; components without taste are dropped."""
         axes, z = x.whitened()
         agreement, turn, strength = prior_of(histories, z, category, turned=turned)
         some = np.flatnonzero(strength) if strength.any() else np.arange(1)
@@ -78,12 +94,12 @@ class TasteModel:
         return cls(x.centre, axes @ turn, strength, agreement, np.array([noise]), z @ turn, category)
 
     def coordinates(self, x: NDArray[Any], categories: NDArray[Any]) -> NDArray[Any]:
-        """z (B, d) of features ``x`` (B, D) of things in ``categories`` (B,)."""
+        """Return z (B, d) of features ``x`` (B, D) of items in ``categories`` (B,)."""
         z: NDArray[Any] = (x - self.centre[categories]) @ self.whitening
         return z
 
     def tastes(self, histories: Histories | Sequence[NDArray[Any]], categories: NDArray[Any]) -> Posterior:
-        """Posterior of what B people with these histories of item rows like in ``categories`` (B, A)."""
+        """Return the posterior of the tastes of B people with these histories in ``categories`` (B, A)."""
         return posterior(
             histories,
             categories,
@@ -97,21 +113,22 @@ class TasteModel:
     def appraise(
         self, histories: Histories | Sequence[NDArray[Any]], categories: NDArray[Any], x: NDArray[Any]
     ) -> Appraisal:
-        """What B people would think of things in ``categories`` (B,) with features ``x`` (B, D).
+        """Predict what B people think of items in ``categories`` (B,) with features ``x`` (B, D).
 
-        ``mean`` tᵀz of the posterior mean taste t, relative to the category's average; ``sd`` of tᵀz.
+        ``mean`` is tᵀz with the posterior mean taste t, relative to the category's average; ``sd`` that of
+        tᵀz.
         """
         taste, z = self.tastes(histories, categories[:, None]), self.coordinates(x, categories)
         return Appraisal((taste.mean[:, 0] * z).sum(1), np.sqrt((taste.variance[:, 0] * z**2).sum(1)))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that it is, by name; `of_arrays` takes it back."""
+        """Return all parameters by name; `of_arrays` is the inverse."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> TasteModel:
-        """The model that gave these. Raises DataError where one lacks."""
+        """Return the model with these arrays. Raises DataError if one is missing."""
         names = [field.name for field in fields(cls)]
         if lacking := [name for name in names if name not in arrays]:
-            raise DataError(f"arrays of a taste model are wanted, {', '.join(lacking)} lack")
+            raise DataError(f"arrays of a taste model are missing: {', '.join(lacking)}")
         return cls(**{name: np.asarray(arrays[name]) for name in names})

@@ -1,15 +1,15 @@
-"""Posterior of tastes that agree across categories: a linear model of coregionalisation, batched.
+"""Posterior of tastes that are correlated across categories: a batched linear model of coregionalisation.
 
-A person's taste in category c is a vector t_c (d,) with the prior Cov(t_c,k, t_c',k) = s_k·K[c, c'], and
-independent dimensions k. An item that was chosen in category c with features z is a noisy look at it:
-z = t_c + ε, ε ~ N(0, σ²). With h choices the posterior of t_c,k is Gaussian:
+A person's taste in category c is a vector t_c (d,) with the prior Cov(t_c,k, t_c',k) = s_k·K[c, c'] and
+independent dimensions k. An item chosen in category c with features z is a noisy observation of it: z = t_c +
+ε, ε ~ N(0, σ²). With h choices the posterior of t_c,k is Gaussian:
 
     mean     s_k · K[c, h] (s_k·K[h, h] + σ²)⁻¹ z_h,k
     variance s_k · K[c, c] − s_k² · K[c, h] (s_k·K[h, h] + σ²)⁻¹ K[h, c]
 
 (Álvarez, Rosasco and Lawrence, "Kernels for vector-valued functions", 2012, Sec. 4.2.) Choices in one
-category count by their number N and their sum alone, so that K[h, h] shrinks to √N K √N of the G categories
-that somebody chose in. It is the same for all dimensions: one eigendecomposition a person, O(G³), serves all.
+category enter only by their number N and their sum, so K[h, h] reduces to √N K √N over the G categories that
+the person chose in. It is the same for all dimensions: one eigendecomposition per person, O(G³), is enough.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def posterior(
     strength: NDArray[Any],
     noise: float,
 ) -> Posterior:
-    """Return what B people like in A categories each.
+    """Return the posterior tastes of B people in A categories each.
 
     Parameters
     ----------
     histories
-        B arrays of item rows, which may be empty: then the posterior is the prior.
+        B arrays of item rows; for an empty one the posterior is the prior.
     categories
-        (B, A) the categories that are asked about.
+        (B, A) categories to predict.
     features, category
         (n, d) whitened features z of all items, and (n,) their categories.
     agreement

@@ -1,10 +1,10 @@
-"""The prior of tastes, from co-choices: how categories agree, along what directions, and how strongly.
+"""Prior of tastes, estimated from co-choices: correlation of categories, directions, and variances.
 
-Two choices of one person, in categories a and b, have E[z_a z_bᵀ] = K[a, b]·S: the noise of two looks is
-independent. So K and S follow from the mean products of pairs, a pair of a choice with itself left out.
-In the eigenvectors of S tastes are independent. How strong they are is not what the same pairs say, for the
-largest of many directions are so by chance as well: it is what the choices of other people say (Bartz,
-"Cross-validation based nonlinear shrinkage", 2016).
+Two choices of one person, in categories a and b, have E[z_a z_bᵀ] = K[a, b]·S, since the noise of two
+observations is independent. So K and S follow from the mean products of pairs, without pairs of a choice with
+itself. In the eigenvectors of S tastes are independent. Their variances are not estimated from the same
+pairs, since the largest of many directions are large partly by chance, but from the choices of other people
+(Bartz, "Cross-validation based nonlinear shrinkage", 2016).
 """
 
 from __future__ import annotations
@@ -18,18 +18,24 @@ from scipy.sparse import csr_array
 
 from recsim_gen.taste.histories import BLOCK, Histories
 
-ROUNDS = 2  # alternations between K and S: more change no digit that matters
-FOLDS = 5  # of people, for the strengths
-PEOPLE = 5_000  # whose choices are looked at, evenly spaced
-USUAL_PAIRS = 200.0  # pairs that the usual agreement counts as: shrinks categories seldom chosen together
+ROUNDS = 2  # alternations between K and S; more do not change the result
+FOLDS = 5  # folds of people, for the strengths
+PEOPLE = 5_000  # most people used, evenly spaced
+USUAL_PAIRS = 200.0  # weight of the mean agreement in pairs: shrinks categories rarely chosen together
 TINY = 1e-12
 
 
 class Prior(NamedTuple):
     """Prior of tastes.
 
-    ``agreement`` K (C, C), positive semi-definite with ones on its diagonal; ``directions`` (d, d),
-    orthonormal columns along which tastes are independent; ``strength`` s (d,) ≥ 0: their variances.
+    Parameters
+    ----------
+    agreement
+        K (C, C), positive semi-definite with ones on its diagonal.
+    directions
+        (d, d) orthonormal columns along which tastes are independent.
+    strength
+        s (d,) ≥ 0: their variances.
     """
 
     agreement: NDArray[Any]
@@ -46,11 +52,20 @@ def prior_of(
 ) -> Prior:
     """Return the prior that fits the pairs of choices, by alternating least squares.
 
-    ``histories`` of item rows; ``features`` (n, d) whitened within categories; ``category`` (n,) codes. An
-    agreement is shrunk towards the usual one of two categories. Directions are learned, or with ``turned``
-    False those of the features, in their order: fewer numbers to learn, which suits few features that stand
-    for things of their own. Without a person who chose twice, tastes of different categories are independent
-    and of unit strength.
+    An agreement is shrunk towards the mean agreement of two categories. If no person chose twice, tastes of
+    different categories are independent and have unit variance.
+
+    Parameters
+    ----------
+    histories
+        Item rows of each person.
+    features
+        (n, d), whitened within categories.
+    category
+        (n,) codes.
+    turned
+        Learn the directions; False: use those of the features, in their order. That has fewer parameters and
+        suits few features with a meaning of their own.
     """
     people, width = Histories.of(histories), features.shape[1]
     agreement, twice = np.eye(int(category.max()) + 1), np.flatnonzero(people.lengths > 1)
@@ -75,7 +90,7 @@ def prior_of(
 def _over_folds(
     folds: Sequence[Histories], features: NDArray[Any], category: NDArray[Any], agreement: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """`strength_products` (F, d, d) and (F,) of each fold."""
+    """Return `strength_products` (F, d, d) and (F,) of each fold."""
     products = [strength_products(fold, features, category, agreement) for fold in folds]
     return np.stack([taste for taste, _ in products]), np.array([pairs for _, pairs in products])
 
@@ -83,9 +98,9 @@ def _over_folds(
 def strength_products(
     people: Histories, features: NDArray[Any], category: NDArray[Any], agreement: NDArray[Any]
 ) -> tuple[NDArray[Any], float]:
-    """Sum of K[a, b]·z_a z_bᵀ (d, d) over ordered pairs of one person's choices, and of K[a, b]².
+    """Return the sum of K[a, b]·z_a z_bᵀ (d, d) over ordered pairs of one person's choices, and of K[a, b]².
 
-    Their ratio estimates S. From sums by category, in O(people·C·d·(C + d)).
+    Their ratio estimates S. Computed from sums by category, in O(people·C·d·(C + d)).
     """
     chosen = features[people.items]
     products, pairs = -(chosen.T @ chosen), -float(len(chosen))
@@ -99,7 +114,10 @@ def strength_products(
 def agreement_products(
     people: Histories, features: NDArray[Any], category: NDArray[Any], taste: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Sum of z_aᵀ S z_b (C, C) over ordered pairs of one person's choices in a and b, and their number."""
+    """Return the sum of z_aᵀ S z_b (C, C) over ordered pairs of a person's choices in a and b.
+
+    Also returns the number of pairs (C, C).
+    """
     chosen, codes, count = features[people.items], category[people.items], int(category.max()) + 1
     products = -np.diag(np.bincount(codes, ((chosen @ taste) * chosen).sum(1), count))
     pairs = -np.diag(np.bincount(codes, minlength=count)).astype(np.float64)
@@ -112,7 +130,7 @@ def agreement_products(
 def _by_category(
     people: Histories, features: NDArray[Any], category: NDArray[Any]
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Of some people at a time: choices (C, P), and their sums of features (C·P, d), by category."""
+    """Yield blocks of people: numbers of choices (C, P), and sums of features (C·P, d), by category."""
     count = int(category.max()) + 1
     size = max(1, BLOCK // (count * features.shape[1]))
     for start in range(0, len(people), size):
@@ -124,23 +142,26 @@ def _by_category(
 
 
 def agreement_of(sums: NDArray[Any], pairs: NDArray[Any]) -> NDArray[Any]:
-    """K (C, C) of sums of agreements over pairs, each shrunk towards the usual one of two categories."""
+    """Return K (C, C) from sums of agreements over pairs, each shrunk towards the mean agreement."""
     apart = ~np.eye(len(pairs), dtype=bool)
     usual = np.where(apart, _mean(sums[apart], pairs[apart]), _mean(np.diag(sums), np.diag(pairs)))
     return correlation((sums + USUAL_PAIRS * usual) / (pairs + USUAL_PAIRS))
 
 
 def cross_validated(products: NDArray[Any], pairs: NDArray[Any]) -> NDArray[Any]:
-    """S (d, d) of folds' `strength_products` (F, d, d) and (F,): others give directions, the fold strengths.
+    """Return S (d, d) from the folds' `strength_products` (F, d, d) and (F,).
 
-    Positive semi-definite. Of one fold alone it is the estimate's positive part.
+    Directions come from the other folds, variances from the fold itself. Positive semi-definite. With a
+    single fold it is the positive part of the estimate.
     """
     total, number = products.sum(0), pairs.sum()
     tastes = []
     for fold, n in zip(products, pairs, strict=True):
         if n > 0 and number > n:
             directions = np.linalg.eigh(total - fold)[1]
-            strength = ((fold / n) @ directions * directions).sum(0)  # below 0 by chance: averages out
+            strength = ((fold / n) @ directions * directions).sum(
+                0
+            )  # may be below 0 by chance, which averages out
             tastes.append((directions * strength) @ directions.T)
     return semi_definite(np.mean(tastes, axis=0) if tastes else total / max(number, TINY))
 

@@ -1,4 +1,4 @@
-"""How well a taste model foresees choices that it has not seen: what its settings are chosen by."""
+"""How well a taste model predicts unseen choices: the criterion for its settings."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from scipy.special import logsumexp
 from recsim_gen.taste.histories import Histories
 from recsim_gen.taste.model import TasteModel
 
-CHOICES = 1_000  # that are asked about, evenly spaced ones of more
-OTHERS = 1_000  # items of a category that a choice is compared with, evenly spaced ones of more
+CHOICES = 1_000  # most choices to predict, evenly spaced
+OTHERS = 1_000  # most items of a category to compare a choice with, evenly spaced
 
 
 def surprise(model: TasteModel, histories: Histories, items: NDArray[Any]) -> float:
-    """Mean −log softmax, in nats, of the worth of what was chosen among things of its category.
+    """Return the mean −log softmax, in nats, of the chosen item's worth among items of its category.
 
-    Person b of ``histories`` chose ``items`` (B,) afterwards; what is in a history is not compared with. So
-    it is asked which of two things of one kind somebody took, as the swap test does, and not which kind.
+    Person b of ``histories`` chose ``items`` (B,) afterwards; items in the history are excluded. The measure
+    is which of two items of one category was chosen, as in the swap test, not which category.
     """
     step = -(-len(items) // CHOICES)
     histories, items = histories.take(np.arange(0, len(items), step)), items[::step]

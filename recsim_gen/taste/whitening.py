@@ -1,7 +1,7 @@
-"""Features made comparable across categories: centred by category, uncorrelated, softly whitened.
+"""Makes features comparable across categories: centred by category, uncorrelated, softly whitened.
 
-Of the principal components within categories, with variances λ_k, z_k = component_k / √(λ_k + ρ·λ_1): the
-directions that vary much have a variance near 1, and those that hardly vary are not blown up to it.
+With variances λ_k of the principal components within categories, z_k = component_k / √(λ_k + ρ·λ_1):
+directions of large variance get a variance near 1, and directions of small variance are not inflated to it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,26 @@ from scipy.sparse import csr_array
 
 from recsim_gen.core.errors import DataError
 
-RIDGE = 0.02  # ρ: between 0.01 and 0.03, which foresee validation choices of five shops better than 0.1
-SMALLEST = 1e-10  # variances below this share of the largest are rounding
-ROWS = 8192  # rows held in float64 at a time
-SAMPLE = 20_000  # rows that a covariance is made of, evenly spaced
+RIDGE = 0.02  # ρ: 0.01 to 0.03 predict validation choices of five shops better than 0.1
+SMALLEST = 1e-10  # variances below this share of the largest are rounding errors errors
+ROWS = 8192  # rows in float64 at once
+SAMPLE = 20_000  # most rows for a covariance, evenly spaced
 
 
 @dataclass(frozen=True, eq=False)
 class Components:
     """Features x (n, D) as principal components y = (x − centre of x's category)·axes within categories.
 
-    ``centre`` (C, D) mean features of each category; ``axes`` (D, d); ``variance`` (d,) of each component,
-    falling, 1 of the first; ``y`` (n, d).
+    Parameters
+    ----------
+    centre
+        (C, D) mean features of each category.
+    axes
+        (D, d).
+    variance
+        (d,) variance of each component relative to the first, descending.
+    y
+        (n, d).
     """
 
     centre: NDArray[Any]
@@ -38,9 +46,9 @@ class Components:
 
     @classmethod
     def of(cls, x: NDArray[Any], category: NDArray[Any], width: int) -> Components:
-        """The first ``width`` components of ``x`` (n, D), of things in ``category`` (n,) codes 0…C−1.
+        """Return the first ``width`` components of ``x`` (n, D), with ``category`` (n,) codes 0…C−1.
 
-        O(n·D·width + D³ + min(n, 20,000)·D²). Raises DataError where nothing varies within categories.
+        O(n·D·width + D³ + min(n, 20,000)·D²). Raises DataError if nothing varies within categories.
         """
         count = int(category.max()) + 1
         belongs = csr_array((np.ones(len(x)), category, np.arange(len(x) + 1)), (len(x), count))
@@ -63,7 +71,7 @@ class Components:
 
     @classmethod
     def joined(cls, parts: Sequence[Components], category: NDArray[Any]) -> Components:
-        """All components of several features side by side (n, Σ D), each scaled as it is here."""
+        """Return the components of several feature tables side by side (n, Σ D), each with its own scale."""
         beside = np.concatenate([part.y for part in parts], axis=1)
         again = cls.of(beside, category, beside.shape[1])
         centre = np.concatenate([part.centre for part in parts], axis=1)
@@ -71,7 +79,7 @@ class Components:
         return cls(centre, axes, again.variance, again.y)
 
     def whitened(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Axes (D, d) and coordinates z (n, d) of variance λ / (λ + ρ)."""
+        """Return the axes (D, d) and coordinates z (n, d) of variance λ / (λ + ρ)."""
         scale = np.sqrt(self.variance + RIDGE)
         return self.axes / scale, self.y / scale
 

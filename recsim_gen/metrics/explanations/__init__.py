@@ -1,1 +1,1 @@
-"""Explanations measured: what their reasons name, and how near their texts are to others."""
+"""Metrics of explanations: the features that reasons name, and the similarity of texts to references."""

@@ -1,4 +1,4 @@
-"""How near texts are to reference texts, by torchmetrics: BLEU (Papineni et al. 2002), ROUGE-L (Lin 2004)."""
+"""Similarity of texts to references, by torchmetrics: BLEU (Papineni et al. 2002), ROUGE-L (Lin 2004)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 
 def bleu(texts: Sequence[str], references: Sequence[str], *, words: int = 4) -> float:
-    """BLEU of a whole set, in [0, 1], by sequences of up to so many ``words``: BLEU-1 to BLEU-4.
+    """Return BLEU of a whole set, in [0, 1], with n-grams of up to ``words`` words: BLEU-1 to BLEU-4.
 
-    As SacreBLEU counts: words by ``13a``, lower case, not smoothed, so 0 where no such sequence is common.
+    As in SacreBLEU: tokenizer ``13a``, lower case, no smoothing, so 0 if no n-gram of that length matches.
     """
     from torchmetrics.functional.text import sacre_bleu_score
 
@@ -19,7 +19,10 @@ def bleu(texts: Sequence[str], references: Sequence[str], *, words: int = 4) -> 
 
 
 def rouge_l(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """(B,) F1 of the longest common subsequence of words, in [0, 1]; lower case, letters and digits alone."""
+    """Return the (B,) F1 of the longest common subsequence of words, in [0, 1].
+
+    Texts are lower-cased and split into alphanumeric words.
+    """
     return np.array([_rouge_l(*pair) for pair in zip(texts, references, strict=True)])
 
 

@@ -1,1 +1,1 @@
-"""Identity preservation as Finer-Personalization Rank measures it: retrieval in a gallery."""
+"""Identity preservation as measured by Finer-Personalization Rank: retrieval in a gallery."""

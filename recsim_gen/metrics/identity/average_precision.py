@@ -1,7 +1,7 @@
-"""Average precision of pictures that ask a gallery whose they are, and its level by chance.
+"""Average precision of query images that retrieve their identity from a gallery, and its chance level.
 
-The measure of Kilrain et al., "Finer-Personalization Rank": a query ranks the real pictures of a
-gallery by cosine distance, and those of its own identity should come first.
+The measure of Kilrain et al., "Finer-Personalization Rank": a query ranks the real images of a gallery by
+cosine distance, and those of its own identity should come first.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.vectors import unit
 
 TIED = float(np.finfo(np.float32).eps)
-"""Distances that differ by no more are equal: features in float32 do not tell them apart."""
+"""Distances that differ by at most this are ties: float32 features cannot distinguish them."""
 
 CELLS_HELD = 1 << 20  # distances ranked at once
 
 
 def checked_unit(x: np.ndarray) -> np.ndarray:
-    """Rows of ``x`` (k, d) with norm 1, float64. Raises DataError for a row of norm 0 or not finite."""
+    """Return the rows of ``x`` (k, d) scaled to norm 1, float64.
+
+    Raises DataError for a row whose norm is 0 or not finite.
+    """
     x = np.asarray(x, dtype=np.float64)
     norm = np.linalg.norm(x, axis=1, keepdims=True)
     bad = ~(np.isfinite(norm) & (norm > 0))[:, 0]
@@ -34,14 +37,25 @@ def checked_unit(x: np.ndarray) -> np.ndarray:
 def average_precision(
     distance: np.ndarray, relevant: np.ndarray, eligible: np.ndarray | None = None
 ) -> np.ndarray:
-    """(B,) AP = Σ_k P@k · rel(k) / R in [0, 1], where R pictures are relevant; 0 where none is.
+    """Return the (B,) AP = Σ_k P@k · rel(k) / R in [0, 1] with R relevant images; 0 if there are none.
 
-    ``distance`` (B, n), smallest first; ``relevant`` (B, n) bool; ``eligible`` (B, n) or (n,) bool:
-    pictures that take part (default all). Of pictures whose distances are tied, which comes first is
-    accident: the value is the exact mean over all their orders, so it depends neither on the order
-    of the gallery nor on a sorting algorithm. Without ties it is scikit-learn's
-    `average_precision_score` of −distance. Raises DataError for shapes that differ and for distances
-    that are not finite.
+    The order of images with tied distances is arbitrary, so the value is the exact mean over all their
+    orders: it depends neither on the order of the gallery nor on the sorting algorithm. Without ties it
+    equals scikit-learn's `average_precision_score` of −distance.
+
+    Parameters
+    ----------
+    distance
+        (B, n) distances, smallest first.
+    relevant
+        (B, n) bool.
+    eligible
+        (B, n) or (n,) bool: images that take part; default all.
+
+    Raises
+    ------
+    DataError
+        If shapes differ or a distance is not finite.
     """
     distance, relevant = np.asarray(distance, dtype=np.float64), np.asarray(relevant, dtype=bool)
     if distance.ndim != 2 or relevant.shape != distance.shape or distance.shape[1] == 0:
@@ -51,7 +65,7 @@ def average_precision(
         )
     if not np.isfinite(distance).all():
         raise DataError("distances must be finite, got NaN or infinity")
-    if eligible is not None:  # behind all others, and relevant to nobody
+    if eligible is not None:  # ranked last and not relevant
         relevant = relevant & eligible
         distance = np.where(eligible, distance, distance.max(initial=0.0) + 1)
     block = max(1, CELLS_HELD // distance.shape[1])
@@ -63,11 +77,11 @@ def average_precision(
 
 
 def _average_precision(distance: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """The expected sum of P@k · rel(k), by linearity.
+    """Return the expected sum of P@k · rel(k), by linearity.
 
-    Let r of the m pictures of a tied block be relevant, and ``before`` relevant ones stand before it.
-    The block's j-th place is relevant with probability r/m, and given that, the j − 1 places above it
-    in the block hold (j − 1)(r − 1)/(m − 1) relevant pictures on average.
+    Let r of the m images of a tied block be relevant, with ``before`` relevant ones ahead of it. The block's
+    j-th place is relevant with probability r/m, and given that, the j − 1 places above it in the block hold
+    (j − 1)(r − 1)/(m − 1) relevant images on average.
     """
     order = np.argsort(distance, axis=1)
     distance = np.take_along_axis(distance, order, axis=1)
@@ -88,11 +102,11 @@ def _average_precision(distance: np.ndarray, relevant: np.ndarray) -> np.ndarray
 
 
 def chance_level(relevant: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """AP expected of a random order of ``size`` pictures of which ``relevant`` are; same shapes.
+    """Return the expected AP of a random order of ``size`` images of which ``relevant`` are; same shapes.
 
-    Exact: (H + (R − 1)/(n − 1) · (n − H)) / n with R relevant of n and H = 1 + 1/2 + … + 1/n; it is
-    the case of `average_precision` in which all n are tied. 0 where nothing is relevant. It grows as
-    the gallery shrinks: 5 identities of 10 pictures give 0.257, 15 of 10 give 0.095.
+    Exact: (H + (R − 1)/(n − 1) · (n − H)) / n with R relevant of n and H = 1 + 1/2 + … + 1/n; equals
+    `average_precision` with all n tied. 0 if nothing is relevant. It increases as the gallery shrinks: 5
+    identities of 10 images give 0.257, 15 of 10 give 0.095.
     """
     r, n = np.broadcast_arrays(np.asarray(relevant, dtype=np.float64), np.asarray(size, dtype=np.int64))
     if (n < 1).any() or (r < 0).any() or (r > n).any():

@@ -1,7 +1,7 @@
-"""Copies among pictures of identities: inside the gallery, and queries that are pictures of it.
+"""Copies among images of identities: within the gallery, and queries that are images of the gallery.
 
-A picture that stands twice in a gallery finds itself, and one that was copied from it is found without a look
-at whose it is. Both are counted, and results without them stand beside.
+An image that occurs twice in a gallery retrieves itself, and a query copied from the gallery is found
+regardless of identity. Both are counted, and results without copies are reported too.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ SUFFIX = "_without_copies"
 
 @dataclass(frozen=True, eq=False)
 class IdentityCopies:
-    """Copies in a gallery of n pictures.
+    """Copies in a gallery of n images.
 
-    ``group`` (n,), in 0…g − 1: equal for copies of each other; ``again`` (n,) bool: those that are shown (are
-    to be found) and a copy of one shown before; ``finder`` is None for a gallery of one picture.
+    ``group`` (n,), in 0…g − 1: equal for copies of each other; ``again`` (n,) bool: images to be found that
+    are copies of an earlier one; ``finder`` is None for a gallery of one image.
     """
 
     finder: CopyFinder | None
@@ -44,7 +44,7 @@ class IdentityCopies:
 
     @classmethod
     def of(cls, gallery: Gallery, split: Split) -> IdentityCopies:
-        """Of a gallery whose pictures at ``split.gallery`` are shown."""
+        """Find the copies in a gallery whose images at ``split.gallery`` are to be found."""
         images, shown = gallery.catalog.images, split.gallery
         finder = None if images is None else CopyFinder.of(images)
         group = np.arange(len(gallery.identity)) if finder is None else finder.groups()
@@ -54,7 +54,7 @@ class IdentityCopies:
         return cls(finder, group, again)
 
     def note(self, gallery: Gallery, results: Results) -> None:
-        """Say how many pictures of the gallery are there before, under the same identity or another."""
+        """Note how many images of the gallery are duplicates, under the same identity or another."""
         if self.finder is None or not self.again.any():
             return
         first = gallery.identity[np.unique(self.group, return_index=True)[1]]
@@ -73,9 +73,9 @@ class IdentityCopies:
         encoder: str,
         rng: Rng,
     ) -> None:
-        """Rows ``map_without_copies`` and the like, and a verdict, for each method that copies change.
+        """Add rows ``map_without_copies`` etc., and a verdict, for each method affected by copies.
 
-        Left out are pictures of ``gallery`` that are there before, and queries that are copies of its own.
+        Duplicates in ``gallery`` are left out, and so are queries that are copies of it.
         """
         kept = ~self.again[gallery.rows]
         for method, one in queries.items():
@@ -98,7 +98,7 @@ class IdentityCopies:
             results.verdict(f"{method}, copies ({encoder})", text)
 
     def _copied(self, method: str, one: EncodedImages, gallery: EncodedImages) -> np.ndarray:
-        """(B,) bool: queries that are a picture of the gallery; of real ones beside themselves."""
+        """Return (B,) bool: queries that copy an image of the gallery; real ones, another than themselves."""
         if self.finder is None:
             return np.zeros(len(one), dtype=bool)
         if method != REAL:
@@ -110,9 +110,9 @@ class IdentityCopies:
 def _match_without(
     one: EncodedImages, gallery: Labelled, kept: np.ndarray, copied: np.ndarray
 ) -> pd.DataFrame | None:
-    """`match` of the queries that are no copies with the pictures ``kept``; None where nobody can ask.
+    """Apply `match` to the queries that are not copies and the images ``kept``; None if nothing is left.
 
-    Groups with one identity left, and queries without a picture of their own identity, are left out.
+    Groups with only one identity left, and queries without an image of their identity, are left out.
     """
     shown = gallery.at(kept)
     pairs = np.unique(np.stack([shown.group, shown.identity]), axis=1)
@@ -132,7 +132,7 @@ def _match_without(
 
 
 def _value(results: Results, method: str, encoder: str) -> float:
-    """The mAP that was measured with copies."""
+    """Return the mAP measured with copies."""
     (row,) = [
         r
         for r in results.rows

@@ -1,6 +1,6 @@
-"""Cumulative match: how often the first k pictures that a query finds hold one of its own; k = 1: rank-1.
+"""Cumulative match: how often the first k images retrieved include one of the query's own; k = 1: rank-1.
 
-The characteristic of re-identification (CMC) that stands beside mAP in that field.
+The cumulative match characteristic (CMC) of re-identification, reported there beside mAP.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from recsim_gen.metrics.identity.average_precision import TIED
 def cumulative_match(
     distance: np.ndarray, relevant: np.ndarray, ks: Sequence[int], eligible: np.ndarray | None = None
 ) -> np.ndarray:
-    """(B, len(ks)) in [0, 1]: 1 where one of the ``k`` nearest pictures is relevant, 0 where none is.
+    """Return (B, len(ks)) in [0, 1]: 1 if one of the ``k`` nearest images is relevant, else 0.
 
-    ``distance``, ``relevant``, ``eligible`` as in `average_precision`, ties as there: where the k-th place
-    falls among pictures as near as the nearest relevant one, the value is the share of their orders in
-    which one of these comes in time.
+    ``distance``, ``relevant``, ``eligible`` and ties as for `average_precision`: if the k-th place is among
+    images as near as the nearest relevant one, the value is the share of their orders in which a relevant one
+    is among the first k.
     """
     distance, relevant = np.asarray(distance, dtype=np.float64), np.asarray(relevant, dtype=bool)
     allowed = np.broadcast_to(True if eligible is None else eligible, distance.shape)
@@ -36,7 +36,7 @@ def cumulative_match(
 
 
 def match_chance(relevant: np.ndarray, size: np.ndarray, ks: Sequence[int]) -> np.ndarray:
-    """(B, len(ks)) of a random order of ``size`` (B,) pictures of which ``relevant`` (B,) are.
+    """Return the (B, len(ks)) values for a random order of ``size`` (B,) images, ``relevant`` (B,) of them.
 
     1 − C(n − R, k) / C(n, k); R / n for k = 1.
     """
@@ -45,7 +45,10 @@ def match_chance(relevant: np.ndarray, size: np.ndarray, ks: Sequence[int]) -> n
 
 
 def _none_of(n: np.ndarray, r: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """Probability that ``k`` of ``n`` drawn without replacement are none of ``r``: C(n − r, k) / C(n, k)."""
+    """Return the probability that ``k`` of ``n`` drawn without replacement include none of ``r``.
+
+    C(n − r, k) / C(n, k).
+    """
     n, r, k = np.broadcast_arrays(n, r, k)
     possible = k <= n - r
     safe = np.where(possible, k, 0)

@@ -1,4 +1,4 @@
-"""Identity as one encoder sees it: every method, the ceiling and the floor, in rows and sentences."""
+"""Identity as one encoder measures it: each method, the ceiling and the floor, as rows and verdicts."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 OVERALL = "overall"
 NOISE = "random features"
-"""What stands for an encoder where features are drawn."""
+"""Name in place of an encoder for random features."""
 
-NOISE_QUERIES = 200  # of one draw: more would share its gallery and add little
+NOISE_QUERIES = 200  # queries per draw: further ones would share its gallery and add little
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages:
-    """Pictures of one method, or of a gallery, as points; their ``files`` (k,) str; ``own`` as in `match`.
+    """Encoded images of one method or of a gallery, with their ``files`` (k,) str; ``own`` as for `match`.
 
-    Picture k is row ``rows[k]`` of ``reader``.
+    Image k is row ``rows[k]`` of ``reader``.
     """
 
     points: Labelled
@@ -47,7 +47,7 @@ class EncodedImages:
 
 @dataclass(frozen=True)
 class Smaller:
-    """Smaller galleries to try: pictures per identity, numbers of identities, draws of each."""
+    """Smaller galleries to evaluate: images per identity, numbers of identities, draws of each."""
 
     images: tuple[int, ...] = ()
     identities: tuple[int, ...] = ()
@@ -57,10 +57,10 @@ class Smaller:
 def encode_images(
     gallery: Gallery, sources: Sequence[Queries], split: Split, encoder: str, *, device: str = "cpu"
 ) -> tuple[dict[str, EncodedImages], EncodedImages]:
-    """{method: its pictures}, ``real`` among them where any can ask, and the pictures to be found.
+    """Return {method: its images}, including ``real`` if it has queries, and the images to be found.
 
-    ``sources`` have identities of ``gallery`` only. Raises DataError where nobody asks, and as
-    `encode_reader`.
+    The identities of ``sources`` are all in ``gallery``. Raises DataError if there are no queries, and as
+    `encode_reader` does.
     """
     reader, ids = gallery.catalog.images, gallery.catalog.item_ids
     assert reader is not None  # a gallery has pictures
@@ -100,11 +100,11 @@ def measure(
     smaller: Smaller | None = None,
     rng: Rng,
 ) -> pd.DataFrame:
-    """Rows of ``results`` for each method in ``queries``, by group and overall; gives one row per picture.
+    """Add the metrics of each method in ``queries``, by group and overall; return one row per image.
 
-    Metrics as in `match`, each the mean over pictures with an interval that draws identities again;
-    for ``smaller`` galleries ``map_by_images`` and the like, with the number in ``size``. Columns of
-    what is returned: ``method``, ``file``, ``identity``, ``group``, ``encoder`` and the metrics.
+    Metrics are those of `match`, averaged over images, with an interval that resamples identities; for
+    ``smaller`` galleries ``map_by_images`` etc. with the number in ``size``. The table returned has the
+    columns ``method``, ``file``, ``identity``, ``group``, ``encoder`` and the metrics.
     """
     import pandas as pd
 
@@ -127,11 +127,10 @@ def measure(
 def measure_noise(
     queries: EncodedImages, gallery: EncodedImages, results: Results, *, rng: Rng, draws: int = 20
 ) -> None:
-    """Rows of variant ``random``: what features that know nothing find. A verdict says if it is chance.
+    """Add rows of the variant ``random``: random features, and a verdict whether they match chance.
 
-    Each of ``draws`` has features of its own for the gallery and for at most ``NOISE_QUERIES`` of the
-    queries. Within one, all queries share the gallery's features, so draws, not identities, are what
-    the interval draws again.
+    Each of ``draws`` has its own features for the gallery and for at most ``NOISE_QUERIES`` queries. The
+    queries of one draw share the gallery's features, so the interval resamples draws, not identities.
     """
     import pandas as pd
 
@@ -146,13 +145,13 @@ def measure_noise(
     inside = "within" if precision.low <= chance.value <= precision.high else "outside"
     results.verdict(
         "chance",
-        f"features that know nothing give {precision.value:.3f} [{precision.low:.3f}, {precision.high:.3f}]; "
+        f"random features give {precision.value:.3f} [{precision.low:.3f}, {precision.high:.3f}]; "
         f"chance, {chance.value:.3f}, is {inside} the interval (it is within in 19 of 20 such runs)",
     )
 
 
 def judge_methods(results: Results, encoder: str) -> None:
-    """Sentences on each method: above chance or not, and how far towards real pictures."""
+    """Add a verdict on each method: whether it is above chance, and how close to real images."""
     overall = {
         row["variant"]: row
         for row in results.rows
@@ -185,7 +184,7 @@ def judge_methods(results: Results, encoder: str) -> None:
 def _by_group(
     results: Results, method: str, table: pd.DataFrame, encoder: str, rng: Rng
 ) -> Sequence[Estimate]:
-    """Rows for each group, where there are several, and overall; gives the estimates overall."""
+    """Add rows for each group, if there are several, and overall; return the overall estimates."""
     groups = {str(name): part for name, part in table.groupby("group", sort=True)}
     for group, part in groups.items() if len(groups) > 1 else ():
         add_rows(results, method, part, rng, encoder=encoder, group=group)
@@ -201,10 +200,10 @@ def _by_size(results: Results, method: str, table: pd.DataFrame, by: Axis, encod
 def add_rows(
     results: Results, method: str, table: pd.DataFrame, rng: Rng, suffix: str = "", **labels: Any
 ) -> Sequence[Estimate]:
-    """Add a row per metric, its name with ``suffix``; gives the estimates in the order of `METRICS`."""
+    """Add a row per metric, its name with ``suffix``; return the estimates in the order of `METRICS`."""
     estimates = bootstrap_columns(table[[*METRICS]].to_numpy(), table["identity"].to_numpy(), rng)
     for metric, e in zip(METRICS, estimates, strict=True):
-        # Chance is a number of the gallery, exactly known: nothing to draw again.
+        # The chance level is known exactly: no interval.
         low, high = (None, None) if metric.endswith("chance") else (e.low, e.high)
         name = metric + suffix
         results.row(variant=method, metric=name, value=e.value, low=low, high=high, n=e.n, **labels)

@@ -1,4 +1,4 @@
-"""Queries held against galleries: one row per query, over whole galleries and over smaller ones."""
+"""Matches queries with galleries: one row per query, for whole galleries and smaller ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Axis = Literal["images", "identities"]
-"""What there is less of in a smaller gallery."""
+"""What a smaller gallery has fewer of."""
 
 RANKS = (1, 5, 10)
-"""How many of the first pictures are looked at for the cumulative match: columns rank1, rank5, rank10."""
+"""Values of k for the cumulative match: columns rank1, rank5, rank10."""
 
 METRICS = (
     "map",
@@ -31,13 +31,13 @@ METRICS = (
     "similarity_others",
 )
 
-WIDTH = 64  # of random features
-CELLS_HELD = 1 << 22  # pairs of query and picture held at once
+WIDTH = 64  # width of random features
+CELLS_HELD = 1 << 22  # pairs of query and image in memory at once
 
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """k pictures as points: ``x`` (k, d) features, made unit here; ``identity``, ``group`` (k,) str."""
+    """k encoded images: ``x`` (k, d) features, normalised here; ``identity``, ``group`` (k,) str."""
 
     x: np.ndarray
     identity: np.ndarray
@@ -50,19 +50,32 @@ class Labelled:
         return len(self.identity)
 
     def at(self, rows: np.ndarray) -> Labelled:
-        """The pictures at ``rows``."""
+        """Return the images at ``rows``."""
         return Labelled(self.x[rows], self.identity[rows], self.group[rows])
 
 
 def match(queries: Labelled, gallery: Labelled, *, own: np.ndarray | None = None) -> pd.DataFrame:
-    """What each query finds among the pictures of its group; one row per query, in order.
+    """Rank the gallery images of each query's group; return one row per query, in order.
 
-    Columns: ``map``, its average precision (the mean over queries is the mAP); ``chance``, what a
-    random order of its gallery would give; ``rank1``, ``rank5`` and ``rank10``, whether the first 1, 5 and
-    10 hold one of its own (CMC), and ``rank1_chance`` …; ``similarity``, mean cosine to the gallery's
-    pictures of its own identity, and ``similarity_others``, to all others; ``identity`` and ``group``.
-    ``own`` (B,): the gallery's row that is the query itself and does not take part, −1 for none. Raises
-    DataError for a query without a picture of its own identity, or without one of another.
+    Parameters
+    ----------
+    queries, gallery
+        Encoded images.
+    own
+        (B,) gallery row that is the query itself and does not take part, −1 for none.
+
+    Returns
+    -------
+    DataFrame
+        ``map``, the average precision (its mean is the mAP); ``chance``, that of a random order; ``rank1``,
+        ``rank5`` and ``rank10``, whether the first 1, 5, 10 include the query's identity (CMC), with
+        ``rank1_chance`` …; ``similarity``, mean cosine to the gallery images of the query's identity, and
+        ``similarity_others``, to all others; ``identity`` and ``group``.
+
+    Raises
+    ------
+    DataError
+        If a query has no gallery image of its identity, or none of another.
     """
     import pandas as pd
 
@@ -83,11 +96,11 @@ def ablate(
     draws: int = 5,
     own: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """The columns of `match` for smaller galleries: its rows for each of ``sizes``, column ``size``.
+    """Return the columns of `match` for smaller galleries, for each of ``sizes``, with the column ``size``.
 
-    By ``images``: each identity keeps at most ``size`` random pictures. By ``identities``: each
-    query's gallery holds its own identity and ``size`` − 1 random others of its group. Values are
-    means over ``draws``. Raises SettingError for a size too small to rank.
+    By ``images``: each identity keeps at most ``size`` random images. By ``identities``: each query's gallery
+    has its own identity and ``size`` − 1 random others of its group. Values are means over ``draws``. Raises
+    SettingError for a size too small to rank.
     """
     import pandas as pd
 
@@ -100,7 +113,7 @@ def ablate(
     for pairs in bar(list(_blocks(queries, gallery, own)), f"galleries by {by}"):
         for size in sizes:
             for draw in range(draws):
-                # Galleries are drawn per group and size, not per block: blocks are a matter of memory.
+                # Galleries are drawn per group and size, so results do not depend on the blocks.
                 stream = rng.for_(by, pairs.group, size, draw)
                 eligible = pairs.eligible & _smaller(pairs, by, size, stream)
                 for name, values in _measure(pairs, eligible).items():
@@ -110,23 +123,23 @@ def ablate(
 
 
 def random_features(queries: Labelled, gallery: Labelled, rng: Rng) -> tuple[Labelled, Labelled]:
-    """The same with features of pure noise, which know nothing: their mAP is the level of chance."""
+    """Return the same images with random features: their mAP is the chance level."""
     drawn = rng.for_("random features").numpy().standard_normal((len(queries) + len(gallery), WIDTH))
     return replace(queries, x=drawn[: len(queries)]), replace(gallery, x=drawn[len(queries) :])
 
 
 def nearest(query: np.ndarray, gallery: Labelled, rows: np.ndarray, k: int) -> np.ndarray:
-    """(≤ k,) of the gallery's ``rows``: those nearest to ``query`` (d,), nearest first."""
+    """Return (≤ k,) of the gallery's ``rows``: those nearest to ``query`` (d,), nearest first."""
     similarity = gallery.x[rows] @ checked_unit(query[None])[0]
     return rows[np.argsort(-similarity, kind="stable")[:k]]
 
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """Some queries ``rows`` (b,) of one group against its whole gallery of n pictures.
+    """Queries ``rows`` (b,) of one group with its whole gallery of n images.
 
-    ``cosine`` and ``relevant`` (b, n), ``eligible`` (b, n) bool; ``query`` (b,) and ``gallery`` (n,)
-    are codes of identities.
+    ``cosine`` and ``relevant`` (b, n), ``eligible`` (b, n) bool; ``query`` (b,) and ``gallery`` (n,) are
+    identity codes.
     """
 
     group: str
@@ -142,7 +155,7 @@ class _Pairs:
 
 
 def refuse_one_identity(identity: np.ndarray, group: np.ndarray) -> None:
-    """Raise DataError for a group whose pictures are all of one identity: every order is perfect there."""
+    """Raise DataError for a group with a single identity: every order of its images would be perfect."""
     for name in np.unique(group).tolist():
         inside = np.unique(identity[group == name])
         if len(inside) < 2:
@@ -173,6 +186,7 @@ def _blocks(queries: Labelled, gallery: Labelled, own: np.ndarray | None) -> Ite
 
 
 def _refuse_lonely(queries: Labelled, pairs: _Pairs) -> None:
+    """Raise DataError for a query without an eligible gallery image of its identity."""
     lonely = ~(pairs.relevant & pairs.eligible).any(1)
     if lonely.any():
         identity = queries.identity[pairs.rows[lonely.argmax()]]
@@ -183,6 +197,7 @@ def _refuse_lonely(queries: Labelled, pairs: _Pairs) -> None:
 
 
 def _measure(pairs: _Pairs, eligible: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the metrics of these pairs."""
     relevant = pairs.relevant & eligible
     others = eligible & ~relevant
     same, size = relevant.sum(1), eligible.sum(1)
@@ -200,7 +215,7 @@ def _measure(pairs: _Pairs, eligible: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _smaller(pairs: _Pairs, by: Axis, size: int, rng: Rng) -> np.ndarray:
-    """(b, n) or (n,) bool: who takes part in one drawn gallery of this size."""
+    """Return (b, n) or (n,) bool: the images in one random gallery of this size."""
     generator = rng.numpy()
     count = int(pairs.gallery.max()) + 1
     if by == "images":
@@ -210,7 +225,7 @@ def _smaller(pairs: _Pairs, by: Axis, size: int, rng: Rng) -> np.ndarray:
         place[order] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return place < size
     key = generator.random((count, count))
-    np.fill_diagonal(key, -1)  # one's own identity comes first
+    np.fill_diagonal(key, -1)  # the query's own identity is always included
     chosen = key.argsort(axis=1).argsort(axis=1) < size
     return chosen[pairs.query][:, pairs.gallery]
 

@@ -1,4 +1,4 @@
-"""Pictures that ask a gallery whose they are: generated ones from folders or a CSV, real ones held out."""
+"""Queries to a gallery: generated images from folders or a CSV, and held-out real images."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from recsim_gen.datasets.gallery_layouts import FILE, LabelledImages, column_of,
 METHOD = ("method", "generator", "variant")
 REAL, RANDOM = "real", "random"
 RESERVED = frozenset({REAL, RANDOM})
-"""What the ceiling and the floor are called; no method can have these names."""
+"""Names of the ceiling and the floor; a method cannot use them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """k generated pictures of one source; ``identity`` (k,) as the gallery names it, ``method`` (k,)."""
+    """k generated images of one source; ``identity`` (k,) as in the gallery, ``method`` (k,)."""
 
     labelled: LabelledImages
     identity: np.ndarray
@@ -36,28 +36,28 @@ class Queries:
 
     @property
     def files(self) -> np.ndarray:
-        """(k,) str: each picture's path inside its source."""
+        """(k,) str: path of each image inside its source."""
         return np.array([member.stem for member in self.labelled.members], dtype=str)
 
     @cached_property
     def reader(self) -> ImageFiles:
-        """Their reader; row k is picture k."""
+        """Reader of the images; row k is image k."""
         return ImageFiles(self.labelled.members, self.files)
 
     def of(self, gallery: Gallery) -> Queries:
-        """Those whose identity ``gallery`` has."""
+        """Return the queries whose identity is in ``gallery``."""
         rows = np.flatnonzero(np.isin(self.identity, gallery.identity))
         members = tuple(self.labelled.members[row] for row in rows.tolist())
         return Queries(replace(self.labelled, members=members), self.identity[rows], self.method[rows])
 
 
 def read_queries(source: str | Path, gallery: Gallery) -> Queries:
-    """The generated pictures of ``PATH`` or ``NAME=PATH``; what they show is in their place.
+    """Return the generated images in ``PATH`` or ``NAME=PATH``; their identity is given by their path.
 
-    ``PATH`` is a folder or tar ``[<group>/]<identity>/<picture>``, or a CSV with columns file and
-    identity, perhaps group, and perhaps method (or generator, variant), which tells several methods
-    apart. Without it the method is ``NAME``, or the name of the folder or file. Raises DataError for
-    an identity that ``gallery`` (the whole one) does not have, and where there is no picture.
+    ``PATH`` is a folder or tar ``[<group>/]<identity>/<picture>``, or a CSV with columns file and identity,
+    optionally group, and optionally method (or generator, variant) if it has several methods. Otherwise the
+    method is ``NAME``, or the name of the folder or file. Raises DataError for an identity that is not in
+    ``gallery`` (the whole one), and if there is no image.
     """
     name, path = _named(source)
     labelled = read_layout(path)
@@ -76,7 +76,7 @@ def read_queries(source: str | Path, gallery: Gallery) -> Queries:
 
 
 def _named(source: str | Path) -> tuple[str, Path]:
-    """What the method is called, and where its pictures lie."""
+    """Return the name of the method, and the path of its images."""
     whole = Path(source)
     name, equals, rest = str(source).partition("=")
     if name and equals and rest and not whole.exists():
@@ -85,12 +85,12 @@ def _named(source: str | Path) -> tuple[str, Path]:
 
 
 def _identity(name: str, group: str, names: set[str]) -> str | None:
-    """As the gallery names it, which tells equal names of several groups apart."""
+    """Return the gallery's name of an identity, which distinguishes equal names in several groups."""
     return next((n for n in (name, f"{name} ({group})") if n in names), None)
 
 
 def _methods(labelled: LabelledImages, path: Path, name: str) -> np.ndarray:
-    """(k,) str: the column ``method`` of a CSV, where it has one; else ``name``."""
+    """Return (k,) str: the column ``method`` of a CSV, if it has one; else ``name``."""
     table = table_of(path)
     header = [] if table is None else column_names(table)
     column = next((c for c in METHOD if c in header), None)
@@ -104,7 +104,7 @@ def _methods(labelled: LabelledImages, path: Path, name: str) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Rows of a gallery: those to be found, and real ones that ask; ``own`` as in `match`."""
+    """Rows of a gallery: those to be found, and real ones that are queries; ``own`` as for `match`."""
 
     gallery: np.ndarray
     real: np.ndarray
@@ -113,11 +113,11 @@ class Split:
 
 
 def hold_out(gallery: Gallery, images: int | None, rng: Rng) -> Split:
-    """Real pictures as queries: what an encoder finds when the identity is right, the ceiling.
+    """Return real images as queries: what an encoder retrieves for the true identity, the ceiling.
 
-    ``images`` random pictures of each identity are the gallery and the others ask. With None, or
-    where no identity has more, each picture asks the gallery without itself; an identity of one
-    picture cannot then, and its picture is among those to be found only.
+    ``images`` random images of each identity are the gallery, the others are queries. With None, or if no
+    identity has more, each image queries the gallery without itself; then an identity with a single image has
+    no query.
     """
     kept = gallery if images is None else gallery.only(images=images, rng=rng)
     inside = np.isin(gallery.catalog.item_ids, kept.catalog.item_ids)
@@ -132,7 +132,7 @@ def hold_out(gallery: Gallery, images: int | None, rng: Rng) -> Split:
 
 
 def notes_on(whole: Queries, kept: Queries) -> list[str]:
-    """Sentences on queries: what was not read, what is not asked."""
+    """Return remarks on queries: what was not read, and what was left out."""
     notes = list(whole.labelled.notes)
     if left := len(whole) - len(kept):
         notes.append(f"{left:,} of {len(whole):,} images left out: their identities are in no gallery chosen")
@@ -140,7 +140,7 @@ def notes_on(whole: Queries, kept: Queries) -> list[str]:
 
 
 def refuse_doubles(sources: Sequence[Queries], drawn: Iterable[str] = ()) -> None:
-    """Raise SettingError where two sources hold the same method, or one of those that are ``drawn`` here."""
+    """Raise SettingError if a method occurs in two sources, or in one and among those ``drawn`` here."""
     seen: set[str] = set(drawn)
     for source in sources:
         methods = set(source.method.tolist())

@@ -1,4 +1,4 @@
-"""Does pairwise similarity mislead? Methods ordered by it beside their order by mAP."""
+"""Compares the order of methods by pairwise similarity with their order by mAP."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from recsim_gen.core.results import Results
 from recsim_gen.metrics.identity.evaluation import OVERALL
 from recsim_gen.metrics.identity.queries import REAL
 
-MOST_TOLD = 3  # pairs of methods
+MOST_TOLD = 3  # most pairs of methods to name
 
 
 def compare_similarity(results: Results, encoder: str) -> None:
-    """Add a verdict: how many pairs of methods the similarity to their own orders otherwise than mAP does.
+    """Add a verdict: for how many pairs of methods the order by similarity differs from that by mAP.
 
-    And how similar pictures of each are to their own identity, and to others, which decides. Without a
-    method there is nothing to say.
+    It also reports each method's similarity to its own identity and to others. Nothing is added without
+    methods.
     """
     value = _overall(results, encoder)
     methods = [name for name in value if name != REAL and "similarity" in value[name]]
@@ -33,6 +33,7 @@ def compare_similarity(results: Results, encoder: str) -> None:
 
 
 def _orders(methods: list[str], value: Mapping[str, Mapping[str, float]]) -> str:
+    """Describe the pairs of methods with different orders."""
     pairs = list(combinations(methods, 2))
     turned = []
     for one, two in pairs:
@@ -50,7 +51,7 @@ def _orders(methods: list[str], value: Mapping[str, Mapping[str, float]]) -> str
 
 
 def _overall(results: Results, encoder: str) -> dict[str, dict[str, float]]:
-    """{variant: {metric: value}} of one encoder, over all groups and the whole gallery."""
+    """Return {variant: {metric: value}} of one encoder, over all groups and the whole gallery."""
     value: dict[str, dict[str, float]] = {}
     for row in results.rows:
         if row["encoder"] == encoder and row["group"] == OVERALL and "size" not in row:

@@ -1,1 +1,1 @@
-"""Would this user like this picture? A small classifier per data set: metric, settings, training."""
+"""Classifier of whether a user would like an image, trained per data set: metric, settings, training."""

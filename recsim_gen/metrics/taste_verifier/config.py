@@ -1,4 +1,4 @@
-"""Settings of the verifier of personal taste, apart from what takes seconds to import."""
+"""Settings of the taste verifier, separate from modules that take seconds to import."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from recsim_gen.core.errors import SettingError
 
 @dataclass(frozen=True)
 class VerifierConfig:
-    """Settings of training. Defaults are those of the benchmark's verifier."""
+    """Settings of the training. The defaults are those of the benchmark's verifier."""
 
-    threshold: float = 4.0  # a rating of this and more is liked
+    threshold: float = 4.0  # smallest rating that counts as liked
     epochs: int = 20  # passes over the ratings; the one with the best AUC on the valid part is kept
     lr: float = 1e-4  # learning rate of AdamW
     weight_decay: float = 1e-5  # weight decay of AdamW
-    batch: int = 256  # ratings of a step
-    train: float = 0.70  # of the ratings, drawn one by one; the rest after valid is test
-    valid: float = 0.15  # of the ratings, to choose the epoch by
+    batch: int = 256  # ratings per step
+    train: float = 0.70  # share of the ratings, sampled one by one; what train and valid leave is test
+    valid: float = 0.15  # share of the ratings that selects the epoch
 
     def __post_init__(self) -> None:
         if self.train <= 0 or self.valid < 0 or self.train + self.valid >= 1:

@@ -1,9 +1,10 @@
-"""The verifier of personal taste: would this person like this picture? One network, trained on ratings.
+"""The taste verifier: would this person like this image? A network trained on ratings.
 
     p(u, x) = sigmoid(MLP(e_u ⊕ ReLU(W f(x)/|f(x)|)))
 
-e_u (64) is the person's embedding, one for all sequences that they were cut into; f(x) an image encoder's
-feature, W to 1024; the MLP has layers of 256 and 128, each with batch normalisation, ReLU and dropout 0.2.
+e_u (64) is the embedding of the person, shared by all sequences that the person's history was cut into; f(x)
+is an image encoder's feature, W maps to 1024; the MLP has layers of 256 and 128, each with batch
+normalisation, ReLU and dropout 0.2.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ TRAIN = "python -m recsim_gen.train_verifier"
 
 
 class TasteVerifier(nn.Module):
-    """p(person likes picture) for ``n_people`` people and features of ``width``."""
+    """p(person likes image) for ``n_people`` people and features of ``width``."""
 
     def __init__(self, n_people: int, width: int) -> None:
         super().__init__()
@@ -45,14 +46,14 @@ class TasteVerifier(nn.Module):
         self.mlp = nn.Sequential(*layers, nn.Linear(HIDDEN[-1], 1))
 
     def forward(self, people: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """Logits (B,) of ``people`` (B,) rows and ``features`` (B, d), which are brought to length 1."""
+        """Return the (B,) logits of ``people`` (B,) rows and ``features`` (B, d), normalised here."""
         seen = self.image(nn.functional.normalize(features, dim=1))
         logits: torch.Tensor = self.mlp(torch.cat([self.person(people), seen], dim=1)).squeeze(1)
         return logits
 
     @torch.inference_mode()
     def probability(self, people: np.ndarray, features: np.ndarray, *, batch: int = 4096) -> np.ndarray:
-        """(B,) float64 in [0, 1]; does not depend on ``batch``."""
+        """Return (B,) float64 probabilities in [0, 1], independent of ``batch``."""
         self.eval()
         device = self.person.weight.device
         parts = [
@@ -67,7 +68,7 @@ class TasteVerifier(nn.Module):
         return torch.cat(parts).cpu().numpy() if parts else np.empty(0)
 
     def save(self, folder: str | Path, about: dict[str, Any]) -> None:
-        """Write ``config.json`` (sizes and ``about``) and ``model.safetensors``, whole or not at all."""
+        """Write ``config.json`` (sizes and ``about``) and ``model.safetensors``, atomically."""
         from safetensors.torch import save_file
 
         n_people, width = len(self.person.weight), self.image[0].in_features  # type: ignore[union-attr]
@@ -83,9 +84,9 @@ class TasteVerifier(nn.Module):
 
 
 def load(folder: str | Path) -> tuple[TasteVerifier, dict[str, Any]]:
-    """What ``save`` wrote, ready to use, and what it says of itself.
+    """Return the verifier that ``save`` wrote, in evaluation mode, and its ``about``.
 
-    Raises MissingDependency where there is none, DataError where there is something else.
+    Raises MissingDependency if there is none, DataError if the folder holds something else.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -111,14 +112,14 @@ def load(folder: str | Path) -> tuple[TasteVerifier, dict[str, Any]]:
 
 
 def pictures_key(catalog: Catalog) -> str:
-    """Hash of the items and pictures that opinions were about."""
+    """Return a hash of the items and images that the opinions are about."""
     return fingerprint(catalog.item_ids, None if catalog.images is None else catalog.images.fingerprint)
 
 
 class Verifier:
-    """``verifier[FOLDER]``: the probability that the person likes the picture, by a trained network.
+    """``verifier[FOLDER]``: probability that the person likes the image, by a trained network.
 
-    Raises SettingError where it was trained for other people or on other pictures than the data's.
+    Raises SettingError if it was trained for other people or on other images than the data's.
     """
 
     needs = ("user",)
@@ -150,13 +151,13 @@ class Verifier:
         )
 
     def __call__(self, rows: Rows) -> np.ndarray:
-        """(B,) in [0, 1]."""
+        """Return the (B,) probabilities in [0, 1]."""
         people = self._row[rows.get("user")]
         return self._model.probability(people, rows.store.images(self._encoder, rows.image))
 
 
 def _rows_of_people(spec: Spec, about: dict[str, Any], dataset: Dataset) -> np.ndarray:
-    """(n_users,) which embedding each user's person has."""
+    """Return (n_users,) the embedding row of each user's person."""
     known = {person: row for row, person in enumerate(about["people"])}
     row = np.array([known.get(person, -1) for person in dataset.people.tolist()])
     if about["pictures"] != pictures_key(dataset.catalog) or (row < 0).any():

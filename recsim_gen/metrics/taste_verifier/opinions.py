@@ -1,4 +1,4 @@
-"""What the verifier learns from: who liked what, by person."""
+"""Training data of the verifier: who liked what, by person."""
 
 from __future__ import annotations
 
@@ -17,10 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Opinions:
-    """Who liked what: ``person`` (m,) rows of ``people`` (p,) ids, ``item`` (m,) rows, ``liked`` (m,) bool.
+    """Who liked what.
 
-    ``together`` (m,) numbers those that stand or fall together: a choice and the item made up beside it.
-    ``labels`` says how they came about.
+    Parameters
+    ----------
+    person
+        (m,) rows of ``people``.
+    item
+        (m,) item rows.
+    liked
+        (m,) bool.
+    together
+        (m,) group numbers; a choice and the sampled item paired with it stay in the same split.
+    people
+        (p,) ids.
+    labels
+        How the labels were obtained.
     """
 
     person: np.ndarray
@@ -37,12 +49,12 @@ class Opinions:
 
 
 def opinions(dataset: Dataset, threshold: float, rng: Rng) -> Opinions:
-    """Return what each person said of items that have a picture, in whichever sequence it stands.
+    """Return each person's opinions of items with an image, over all of the person's sequences.
 
-    Liked: weight ≥ ``threshold``, of choices and of ratings that are too low to be choices (`Ratings`), where
-    the data has such. Where the weights are all equal there are no ratings: then every choice is liked, and
-    each gets an item beside it that this person did not choose, drawn uniformly. A person counts once for an
-    item. Raises DataError where ratings do not tell two kinds apart at the threshold.
+    Liked: weight ≥ ``threshold``, of choices and of ratings too low to be choices (`Ratings`), if the data
+    has them. If all weights are equal there are no ratings: then every choice is liked, and each is paired
+    with a uniformly sampled item that this person did not choose. Each person and item counts once. Raises
+    DataError if the threshold does not separate two classes.
     """
     chosen, images = dataset.interactions, dataset.catalog.images
     if images is None:
@@ -81,7 +93,7 @@ def opinions(dataset: Dataset, threshold: float, rng: Rng) -> Opinions:
 
 
 def _not_chosen(person: np.ndarray, taken: np.ndarray, present: np.ndarray, rng: Rng) -> np.ndarray:
-    """(m,) for each ``person`` (m,) a random item with picture; ``taken`` are person · n + item."""
+    """Return (m,) a random item with an image for each ``person`` (m,); ``taken`` are person · n + item."""
     generator, n = rng.for_("not chosen").numpy(), len(present)
     choices = np.flatnonzero(present)
     item = generator.choice(choices, len(person))

@@ -1,9 +1,9 @@
-"""How well opinions are told: by the verifier, and by what knows no picture.
+"""How well the verifier predicts opinions, compared with baselines that see no image.
 
-Two AUCs, 0.5 by chance. ``auc`` is over all opinions of the test part: also who likes much in general helps
-there. ``auc_within`` is each person's own, mean over the people who liked some and others not: taste alone
-helps there. Beside the verifier stand its answers to one mean picture in place of every picture, and
-``means``: how often the person liked what they rated plus how often others liked the item.
+Two AUCs, 0.5 by chance. ``auc`` is over all opinions of the test part, where knowing who likes much in
+general also helps. ``auc_within`` is the mean of each person's own AUC, over people with both kinds of
+opinions; only taste helps there. Baselines: the verifier with the mean image in place of every image, and
+``means``: the share of items the person liked plus the share of people who liked the item.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VERIFIER, MEAN_PICTURE, MEANS = VARIANTS = ("verifier", "mean picture", "person 
 
 
 def scored(given: Opinions, features: np.ndarray, trained: Trained, seed: int) -> pd.DataFrame:
-    """Return the test part, a row per opinion: ``seed``, ``person`` (id), ``liked``, a score per variant."""
+    """Return the test part, one row per opinion: ``seed``, ``person`` id, ``liked``, a score per variant."""
     test, model = given.only(trained.test), trained.model
     people, place = np.unique(test.person, return_inverse=True)
     mean = np.repeat(features.mean(0, keepdims=True), len(people), axis=0)
@@ -43,7 +43,7 @@ def scored(given: Opinions, features: np.ndarray, trained: Trained, seed: int) -
 
 
 def _means(learned: Opinions, test: Opinions) -> np.ndarray:
-    """(m,) share of what the person liked plus share of who liked the item, of all where none is known."""
+    """Return (m,) the person's plus the item's share of likes; the overall share if unknown."""
     total = np.zeros(len(test.person))
     for who_or_what in ("person", "item"):
         share = pd.Series(learned.liked).groupby(getattr(learned, who_or_what)).mean()
@@ -61,10 +61,10 @@ def of_people(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def add_rows(scores: pd.DataFrame, results: Results, rng: Rng) -> dict[int, tuple[Estimate, Estimate]]:
-    """Give ``results`` both AUCs of each variant, of each seed and over all (``seed`` null), and of chance.
+    """Add both AUCs of each variant, of each seed and over all (``seed`` null), and the chance level.
 
-    Also whether the verifier tells more within people than the means do. Intervals draw people, and over all
-    seeds these, too, again. Returns the verifier's two of each seed.
+    Also adds a verdict whether the verifier beats the means within people. Intervals resample people and,
+    over all seeds, also seeds. Returns the verifier's two AUCs of each seed.
     """
     people = of_people(scores)
     verifier = {}
@@ -98,7 +98,7 @@ def add_rows(scores: pd.DataFrame, results: Results, rng: Rng) -> dict[int, tupl
 
 
 def _within(people: pd.DataFrame, values: pd.Series, rng: Rng) -> Estimate:
-    """Mean over people, of all seeds; not known where nobody has an AUC."""
+    """Return the mean over people, of all seeds; unknown if nobody has an AUC."""
     if people.empty:
         return Estimate(np.nan, np.nan, np.nan, np.nan, 0)
     return bootstrap(values.to_numpy(), people["person"].to_numpy(), rng, trainings=people["seed"].to_numpy())

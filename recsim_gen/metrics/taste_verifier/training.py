@@ -1,4 +1,4 @@
-"""Training of the verifier of personal taste on people's opinions."""
+"""Training of the taste verifier on people's opinions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A verifier, the rows it learned from and those of the ``test`` part, and what each epoch gave."""
+    """A verifier, its training rows, the rows of the ``test`` part, and the numbers of each epoch."""
 
     model: TasteVerifier
     learned: np.ndarray
@@ -40,9 +40,9 @@ def train(
     device: str = "cpu",
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Trained:
-    """Binary cross-entropy with AdamW; the epoch with the best AUC on the valid part is kept.
+    """Train by binary cross-entropy with AdamW; the epoch with the best AUC on the valid part is kept.
 
-    ``features`` (n_items, d). Each epoch gives ``loss`` and ``valid_auc``. Raises DataError for too few
+    ``features`` (n_items, d). Each epoch reports ``loss`` and ``valid_auc``. Raises DataError for too few
     opinions.
     """
     learned, valid, test = _split(given.together, config, rng)
@@ -51,9 +51,9 @@ def train(
     person = torch.as_tensor(given.person, device=device)
     item = torch.as_tensor(given.item, device=device)
     liked = torch.as_tensor(given.liked, dtype=torch.float32, device=device)
-    x = torch.tensor(features, device=device)  # a copy: a catalogue's features are read-only
+    x = torch.tensor(features, device=device)  # a copy, since a catalogue's features are read-only
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.for_("weights").integer())  # of the weights, and of dropout below
+        torch.manual_seed(rng.for_("weights").integer())  # for the initial weights and the dropout
         model = TasteVerifier(len(given.people), features.shape[1]).to(device)
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         epochs, best, kept = [], -np.inf, model.state_dict()
@@ -62,7 +62,7 @@ def train(
             model.train()
             total = 0.0
             for rows in order.split(config.batch):
-                if len(rows) < 2:  # nothing to normalise over
+                if len(rows) < 2:  # batch normalisation needs two
                     continue
                 loss = torch.nn.functional.binary_cross_entropy_with_logits(
                     model(person[rows], x[item[rows]]), liked[rows]
@@ -76,7 +76,7 @@ def train(
             epochs.append(numbers)
             if on_epoch is not None:
                 on_epoch(epoch, numbers)
-            if not numbers["valid_auc"] <= best:  # NaN, of a valid part of one kind, keeps the last
+            if not numbers["valid_auc"] <= best:  # NaN (a valid part of one class) keeps the last epoch
                 best = numbers["valid_auc"]
                 kept = {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(kept)
@@ -84,9 +84,9 @@ def train(
 
 
 def _split(together: np.ndarray, config: VerifierConfig, rng: Rng) -> list[np.ndarray]:
-    """Rows of train, valid and test, drawn by what stands ``together`` (m,).
+    """Return the rows of train, valid and test, keeping groups ``together`` (m,).
 
-    Drawn one by one, those who liked more in one part would have liked less in another.
+    Without the groups, a choice and its paired item could leak between the parts.
     """
     order = rng.for_("split").numpy().permutation(together.max() + 1)
     ends = np.rint(np.array([config.train, config.train + config.valid]) * len(order)).astype(int)
