@@ -1,1 +1,1 @@
-"""Sources of data, one file each; every loader gives a `Dataset`."""
+"""Data sources, one file each; every loader returns a `Dataset`."""

@@ -1,7 +1,7 @@
-"""Whether a dataset can be used: what is in it, what is wrong, and how much memory it takes.
+"""Checks whether a dataset can be used: its content, its problems, and the memory it takes.
 
-What cannot be opened never comes here: a bad row, an unknown id or a file that is not UTF-8 is
-refused by the loader. What it left out by rule is in the notes of the dataset.
+Errors of files (a bad row, an unknown id, text that is not UTF-8) are raised by the loader before. What the
+loader left out by rule is in the notes of the dataset.
 """
 
 from __future__ import annotations
@@ -22,20 +22,26 @@ from recsim_gen.datasets.leaks import STORED, duplicates, find_leaks
 from recsim_gen.datasets.unified.styles import StyledDataset
 
 WIDTHS = {"efficientnet-lite0": 1280, "minilm": 384, "pixels": 384, "words": 512}
-"""Dimensions of the encoders that datasets have by default; any other counts as the widest of them."""
+"""Dimensions of the default encoders; any other encoder counts as the widest of these."""
 
 NEIGHBOURS, GRAPHS, EDGE_BYTES = 10, 2, 20  # MICRO: k; from raw and learned features; two int64, a float32
-TOLD = 10  # examples in a note
+TOLD = 10  # most examples in a note
 _MIB = 2**20
 _NEVER_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What ``examine`` found.
+    """Result of ``examine``.
 
-    ``counts`` by name; ``problems``, for which the data cannot be used (none: it can), and
-    ``remarks``, with which it can: sentences.
+    Parameters
+    ----------
+    counts
+        {name: number}.
+    problems
+        Reasons why the data cannot be used, as sentences; empty if they can.
+    remarks
+        What users of the data should know, as sentences.
     """
 
     counts: dict[str, int]
@@ -44,14 +50,14 @@ class Examined:
 
     @property
     def verdict(self) -> str:
-        """``"yes"``, or ``"no: "`` and why."""
+        """``"yes"``, or ``"no: "`` and the reasons."""
         return f"no: {'; '.join(self.problems)}" if self.problems else "yes"
 
 
 def examine(dataset: Dataset, *, sample: int | None = None) -> Examined:
-    """Count and check everything; decodes all pictures, or ``sample`` drawn ones.
+    """Count and check everything; decodes all images, or a random ``sample`` of them.
 
-    Raises DataError where a picture file cannot be read at all.
+    Raises DataError if an image file cannot be read at all.
     """
     catalog = dataset.catalog
     found, problems = counts(dataset), _lacking(dataset)
@@ -102,7 +108,7 @@ def _leaks(dataset: Dataset) -> Examined:
 
 
 def _unlearnable(dataset: Dataset) -> Examined:
-    """Users who chose every item: there is nothing to tell their choices from."""
+    """Find users who chose every item, so that their choices cannot be compared with others."""
     pairs = np.unique(np.stack(dataset.interactions.only("train", "valid")), axis=1)
     full = np.bincount(pairs[0], minlength=1) == len(dataset.catalog)
     said = (f"{full.sum():,} users chose every item: rankers that learn by comparing leave them out",)
@@ -110,7 +116,7 @@ def _unlearnable(dataset: Dataset) -> Examined:
 
 
 def counts(dataset: Dataset) -> dict[str, int]:
-    """How many of what there are, by name; no picture is read."""
+    """Return {name: number} of everything in the dataset; no image is read."""
     catalog, chosen = dataset.catalog, dataset.interactions
     found = {
         "choices": len(chosen),
@@ -135,7 +141,7 @@ def counts(dataset: Dataset) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Decoded:
-    """``n`` pictures tried; ``broken``: what is wrong with each that failed; ``mean_bytes`` as RGB."""
+    """``n`` images tried; ``broken``: what is wrong with each that failed; ``mean_bytes`` as RGB."""
 
     n: int
     broken: tuple[str, ...]
@@ -143,7 +149,7 @@ class Decoded:
 
 
 def decode(images: ImageReader, *, sample: int | None = None) -> Decoded:
-    """Decode all pictures that are present, or ``sample`` of them drawn at random."""
+    """Decode all images that are present, or a random ``sample`` of them."""
     rows = np.flatnonzero(images.present)
     if sample is not None and sample < len(rows):
         rows = np.sort(Rng(0).for_("check").numpy().choice(rows, sample, replace=False))
@@ -159,15 +165,15 @@ def decode(images: ImageReader, *, sample: int | None = None) -> Decoded:
 
 
 def blank_captions(catalog: Catalog) -> np.ndarray:
-    """(n,) bool: items whose caption is blank; their title stands for it."""
+    """Return (n,) bool: items whose caption is blank; their title is used instead."""
     return np.char.str_len(np.char.strip(catalog.captions)) == 0
 
 
 def garbled_texts(catalog: Catalog) -> np.ndarray:
-    """(n,) bool: items whose title or caption was read in an encoding that is not its own.
+    """Return (n,) bool: items whose title or caption was read in the wrong encoding.
 
-    That is: it has letters that no text has (control characters, U+FFFD), or is UTF-8 that was taken
-    for Latin-1 ("AmÃ©lie").
+    That is: it contains characters that no text has (control characters, U+FFFD), or is UTF-8 that was
+    decoded as Latin-1 ("AmÃ©lie").
     """
     return _garbled(catalog.titles) | _garbled(catalog.captions)
 
@@ -190,9 +196,9 @@ def _is_garbled(text: str) -> bool:
 
 
 def memory(dataset: Dataset) -> dict[str, int]:
-    """MiB of the features (n·d float32 a modality) and of MICRO's item graphs, estimated.
+    """Return the estimated MiB of the features (n·d float32 per modality) and of MICRO's item graphs.
 
-    A modality has two graphs of n·k edges, from raw and from learned features; k = 10.
+    Each modality has two graphs of n·k edges, from raw and from learned features; k = 10.
     """
     n, widest = len(dataset.catalog), max(WIDTHS.values())
     width = sum(WIDTHS.get(spec, widest) for spec in dataset.encoders.values())
@@ -204,7 +210,7 @@ def memory(dataset: Dataset) -> dict[str, int]:
 
 
 def _lacking(dataset: Dataset) -> list[str]:
-    """What nothing can be done without."""
+    """Return what is missing that nothing works without."""
     catalog, problems = dataset.catalog, []
     if not dataset.episodes:
         problems.append("no episode: nobody has a test choice and a history")
@@ -225,7 +231,7 @@ def _lacking(dataset: Dataset) -> list[str]:
 
 
 def _strays(catalog: Catalog) -> str:
-    """Of pictures none of which is an item's: how they are named instead."""
+    """Describe image files if none of them belongs to an item: how they are named instead."""
     if not isinstance(catalog.images, STORED) or not catalog.images.strays:
         return ""
     strays, ids = catalog.images.strays, catalog.item_ids.tolist()
@@ -236,6 +242,6 @@ def _strays(catalog: Catalog) -> str:
 
 
 def _told(what: str, groups: Sequence[np.ndarray]) -> str:
-    """``"4 groups of byte-identical pictures: 1 = 2, 5 = 6"``; the first ``TOLD`` of many."""
+    """Return ``"4 groups of byte-identical pictures: 1 = 2, 5 = 6"``, at most ``TOLD`` groups."""
     shown = ", ".join(" = ".join(ids.tolist()) for ids in groups[:TOLD])
     return f"{what}: {shown}" + (f" and {len(groups) - TOLD:,} more" if len(groups) > TOLD else "")

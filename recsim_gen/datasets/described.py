@@ -1,4 +1,4 @@
-"""Captions that lie beside the pictures, and words for items that have none."""
+"""Captions from files beside the images, and substitutes for items that have none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST = 600  # characters: twice what CLIP reads; a column is as wide as its l
 
 @dataclass(frozen=True, eq=False)
 class Described:
-    """``captions`` (n,) str, none empty; ``told``: how many items have a caption of their own; notes."""
+    """``captions`` (n,) str, none empty; ``told``: number of items with a caption of their own; notes."""
 
     captions: np.ndarray
     told: int
@@ -24,9 +24,9 @@ class Described:
 
 
 def captions_beside(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """{item id: caption} from the first of the JSON files ``names`` that the folder has, else empty.
+    """Return {item id: caption} from the first of the JSON files ``names`` in the folder, or an empty dict.
 
-    Raises DataError for a file that is no object of texts.
+    Raises DataError for a file that is not an object of texts.
     """
     file = first_existing(folder, names)
     if file is None:
@@ -35,7 +35,7 @@ def captions_beside(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def described(own: Sequence[str], otherwise: np.ndarray, *, longest: int = LONGEST) -> Described:
-    """Each item's own caption, or ``otherwise`` (n,) where it is empty; cut and counted if too long."""
+    """Return each item's own caption, or ``otherwise`` (n,) if it is empty; cut at ``longest``."""
     told = np.array([bool(caption) for caption in own], dtype=bool)
     notes = []
     if long := sum(len(caption) > longest for caption in own):
@@ -47,6 +47,6 @@ def described(own: Sequence[str], otherwise: np.ndarray, *, longest: int = LONGE
 
 
 def missing_images(present: np.ndarray, what: str = "items") -> tuple[str, ...]:
-    """A note that counts the rows without picture, if there are any. ``present`` (n,) bool."""
+    """Return a note with the number of rows without an image, if there are any. ``present`` (n,) bool."""
     missing = int((~present).sum())
     return (f"{missing:,} {what} without picture: mean image feature, flagged as absent",) if missing else ()

@@ -1,4 +1,4 @@
-"""Episodes: one history and the reference that follows it, per test choice or per training choice."""
+"""Episodes: a history and the reference that follows it, one per test choice or per training choice."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from recsim_gen.core.types import Dataset, Episode, Interactions
 
 
 def test_episodes(interactions: Interactions, source_users: np.ndarray) -> tuple[Episode, ...]:
-    """One episode per test row, in the order of users, then of time.
+    """Return one episode per test row, ordered by user, then by time.
 
-    The history is the user's train and valid items, oldest first (equal times: order of the
-    rows); the reference is the test item. ``source_users`` (n_users,) str names the person
-    behind each user. The k-th test row of user ``u`` has the id ``"u#k"``. A test row of a user
-    without train and valid rows has no history and gives no episode; the caller can count them.
+    The history is the user's train and valid items, oldest first (ties in the order of the rows); the
+    reference is the test item. ``source_users`` (n_users,) str is the person behind each user. The k-th test
+    row of user ``u`` has the id ``"u#k"``. A test row of a user without train and valid rows has no history
+    and gives no episode.
     """
     if np.shape(source_users) != (interactions.n_users,):
         raise DataError(
@@ -24,7 +24,7 @@ def test_episodes(interactions: Interactions, source_users: np.ndarray) -> tuple
     asked, asked_bounds = _by_user(interactions, "test")
     people = interactions.user[asked]
     place = np.arange(len(asked)) - asked_bounds[people]
-    # One int object per item, shared by all histories: a tenth of the memory at millions of episodes.
+    # One int object per item, shared by all histories: saves nine tenths of the memory for many episodes.
     number = np.arange(interactions.n_items).astype(object)
     history = number[interactions.item[known]].tolist()
     rows = zip(
@@ -48,12 +48,12 @@ test_episodes.__test__ = False  # type: ignore[attr-defined]  # pytest takes the
 
 
 def training_episodes(dataset: Dataset, *, least: int = 2, longest: int = 20) -> tuple[Episode, ...]:
-    """What generators learn from: one episode per training choice, in the order of users, then of time.
+    """Return one episode per training choice, for generators to learn from, ordered by user, then by time.
 
     The history is what the same user chose before it in training, oldest first, at most the ``longest``
-    latest; choices with fewer than ``least`` before them give no episode. Neither history nor reference
-    is ever of the valid or the test split. The k-th training choice of user ``u`` has the id
-    ``"u#train<k>"``. Raises SettingError unless 1 ≤ least ≤ longest, DataError where nobody chose enough.
+    latest; choices with fewer than ``least`` before them give no episode. Neither history nor reference is
+    from the valid or the test split. The k-th training choice of user ``u`` has the id ``"u#train<k>"``.
+    Raises SettingError unless 1 ≤ least ≤ longest, DataError if no history is long enough.
     """
 
     if not 1 <= least <= longest:
@@ -79,7 +79,7 @@ def training_episodes(dataset: Dataset, *, least: int = 2, longest: int = 20) ->
 
 
 def _by_user(interactions: Interactions, *splits: str) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of these splits by user and time, and (n_users + 1,) bounds of each user in them."""
+    """Return the row numbers of these splits by user and time, and (n_users + 1,) the bounds of each user."""
     rows = np.flatnonzero(np.isin(interactions.split, splits))
     order = np.lexsort((interactions.time[rows], interactions.user[rows]))
     counts = np.bincount(interactions.user[rows], minlength=interactions.n_users)

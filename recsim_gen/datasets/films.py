@@ -1,4 +1,4 @@
-"""Words about films: what the loaders of film ratings share."""
+"""Texts about films, shared by the loaders of film ratings."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _YEAR = re.compile(r"\((\d{3})\d(?:\D\d{4})?\D*$")
 
 
 def captions(titles: np.ndarray, genres: np.ndarray) -> np.ndarray:
-    """(n,) sentences of title and genres: ``"The Matrix (1999): a film of action and sci-fi"``.
+    """Return (n,) sentences of title and genres: ``"The Matrix (1999): a film of action and sci-fi"``.
 
-    ``titles`` (n,) str; ``genres`` (n,) str parted by ``", "``, empty where there are none.
+    ``titles`` (n,) str; ``genres`` (n,) str separated by ``", "``, empty if there are none.
     """
     words = {g: _in_words(g) for g in np.unique(genres).tolist()}
     return np.array(
@@ -26,13 +26,16 @@ def captions(titles: np.ndarray, genres: np.ndarray) -> np.ndarray:
 
 
 def first_genres(genres: np.ndarray) -> np.ndarray:
-    """(n,) the first of each film's genres, ``"no genre"`` where there are none."""
+    """Return the (n,) first genre of each film, ``"no genre"`` if there are none."""
     first = np.char.partition(genres, ", ")[:, 0]
     return np.where(first == "", NO_GENRE, first)
 
 
 def decades(titles: np.ndarray) -> np.ndarray:
-    """(n,) decade of the year that ends a title: ``"1990s"`` of ``"Heat (1995)"``; ``""`` without a year."""
+    """Return the (n,) decade of the year at the end of a title, ``""`` without a year.
+
+    ``"1990s"`` of ``"Heat (1995)"``.
+    """
     years = (_YEAR.search(title) for title in titles.tolist())
     return np.array([f"{year[1]}0s" if year else "" for year in years], dtype=str)
 

@@ -1,9 +1,9 @@
 """FLICKR-AES as published: photographs, each rated from 1 to 5 by about five of 210 workers.
 
 Ren et al., "Personalized Image Aesthetics", ICCV 2017. The folder holds
-``FLICKR-AES_image_labeled_by_each_worker.csv`` (worker, imagePair, score; the published header has
-spaces before its names), ``FLICKR-AES_image_score.txt`` (a name and a score in [0, 1] a line) and the
-photographs. There is no time in it: the order of the rows stands for it, as in public code.
+``FLICKR-AES_image_labeled_by_each_worker.csv`` (worker, imagePair, score; the published header has spaces
+before its names), ``FLICKR-AES_image_score.txt`` (a name and a score in [0, 1] per line) and the photographs.
+There are no times: the order of the rows is used instead, as in public code.
 """
 
 from __future__ import annotations
@@ -32,19 +32,18 @@ PHOTOGRAPH = "photograph"
 def load(
     path: str | Path,
     *,
-    min_score: int = 3,  # a rating below it is no choice; the benchmark keeps scores above 2
-    sequence_length: int = 20,  # choices; a person is cut into as many sequences as their choices fill
-    tail: Tail = "train",  # choices left over: a shorter user to learn from (train), or left out (drop)
+    min_score: int = 3,  # ratings below it are not choices; the benchmark keeps scores above 2
+    sequence_length: int = 20,  # choices per sequence; each person gives as many full sequences as possible
+    tail: Tail = "train",  # remaining choices: kept as a shorter training user (train), or left out (drop)
     images: str | None = None,  # folder or tar of <photograph>.jpg; null: the data's own
 ) -> StyledDataset:
-    """Photographs, choices and sequences from a FLICKR-AES folder.
+    """Load photographs, choices and sequences from a FLICKR-AES folder.
 
-    Every photograph of the score file or of the ratings is an item, by its file name without
-    suffix. Ratings of ``min_score`` and more are choices, with the rating as weight, cut into
-    sequences (see ``sequences.cut``), the others are ``not_chosen``; of a photograph that a worker
-    rated twice the later rating counts. ``images`` is a folder or tar; None takes the first of
-    ``IMAGES``. Captions and styles
-    are read where they lie beside. Raises DataError for a missing file or a bad row.
+    Every photograph of the score file or of the ratings is an item, by its file name without suffix. Ratings
+    of at least ``min_score`` are choices, with the rating as weight, cut into sequences (see
+    ``sequences.cut``), the others are ``not_chosen``; if a worker rated a photograph twice, the later rating
+    counts. ``images`` is a folder or tar; None takes the first of ``IMAGES``. Files of captions and styles
+    are read if present. Raises DataError for a missing file or a bad row.
     """
     folder = Path(path)
     ratings = read_table(folder / RATINGS, ids=["worker", "imagePair"], numbers=["score"], spaced=True)
@@ -87,7 +86,7 @@ def load(
 
 
 def _scores(file: Path) -> dict[str, float]:
-    """{photograph: score in [0, 1]} of the score file."""
+    """Return {photograph: score in [0, 1]} of the score file."""
     scores: dict[str, float] = {}
     for number, line in lines_if(file, lambda line: bool(line.strip())):
         name, _, text = line.strip().rpartition(" ")
@@ -108,7 +107,7 @@ def _scores(file: Path) -> dict[str, float]:
 
 
 def _items(ratings: Table, aesthetic: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) ids of all photographs, and (m,) the row of each rating's."""
+    """Return the (n,) ids of all photographs, and the (m,) item row of each rating."""
     code, names = ratings.ids("imagePair")
     stems = np.array([clean_name(Path(name).stem) for name in names.tolist()], dtype=str)
     ids = np.unique(np.concatenate([stems, np.array(list(aesthetic), dtype=str)]))
@@ -120,7 +119,7 @@ def _items(ratings: Table, aesthetic: dict[str, float]) -> tuple[np.ndarray, np.
 def _choices(
     ratings: Table, item: np.ndarray, score: np.ndarray, min_score: int
 ) -> tuple[Choices, Ratings, tuple[str, ...]]:
-    """Ratings that count as choices, those that are too low, and sentences that count the others."""
+    """Return the ratings that count as choices, the lower ones, and sentences that count the rest."""
     import pandas as pd
 
     worker, workers = ratings.ids("worker")

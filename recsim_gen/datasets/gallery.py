@@ -1,11 +1,11 @@
-"""Identity galleries: real pictures of known species, car models, animals, or any folder of identities.
+"""Identity galleries: real images of known species, car models, animals, or any folder of identities.
 
-What a generated picture is held against when the question is whose it is (Kilrain et al.,
-"Finer-Personalization Rank"). Read are: the layout of CUB-200-2011 (``images.txt``,
-``image_class_labels.txt``, ``classes.txt``, ``images/``); a CSV of pictures with their identity, as
-re-identification sets have; and a folder or tar ``[<group>/]<identity>/<picture>``, as Stanford Cars
-is unpacked. An identity is also a user who "chose" its pictures, so that a gallery is a dataset: the
-last picture of each identity is the reference of an episode, the others its history.
+Generated images are compared with a gallery to test whose identity they show (Kilrain et al.,
+"Finer-Personalization Rank"). Supported layouts: CUB-200-2011 (``images.txt``, ``image_class_labels.txt``,
+``classes.txt``, ``images/``); a CSV of images with their identity, as in re-identification sets; and a folder
+or tar ``[<group>/]<identity>/<picture>``, as Stanford Cars unpacks to. An identity is also a user who "chose"
+its images, so that a gallery is a dataset: the last image of each identity is the reference of an episode,
+the others its history.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from recsim_gen.datasets.splits import leave_last_out
 
 @dataclass(frozen=True, eq=False)
 class Gallery(Dataset):
-    """Pictures of identities in groups; every row has a picture, read lazily.
+    """Images of identities in groups; every row has an image, read lazily.
 
-    ``identity`` (n,) str, the categories of the catalogue, each of one group; ``group`` (n,) str. Ids
-    of items are the pictures' paths inside the gallery, in order.
+    ``identity`` (n,) str, the categories of the catalogue, each in one group; ``group`` (n,) str. Item ids
+    are the images' paths inside the gallery, in order.
     """
 
     group: np.ndarray = field(kw_only=True)
 
     @property
     def identity(self) -> np.ndarray:
-        """(n,) str: whom each picture shows."""
+        """(n,) str: identity of each image."""
         return self.catalog.categories
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """{group: {identity: pictures}}, largest identity first, equal ones by name."""
+        """{group: {identity: number of images}}, sorted by size, then by name."""
         names, first, counts = np.unique(self.identity, return_index=True, return_counts=True)
         found: dict[str, dict[str, int]] = {str(group): {} for group in np.unique(self.group)}
         for k in np.lexsort((names, -counts)).tolist():
@@ -58,11 +58,11 @@ class Gallery(Dataset):
         images: int | None = None,
         rng: Rng | None = None,
     ) -> Gallery:
-        """A smaller gallery: of these groups (none: all), of each the largest ``identities``, with at
-        most ``images`` pictures each, the first or, with ``rng``, random ones.
+        """Return a smaller gallery: of these groups (none: all), each with its largest ``identities``.
 
-        The published ones: CUB wren, tern and sparrow with 5 and 10; Cars 15 and 10; re-identification
-        10 and 15. Raises DataError for a group that is not there.
+        At most ``images`` images per identity are kept, the first or, with ``rng``, random ones. The
+        published ones: CUB wren, tern and sparrow with 5 and 10; Cars 15 and 10; re-identification 10 and 15.
+        Raises DataError for an unknown group.
         """
         counts = self.counts
         for name in groups:
@@ -83,9 +83,9 @@ class Gallery(Dataset):
         return self.at(np.flatnonzero(keep))
 
     def at(self, rows: np.ndarray) -> Gallery:
-        """The pictures at these rows."""
+        """Return the gallery of the images at these rows."""
         reader = self.catalog.images
-        if not isinstance(reader, ImageFiles):  # made from ``_gallery``, it always is
+        if not isinstance(reader, ImageFiles):  # always true for galleries made by ``_gallery``
             raise DataError("a gallery of picture files is wanted")
         members = tuple(reader.member(row) for row in rows.tolist())
         picked = LabelledImages(members, self.identity[rows], self.group[rows], ())
@@ -94,13 +94,13 @@ class Gallery(Dataset):
 
 
 def load(path: str | Path) -> Gallery:
-    """The gallery in a folder, a tar or a CSV file; see the module for the layouts.
+    """Load the gallery in a folder, a tar or a CSV file; see the module for the layouts.
 
-    A CSV has a header with ``file`` (or path, image, filename), ``identity`` (or individual, label,
-    class, name) and perhaps ``group`` (or species, dataset) and ``bbox`` (``[x, y, width, height]`` in
-    pixels: the picture is what lies inside; where it is empty, the whole); paths are relative to its folder.
-    Pictures that a list names and that do not exist are left out and counted. Raises DataError for a bad
-    row, boxes in another form, a path out of the folder, one picture twice, and where nothing is found.
+    A CSV has a header with ``file`` (or path, image, filename), ``identity`` (or individual, label, class,
+    name) and optionally ``group`` (or species, dataset) and ``bbox`` (``[x, y, width, height]`` in pixels:
+    the image is what lies inside; if empty, all of it); paths are relative to its folder. Images that are
+    listed and do not exist are left out and counted. Raises DataError for a bad row, boxes in another form, a
+    path outside the folder, a repeated image, and if nothing is found.
     """
     labelled = _one_group_each(read_layout(Path(path)))
     groups, identities = np.unique(labelled.group), np.unique(labelled.identity)
@@ -111,7 +111,7 @@ def load(path: str | Path) -> Gallery:
 
 
 def _one_group_each(labelled: LabelledImages) -> LabelledImages:
-    """Identities of equal name in different groups told apart: ``"left (cats)"``, ``"left (dogs)"``."""
+    """Distinguish identities of equal name in different groups: ``"left (cats)"``, ``"left (dogs)"``."""
     pairs = np.unique(np.stack([labelled.identity, labelled.group]), axis=1)
     names, counts = np.unique(pairs[0], return_counts=True)
     shared = np.isin(labelled.identity, names[counts > 1])

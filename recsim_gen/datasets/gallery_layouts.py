@@ -1,4 +1,4 @@
-"""How galleries lie on a disk: lists of CUB, a CSV, or folders; each gives the same columns."""
+"""Layouts of galleries: lists of CUB, a CSV, or folders; each is read into the same columns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recsim_gen.datasets.files.tables import column_names, read_table
 from recsim_gen.datasets.files.text_lines import lines_if
 
 EVERYBODY = "all"
-"""The group of pictures that have none."""
+"""Group of images without one."""
 
 FILE = ("file", "path", "image", "filename", "file_name", "image_path")
 IDENTITY = ("identity", "individual", "label", "class", "name")
@@ -31,10 +31,10 @@ _SPLIT = re.compile(
     r"(train|training|trainval|test|testing|val|valid|validation|dev|query|gallery|bbox)"
     r"(_(set|images?|data))?"
 )
-"""Folders of a split: of classifiers, and of re-identification (Market-1501: bounding_box_train, query …)."""
+"""Folder names of splits, for classification and re-identification (Market-1501: query …)."""
 
 _REID = re.compile(r"(-1|\d+)_?c\d+", re.IGNORECASE)
-"""Names of re-identification: 0002_c1s1_000451_03.jpg shows 0002 (Market-1501, DukeMTMC, VeRi, MARS)."""
+"""File names of re-identification: 0002_c1s1_000451_03.jpg shows 0002 (Market-1501, DukeMTMC, VeRi, MARS)."""
 
 _NOBODY = ("-1", "0000")
 """Junk and background in Market-1501."""
@@ -44,7 +44,7 @@ _AS_PUBLISHED = "Fetch the file as published, or correct that line"
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Pictures, whose ``stem`` is a unique name; ``identity`` and ``group`` (n,) str; what was left out."""
+    """Images, whose ``stem`` is a unique name; ``identity`` and ``group`` (n,) str; notes on omissions."""
 
     members: tuple[Member, ...]
     identity: np.ndarray
@@ -53,7 +53,7 @@ class LabelledImages:
 
 
 def read_layout(path: Path) -> LabelledImages:
-    """The pictures of a gallery, whichever layout it has. Raises DataError where there are none."""
+    """Return the images of a gallery in any supported layout. Raises DataError if there are none."""
     if all((path / name).is_file() for name in _CUB):
         return _from_cub(path)
     table = table_of(path)
@@ -61,7 +61,7 @@ def read_layout(path: Path) -> LabelledImages:
 
 
 def table_of(path: Path) -> Path | None:
-    """The CSV that lists the pictures: ``path`` itself or the only one in it; None: there is none."""
+    """Return the CSV that lists the images: ``path`` itself or the only one in it; None if there is none."""
     if path.suffix.lower() == ".csv":
         return path
     tables = sorted(t for t in path.glob("*.csv") if not is_litter(t.name)) if path.is_dir() else []
@@ -72,7 +72,7 @@ def table_of(path: Path) -> Path | None:
 
 
 def _from_folders(path: Path) -> LabelledImages:
-    """``[<group>/]<identity>/<picture>``; folders around all of it and folders of a split are no group."""
+    """Read ``[<group>/]<identity>/<picture>``; enclosing folders and folders of splits are not groups."""
     listed = list_members(path)
     around = len(_common([member.folders for member in listed if member.folders]))
     labels, notes = _labels([(member.folders[around:], member.stem) for member in listed])
@@ -88,12 +88,12 @@ def _from_folders(path: Path) -> LabelledImages:
 def _labels(
     places: Sequence[tuple[tuple[str, ...], str]],
 ) -> tuple[list[tuple[str, str] | None], list[str]]:
-    """(identity, group) of each picture by its folders and name, None where it has none; and notes."""
+    """Return (identity, group) of each image by its folders and name, None if it has none; and notes."""
     folders = _without_splits([inside for inside, _ in places])
     around = len(_common([inside for inside in folders if inside]))
     folders = [inside[around:] for inside in folders]
     numbers = [_REID.match(stem) for _, stem in places]
-    if len(set(folders)) == 1 and all(numbers):  # one folder of all: who is shown stands in the names
+    if len(set(folders)) == 1 and all(numbers):  # all in one folder: file names give the identity
         labels = [(n[1], EVERYBODY) if n and n[1] not in _NOBODY else None for n in numbers]
         nobody = sum(label is None for label in labels)
         remark("identities are read from names as of re-identification: 0002_c1s1_000451_03.jpg shows 0002")
@@ -107,10 +107,10 @@ def _labels(
 
 
 def _without_splits(folders: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The folders of each picture less those of a split.
+    """Return the folders of each image without those of a split.
 
-    One that holds pictures itself is an identity, called ``test`` as others are ``rex``, unless there are
-    splits above identities too, or every picture lies in such a folder.
+    A folder with images directly in it is an identity that happens to be called ``test``, unless there are
+    splits above identities too, or every image is in such a folder.
     """
     above = {name for inside in folders for name in inside[:-1] if _is_split(name)}
     last = {inside[-1] for inside in folders if inside}
@@ -129,7 +129,7 @@ def _is_split(name: str) -> bool:
 
 
 def _common(folders: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Leading folders that all paths share, less the last of each path, which is the identity."""
+    """Return the leading folders that all paths share, excluding the last one, which is the identity."""
     shared: list[str] = []
     for level in zip(*(f[:-1] for f in folders), strict=False):
         if len(set(level)) > 1:
@@ -163,7 +163,7 @@ def _from_csv(path: Path) -> LabelledImages:
 
 
 def column_of(path: Path, header: Sequence[str], known: Sequence[str]) -> str:
-    """The first of the ``known`` names that the ``header`` of ``path`` has; DataError where it has none."""
+    """Return the first of the ``known`` names that is in ``header``; raises DataError if there is none."""
     for name in known:
         if name in header:
             return name
@@ -176,7 +176,7 @@ def column_of(path: Path, header: Sequence[str], known: Sequence[str]) -> str:
 
 
 def _from_cub(path: Path) -> LabelledImages:
-    """CUB: numbers tie pictures to species; the group is the last word of a species (wren, tern …)."""
+    """Read CUB: numbers link images to species; the group is the last word of a species (wren, tern …)."""
     files, labels, classes = (_numbered(path / name) for name in _CUB)
     inside = InsidePaths(path / "images")
     members, identity, missing = [], [], 0
@@ -198,7 +198,7 @@ def _from_cub(path: Path) -> LabelledImages:
 
 
 def _numbered(file: Path) -> dict[str, tuple[int, str]]:
-    """{number: (row, rest)} of lines of a number and a word."""
+    """Return {number: (row, rest)} of lines of a number and a word."""
     found: dict[str, tuple[int, str]] = {}
     for row, line in lines_if(file, lambda line: bool(line.strip())):
         number, _, rest = clean_name(line).partition(" ")

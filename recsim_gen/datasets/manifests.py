@@ -1,4 +1,4 @@
-"""Lists of generated images: which file shows which item to which user, and what it was made from.
+"""Manifests of generated images: the user and item of each file, and its provenance.
 
 A manifest is a JSON file beside its images::
 
@@ -24,11 +24,20 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Provenance:
-    """What an image was made from.
+    """What an image was generated from.
 
-    ``episode``, ``user`` and ``item`` are ids; ``seed`` is the image's number for its episode, and
-    ``stream`` the seed of the run; ``fingerprint`` is the generator's (settings, models, catalogue,
-    weights).
+    Parameters
+    ----------
+    episode, user, item
+        Ids.
+    seed
+        Number of the image among those of its episode.
+    generator
+        Name of the generator.
+    fingerprint
+        Fingerprint of the generator: settings, models, catalogue, weights.
+    stream
+        Seed of the run.
     """
 
     generator: str
@@ -42,26 +51,26 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The file at ``path``: ``images`` {file, relative to the folder of ``path``: what it was made from}."""
+    """The file at ``path``: ``images`` {file, relative to the folder of ``path``: its provenance}."""
 
     path: Path
     images: Mapping[str, Provenance]
 
     @property
     def folder(self) -> Path:
-        """Where the images are."""
+        """Folder of the images."""
         return self.path.parent
 
     def write(self) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, atomically."""
         images = [{"file": file, **asdict(made)} for file, made in self.images.items()]
         write_json(self.path, {"format": FORMAT, "images": images})
 
 
 def read_manifest(path: str | Path) -> Manifest:
-    """Return what `Manifest.write` wrote.
+    """Read what `Manifest.write` wrote.
 
-    Raises DataError for anything else, and for a file that is not inside the manifest's folder.
+    Raises DataError for anything else, and for a file outside the manifest's folder.
     """
     path = Path(path)
     try:
@@ -88,7 +97,7 @@ def _provenance(row: Mapping[str, Any]) -> Provenance:
 
 
 def _inside(row: Mapping[str, Any]) -> str:
-    """The file's name; a list that was brought from elsewhere must not choose what is read."""
+    """Return the file's name if it is inside the folder; an untrusted list must not decide what is read."""
     file = str(row["file"])
     place = PurePosixPath(file)
     if place.is_absolute() or ".." in place.parts:

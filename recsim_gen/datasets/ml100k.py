@@ -1,7 +1,7 @@
-"""MovieLens-100k as it ships inside RecBole's wheel: text only, no picture.
+"""MovieLens-100k as contained in RecBole's wheel: text only, no images.
 
-Harper and Konstan, "The MovieLens Datasets: History and Context", TiiS 2015; in RecBole's atomic
-files ``ml-100k.inter`` and ``ml-100k.item``.
+Harper and Konstan, "The MovieLens Datasets: History and Context", TiiS 2015; in RecBole's atomic files
+``ml-100k.inter`` and ``ml-100k.item``.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ UNKNOWN = "unknown"
 def load(
     path: str | Path | None = None,
     *,
-    sequence_length: int = 20,  # choices; a person is cut into as many sequences as their choices fill
-    tail: Tail = "train",  # choices left over: a shorter user to learn from (train), or left out (drop)
+    sequence_length: int = 20,  # choices per sequence; each person gives as many full sequences as possible
+    tail: Tail = "train",  # remaining choices: kept as a shorter training user (train), or left out (drop)
 ) -> Dataset:
-    """100,000 ratings by 943 people of 1,682 films; titles, years and genres as text.
+    """Load 100,000 ratings by 943 people of 1,682 films; titles, years and genres as text.
 
-    ``path`` is a folder with the two files; None takes RecBole's own. ``sequence_length`` and
-    ``tail`` as in ``sequences.cut``, equal times ordered by item id. Raises MissingDependency
-    where RecBole is not installed, DataError for a bad row.
+    ``path`` is a folder with the two files; None takes RecBole's own. ``sequence_length`` and ``tail`` as for
+    ``sequences.cut``, ties in time ordered by item id. Raises MissingDependency if RecBole is not installed,
+    DataError for a bad row.
     """
     folder = _inside_recbole() if path is None else Path(path)
     films = _read(folder / "ml-100k.item", ids=[ITEM], texts=[TITLE, YEAR, GENRES])
@@ -66,7 +66,7 @@ def _read(file: Path, **columns: Any) -> Table:
 
 def _catalog(films: Table, ids: np.ndarray) -> Catalog:
     names, years, genres = (films.texts(column) for column in (TITLE, YEAR, GENRES))
-    is_year = np.char.isdigit(years)  # two of the published rows have a word there
+    is_year = np.char.isdigit(years)  # two of the published rows have a word instead
     dated = np.char.add(np.char.add(np.char.add(names, " ("), years), ")")
     titles = np.where(is_year, dated, names)
     genres = np.char.replace(np.where(genres == UNKNOWN, "", genres), " ", ", ")

@@ -1,7 +1,7 @@
-"""MovieLens as published (ml-latest-small and larger), with posters where there are any.
+"""MovieLens as published (ml-latest-small and larger), with posters if available.
 
-Harper and Konstan, "The MovieLens Datasets: History and Context", TiiS 2015. The folder holds
-``ratings.csv`` (userId, movieId, rating, timestamp) and ``movies.csv`` (movieId, title, genres).
+Harper and Konstan, "The MovieLens Datasets: History and Context", TiiS 2015. The folder holds ``ratings.csv``
+(userId, movieId, rating, timestamp) and ``movies.csv`` (movieId, title, genres).
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ NO_GENRES = "(no genres listed)"
 def load(
     path: str | Path,
     *,
-    sequence_length: int = 20,  # "sequences of 20 items"; as many a person as their choices fill
-    tail: Tail = "train",  # choices left over: a shorter user to learn from (train), or left out (drop)
-    min_rating: float = 0.0,  # a rating below it is no choice
-    posters: str | None = None,  # folder or tar of <movieId>.jpg, none: without; null: the data's own
+    sequence_length: int = 20,  # "sequences of 20 items"; each person gives as many full ones as possible
+    tail: Tail = "train",  # remaining choices: kept as a shorter training user (train), or left out (drop)
+    min_rating: float = 0.0,  # ratings below it are not choices
+    posters: str | None = None,  # folder or tar of <movieId>.jpg; none: no posters; null: the data's own
 ) -> Dataset:
-    """Films, ratings and sequences from a MovieLens folder.
+    """Load films, ratings and sequences from a MovieLens folder.
 
-    Every film of ``movies.csv`` is an item. Ratings of ``min_rating`` and more are choices, with
-    the rating as weight; ``sequence_length`` and ``tail`` as in ``sequences.cut``, equal times
-    ordered by movieId. ``posters`` is a folder or tar of ``<movieId>.jpg``; None takes the first
-    of ``POSTERS`` that the folder has, ``"none"`` leaves them out. Raises DataError for a file
-    that is missing or has a bad row.
+    Every film of ``movies.csv`` is an item. Ratings of at least ``min_rating`` are choices, with the rating
+    as weight; ``sequence_length`` and ``tail`` as for ``sequences.cut``, ties in time ordered by movieId.
+    ``posters`` is a folder or tar of ``<movieId>.jpg``; None takes the first of ``POSTERS`` in the folder,
+    ``"none"`` leaves them out. Raises DataError for a file that is missing or has a bad row.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -77,7 +76,7 @@ def _catalog(films: Table, ids: np.ndarray, reader: ImageFiles | None) -> Catalo
 def _choices(
     ratings: Table, ids: np.ndarray, where: str, min_rating: float
 ) -> tuple[Choices, tuple[str, ...]]:
-    """Ratings that count as choices, and sentences that count them."""
+    """Return the ratings that count as choices, and sentences that count them."""
     person, people = ratings.ids("userId")
     item, rating = ratings.rows_of("movieId", ids, where), ratings.numbers("rating")
     time = ratings.numbers("timestamp")

@@ -1,4 +1,4 @@
-"""Data by name: a `DataSpec` to a dataset."""
+"""Opens data by name: a `DataSpec` to a dataset."""
 
 from __future__ import annotations
 
@@ -21,11 +21,28 @@ from recsim_gen.datasets.splits import SplitRule, resplit
 def open_data(spec: DataSpec | str, **settings: Any) -> Dataset:
     """Open ``NAME`` or ``NAME:PATH``, e.g. ``boutique`` or ``csv:data/shop``, or ``module:function[:PATH]``.
 
-    What a name stands for gives a `Dataset`, or is a dataclass of settings whose ``dataset()`` does.
-    ``settings``, over those of ``spec``, go to it (``sequence_length=20``) or, those that all data have,
-    to `prepared`. Raises SettingError for an unknown name or setting, and where a path is wanted and
-    missing or given and not wanted; DataError for data that cannot be used. What readers remark on the way
-    stands before the other notes.
+    Remarks of readers come before the other notes of the dataset.
+
+    Parameters
+    ----------
+    spec
+        Name and settings. The name refers to a function that returns a `Dataset`, or a settings dataclass
+        whose ``dataset()`` returns it.
+    settings
+        Override those of ``spec``: settings of the loader (``sequence_length=20``), or those that all data
+        have, see `prepared`.
+
+    Returns
+    -------
+    Dataset
+        The data set.
+
+    Raises
+    ------
+    SettingError
+        If the name or a setting is unknown, or a path is missing or not needed.
+    DataError
+        If the data cannot be used.
     """
     spec = DataSpec(spec) if isinstance(spec, str) else spec
     name, path = spec.parts
@@ -50,13 +67,13 @@ def open_data(spec: DataSpec | str, **settings: Any) -> Dataset:
 def prepared(
     dataset: Dataset,
     *,
-    captions: str | None = None,  # CSV or JSON file of captions that go over the data's own
-    split: SplitRule | None = None,  # rule to split the choices by; null: the data's own
-    split_seed: int = 0,  # of the draws of by-ratio and by-user
-    valid_share: float = 0.1,  # of a user's choices (by-ratio), of all (by-time), of the people (by-user)
-    test_share: float = 0.1,  # of the same
+    captions: str | None = None,  # CSV or JSON file of captions that override the data's own
+    split: SplitRule | None = None,  # rule that splits the choices; null: the data's own
+    split_seed: int = 0,  # seed of by-ratio and by-user
+    valid_share: float = 0.1,  # share of a user's choices (by-ratio), all choices (by-time), people (by-user)
+    test_share: float = 0.1,  # as valid_share, for the test split
 ) -> Dataset:
-    """The dataset with what can be set for all data: captions of a file, another split (see ``splits``)."""
+    """Return the dataset with the settings that all data have: captions of a file, another split."""
     if split is not None:
         dataset = resplit(dataset, split, Rng(split_seed), valid=valid_share, test=test_share)
     return dataset if captions is None else with_captions(dataset, Path(captions).expanduser())

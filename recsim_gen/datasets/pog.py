@@ -1,11 +1,10 @@
-"""POG as published: what people clicked in a fashion shop, and an outfit that each chose.
+"""POG as published: clicks of people in a fashion shop, and an outfit that each chose.
 
-Chen et al., "POG: Personalized Outfit Generation for Fashion Recommendation at Alibaba iFashion",
-KDD 2019. Text files without header: ``user_data.txt`` (``user,item;item;…,outfit``, oldest first; a
-user stands once for each outfit), ``item_data.txt`` (``item,category,address of the picture,title``;
-titles hold commas) and ``outfit_data.txt`` (``outfit,item;item;…``). There are millions of lines;
-only those of the users who are drawn are taken apart. Pictures are not part of it: they lie in
-``images`` as ``<item>.jpg`` where somebody fetched them.
+Chen et al., "POG: Personalized Outfit Generation for Fashion Recommendation at Alibaba iFashion", KDD 2019.
+Text files without header: ``user_data.txt`` (``user,item;item;…,outfit``, oldest first; a user has a line for
+each outfit), ``item_data.txt`` (``item,category,address of the picture,title``; titles contain commas) and
+``outfit_data.txt`` (``outfit,item;item;…``). There are millions of lines; only those of sampled users are
+parsed. Images are not included: they are read from ``images`` as ``<item>.jpg`` if they were downloaded.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from recsim_gen.datasets.splits import leave_last_out
 from recsim_gen.datasets.unified.styles import StyledDataset, read_styles
 
 Reference = Literal["last", "outfit"]
-"""What is asked for: the last item that was clicked, or an item of the outfit that was chosen."""
+"""The reference: the last clicked item, or an item of the chosen outfit."""
 
 IMAGES = ("images.tar", "images", "images_sampled")
 CAPTIONS = ("captions_sampled.json", "POG_captions_sampled.json", "captions.json")
@@ -39,7 +38,7 @@ _FEWEST = 3
 
 @dataclass(frozen=True)
 class Sequence:
-    """One user and what they chose, oldest first; the last is the reference."""
+    """One user's choices, oldest first; the last is the reference."""
 
     user: str
     items: tuple[str, ...]
@@ -48,20 +47,19 @@ class Sequence:
 def load(
     path: str | Path,
     *,
-    n_users: int | None = 1000,  # users drawn at random, null: all; "#Users 1000" (Table 1)
-    sequence_length: int = 20,  # last items of a user; with 1000 users about the table's "#Items 19242"
-    reference: Reference = "last",  # the last item that was clicked, or one of the outfit that was chosen
-    seed: int = 0,  # of the draws of users and of items of outfits
+    n_users: int | None = 1000,  # number of randomly sampled users, null: all; "#Users 1000" (Table 1)
+    sequence_length: int = 20,  # last items per user; with 1000 users about the table's "#Items 19242"
+    reference: Reference = "last",  # the last clicked item, or one of the chosen outfit
+    seed: int = 0,  # seed of the sampling of users and of items of outfits
     images: str | None = None,  # folder or tar of <item>.jpg; null: the data's own
 ) -> StyledDataset:
-    """Items, choices and one episode a user from a POG folder.
+    """Load items, choices and one episode per user from a POG folder.
 
-    ``n_users`` are drawn at random by ``seed`` (None: all) among those whose last ``sequence_length``
-    different items are three or more. The last of them is test and the one before it valid; with
-    ``reference="outfit"`` a random item of the chosen outfit, not among them, is test. Of an item
-    clicked twice the last click counts; items that ``item_data.txt`` does not list are left out and
-    counted. ``images`` is a folder or tar; None takes the first of ``IMAGES``. Raises DataError for
-    a missing file or a bad line.
+    ``n_users`` are sampled by ``seed`` (None: all) among those whose last ``sequence_length`` different items
+    are three or more. The last of them is test and the one before it valid; with ``reference="outfit"`` a
+    random item of the chosen outfit, not among them, is test. Of an item clicked twice the last click counts;
+    items that ``item_data.txt`` does not list are left out and counted. ``images`` is a folder or tar; None
+    takes the first of ``IMAGES``. Raises DataError for a missing file or a bad line.
     """
     if reference not in get_args(Reference):
         raise SettingError(f"reference must be one of {', '.join(get_args(Reference))}, got {reference!r}")
@@ -113,7 +111,7 @@ def load(
 def _sequences(
     clicks: Clicks, known: set[str], outfits: dict[str, tuple[str, ...]], rng: Rng
 ) -> tuple[list[Sequence], tuple[str, ...]]:
-    """Sequences of known items, those of three and more; what was left out, counted."""
+    """Return the sequences of known items with three or more; what was left out, counted."""
     made, short, bare = [], 0, 0
     strange: list[str] = []
     for user in clicks.users:

@@ -1,4 +1,4 @@
-"""The three text files of POG: which lines are read, and what a good one looks like."""
+"""Parses the three text files of POG."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AS_PUBLISHED = "Fetch the file as published, or correct that line"
 
 @dataclass(frozen=True)
 class User:
-    """What a user clicked, oldest first, none twice, and the outfit they chose (may be empty)."""
+    """One user's clicks, oldest first, without repetitions, and the chosen outfit (may be empty)."""
 
     name: str
     items: tuple[str, ...]
@@ -28,7 +28,7 @@ class User:
 
 @dataclass(frozen=True)
 class Clicks:
-    """The users that were drawn, in the order of the file; ``notes`` count them and what was left out."""
+    """The sampled users, in the order of the file; ``notes`` count them and what was left out."""
 
     users: tuple[User, ...]
     notes: tuple[str, ...]
@@ -43,10 +43,10 @@ class Item:
 
 
 def read_clicks(file: Path, rng: Rng, n_users: int | None, *, keep: int, fewest: int) -> Clicks:
-    """Draw ``n_users`` lines (None: all) whose users have ``fewest`` different items or more.
+    """Sample ``n_users`` lines (None: all) whose users have ``fewest`` different items or more.
 
-    Of each the last ``keep`` different items are taken, from the line that was drawn first. Raises
-    DataError for a bad line among those that are drawn, and where nobody is left.
+    Of each the last ``keep`` different items are taken, from the line sampled first. Raises DataError for a
+    bad line among the sampled ones, and if no user is left.
     """
     starts = line_starts(file)
     n = len(starts) - 1
@@ -84,7 +84,7 @@ def read_clicks(file: Path, rng: Rng, n_users: int | None, *, keep: int, fewest:
 
 
 def read_items(file: Path, wanted: Iterable[str]) -> dict[str, Item]:
-    """{id: item} of the ``wanted`` items that the file lists. Raises DataError for one listed twice."""
+    """Return {id: item} of the ``wanted`` items that the file lists. Raises DataError for a repeated one."""
     ids = set(wanted)
     items: dict[str, Item] = {}
     for number, line in lines_if(file, lambda line: _first(line) in ids):
@@ -99,7 +99,7 @@ def read_items(file: Path, wanted: Iterable[str]) -> dict[str, Item]:
 
 
 def read_outfits(file: Path, wanted: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """{id: items} of the ``wanted`` outfits that the file lists."""
+    """Return {id: items} of the ``wanted`` outfits that the file lists."""
     ids = {outfit for outfit in wanted if outfit}
     outfits: dict[str, tuple[str, ...]] = {}
     for number, line in lines_if(file, lambda line: _first(line) in ids):
@@ -114,7 +114,7 @@ def read_outfits(file: Path, wanted: Iterable[str]) -> dict[str, tuple[str, ...]
 
 
 def _user(file: Path, number: int, line: str, keep: int) -> tuple[User, int]:
-    """The user of a line, and how many of their clicks were on an item clicked again later."""
+    """Return the user of a line, and how many of their clicks were on an item clicked again later."""
     fields = [clean_name(field) for field in line.split(",")]
     if len(fields) not in (2, 3) or not fields[0]:
         _refuse(file, number, f"user, items and an outfit are wanted, got {line[:80]!r}")
@@ -129,7 +129,7 @@ def _items(text: str) -> tuple[str, ...]:
 
 
 def _first(line: bytes) -> str:
-    """The id that begins a line."""
+    """Return the id at the beginning of a line."""
     return clean_name(line.partition(b",")[0].decode("utf-8", errors="replace"))
 
 

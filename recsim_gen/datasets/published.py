@@ -1,6 +1,6 @@
-"""How large the known data sets are, by what is published about them: a table, with sources.
+"""Published sizes of the known data sets, with sources.
 
-Counts have the names of ``checks.counts``. An entry holds what its source states and no more.
+Counts have the names of ``checks.counts``. An entry has only what its source states.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ROUNDED = 0.05  # "~150k": a count this near, relatively, agrees
+ROUNDED = 0.05  # relative tolerance for rounded counts ("~150k")
 
 
 @dataclass(frozen=True)
 class Published:
-    """What one ``source`` states, under a short ``name``; ``rounded``: as "about so many".
+    """Counts stated by one ``source``, with a short ``name``; ``rounded``: approximate numbers.
 
-    ``remark`` says what a difference can come from.
+    ``remark`` names a possible cause of differences.
     """
 
     name: str
@@ -25,12 +25,12 @@ class Published:
     remark: str = ""
 
     def agrees(self, count: str, value: int) -> bool:
-        """Whether ``value`` is what is published as ``count``."""
+        """Return whether ``value`` agrees with the published ``count``."""
         wanted = self.counts[count]
         return value == wanted or (self.rounded and abs(value - wanted) <= ROUNDED * wanted)
 
     def differences(self, counts: Mapping[str, int]) -> list[str]:
-        """``"people 609, published 610"`` for each count that is another; nothing for those not counted."""
+        """Return ``"people 609, published 610"`` for each differing count; missing counts are ignored."""
         return [
             f"{name} {counts[name]:,}, published {'about ' * self.rounded}{wanted:,}"
             for name, wanted in self.counts.items()
@@ -103,10 +103,10 @@ PUBLISHED: Mapping[str, tuple[Published, ...]] = {
 
 
 def published(name: str, counts: Mapping[str, int]) -> list[Published]:
-    """What is published about the data set ``name``, of editions that ``counts`` can be of.
+    """Return the published counts of data set ``name`` for the editions that ``counts`` may belong to.
 
-    A set has editions (MovieLens of 100 thousand and of 25 million ratings). One that agrees in no
-    count at all is another edition and left out.
+    A set has editions (MovieLens of 100 thousand and of 25 million ratings). An edition that agrees in no
+    count at all is left out.
     """
     return [
         known

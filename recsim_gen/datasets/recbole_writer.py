@@ -1,4 +1,4 @@
-"""Any dataset written as RecBole's atomic files, with features beside them."""
+"""Writes any dataset as RecBole's atomic files, with features beside them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MISSING = (
     "-nan",
     "None",
 )
-"""Words that pandas, by which RecBole reads, takes for a value that is not there."""
+"""Words that pandas, which RecBole reads with, treats as missing values."""
 
 _README = """\
 {name}: atomic files of RecBole 1.2, one token an id.
@@ -42,12 +42,12 @@ parts: to keep this split, set benchmark_filename: [train, valid, test].
 
 
 def write_recbole(dataset: Dataset, folder: str | Path) -> None:
-    """Write ``<name>.inter`` (and its parts by split), ``<name>.item``, features and a README.
+    """Write ``<name>.inter`` (and its parts by split), ``<name>.item``, features and a README, atomically.
 
-    ``<name>`` is the folder's name, as RecBole wants it (``data_path`` its parent, ``dataset`` its
-    name). Features of a modality are ``<name>.<modality>.npy`` (n, d) float32, in the order of the
-    item file: RecBole reads them slowly as text. Tabs and line breaks within text become spaces.
-    Appears whole or not at all. Raises SettingError for an id that holds such a character.
+    ``<name>`` is the folder's name, as RecBole requires (``data_path`` its parent, ``dataset`` its name).
+    Features of a modality are ``<name>.<modality>.npy`` (n, d) float32, in the order of the item file, since
+    RecBole reads them slowly as text. Tabs and line breaks in texts become spaces. Raises SettingError for an
+    id that contains such a character.
     """
     folder = Path(folder)
     name, catalog = folder.absolute().name, dataset.catalog
@@ -95,7 +95,7 @@ def _items(dataset: Dataset) -> pd.DataFrame:
 
 
 def _tokens(ids: np.ndarray) -> np.ndarray:
-    """``ids`` (n,), which must be single words of a line with tabs, and none that pandas takes for none."""
+    """Check that ``ids`` (n,) contain no tab or line break and are not read as missing by pandas."""
     bad = np.array([any(c in value for c in "\t\r\n") for value in ids.tolist()], dtype=bool)
     if bad.any():
         raise SettingError(f"an id must hold no tab or line break, got {ids[bad.argmax()]!r}. Rename it")
@@ -106,5 +106,5 @@ def _tokens(ids: np.ndarray) -> np.ndarray:
 
 
 def _write(frame: pd.DataFrame, file: Path) -> None:
-    """RecBole reads with pandas, to which a field that begins with a quote is quoted: such fields are."""
+    """Write a table; fields that begin with a quote are quoted, because RecBole reads with pandas."""
     frame.to_csv(file, sep="\t", index=False)

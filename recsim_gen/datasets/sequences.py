@@ -1,8 +1,8 @@
-"""People cut into sequences of equal length, each a user of its own with one test episode.
+"""Cuts people's choices into sequences of equal length, each a user with one test episode.
 
-The paper cuts MovieLens users into 20-item sequences and calls each a "user". The floor rule:
-a person with n choices gives ⌊n / length⌋ sequences, oldest first; what is left over at the end
-is kept as a shorter user that is only learned from.
+The paper cuts MovieLens users into 20-item sequences and calls each a "user". The floor rule: a person with n
+choices gives ⌊n / length⌋ sequences, oldest first; the remaining choices at the end are kept as a shorter
+user that is only used for training.
 """
 
 from __future__ import annotations
@@ -19,18 +19,28 @@ from recsim_gen.datasets.files.remarks import remark
 from recsim_gen.datasets.splits import TRAIN, leave_last_out
 
 _UNITS = {"seconds": 1e8, "milliseconds": 1e11, "microseconds": 1e14, "nanoseconds": 1e17}
-"""The smallest time of today's logs in each unit, from 1973; the largest is a hundred times that."""
+"""Smallest plausible time stamp in each unit (1973); the largest is a hundred times that."""
 
 Tail = Literal["train", "drop"]
-"""What becomes of choices that fill no sequence: a shorter user to learn from, or left out and counted."""
+"""Treatment of remaining choices: kept as a shorter training user, or left out and counted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Choices:
-    """Who chose what before anybody is cut; m rows in any order.
+    """Choices of people before cutting; m rows in any order.
 
-    ``person`` (m,) rows of ``people`` (p,) str; ``item`` (m,) catalogue rows; ``time`` and
-    ``weight`` (m,) numbers; ``tie`` (m,) ints that order choices of equal time.
+    Parameters
+    ----------
+    person
+        (m,) rows of ``people``.
+    people
+        (p,) str ids.
+    item
+        (m,) catalogue rows.
+    time, weight
+        (m,) numbers.
+    tie
+        (m,) ints that order choices of equal time.
     """
 
     person: np.ndarray
@@ -43,7 +53,7 @@ class Choices:
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """What ``cut`` and ``whole`` give; ``notes`` count sequences and what was left over.
+    """Result of ``cut`` and ``whole``; ``notes`` count sequences and remaining choices.
 
     ``people`` (n_users,) str is the person behind each user.
     """
@@ -55,11 +65,11 @@ class Sequences:
 
 
 def whole(choices: Choices, n_items: int, *, split: np.ndarray | None = None) -> Sequences:
-    """Each person's choices as one sequence, oldest first: a user that is called as the person is.
+    """Return each person's choices as one sequence, oldest first; the user has the person's id.
 
-    The last choice is test, the one before it valid, the rest train; people with fewer than three
-    are all train. ``split`` (m,) names the split of each choice instead. Rows of the result are
-    ordered by person, then time.
+    The last choice is test, the one before it valid, the rest train; people with fewer than three are all
+    train. ``split`` (m,) gives the split of each choice instead. Rows of the result are ordered by person,
+    then time.
     """
     order = _oldest_first(choices)
     person, time = choices.person[order], choices.time[order]
@@ -80,11 +90,10 @@ def whole(choices: Choices, n_items: int, *, split: np.ndarray | None = None) ->
 def cut(choices: Choices, n_items: int, *, length: int = 20, tail: Tail = "train") -> Sequences:
     """Cut each person's choices, oldest first, into sequences of ``length`` (3 or more).
 
-    The k-th sequence of a person is the user ``"<person>/<k>"`` (k from 0): its last item is
-    test, the one before it valid, the rest train. The choices left over are the user
-    ``"<person>/tail"``, all train (``tail="train"``), or left out and counted (``"drop"``).
-    Rows of the result are ordered by person, then time. Raises DataError when nobody has
-    ``length`` choices.
+    The k-th sequence of a person is the user ``"<person>/<k>"`` (k from 0): its last item is test, the one
+    before it valid, the rest train. The remaining choices are the user ``"<person>/tail"``, all train
+    (``tail="train"``), or are left out and counted (``"drop"``). Rows of the result are ordered by person,
+    then time. Raises DataError if nobody has ``length`` choices.
     """
     if length < 3:
         raise SettingError(f"sequence_length must be 3 or more (train, valid, test), got {length}")
@@ -116,7 +125,7 @@ def cut(choices: Choices, n_items: int, *, length: int = 20, tail: Tail = "train
 
 
 def _oldest_first(choices: Choices) -> np.ndarray:
-    """(m,) rows by person, then time; says where times do not tell the order."""
+    """Return the (m,) rows by person, then time; remarks where times do not determine the order."""
     order = np.lexsort((choices.tie, choices.time, choices.person))
     person, time = choices.person[order], choices.time[order]
     follows = person[1:] == person[:-1]

@@ -1,10 +1,10 @@
 """SER30K as published: stickers of many topics, each with an emotion and sometimes a text.
 
-Liu et al., "SER30K: A Large-Scale Dataset for Sticker Emotion Recognition", ACM MM 2022. The folder
-holds ``Images/<topic>/<file>`` and ``Annotations/image-level/{train,val,test}.json``, each an object
-whose ``annotations`` is a list of ``topic``, ``file_name``, ``anno`` (emotion, 1 to 7) and ``text``.
-Nobody chose these stickers: users are simulated, see ``themes``. Its own splits are for learning
-emotions and are read as one.
+Liu et al., "SER30K: A Large-Scale Dataset for Sticker Emotion Recognition", ACM MM 2022. The folder holds
+``Images/<topic>/<file>`` and ``Annotations/image-level/{train,val,test}.json``, each an object whose
+``annotations`` is a list of ``topic``, ``file_name``, ``anno`` (emotion, 1 to 7) and ``text``. There are no
+users in the data: they are simulated, see ``themes``. Its own splits are for emotion recognition and are
+joined.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ N_EMOTIONS = 7
 
 @dataclass(frozen=True)
 class Layout:
-    """Where annotations, pictures and captions lie: of each, the first that the folder has."""
+    """Locations of annotations, images and captions: of each, the first that exists in the folder."""
 
     annotations: tuple[str, ...]
     images: tuple[str, ...]
@@ -45,7 +45,7 @@ LAYOUT = Layout(
 
 @dataclass(frozen=True)
 class Sticker:
-    """One annotation; ``emotion`` in words where the file names it, else its number, else ``""``."""
+    """One annotation; ``emotion`` in words if the file names it, else its number, else ``""``."""
 
     topic: str
     file_name: str
@@ -54,7 +54,7 @@ class Sticker:
 
     @property
     def item_id(self) -> str:
-        """``topic/file``, as public code names stickers."""
+        """``topic/file``, as in public code."""
         return f"{self.topic}/{self.file_name}"
 
     @property
@@ -70,17 +70,17 @@ def load(
     path: str | Path,
     *,
     n_users: int = N_USERS,  # simulated users; "#Users … 2230" (Table 1)
-    history_length: int = HISTORY_LENGTH,  # stickers in a history, at most
-    reference: Reference = "another",  # its topic: another than those of the history (the paper), or own
-    seed: int = 0,  # of the simulated users
+    history_length: int = HISTORY_LENGTH,  # most stickers in a history
+    reference: Reference = "another",  # topic of the reference: outside the history (as in the paper), or own
+    seed: int = 0,  # seed of the simulated users
     images: str | None = None,  # folder or tar of topics; null: the data's own
 ) -> Dataset:
-    """Stickers, and simulated users who like two topics each, from a SER30K folder.
+    """Load stickers, and simulate users who like two topics each, from a SER30K folder.
 
-    Every annotation is an item, ``"<topic>/<file>"``; ``n_users``, ``history_length`` and
-    ``reference`` as in ``themes.theme_episodes``. ``images`` is a folder or tar of topics; None takes
-    the first of ``LAYOUT``. A file of captions is read where it lies beside. Raises DataError for a
-    missing file, an annotation that is not as published, or one sticker twice.
+    Every annotation is an item, ``"<topic>/<file>"``; ``n_users``, ``history_length`` and ``reference`` as
+    for ``themes.theme_episodes``. ``images`` is a folder or tar of topics; None takes the first of
+    ``LAYOUT``. A file of captions is read if present. Raises DataError for a missing file, an annotation of
+    another form, or a repeated sticker.
     """
     return read(
         "ser30k",
@@ -105,7 +105,7 @@ def read(
     seed: int,
     images: str | None = None,
 ) -> Dataset:
-    """What ``load`` does, of a folder in this layout; ``name`` is the dataset's."""
+    """As ``load``, for a folder in this layout; ``name`` is the dataset's."""
     stickers = sorted(_stickers(folder, layout), key=lambda sticker: sticker.item_id)
     ids = np.array([sticker.item_id for sticker in stickers], dtype=str)
     topics = np.array([sticker.topic for sticker in stickers], dtype=str)
@@ -166,7 +166,7 @@ def _stickers(folder: Path, layout: Layout) -> list[Sticker]:
 
 
 def _emotions(top: Fields) -> dict[int, str]:
-    """Names of the emotions where ``categories`` gives them, as {name: number} or {number: name}."""
+    """Return the names of the emotions if ``categories`` has them, as {name: number} or {number: name}."""
     if not isinstance(top.values.get("categories"), dict):
         return {}
     named = Fields.of(top.values["categories"], top.file, "categories")
@@ -192,7 +192,7 @@ def _sticker(entry: Fields, emotions: dict[int, str]) -> Sticker:
 
 
 def _images(place: Path, ids: np.ndarray) -> ImageFiles:
-    """Pictures by topic and file name: file names repeat from topic to topic."""
+    """Return the images by topic and file name, since file names repeat across topics."""
     members = [
         replace(member, stem=f"{member.folders[-1]}/{member.file_name}")
         for member in list_members(place)

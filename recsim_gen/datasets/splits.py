@@ -1,7 +1,7 @@
-"""Which choices are learned from, selected on and reported on: four rules, one place.
+"""Splits choices into train, valid and test: four rules.
 
-Each rule gives one of train, valid, test per row. Within leave-last-out, by-ratio and by-user a user
-with fewer than three rows is all train, so that whoever is tested has something to be known by.
+Each rule returns one of train, valid, test per row. With leave-last-out, by-ratio and by-user, a user with
+fewer than three rows is all train, so that every tested user has a history.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.episodes import test_episodes
 
 TRAIN, VALID, TEST = "train", "valid", "test"
-_FEWEST = 3  # one row each to learn from, to select on, and to test on
+_FEWEST = 3  # one row each for train, valid and test
 
 
 def leave_last_out(user: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """The last row of each user is test, the one before it valid, the rest train.
+    """Assign the last row of each user to test, the one before it to valid, the rest to train.
 
-    ``user`` (m,) ids of any kind and ``time`` (m,) numbers, in any order; equal times keep the
-    order of the rows. Returns (m,) str. Users with fewer than 3 rows are all train.
+    ``user`` (m,) ids of any type and ``time`` (m,) numbers, in any order; ties keep the order of the rows.
+    Returns (m,) str. Users with fewer than 3 rows are all train.
     """
     from_end, count = _places_from_end(user, np.asarray(time))
     return _named(test=from_end == 0, valid=from_end == 1, eligible=count >= _FEWEST)
 
 
 def by_ratio(user: np.ndarray, rng: Rng, *, valid: float = 0.1, test: float = 0.1) -> np.ndarray:
-    """A random share of each user's rows is test, another valid, the rest train.
+    """Assign a random share of each user's rows to test, another to valid, the rest to train.
 
-    ``user`` (m,); ``valid`` and ``test`` are shares in (0, 1) with a sum below 1, rounded to
-    whole rows per user, one at least and leaving one at least to train. Returns (m,) str.
+    ``user`` (m,); ``valid`` and ``test`` are shares in (0, 1) with a sum below 1, rounded to whole rows per
+    user, at least one each and leaving at least one for train. Returns (m,) str.
     """
     _check_shares(valid, test)
     key = rng.for_("split", "ratio").numpy().random(len(user))
@@ -48,11 +48,11 @@ def by_ratio(user: np.ndarray, rng: Rng, *, valid: float = 0.1, test: float = 0.
 
 
 def by_time(time: np.ndarray, *, valid: float = 0.1, test: float = 0.1) -> np.ndarray:
-    """One date for everybody: what came after it is test, a stretch before it valid.
+    """Split at one date for everybody: rows after it are test, the period before it valid.
 
-    ``time`` (m,); ``valid`` and ``test`` are shares of all rows in (0, 1) with a sum below 1.
-    Equal times fall on the same side, so shares are met as nearly as ties allow. A user may have
-    test rows and nothing else. Returns (m,) str.
+    ``time`` (m,); ``valid`` and ``test`` are shares of all rows in (0, 1) with a sum below 1. Equal times are
+    on the same side, so shares are met as nearly as ties allow. A user may have only test rows. Returns (m,)
+    str.
     """
     _check_shares(valid, test)
     time = np.asarray(time, dtype=np.float64)
@@ -72,13 +72,13 @@ def by_user(
     valid: float = 0.1,
     test: float = 0.1,
 ) -> np.ndarray:
-    """A random share of the people is tested, another selected on, the rest learned from.
+    """Assign a random share of the people to test, another to valid, the rest to train.
 
-    ``user`` (m,), ``time`` (m,) and ``person`` (m,), who stands behind the user of each row. The last
-    row of every user of a tested person is test, of a person selected on valid; all others are
-    train. So no person has episodes in two splits, and a tested user is known by all rows but one.
-    ``valid`` and ``test`` are shares of the people who have a user with 3 rows, rounded, one person
-    at least. Returns (m,) str. Raises SettingError where there are fewer than three such people.
+    ``user`` (m,), ``time`` (m,) and ``person`` (m,), the person behind the user of each row. The last row of
+    every user of a test person is test, of a validation person valid; all others are train. So no person has
+    episodes in two splits, and a tested user is known by all rows but one. ``valid`` and ``test`` are shares
+    of the people who have a user with 3 rows, rounded, at least one person. Returns (m,) str. Raises
+    SettingError if there are fewer than three such people.
     """
     _check_shares(valid, test)
     from_end, count = _places_from_end(user, np.asarray(time))
@@ -98,7 +98,7 @@ def by_user(
 
 
 def _places_from_end(user: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(m,) place of each row counted from its user's largest key (0 is last), and rows per user."""
+    """Return (m,) the place of each row from its user's largest key (0 is last), and rows per user."""
     _, group, counts = np.unique(user, return_inverse=True, return_counts=True)
     if len(group) != len(key):
         raise SettingError(f"user and time must have one value a row, got {len(group)} and {len(key)}")
@@ -121,15 +121,15 @@ def _check_shares(valid: float, test: float) -> None:
 
 
 SplitRule = Literal["leave-last-out", "by-ratio", "by-time", "by-user"]
-"""The rules of ``splits`` by name."""
+"""Names of the rules."""
 
 
 def resplit(dataset: Dataset, rule: SplitRule, rng: Rng, *, valid: float = 0.1, test: float = 0.1) -> Dataset:
-    """The dataset with its choices split by ``rule``, and the episodes that follow from it.
+    """Return the dataset with its choices split by ``rule``, and the resulting episodes.
 
-    ``valid`` and ``test`` are shares for the rules that take them (see ``splits``): of a user's rows,
-    of all rows, or of the people. Test rows of users who have no other row give no episode; a note
-    counts them. Raises SettingError for an unknown rule.
+    ``valid`` and ``test`` are shares for the rules that use them: of a user's rows, of all rows, or of the
+    people. Test rows of users who have no other row give no episode; a note counts them. Raises SettingError
+    for an unknown rule.
     """
     chosen, people = dataset.interactions, dataset.people
     shares = {"valid": valid, "test": test}

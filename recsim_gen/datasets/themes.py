@@ -1,9 +1,9 @@
-"""Simulated users of themed sets, which know no people: each likes two themes.
+"""Simulated users of themed data without people: each likes two themes.
 
-The paper's rule for SER30K: "merge two random themes into user historical sequences and randomly
-select a reference sticker from other themes" (Ling et al., Sec. 5.1). Under it the reference has
-nothing to do with the history, so who knows the history can guess it no better than by chance;
-``reference="own"`` holds out an item of the user's own two themes instead.
+The paper's rule for SER30K: "merge two random themes into user historical sequences and randomly select a
+reference sticker from other themes" (Ling et al., Sec. 5.1). Under it the reference is unrelated to the
+history, so it cannot be predicted better than by chance; ``reference="own"`` holds out an item of the user's
+own two themes instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from recsim_gen.datasets.episodes import test_episodes
 from recsim_gen.datasets.splits import TEST, TRAIN, VALID
 
 Reference = Literal["another", "own"]
-"""Where a reference comes from: a theme that is not in the history, or one of its two."""
+"""Theme of the reference: one that is not in the history, or one of its two."""
 
 N_USERS = 2230  # "#Users … 2230" (Table 1, SER30K)
 HISTORY_LENGTH = 20  # the length of a sequence in the paper's other sets
@@ -33,13 +33,12 @@ def theme_episodes(
     history_length: int = HISTORY_LENGTH,
     reference: Reference = "another",
 ) -> tuple[Interactions, tuple[Episode, ...]]:
-    """Users who like two random themes each, and one episode per user.
+    """Simulate users who like two random themes each, with one episode per user.
 
-    ``theme_of_item`` (n,) str is the theme of each catalogue row. The items of two themes, drawn
-    without regard to their sizes among those of two items and more, are shuffled; the first
-    ``history_length`` of them are the history, whose last item is valid and the rest train; the
-    reference is test. ``time`` is the place in the sequence. The first users stay the same
-    whatever ``n_users`` is. Raises DataError for fewer than three themes.
+    ``theme_of_item`` (n,) str is the theme of each catalogue row. The items of two themes, sampled uniformly
+    among those with at least two items, are shuffled; the first ``history_length`` of them are the history,
+    whose last item is valid and the rest train; the reference is test. ``time`` is the place in the sequence.
+    The first users do not depend on ``n_users``. Raises DataError for fewer than three themes.
     """
     if n_users < 1 or history_length < 2:
         raise SettingError(
@@ -48,7 +47,7 @@ def theme_episodes(
     if reference not in get_args(Reference):
         raise SettingError(f"reference must be one of {', '.join(get_args(Reference))}, got {reference!r}")
     _, theme, sizes = np.unique(theme_of_item, return_inverse=True, return_counts=True)
-    by_theme = np.argsort(theme, kind="stable")  # catalogue rows, one theme after the other
+    by_theme = np.argsort(theme, kind="stable")  # catalogue rows grouped by theme
     starts = np.cumsum(sizes) - sizes
     pairs = _pairs(np.flatnonzero(sizes >= 2), len(sizes), rng.for_("pairs"), n_users)
     user, item, place = _shuffled(by_theme, starts[pairs], sizes[pairs], rng.for_("shuffle"))
@@ -75,7 +74,7 @@ def theme_episodes(
 
 
 def _pairs(eligible: np.ndarray, n_themes: int, rng: Rng, n_users: int) -> np.ndarray:
-    """(n_users, 2) two different themes each, the lower first."""
+    """Return (n_users, 2) two different themes each, the lower first."""
     if len(eligible) < 2 or n_themes < 3:
         raise DataError(
             f"three themes are wanted, two of them with two items or more, got {n_themes} themes, "
@@ -92,7 +91,7 @@ def _pairs(eligible: np.ndarray, n_themes: int, rng: Rng, n_users: int) -> np.nd
 def _shuffled(
     by_theme: np.ndarray, starts: np.ndarray, sizes: np.ndarray, rng: Rng
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(m,) user, item and place of all items of each user's two themes, in random order."""
+    """Return (m,) user, item and place of all items of each user's two themes, in random order."""
     runs = sizes.reshape(-1)
     within = np.arange(runs.sum()) - np.repeat(np.cumsum(runs) - runs, runs)
     item = by_theme[np.repeat(starts.reshape(-1), runs) + within]
@@ -104,8 +103,8 @@ def _shuffled(
 
 
 def _outside(starts: np.ndarray, sizes: np.ndarray, n: int, rng: Rng) -> np.ndarray:
-    """(n_users,) a place in [0, n) for each user, uniform over those outside its two runs."""
+    """Return (n_users,) a place in [0, n) for each user, uniform over those outside its two runs."""
     place = (rng.numpy().random(len(starts)) * (n - sizes.sum(1))).astype(np.int64)
-    for k in (0, 1):  # the lower run first: each is stepped over
+    for k in (0, 1):  # the lower run first: skip each
         place += np.where(place >= starts[:, k], sizes[:, k], 0)
     return place

@@ -1,4 +1,4 @@
-"""Where data are thin: too little to tell rankers apart by, or to learn an item from; and what to do."""
+"""Warnings about sparse data: too little to distinguish rankers, or to learn an item; and what to do."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from recsim_gen.core.types import Dataset, Interactions
 from recsim_gen.datasets.splits import TEST, TRAIN, by_ratio
 
 FEW_TESTS = 500
-"""Test choices below which a share of 0.1 among them is known to ± 0.026 or worse."""
+"""Number of test choices below which a share of 0.1 has an interval of ± 0.026 or wider."""
 
 OFFERED = 0.2
-"""Share of a person's choices that is offered for test where they are few."""
+"""Share of each person's choices to suggest for test if test choices are few."""
 
 WORTH_IT = 1.5
-"""As many times more test choices make another split worth its while."""
+"""Factor of more test choices from which another split is suggested."""
 
 SELDOM = 0.5
-"""Share of test choices of items that training hardly knows, from which it is told."""
+"""Share of test choices of items rare in training from which a warning is given."""
 
 
 def thin_spots(dataset: Dataset) -> tuple[str, ...]:
-    """Return a sentence for each way in which there is too little; none where there is enough."""
+    """Return a sentence for each way in which the data are too sparse; empty if they are not."""
     chosen = dataset.interactions
     return tuple(filter(None, (_few_tests(chosen), _seldom_chosen(chosen))))
 
 
 def _few_tests(chosen: Interactions) -> str:
-    """How wide an interval so few test choices leave, and the split that tests more."""
+    """Warn about wide intervals due to few test choices, and suggest a split with more."""
     n = int((chosen.split == TEST).sum())
     if not 0 < n < FEW_TESTS:
         return ""
@@ -46,7 +46,7 @@ def _few_tests(chosen: Interactions) -> str:
 
 
 def _seldom_chosen(chosen: Interactions) -> str:
-    """How much of the test is about items that nobody, or one person, chose in training."""
+    """Warn about test choices of items that at most one person chose in training."""
     times = np.bincount(chosen.item[chosen.split == TRAIN], minlength=chosen.n_items)
     tested = chosen.item[chosen.split == TEST]
     share = float((times[tested] <= 1).mean()) if len(tested) else 0.0

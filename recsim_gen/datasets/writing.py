@@ -1,4 +1,4 @@
-"""What the writers of layouts share: ids that a layout can hold, and choices person by person."""
+"""Helpers of the writers of layouts: ids that a layout can represent, and choices person by person."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recsim_gen.core.types import Dataset
 
 
 def plain_ids(ids: np.ndarray, pattern: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(n,) the ids if each of them matches ``pattern``, else row numbers from 1; and a note then."""
+    """Return the (n,) ids if all match ``pattern``, else row numbers from 1 with a note."""
     if all(re.fullmatch(pattern, item) for item in ids.tolist()):
         return ids, ()
     note = f"items are called 1 to {len(ids):,}: ids like {ids[0]!r} have no place in this layout"
@@ -18,10 +18,10 @@ def plain_ids(ids: np.ndarray, pattern: str) -> tuple[np.ndarray, tuple[str, ...
 
 
 def by_person(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """(k,) rows of the choices, person by person, oldest first; (k,) str the person; what was left out.
+    """Return the (k,) rows of the choices person by person, oldest first; the (k,) str person; and notes.
 
-    The users of a person follow each other. Of an item that several of them chose the last choice
-    is kept, because layouts by person hold it once.
+    The users of a person are consecutive. If several of them chose the same item, only the last choice is
+    kept, because layouts by person hold it once.
     """
     import pandas as pd
 

@@ -1,1 +1,1 @@
-"""Boutique, the embedded data set: a simulated shop whose tastes are known."""
+"""Boutique, the embedded data set: a simulated shop whose users' preferences are known."""

@@ -1,7 +1,7 @@
-"""What Boutique's items differ in, and the words for it: category, two colours, pattern.
+"""Attributes of Boutique's items and their names: category, two colours, pattern.
 
-Attributes have two forms: names (``Attributes``) and codes, an int array (…, 4) whose last axis
-is category, main colour, second colour, pattern, each an index into the tuple of names.
+Attributes have two forms: names (``Attributes``) and codes, an int array (…, 4) whose last axis is category,
+main colour, second colour, pattern, each an index into the tuple of names.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ _SHELVES = {"clothes": "Among the clothes", "accessories": "Among the accessorie
 
 @dataclass(frozen=True)
 class Attributes:
-    """What one item looks like. Raises SettingError for an unknown name or twice the same colour.
+    """The look of one item. Raises SettingError for an unknown name or twice the same colour.
 
-    ``second`` is the colour of the pattern and of a small trim; a plain item has the trim alone.
+    ``second`` is the colour of the pattern and of a small trim; a plain item has only the trim.
     """
 
     category: str
@@ -74,7 +74,7 @@ class Attributes:
 
     @classmethod
     def of(cls, codes: np.ndarray) -> Attributes:
-        """The attributes that ``codes`` (4,) stand for."""
+        """Return the attributes with these ``codes`` (4,)."""
         category, main, second, pattern = (int(c) for c in codes)
         return cls(CATEGORIES[category], COLOURS[main], COLOURS[second], PATTERNS[pattern])
 
@@ -92,7 +92,7 @@ class Attributes:
 
     @property
     def group(self) -> str:
-        """clothes, accessories or home."""
+        """Clothes, accessories or home."""
         return GROUP_OF[self.category]
 
     @property
@@ -101,9 +101,9 @@ class Attributes:
         return f"{_ADJECTIVES[self.pattern].capitalize()} {self.main} {self.category}"
 
     def caption(self, template: int) -> str:
-        """One sentence that names category, both colours, pattern and group.
+        """Return one sentence that names category, both colours, pattern and group.
 
-        ``template`` is any integer; it picks one of ``N_TEMPLATES`` sentences.
+        ``template`` is any integer; it selects one of ``N_TEMPLATES`` sentences.
         """
         adjective, shelf, kind = _ADJECTIVES[self.pattern], _SHELVES[self.group], _KINDS[self.group]
         a = "a pair of" if self.category == "trousers" else "a"
@@ -134,7 +134,7 @@ def _article(word: str) -> str:
 
 
 def codes_of(attributes: Attributes | Sequence[Attributes] | np.ndarray) -> np.ndarray:
-    """Codes (4,) of one, (n, 4) of several; codes pass unchanged."""
+    """Return the codes: (4,) of one item, (n, 4) of several; codes are returned unchanged."""
     if isinstance(attributes, np.ndarray):
         return attributes
     if isinstance(attributes, Attributes):
@@ -143,7 +143,7 @@ def codes_of(attributes: Attributes | Sequence[Attributes] | np.ndarray) -> np.n
 
 
 def all_codes(category: str) -> np.ndarray:
-    """(450, 4) every look that an item of this category can have, in a fixed order."""
+    """Return (450, 4) codes of all looks in this category, in a fixed order."""
     if category not in CATEGORIES:
         raise SettingError(f"unknown category {category!r}.{did_you_mean(category, CATEGORIES)}")
     looks = product(range(len(COLOURS)), range(len(COLOURS)), range(len(PATTERNS)))

@@ -1,4 +1,4 @@
-"""The sheet that Boutique's items are drawn on: colours, patterns and strokes in local units."""
+"""Canvas that Boutique's items are drawn on: colours, patterns and strokes in local units."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PALETTE = {
 
 _WIDE = SIZE * OVERSAMPLING
 
-_INK = 1.6  # width of outlines: one pixel of the finished picture
+_INK = 1.6  # width of outlines: one pixel of the final image
 
 Paint = Literal["cloth", "main", "second", "ink"]
 
@@ -36,7 +36,7 @@ Colour = tuple[int, int, int]
 
 
 def _ink(main: str) -> Colour:
-    """Outline colour: a dark shade of the main colour; black needs a lighter one to show folds."""
+    """Return the outline colour: a dark shade of the main colour; for black a lighter one, to show folds."""
     if main == "black":
         return (112, 112, 122)
     red, green, blue = PALETTE[main]
@@ -45,7 +45,7 @@ def _ink(main: str) -> Colour:
 
 
 class Canvas:
-    """A tilted sheet to draw on in local units; ``image`` is RGBA, 256×256.
+    """A tilted canvas in local units; ``image`` is RGBA, 256×256.
 
     Paints: ``cloth`` (main colour with the pattern in the second), ``main``, ``second``, ``ink``.
     """
@@ -76,18 +76,18 @@ class Canvas:
         else:
             self._draw.polygon(placed, fill=(*self._solid[paint], 255))
         if outline:
-            closed = [*placed, placed[0], placed[1]]  # the second point again rounds the last corner
+            closed = [*placed, placed[0], placed[1]]  # repeating the second point rounds the last corner
             wide = max(1, round(_INK * self._unit))
             self._draw.line(closed, fill=(*self._solid["ink"], 255), width=wide, joint="curve")
 
     def stroke(self, points: np.ndarray, paint: Paint, width: float, *, outline: bool = False) -> None:
-        """A band of ``width`` along the open, smooth ``points`` (k, 2) with round ends."""
+        """Draw a band of ``width`` along the open, smooth ``points`` (k, 2) with round ends."""
         if outline:
             self._band(points, "ink", width + 2 * _INK)
         self._band(points, paint, width)
 
     def _band(self, points: np.ndarray, paint: Paint, width: float) -> None:
-        """One polygon for the whole band: Pillow's own wide lines tear where segments are short."""
+        """Draw the band as one polygon, since Pillow's wide lines have gaps where segments are short."""
         along = np.gradient(np.asarray(points, dtype=float), axis=0)
         across = np.stack([-along[:, 1], along[:, 0]], axis=1)
         across *= width / 2 / np.linalg.norm(across, axis=1, keepdims=True)
@@ -104,7 +104,7 @@ class Canvas:
         return [(x, y) for x, y in placed.tolist()]
 
     def _texture(self, attributes: Attributes, random: np.random.Generator) -> Image.Image:
-        """The pattern in the item's own coordinates, so that it tilts and grows with the item."""
+        """Return the pattern in the item's own coordinates, so that it tilts and scales with the item."""
         phase, period = random.uniform(0, 1, 2), random.uniform(15, 17.5)
         steps = np.arange(_WIDE) + 0.5
         x, y = (steps - self._centre[0])[None, :], (steps - self._centre[1])[:, None]
@@ -117,9 +117,9 @@ class Canvas:
 
 
 def _share(pattern: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Share (uint8, 255 is all) of the second colour where the pattern's coordinates are (u, v).
+    """Return the share (uint8, 255 is all) of the second colour at the pattern's coordinates (u, v).
 
-    The second colour always covers less than the main one, so that the two cannot be confused.
+    The second colour always covers less area than the main one, so the two cannot be confused.
     """
     across, down = u - np.floor(u), v - np.floor(v)
     if pattern == "stripes":

@@ -1,9 +1,9 @@
-"""Draws one Boutique item, 64×64, from its attributes.
+"""Draws a Boutique item, 64×64, from its attributes.
 
-The item is drawn at four times the size on a transparent canvas, reduced with a Lanczos filter,
-and laid over a light background with a soft shadow. Shapes are given in local units: the canvas
-is 100 wide and high, y points down. Position, scale, tilt, pattern phase and background vary from
-picture to picture, so two items with equal attributes are not the same picture.
+The item is drawn at four times the size on a transparent canvas, reduced with a Lanczos filter, and composed
+over a light background with a soft shadow. Shapes are in local units: the canvas is 100 wide and high, y
+points down. Position, scale, tilt, pattern phase and background vary, so two items with equal attributes have
+different images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from recsim_gen.datasets.boutique.shapes import SHAPES
 
 
 def render(attributes: Attributes, rng: Rng) -> Image.Image:
-    """The item as a 64×64 RGB image; equal attributes and stream give equal bytes."""
+    """Return the item as a 64×64 RGB image; equal attributes and stream give equal bytes."""
     random = rng.numpy()
     canvas = Canvas(attributes, random)
     SHAPES[attributes.category](canvas)
@@ -36,7 +36,7 @@ def render(attributes: Attributes, rng: Rng) -> Image.Image:
 
 @cache
 def _light() -> Image.Image:
-    """Full light at the top, a tenth less at the bottom."""
+    """Return the shading: full brightness at the top, a tenth less at the bottom."""
     rows = np.rint(np.linspace(255, 230, SIZE)).astype(np.uint8)
     return Image.fromarray(np.broadcast_to(rows[:, None, None], (SIZE, SIZE, 3)).copy())
 

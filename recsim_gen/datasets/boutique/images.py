@@ -1,4 +1,4 @@
-"""Boutique's images: drawn once, kept uncompressed, read through a memory map."""
+"""Boutique's images: drawn once, stored uncompressed, read through a memory map."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from recsim_gen.datasets.boutique.canvas import SIZE
 from recsim_gen.datasets.boutique.drawing import render
 
 DRAWING = (attributes, canvas, drawing, shapes)
-"""The modules that decide how an item is drawn."""
+"""The modules whose code determines the pixels."""
 
 
 class RenderedImages:
-    """One image per item (an ``ImageReader``); nothing is drawn before the first is asked for.
+    """One image per item (an ``ImageReader``); nothing is drawn before the first image is read.
 
-    ``codes`` (n, 4) looks and ``item_ids`` (n,): image i is ``render`` of look i with the
-    stream ``rng.for_(item_ids[i])``, so another stream gives another image of the same look.
+    ``codes`` (n, 4) looks and ``item_ids`` (n,): image i is ``render`` of look i with the stream
+    ``rng.for_(item_ids[i])``, so another stream gives another image of the same look.
     """
 
     def __init__(self, codes: np.ndarray, item_ids: np.ndarray, rng: Rng) -> None:
@@ -33,7 +33,7 @@ class RenderedImages:
 
     @property
     def present(self) -> np.ndarray:
-        """(n,) bool: every item has an image."""
+        """Return (n,) bool: every item has an image."""
         return np.ones(len(self._codes), dtype=bool)
 
     @cached_property
@@ -45,7 +45,7 @@ class RenderedImages:
     def pixels(self) -> np.ndarray:
         """(n, 64, 64, 3) uint8 RGB, read-only, from the cache; drawn if it is not there.
 
-        Raises DataError (file, remedy) when the cached file is not what was written.
+        Raises DataError (file, remedy) if the cached file is broken.
         """
         path = self._path()
         if not path.exists():
@@ -57,7 +57,7 @@ class RenderedImages:
             pixels = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise DataError(
-                "want an array of pictures, got a broken file", file=path, remedy=_REDRAW
+                "must be an array of pictures, got a broken file", file=path, remedy=_REDRAW
             ) from error
         if pixels.shape != wanted or pixels.dtype != np.uint8:
             got = f"{pixels.dtype} {pixels.shape}"
@@ -65,11 +65,11 @@ class RenderedImages:
         return pixels
 
     def read(self, row: int) -> Image.Image:
-        """The image of a catalogue row, 64×64 RGB."""
+        """Return the image of a catalogue row, 64×64 RGB."""
         return Image.fromarray(np.array(self.pixels[row]))
 
     def _path(self) -> Path:
-        """Named by all that the pixels depend on, the drawing code and Pillow's version included."""
+        """Path in the cache, named by all that the pixels depend on, also the code and Pillow's version."""
         code = [Path(str(module.__file__)).read_bytes() for module in DRAWING]
         key = fingerprint(
             self._codes, self._item_ids, str(self._rng.entropy()), code, __version__, np.__version__
@@ -84,4 +84,4 @@ class RenderedImages:
         return drawn
 
 
-_REDRAW = "Delete it; it is drawn again when it is next asked for"
+_REDRAW = "Delete it; it will be drawn again when needed"

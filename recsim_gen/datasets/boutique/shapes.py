@@ -19,7 +19,7 @@ def _points(*points: Point) -> np.ndarray:
 
 
 def _smooth(*points: Point, rounds: int = 3) -> np.ndarray:
-    """Closed curve near ``points``: Chaikin's corner cutting; a doubled point keeps a corner."""
+    """Return a closed curve near ``points`` by Chaikin's corner cutting; a doubled point keeps a corner."""
     p = _points(*points)
     for _ in range(rounds):
         q = np.roll(p, -1, axis=0)
@@ -28,18 +28,18 @@ def _smooth(*points: Point, rounds: int = 3) -> np.ndarray:
 
 
 def _mirror(*half: Point) -> list[Point]:
-    """A right half, top to bottom, and its mirror image at x = 50: a closed outline."""
+    """Return a closed outline: a right half, top to bottom, and its mirror image at x = 50."""
     return [*half, *[(100 - x, y) for x, y in reversed(half)]]
 
 
 def _arc(centre: Point, radii: Point, start: float, end: float) -> np.ndarray:
-    """Points of an elliptic arc, degrees clockwise from the right."""
+    """Return points of an elliptic arc, degrees clockwise from the right."""
     angle = np.deg2rad(np.linspace(start, end, 40))
     return np.array(centre) + np.stack([radii[0] * np.cos(angle), radii[1] * np.sin(angle)], axis=1)
 
 
 def _box(left: float, top: float, right: float, bottom: float, radius: float = 3) -> np.ndarray:
-    """A rectangle with round corners."""
+    """Return a rectangle with round corners."""
     corners = [
         (right - radius, bottom - radius, 0),
         (left + radius, bottom - radius, 90),
@@ -184,7 +184,7 @@ def _cushion(c: Canvas) -> None:
     c.fill(np.concatenate(sides))
     for side in sides:
         c.stroke(side, "second", 2.2, outline=True)
-    for side in sides:  # again without outline, so that the corners join
+    for side in sides:  # filled again without outline, so that the corners join
         c.stroke(side, "second", 2.2)
 
 
@@ -204,4 +204,4 @@ SHAPES: Mapping[str, Callable[[Canvas], None]] = MappingProxyType(
         "cushion": _cushion,
     }
 )
-"""Draws a category onto a canvas, by its name."""
+"""{category: function that draws it onto a canvas}."""

@@ -1,28 +1,29 @@
-"""Boutique: a simulated shop whose users' tastes are known, so that claims can be checked.
+"""Boutique: a simulated shop whose users' preferences are known, so that claims can be checked.
 
-Items are drawn uniformly from the grid of looks (``boutique.attributes``); their images come from
-``boutique.drawing``. User u likes item i, of category c in group g with main colour m,
-second colour s and pattern p, as much as
+Items are sampled uniformly from the grid of looks (``boutique.attributes``); their images come from
+``boutique.drawing``. User u's utility of item i, of category c in group g with main colour m, second colour s
+and pattern p, is
 
     V(u, i) = category[u, c] + main[u, g, m] + second[u, g, s] + pattern[u, g, p]
 
-with independent normal tastes of mean 0 and standard deviations 0.7, 1.3, 0.4 and 0.9. Tastes in
-colour and pattern belong to a *group* of categories: who wears pink need not sit on it, so
-similar items tell more about a choice than others. The user takes, without repetition, the
-20 to 40 items (uniform) with the largest V + ε, ε standard Gumbel and independent: the
-multinomial logit model, applied to a whole basket (Gumbel-top-k).
+with independent normal tastes of mean 0 and standard deviations 0.7, 1.3, 0.4 and 0.9. Tastes in colour and
+pattern belong to a *group* of categories, since who wears pink need not want a pink armchair; so similar
+items tell more about a choice than others. The user takes, without repetition, the 20 to 40 items (uniform)
+with the largest V + ε, where ε is independent standard Gumbel: the multinomial logit model, applied to a
+whole basket (Gumbel-top-k).
 
-The deviations were set once, on paper, and are not tuned. The unit is the Gumbel noise (sd 1.28):
-colour is what people choose by first and about as strong as the noise; pattern comes next;
-categories differ less, because most people need some of each; the second colour covers
-less than half of what the main one does, and counts a third (0.4 of 1.3).
+The standard deviations were fixed once, before any experiment, and are not tuned. The unit is the Gumbel
+noise (sd 1.28): colour matters most and about as much as the noise; pattern comes next; categories differ
+less, because most people need some of each; the second colour covers less than half the area of the main one,
+and counts a third (0.4 of 1.3).
 
-With ``styles`` people's tastes are alike, as those of a real shop's: each person is of one of so many styles,
-and a taste is √½ of the style's and √½ of one's own, both drawn as above. The deviations stay, and two people
-of a style agree with correlation ½. That half, too, was set on paper.
+With ``styles``, people's tastes are correlated, as in a real shop: each person belongs to one of so many
+styles, and a taste is √½ of the style's plus √½ of the person's own, both drawn as above. The standard
+deviations are unchanged, and two people of a style agree with correlation ½. That half was also fixed in
+advance.
 
-The order of choices is a random permutation, for the largest V + ε first would let time tell the
-taste; ``time`` is the place in it, from 0. The last choice of a user is test, the one before valid.
+The order of choices is a random permutation, because sorting by V + ε would let time reveal the taste;
+``time`` is the place in it, from 0. The last choice of a user is test, the one before it valid.
 """
 
 from __future__ import annotations
@@ -51,18 +52,25 @@ from recsim_gen.datasets.splits import leave_last_out
 
 FEWEST_CHOICES, MOST_CHOICES = 20, 40
 SD_CATEGORY, SD_MAIN, SD_SECOND, SD_PATTERN = 0.7, 1.3, 0.4, 0.9
-SHARED = 0.5  # share of a taste's variance that is the style's
+SHARED = 0.5  # share of a taste's variance that comes from the style
 
 Looks = Attributes | Sequence[Attributes] | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """The truth behind the choices: looks of the items and tastes of the users.
+    """The ground truth: looks of the items and tastes of the users.
 
-    ``codes`` (n_items, 4) looks; ``category`` (n_users, 12), ``main`` and ``second``
-    (n_users, 3, 10) and ``pattern`` (n_users, 3, 5) tastes in units of utility, where the axis of
-    length 3 is the group.
+    Parameters
+    ----------
+    codes
+        (n_items, 4) looks.
+    category
+        (n_users, 12) tastes, in units of utility.
+    main, second
+        (n_users, 3, 10) tastes; the axis of length 3 is the group.
+    pattern
+        (n_users, 3, 5) tastes.
     """
 
     codes: np.ndarray
@@ -73,9 +81,10 @@ class World:
 
     @classmethod
     def drawn(cls, n_items: int, n_users: int, rng: Rng, *, styles: int = 0) -> World:
-        """A world from a seed; items are uniform over the 12 · 10 · 9 · 5 looks.
+        """Sample a world; items are uniform over the 12 · 10 · 9 · 5 looks.
 
-        ``styles`` that people's tastes are drawn from; 0: tastes of people are independent.
+        ``styles`` is the number of styles that people's tastes are drawn from; 0: tastes of people are
+        independent.
         """
         looks = np.concatenate([all_codes(category) for category in CATEGORIES])
         style = rng.for_("style of people").numpy().integers(styles, size=n_users) if styles else None
@@ -96,10 +105,10 @@ class World:
         )
 
     def utility(self, user_rows: np.ndarray | int, attributes: Looks) -> np.ndarray:
-        """V of the module's formula: what these users think of these looks, without noise.
+        """Return the utility V of these looks for these users, without noise.
 
-        ``user_rows`` (…) and ``attributes`` (…) are broadcast against each other: (B,) with (B,)
-        gives (B,) pairs, (B, 1) with (m,) gives (B, m). Codes have a last axis of 4 beside that.
+        ``user_rows`` (…) and ``attributes`` (…) are broadcast against each other: (B,) with (B,) gives (B,)
+        pairs, (B, 1) with (m,) gives (B, m). Codes have an additional last axis of 4.
         """
         user, codes = np.asarray(user_rows), codes_of(attributes)
         category, main, second, pattern = np.moveaxis(codes, -1, 0)
@@ -112,25 +121,25 @@ class World:
         )
 
     def best_attributes(self, user_row: int, category: str) -> Attributes:
-        """The look of this category that the user likes best, in the shop or not."""
+        """Return the look of this category with the user's highest utility, whether in the shop or not."""
         looks = all_codes(category)
         return Attributes.of(looks[self.utility(user_row, looks).argmax()])
 
     def worst_attributes(self, user_row: int, category: str) -> Attributes:
-        """The look of this category that the user likes least, in the shop or not."""
+        """Return the look of this category with the user's lowest utility, whether in the shop or not."""
         looks = all_codes(category)
         return Attributes.of(looks[self.utility(user_row, looks).argmin()])
 
     def attributes(self, item_row: int) -> Attributes:
-        """The look of one item of the catalogue."""
+        """Return the look of one item of the catalogue."""
         return Attributes.of(self.codes[item_row])
 
 
 @dataclass(frozen=True, eq=False)
 class ShopCatalog(Catalog):
-    """The items together with the ``world`` that made them, which the ceiling of every table draws from.
+    """The items together with the ``world`` that generated them, which only the oracle generator may read.
 
-    Nothing else may read it: rankers and other generators know texts, pictures and choices.
+    Rankers and all other generators use texts, images and choices only.
     """
 
     world: World = field(kw_only=True)
@@ -138,39 +147,39 @@ class ShopCatalog(Catalog):
 
 @dataclass(frozen=True, eq=False)
 class Boutique(Dataset):
-    """The data set together with the ``world`` that it was drawn from, and the ``chance`` of its choices."""
+    """The data set, the ``world`` that it was sampled from, and the ``chance`` of its choices."""
 
     world: World = field(kw_only=True)
     chance: Rng = field(kw_only=True)
 
     def utility(self, user_rows: np.ndarray | int, attributes: Looks) -> np.ndarray:
-        """The oracle; see ``World.utility``."""
+        """Return the true utility; see ``World.utility``."""
         return self.world.utility(user_rows, attributes)
 
     def chosen_by(self, utility: np.ndarray) -> Interactions:
-        """What people would have chosen by another ``utility`` (n_users, n_items), by the same chance.
+        """Return what people would have chosen by another ``utility`` (n_users, n_items), with equal noise.
 
-        Split as the shop's own choices are; those are what V gives.
+        Split like the shop's own choices, which are those for V.
         """
         return _interactions(utility, self.chance)
 
 
 def load(
     *,
-    seed: int = 0,  # of items, tastes, choices and images
-    n_items: int = 2000,  # 80 or more
-    n_users: int = 600,  # people, each of 20 to 40 choices
-    styles: int = 0,  # that people's tastes are drawn from; 0: tastes of people are independent
+    seed: int = 0,  # seed of items, tastes, choices and images
+    n_items: int = 2000,  # number of items, 80 or more
+    n_users: int = 600,  # number of people, each with 20 to 40 choices
+    styles: int = 0,  # number of styles that people's tastes are drawn from; 0: independent tastes
 ) -> Boutique:
-    """The shop of this seed; the same seed and sizes give the same bytes.
+    """Return the shop of this seed; the same seed and sizes give the same bytes.
 
-    Pictures are drawn when first read (about 10 s at 2,000 items) and kept in the cache.
-    Raises SettingError when a size is too small.
+    Images are drawn when first read (about 10 s for 2,000 items) and cached. Raises SettingError if a size is
+    too small.
     """
     if n_items < 2 * MOST_CHOICES or n_users < 1:
         raise SettingError(
-            f"want at least {2 * MOST_CHOICES} items (a user takes up to {MOST_CHOICES}) and 1 user,"
-            f" got n_items={n_items}, n_users={n_users}. Raise the smaller one."
+            f"Boutique needs at least {2 * MOST_CHOICES} items (a user takes up to {MOST_CHOICES}) and "
+            f"1 user, got n_items={n_items}, n_users={n_users}. Raise the smaller one."
         )
     if styles < 0:
         raise SettingError(f"styles must be 0 (tastes are independent) or more, got {styles}")
@@ -191,7 +200,7 @@ def load(
 
 
 def _interactions(utility: np.ndarray, rng: Rng) -> Interactions:
-    """What people choose by ``utility`` (n_users, n_items), by the chance of this stream."""
+    """Return what people choose by ``utility`` (n_users, n_items), with the noise of this stream."""
     n_users, n_items = utility.shape
     user, item, place = _choices(utility, rng)
     return Interactions(
@@ -206,7 +215,7 @@ def _interactions(utility: np.ndarray, rng: Rng) -> Interactions:
 
 
 def _choices(utility: np.ndarray, rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(m,) user, item and place of every choice, by user and place."""
+    """Return (m,) user, item and place of every choice, sorted by user and place."""
     n_users = len(utility)
     value = utility + rng.for_("gumbel").numpy().gumbel(size=utility.shape)
     top = np.argpartition(-value, MOST_CHOICES, axis=1)[:, :MOST_CHOICES]

@@ -1,1 +1,1 @@
-"""Files that were downloaded, read safely: archives, images, tables, JSON, text."""
+"""Safe reading of downloaded files: archives, images, tables, JSON, text."""

@@ -1,7 +1,6 @@
-"""Compressed tars: unpacked once into a plain tar in the cache, because pictures are read at random.
+"""Compressed tars: unpacked once into a plain tar in the cache, because images are read in random order.
 
-Members are never extracted: a tar within a tar reader's checks stays one file, so a name in it can
-lead nowhere.
+Members are never extracted: the result is one tar file, so a malicious member name has no effect.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.store import atomic, cache_dir, cached_array, file_state, fingerprint
 
-MAX_RATIO = 20  # unpacked to packed: pictures hardly shrink, a bomb is a thousand to one
-SMALL = 2**30  # bytes that any archive may unpack to
+MAX_RATIO = 20  # unpacked to packed size: images hardly shrink, archive bombs reach a thousand to one
+SMALL = 2**30  # bytes that any archive may unpack to, whatever the ratio
 _CHUNK = 2**22
 _GZIP = b"\x1f\x8b"
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether a file begins as gzip files do."""
+    """Return whether a file starts like a gzip file."""
     with path.open("rb") as f:
         return f.read(len(_GZIP)) == _GZIP
 
 
 def unpacked(path: Path, check: Callable[[Path], object]) -> Path:
-    """What the gzip file holds, as a file in the cache that is named by the content of ``path``.
+    """Return the path of the unpacked file in the cache, named by the content of ``path``.
 
-    ``check`` looks at the unpacked file before it is kept and raises where it must not be. Raises
-    DataError too where ``path`` is cut off or broken, or unpacks to more than ``MAX_RATIO`` times
-    its size; nothing is kept then.
+    ``check`` inspects the unpacked file before it is cached and raises if it is not acceptable. Raises
+    DataError if ``path`` is truncated or broken, or unpacks to more than ``MAX_RATIO`` times its size;
+    nothing is cached then.
     """
 
     def make() -> np.ndarray:
@@ -44,12 +43,12 @@ def unpacked(path: Path, check: Callable[[Path], object]) -> Path:
         return digest
 
     place = _place(cached_array("archive-digests", _state(path), make))
-    _keep(path, place, check)  # where somebody cleared a part of the cache
+    _keep(path, place, check)  # if a part of the cache was deleted
     return place
 
 
 def content_name(path: Path) -> str:
-    """Hash (32 hex digits) of the bytes of a file, which are read once per state of it."""
+    """Return the hash (32 hex digits) of the content of a file, which is read once per state of the file."""
     return cached_array("archive-digests", _state(path), lambda: _digest(path)).tobytes().hex()
 
 
@@ -62,7 +61,7 @@ def _place(digest: np.ndarray) -> Path:
 
 
 def _digest(path: Path) -> np.ndarray:
-    """(16,) uint8 BLAKE2 hash of the file."""
+    """Return the (16,) uint8 BLAKE2 hash of the file."""
     h = hashlib.blake2b(digest_size=16)
     with path.open("rb") as f:
         while chunk := f.read(_CHUNK):

@@ -1,4 +1,4 @@
-"""Bounding boxes in a table: a column ``bbox`` of ``[x, y, width, height]`` in pixels, as COCO has them."""
+"""Bounding boxes in a table: a column ``bbox`` of ``[x, y, width, height]`` in pixels, as in COCO."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Box = tuple[float, float, float, float]
-"""Left and upper edge, width and height, in pixels of the picture."""
+"""Left and upper edge, width and height, in pixels."""
 
 BBOX = "bbox"
 OTHERWISE = ("x1", "x_min", "xmin", "bbox_x1", "bbox_x", "box", "bounding_box", "left")
-"""Columns that say there are boxes, in forms that are not read."""
+"""Columns of boxes in forms that are not supported."""
 
 _NUMBERS = re.compile(r"[\s,\[\]()]+")
 _NONE = ("", "nan", "none", "null")
 
 
 def column_of_boxes(header: Sequence[str], file: Path) -> str | None:
-    """The column of boxes; None where there are none. Raises DataError for boxes in another form."""
+    """Return the column of boxes; None if there are none. Raises DataError for boxes in another form."""
     if BBOX in header:
         return BBOX
     other = next((name for name in OTHERWISE if name in header), None)
@@ -41,7 +41,7 @@ def column_of_boxes(header: Sequence[str], file: Path) -> str | None:
 
 
 def read_boxes(table: Table, column: str) -> list[Box | None]:
-    """The box of each row, None for the whole picture. Raises DataError for what is no box."""
+    """Return the box of each row, None for the whole image. Raises DataError for an invalid box."""
     boxes: list[Box | None] = []
     for index, text in enumerate(table.texts(column).tolist()):
         if text.lower() in _NONE:
@@ -64,7 +64,7 @@ def read_boxes(table: Table, column: str) -> list[Box | None]:
 
 
 def cropped(image: Image.Image, box: Box, name: str) -> Image.Image:
-    """What lies inside the box, whole pixels. Raises DataError where that is nothing."""
+    """Return the part of the image inside the box, in whole pixels. Raises DataError if it is empty."""
     x, y, width, height = box
     left, upper = max(0, math.floor(x)), max(0, math.floor(y))
     right, lower = min(image.width, math.ceil(x + width)), min(image.height, math.ceil(y + height))

@@ -1,7 +1,7 @@
-"""Files of captions (CSV or JSON), and data that is opened with them.
+"""Caption files (CSV or JSON), and datasets opened with them.
 
-Kinds: ``target`` (item id: what is in its picture), ``style`` (item id: how it looks), ``history``
-(episode id: the styles in its history). JSON: ``{kind: {id: caption}}``; CSV: ``kind,id,caption``.
+Kinds: ``target`` (item id: content of its image), ``style`` (item id: its look), ``history`` (episode id: the
+styles in its history). JSON: ``{kind: {id: caption}}``; CSV: ``kind,id,caption``.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ KINDS = ("target", "style", "history")
 SUFFIXES = (".csv", ".json")
 
 Captions = Mapping[str, Mapping[str, str]]
-"""Kind to id to caption."""
+"""{kind: {id: caption}}."""
 
 
 def check_suffix(path: str | Path) -> None:
-    """Raise SettingError for a file that is neither CSV nor JSON by its name."""
+    """Raise SettingError if the file name ends in neither .csv nor .json."""
     if Path(path).suffix not in SUFFIXES:
         raise SettingError(f"captions go into FILE.csv or FILE.json, got {str(path)!r}")
 
 
 def write_captions(path: str | Path, captions: Captions) -> None:
-    """Write CSV or JSON, whole or not at all."""
+    """Write CSV or JSON, atomically."""
     import pandas as pd
 
     check_suffix(path)
@@ -46,10 +46,10 @@ def write_captions(path: str | Path, captions: Captions) -> None:
 
 
 def read_captions(path: str | Path) -> Captions:
-    """What ``write_captions`` wrote, or a file of that form by hand.
+    """Read a file from ``write_captions``, or a file of that form written by hand.
 
-    Raises DataError for a file that is missing or of another form, an unknown kind, and an id with
-    two captions of a kind.
+    Raises DataError for a file that is missing or of another form, an unknown kind, and an id with two
+    captions of a kind.
     """
     check_suffix(path)
     captions = _from_csv(Path(path)) if Path(path).suffix == ".csv" else _from_json(Path(path))
@@ -60,9 +60,10 @@ def read_captions(path: str | Path) -> Captions:
 
 
 def with_captions(dataset: Dataset, path: str | Path) -> Dataset:
-    """The data with the file's target captions; items that it leaves out, or blank, keep their own.
+    """Return the dataset with the file's target captions; items without one keep their own.
 
-    Raises DataError as ``read_captions`` does, and for an item that the data does not have.
+    A blank caption counts as none. Raises DataError as ``read_captions`` does, and for an item that the
+    dataset does not have.
     """
     lines = read_captions(path).get("target", {})
     catalog = dataset.catalog

@@ -1,7 +1,7 @@
-"""Bytes of a picture file to pixels, within limits; whatever is wrong with them is one error.
+"""Decodes image files within limits; all problems are raised as one type of error.
 
-EXIF is read for the orientation alone and never written again: a block that breaks Pillow's parser or
-writer says nothing about the pixels.
+EXIF is only read for the orientation and never written: a block that breaks Pillow's parser or writer says
+nothing about the pixels.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _ORIENTATION = 0x0112  # tag of EXIF
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """Bytes to an upright RGB picture; what is transparent becomes white.
+    """Decode bytes to an upright RGB image; transparent areas become white.
 
-    ``name`` stands in messages. Raises DataError for what is no picture of ``FORMATS``, is cut
-    off, or has more than ``MAX_PIXELS`` pixels.
+    ``name`` is for messages. Raises DataError for data that is not an image of ``FORMATS``, is truncated, or
+    has more than ``MAX_PIXELS`` pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -49,12 +49,12 @@ def decode(data: bytes, name: str) -> Image.Image:
             file=name,
             remedy=REPLACE,
         ) from error
-    except Exception as error:  # what Pillow's decoders raise for broken files is of any kind
+    except Exception as error:  # Pillow's decoders raise exceptions of any type for broken files
         raise DataError(f"the picture cannot be decoded ({error})", file=name, remedy=REPLACE) from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned and mirrored as its EXIF orientation says, without any other EXIF being touched."""
+    """Rotate and mirror the image by its EXIF orientation, without touching other EXIF data."""
     from PIL.Image import Transpose
 
     ways = {
@@ -71,7 +71,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation; 1 (upright) where there is none or EXIF cannot be read."""
+    """Return the EXIF orientation; 1 (upright) if there is none or EXIF cannot be read."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - a broken block raises anything, and the pixels are good

@@ -1,4 +1,4 @@
-"""The pictures read last, within a bound of memory."""
+"""Cache of recently read images, bounded in memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MAX_BYTES = 64 * 2**20
 
 
 class Recent:
-    """Keeps decoded RGB pictures by row, the last asked for, up to ``max_bytes`` of pixels.
+    """Keeps the most recently used decoded RGB images by row, up to ``max_bytes`` of pixels.
 
-    Safe in threads. A copy that is sent to another process starts empty.
+    Thread-safe. A copy sent to another process starts empty.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
@@ -26,7 +26,7 @@ class Recent:
         self._lock = Lock()
 
     def get(self, row: int, make: Callable[[], Image.Image]) -> Image.Image:
-        """A picture of the caller's own: a copy of the kept one, or what ``make`` gives."""
+        """Return an image that the caller may modify: a copy of the cached one, or the result of ``make``."""
         with self._lock:
             if row in self._kept:
                 self._kept.move_to_end(row)
@@ -38,7 +38,7 @@ class Recent:
 
     def _keep(self, row: int, image: Image.Image) -> None:
         with self._lock:
-            if row in self._kept:  # another thread was faster
+            if row in self._kept:  # another thread added it first
                 return
             self._kept[row] = image
             self._bytes += _bytes(image)

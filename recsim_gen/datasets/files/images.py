@@ -1,7 +1,7 @@
-"""Pictures of a catalogue, read lazily from a folder or a tar; members are never extracted.
+"""Images of a catalogue, read lazily from a folder or a tar; members are never extracted.
 
-Downloads are not trusted: names must stay inside the folder or archive, links and devices are
-refused, and a picture is decoded within limits of bytes and pixels.
+Downloads are not trusted: names must stay inside the folder or archive, links and devices are rejected, and
+an image is decoded within limits of bytes and pixels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * 2**20
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"})
 OTHERS = frozenset({".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd"})
-"""Suffixes of pictures that are not read."""
+"""Suffixes of image formats that are not supported."""
 
 _BLOCK = 512  # bytes: the unit of a tar
 _CHUNK = 2**20  # bytes
@@ -46,10 +46,10 @@ _READABLE = "Make the folder readable"
 
 @dataclass(frozen=True)
 class Member:
-    """One picture file: ``size`` bytes at ``offset`` of ``file``; ``name`` as shown to people.
+    """One image file: ``size`` bytes at ``offset`` of ``file``; ``name`` is for messages.
 
-    ``stem`` is what it is called, ``folders`` are those it lies in, inside the folder or tar that was
-    opened; both as ``names`` cleans them. ``box`` is the part of it that is the picture; None: all.
+    ``stem`` is its name without suffix, ``folders`` are its folders inside the opened folder or tar; both as
+    cleaned by ``names``. ``box`` is the part of it that is the image; None: all.
     """
 
     file: Path
@@ -62,16 +62,16 @@ class Member:
 
     @property
     def file_name(self) -> str:
-        """Name with suffix, without folders, cleaned."""
+        """Cleaned name with suffix, without folders."""
         return clean_name(self.name.rpartition("/")[2].rpartition(os.sep)[2])
 
     @property
     def suffix(self) -> str:
-        """The suffix in small letters: ``".jpg"``."""
+        """The suffix in lower case: ``".jpg"``."""
         return os.path.splitext(self.file_name)[1].lower()
 
     def read(self) -> bytes:
-        """The raw bytes. Raises DataError where they cannot be read in full, or are too many."""
+        """Return the raw bytes. Raises DataError if they cannot be read in full, or are too many."""
         if self.size > MAX_BYTES:
             raise DataError(
                 f"a picture of at most {MAX_BYTES:,} bytes is wanted, got {self.size:,}",
@@ -79,7 +79,7 @@ class Member:
                 remedy=REPLACE,
             )
         try:
-            with self.file.open("rb") as f:  # opened for each: safe in threads and in forked workers
+            with self.file.open("rb") as f:  # opened for each read: safe in threads and forked workers
                 f.seek(self.offset)
                 data = f.read(self.size)
         except OSError as error:
@@ -92,10 +92,10 @@ class Member:
 
 
 class ImageFiles:
-    """The pictures of catalogue rows: an ``ImageReader``; safe to use in threads and workers.
+    """The images of catalogue rows: an ``ImageReader``; safe to use in threads and workers.
 
-    ``members`` whose stem is no item id are left alone and counted in ``unmatched``, their stems in
-    ``strays``. Raises DataError where two members have the stem of one item.
+    ``members`` whose stem is not an item id are ignored and counted in ``unmatched``, their stems are in
+    ``strays``. Raises DataError if two members have the stem of one item.
     """
 
     def __init__(self, members: Sequence[Member], item_ids: np.ndarray) -> None:
@@ -119,38 +119,38 @@ class ImageFiles:
 
     @property
     def unmatched(self) -> int:
-        """How many pictures are of no item."""
+        """Number of images that belong to no item."""
         return len(self.strays)
 
     @cached_property
     def present(self) -> np.ndarray:
-        """(n,) bool: rows that have a picture."""
+        """Return (n,) bool: rows that have an image."""
         mask = np.zeros(len(self._item_ids), dtype=bool)
         mask[list(self._members)] = True
         mask.setflags(write=False)
         return mask
 
     def read(self, row: int) -> Image.Image:
-        """The picture of a row as RGB. Raises DataError where there is none or it is broken."""
+        """Return the image of a row as RGB. Raises DataError if there is none or it is broken."""
         member = self.member(row)
         return self._recent.get(int(row), lambda: _decoded(member))
 
     def member(self, row: int) -> Member:
-        """Where the picture of a row lies, to copy its bytes. Raises DataError where there is none."""
+        """Return the file of a row's image, for copying. Raises DataError if there is none."""
         member = self._members.get(int(row))
         if member is None:
-            raise DataError(f"item {self._item_ids[row]!r} has no picture", remedy="Ask `present` first")
+            raise DataError(f"item {self._item_ids[row]!r} has no picture", remedy="Check `present` first")
         return member
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of item ids and the content of their pictures, wherever these are kept."""
+        """Hash of item ids and the content of their images, independent of the location."""
         boxes = [self._members[row].box for row in sorted(self._members)]
         return fingerprint(self._item_ids[self.present], self.digests, *([boxes] if any(boxes) else []))
 
     @cached_property
     def digests(self) -> np.ndarray:
-        """(p, 16) uint8: BLAKE2 hash of the raw bytes of each picture that is present, by row.
+        """Return (p, 16) uint8: BLAKE2 hash of the raw bytes of each image that is present, by row.
 
         The bytes are read once per state (names, `file_state`) of the files.
         """
@@ -164,10 +164,10 @@ class ImageFiles:
 
     def _state(self, rows: list[int]) -> str:
         members = [self._members[row] for row in rows]
-        files = dict.fromkeys(m.file for m in members)  # a tar is one file of many members
+        files = dict.fromkeys(m.file for m in members)  # many members share a tar
         folders = {folder: str(folder.resolve()) for folder in dict.fromkeys(f.parent for f in files)}
         changed = np.array([file_state(f) for f in files], dtype=np.uint64)
-        places = np.array([(m.offset, m.size) for m in members], dtype=np.int64)  # arrays: hashed at once
+        places = np.array([(m.offset, m.size) for m in members], dtype=np.int64)  # arrays are hashed faster
         names = np.array([m.name for m in members], dtype=str)
         return fingerprint([*folders.values()], [f.name for f in files], changed, names, places)
 
@@ -178,20 +178,19 @@ def _decoded(member: Member) -> Image.Image:
 
 
 def open_images(path: str | Path, item_ids: np.ndarray) -> ImageFiles:
-    """Pictures in a folder (with its subfolders), a tar or a zip, named ``<item id>.<suffix>``.
+    """Open the images in a folder (with its subfolders), a tar or a zip, named ``<item id>.<suffix>``.
 
-    ``item_ids`` (n,) str. A ``.tar.gz`` or ``.zip`` is unpacked once, see ``archives``. Raises DataError
-    for what is none of these, for an archive that is cut off or compressed otherwise, and for members
-    that leave it.
+    ``item_ids`` (n,) str. A ``.tar.gz`` or ``.zip`` is unpacked once, see ``archives``. Raises DataError for
+    anything else, for an archive that is truncated or compressed otherwise, and for members outside of it.
     """
     return ImageFiles(list_members(path), item_ids)
 
 
 def list_members(path: str | Path) -> list[Member]:
-    """The picture files in a folder (with its subfolders), a tar or a zip; none is decoded.
+    """List the image files in a folder (with its subfolders), a tar or a zip; none is decoded.
 
-    What is hidden or a program's own (see ``litter``) is no picture, and pictures of ``OTHERS`` are left
-    aside; a remark counts them. Raises DataError as ``open_images`` does.
+    Hidden files and files of programs (see ``litter``) are ignored, and so are images of ``OTHERS``; a remark
+    counts them. Raises DataError as ``open_images`` does.
     """
     path = Path(path)
     if path.is_dir():
@@ -209,7 +208,7 @@ def list_members(path: str | Path) -> list[Member]:
 
 
 def _pictures(path: Path, listed: Iterable[Member]) -> list[Member]:
-    """The members that are data, and a remark on the others."""
+    """Return the members that are data; a remark counts the others."""
     data: list[Member] = []
     litter: list[Member] = []
     for member in listed:
@@ -234,7 +233,7 @@ def _pictures(path: Path, listed: Iterable[Member]) -> list[Member]:
 
 
 def _folder_members(folder: Path) -> Iterator[Member]:
-    """By name within each folder; folders that are links are not entered."""
+    """Yield the members sorted by name within each folder; folders that are links are not entered."""
     root = folder.resolve()
     waiting: list[tuple[str, tuple[str, ...]]] = [(str(folder), ())]
     while waiting:
@@ -264,9 +263,9 @@ def _folder_members(folder: Path) -> Iterator[Member]:
 
 
 def _tar_members(path: Path, named: Path) -> Iterator[Member]:
-    """Members of a tar, or of several joined by ``cat``, that ends as a tar must; no data is read.
+    """Yield the members of a tar, or of several concatenated ones, with a valid end; no data is read.
 
-    ``named`` is how people know it.
+    ``named`` is its name for messages.
     """
     start: int | None = 0
     while start is not None:
@@ -275,7 +274,7 @@ def _tar_members(path: Path, named: Path) -> Iterator[Member]:
 
 
 def _one_tar(path: Path, named: Path, start: int) -> Generator[Member, None, int]:
-    """Members of the tar that begins at byte ``start``; returns where they end."""
+    """Yield the members of the tar that begins at byte ``start``; return where they end."""
     length = path.stat().st_size
     end = start
     try:
@@ -292,7 +291,7 @@ def _one_tar(path: Path, named: Path, start: int) -> Generator[Member, None, int
                     shown, inside = f"{named}:{name}", tuple(map(clean_name, name.parent.parts))
                     stem = clean_name(name.stem)
                     yield Member(path, shown, stem, info.offset_data, info.size, inside)
-    except (tarfile.ReadError, ValueError, OverflowError, MemoryError) as error:  # sizes that headers claim
+    except (tarfile.ReadError, ValueError, OverflowError, MemoryError) as error:  # invalid sizes in headers
         raise _not_a_tar(path, named, error) from error
     return end
 
@@ -303,7 +302,7 @@ def _at(f: BinaryIO, start: int) -> BinaryIO:
 
 
 def _next_tar(path: Path, named: Path, end: int) -> int | None:
-    """Where another tar begins behind the end mark at byte ``end``; None where only zeros follow.
+    """Return where another tar begins after the end mark at byte ``end``; None if only zeros follow.
 
     A tar ends in blocks of zeros. tarfile itself takes any broken header for the end.
     """
@@ -338,7 +337,7 @@ def _not_a_tar(path: Path, named: Path, error: Exception) -> DataError:
     if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
         problem = "a plain tar or one packed by gzip is wanted, got another compression"
         remedy = "Unpack it"
-    elif start[257:262] == b"ustar":  # it begins as a tar does
+    elif start[257:262] == b"ustar":  # it starts like a tar
         problem, remedy = f"the archive is cut off ({error})", _AGAIN
     else:
         problem, remedy = f"a tar or a folder of pictures is wanted ({error})", _AGAIN

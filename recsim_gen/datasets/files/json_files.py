@@ -1,8 +1,8 @@
-"""JSON files that were downloaded: read within a limit of bytes, then taken apart with checked types.
+"""Reads downloaded JSON files within a size limit, and accesses their fields with type checks.
 
-A JSON file is one piece: Python holds all of it at once, at about five times its size. So the size
-of the file is looked at before a byte is read. What the standard parser lets pass and nobody means
-(a key that stands twice, ``NaN``, half a surrogate pair) is refused too.
+A JSON file is parsed as a whole, which takes about five times its size in memory, so the size is checked
+before reading. Input that the standard parser accepts but that is never intended (a repeated key, ``NaN``,
+half a surrogate pair) is rejected too.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _LONGEST_ID = 1000
 
 
 def read_json(path: str | Path, *, max_megabytes: int = MAX_MEGABYTES) -> Any:
-    """What a JSON file (UTF-8) holds.
+    """Return the content of a JSON file (UTF-8).
 
-    Raises DataError for a file that is missing, larger than ``max_megabytes`` (nothing of it is read
-    then), not UTF-8, not JSON, nested too deep, or with the same key twice in one object.
+    Raises DataError for a file that is missing, larger than ``max_megabytes`` (it is not read then), not
+    UTF-8, not JSON, nested too deep, or with a repeated key in one object.
     """
     path = Path(path)
     try:
@@ -59,7 +59,7 @@ def read_json(path: str | Path, *, max_megabytes: int = MAX_MEGABYTES) -> Any:
             row=error.lineno,
             remedy=_AS_PUBLISHED,
         ) from error
-    except ValueError as error:  # of the two hooks, and of numbers with thousands of digits
+    except ValueError as error:  # from the two hooks, or numbers with thousands of digits
         raise DataError(f"cannot be read as JSON ({error})", file=path, remedy=_AS_PUBLISHED) from error
 
 
@@ -78,10 +78,10 @@ def _no_number(word: str) -> NoReturn:
 
 @dataclass(frozen=True)
 class Fields:
-    """One object of a file, asked for its fields by type; ``row`` says where it stands.
+    """One object of a file with typed access to its fields; ``row`` is its position for messages.
 
-    Each method gives the field's value, or None (text: ``""``) where the key is missing or null, and
-    raises DataError (file, row, remedy) where the value is of another type.
+    Each method returns the field's value, or None (text: ``""``) if the key is missing or null, and raises
+    DataError (file, row, remedy) if the value has another type.
     """
 
     values: Mapping[str, Any]
@@ -90,7 +90,7 @@ class Fields:
 
     @classmethod
     def of(cls, value: Any, file: Path, row: str) -> Fields:
-        """``value`` if it is an object; raises DataError otherwise."""
+        """Wrap ``value`` if it is an object; raise DataError otherwise."""
         if not isinstance(value, dict):
             raise DataError(
                 f"an object is wanted, got {shown(value)}", file=file, row=row, remedy=_AS_PUBLISHED
@@ -98,7 +98,7 @@ class Fields:
         return cls(value, file, row)
 
     def identifier(self, *keys: str) -> str | None:
-        """The first of these keys that is there, as a name: text, or a whole number in digits."""
+        """Return the first of these keys that is present, as an id: text, or a whole number in digits."""
         for key in keys:
             value = self.values.get(key)
             if value is None:
@@ -107,7 +107,7 @@ class Fields:
         return None
 
     def as_identifier(self, value: Any, key: str) -> str:
-        """``value`` as a name, see `clean_name`; ``key`` stands in the message."""
+        """Return ``value`` as an id, see `clean_name`; ``key`` is for the message."""
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         name = clean_name(self._text(value, key)) if isinstance(value, str) else ""
@@ -116,7 +116,7 @@ class Fields:
         return name
 
     def texts(self) -> dict[str, str]:
-        """{key as a name: its text}; refused where two keys are one name."""
+        """Return {key as an id: text}; raises if two keys are the same id."""
         named: dict[str, str] = {}
         for key in self.values:
             name = clean_name(key)
@@ -126,7 +126,7 @@ class Fields:
         return named
 
     def text(self, key: str) -> str:
-        """Text, stripped; a list of texts is joined by commas."""
+        """Return text, stripped; a list of texts is joined by commas."""
         value = self.values.get(key)
         if isinstance(value, list) and all(isinstance(word, str) for word in value):
             value = ", ".join(value)
@@ -135,7 +135,7 @@ class Fields:
         return "" if value is None else unicodedata.normalize(FORM, self._text(value, key)).strip()
 
     def number(self, key: str) -> float | None:
-        """A finite number."""
+        """Return a finite number."""
         value = self.values.get(key)
         if value is None:
             return None
@@ -144,7 +144,7 @@ class Fields:
         return float(value)
 
     def count(self, key: str) -> int | None:
-        """A whole number from 0."""
+        """Return a whole number ≥ 0."""
         value = self.values.get(key)
         if value is not None and (
             isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31
@@ -153,14 +153,14 @@ class Fields:
         return value
 
     def objects(self, key: str) -> list[Fields]:
-        """A list of objects; empty where the key is missing."""
+        """Return a list of objects; empty if the key is missing."""
         value = self.values.get(key)
         if not isinstance(value, list | None):
             self.refuse(f"{key} must be a list, got {shown(value)}")
         return [Fields.of(v, self.file, f"{self.row}, {key}[{k}]") for k, v in enumerate(value or ())]
 
     def inner(self, key: str) -> Fields | None:
-        """An object inside this one."""
+        """Return an object nested in this one."""
         value = self.values.get(key)
         return None if value is None else Fields.of(value, self.file, f"{self.row}, {key}")
 
@@ -169,13 +169,13 @@ class Fields:
         raise DataError(problem, file=self.file, row=self.row, remedy=remedy)
 
     def _text(self, value: str, key: str) -> str:
-        """``value``; refused where it is no Unicode text or holds the character 0, which numpy drops."""
+        """Return ``value``; raises for invalid Unicode and for the character 0, which numpy drops."""
         if "\0" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)):
             self.refuse(f"{key} holds a character that is no text, got {shown(value)}")
         return value
 
 
 def shown(value: Any) -> str:
-    """A value as it can stand in a message: short, and what it is."""
+    """Return a short description of a value for a message."""
     text = ascii(value) if isinstance(value, str | int | float | None) else type(value).__name__
     return text if len(text) <= 60 else text[:57] + "…"

@@ -1,8 +1,8 @@
-"""Ids and names as people mean them: without blanks around them, in one Unicode form.
+"""Normalises ids and names: without surrounding blanks, in one Unicode form.
 
-Every reader cleans what names things (ids in tables and JSON, names of files and folders) here, so that
-``" 12"``, ``"12"`` and ``"12"`` behind a byte order mark are one item, and the two ways in which Unicode
-writes "é" are one letter. Capitals, zeros in front and blanks within a name are part of it.
+Every reader cleans ids in tables and JSON, and names of files and folders, here, so that ``" 12"``, ``"12"``
+and ``"12"`` after a byte order mark are one item, and the two Unicode forms of "é" are one letter. Case,
+leading zeros and inner blanks are significant.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-_INVISIBLE = "\ufeff\u200b\u2060"  # byte order mark, zero width space, word joiner: no blanks to Unicode
+_INVISIBLE = "\ufeff\u200b\u2060"  # byte order mark, zero width space, word joiner: not whitespace in Unicode
 BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + _INVISIBLE  # U+3000 is the last
-"""Characters that are no part of a name at its ends."""
+"""Characters that are stripped from the ends of names."""
 
 FORM: Literal["NFC"] = "NFC"
 """The Unicode normal form of names and texts."""
@@ -27,7 +27,7 @@ def clean_name(text: str) -> str:
 
 
 def spellings(path: str) -> tuple[str, ...]:
-    """Return a path as it stands and in both normal forms: systems write names of files in either."""
+    """Return a path unchanged and in both normal forms, since file systems use either."""
     return tuple(dict.fromkeys((path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD")))))
 
 
@@ -39,7 +39,7 @@ _WAYS: dict[str, Callable[[str], str]] = {
 
 
 def likely(unknown: Iterable[str], known: Iterable[str]) -> str:
-    """Return a remark where ids would be known but for zeros in front, ``.0`` behind, or capitals; or ""."""
+    """Return a remark if ids would match but for leading zeros, a trailing ``.0``, or case; else ""."""
     unknown, known = list(unknown), list(known)
     for what, way in _WAYS.items():
         there = {way(name): name for name in known}

@@ -1,4 +1,4 @@
-"""Paths that stand in downloaded files: each must lie inside the data folder."""
+"""Paths in downloaded files: each must be inside the data folder."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _INSIDE = "Name files inside the data folder, relative to it"
 
 
 class InsidePaths:
-    """Turns paths that a file names into picture members, none outside ``folder``.
+    """Resolves paths named in a file to image members, none outside ``folder``.
 
-    A path is relative to ``folder``, or absolute and inside it. ``prefix`` is the beginning of
-    absolute paths that stands for ``folder`` on the machine where they were written.
+    A path is relative to ``folder``, or absolute and inside it. ``prefix`` is the beginning of absolute paths
+    that corresponds to ``folder`` on the machine where they were written.
     """
 
     def __init__(self, folder: str | Path, prefix: str | None = None) -> None:
@@ -33,11 +33,11 @@ class InsidePaths:
         self._inside: dict[str, bool] = {}
 
     def member(self, text: str, stem: str, *, file: Path, row: int | str | None = None) -> Member | None:
-        """The picture at ``text``, with ``stem`` for a name; None where there is no such file.
+        """Return the image at ``text``, named ``stem``; None if there is no such file.
 
-        A file whose name has another Unicode form than ``text`` is the same. ``file`` and ``row`` say
-        where the path stands. Raises DataError for a path that leads out of the folder, by name or
-        through a link, or to something that is no plain file.
+        A file whose name has another Unicode form than ``text`` matches too. ``file`` and ``row`` say where
+        the path is written. Raises DataError for a path that leads out of the folder, by name or through a
+        link, or to something that is not a plain file.
         """
         found = (self._member(spelling, stem, file, row) for spelling in spellings(text))
         return next((member for member in found if member is not None), None)
@@ -58,7 +58,7 @@ class InsidePaths:
                     return Member(Path(path), path, stem, 0, found.st_size)
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            except (OSError, ValueError) as error:  # a name too long, a character that names cannot have
+            except (OSError, ValueError) as error:  # a name that is too long or has invalid characters
                 problem = f"{text[:200]!a} is no path ({error})"
         remedy = _INSIDE
         if not self._has_prefix and text.startswith("/"):
@@ -74,7 +74,7 @@ class InsidePaths:
         return path if path.startswith(self._root + os.sep) else None
 
     def _stays(self, path: str, found: os.stat_result) -> bool:
-        """Whether ``path`` is inside once links are followed; folders are looked at once."""
+        """Return whether ``path`` is inside after resolving links; each folder is checked once."""
         if stat.S_ISLNK(found.st_mode):
             return self._is_inside(os.path.realpath(path))
         parent = os.path.dirname(path)
@@ -87,9 +87,9 @@ class InsidePaths:
 
 
 def picture_store(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of the stores of pictures ``names`` that ``folder`` has; None where it has none.
+    """Return the first of the image stores ``names`` in ``folder``; None if there is none.
 
-    A remark tells of what lies beside and looks like one, yet is not read.
+    A remark names files beside it that look like a store but are not read.
     """
     store = first_existing(folder, names)
     known = {name.partition(".")[0].lower() for name in names} | _STORES
@@ -108,5 +108,5 @@ def picture_store(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def first_existing(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of these names that ``folder`` has; None where it has none."""
+    """Return the first of these names that exists in ``folder``; None if there is none."""
     return next((folder / name for name in names if (folder / name).exists()), None)

@@ -1,6 +1,6 @@
-"""Sentences about files that their readers say on the way: what was cleaned, joined or left aside.
+"""Remarks that readers of files make: what was cleaned, joined or ignored.
 
-A reader deep in a loader calls `remark`; whoever opens data collects what is said::
+A reader deep in a loader calls `remark`; the code that opens data collects the remarks::
 
     with remarks() as said:
         dataset = load(path)
@@ -18,7 +18,7 @@ _said: ContextVar[list[str] | None] = ContextVar("said", default=None)
 
 @contextmanager
 def remarks() -> Iterator[list[str]]:
-    """Give a list that grows by what is said inside, each sentence once."""
+    """Context that gives a list of all remarks made inside, without repetitions."""
     said: list[str] = []
     token = _said.set(said)
     try:
@@ -28,7 +28,7 @@ def remarks() -> Iterator[list[str]]:
 
 
 def remark(sentence: str) -> None:
-    """Say something to whoever collects; to nobody where nobody does."""
+    """Add a remark for the enclosing `remarks`; ignored if there is none."""
     said = _said.get()
     if said is not None and sentence not in said:
         said.append(sentence)

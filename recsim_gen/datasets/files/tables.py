@@ -1,6 +1,6 @@
-"""Tables of text read into checked columns; whatever is wrong is one error with file, row and remedy.
+"""Reads text tables into checked columns; every problem is an error with file, row and remedy.
 
-Rows in messages are 1-based lines of the file, its header counted, so an editor can go there.
+Rows in messages are 1-based lines of the file, counting the header, so an editor can go there.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from recsim_gen.datasets.files.text_lines import to_utf8
 if TYPE_CHECKING:
     import pandas as pd
 
-_ENCODING = "utf-8-sig"  # UTF-8, with or without the mark that spreadsheets put first
-LONGEST = 10_000  # characters of one text: columns are kept at the width of the longest
+_ENCODING = "utf-8-sig"  # UTF-8, with or without the byte order mark of spreadsheets
+LONGEST = 10_000  # characters of one text: columns are as wide as the longest
 _LONGEST_FIELD = 2**31 - 1  # letters
 _AS_PUBLISHED = "Fetch the file as published, or correct that row"
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What ``read_table`` gives: columns of one file, and the way back to its lines."""
+    """Result of ``read_table``: columns of one file, and the line numbers of its rows."""
 
     file: Path
     frame: pd.DataFrame
@@ -42,21 +42,21 @@ class Table:
         return len(self.frame)
 
     def ids(self, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """(m,) int64 codes and (n,) str names of an id column; names ordered by ``natural_places``."""
+        """Return (m,) int64 codes and (n,) str names of an id column; names ordered by ``natural_places``."""
         values = self.frame[column].cat
         names = values.categories.to_numpy(dtype=str)
         place = natural_places(names)
         return place[values.codes.to_numpy()], names[np.argsort(place)]
 
     def keys(self, column: str) -> np.ndarray:
-        """(m,) str ids, one a row; raises DataError where an id stands twice."""
+        """Return the (m,) str ids of a column; raises DataError for a repeated id."""
         self.refuse_duplicates(column)
         return self.frame[column].to_numpy(dtype=str)
 
     def rows_of(self, column: str, known: np.ndarray, where: str | Path) -> np.ndarray:
-        """(m,) int64 places of the ids of ``column`` in ``known`` (n,) str.
+        """Return the (m,) int64 positions of the ids of ``column`` in ``known`` (n,) str.
 
-        Raises DataError at the first id that ``known``, read from ``where``, does not have.
+        Raises DataError at the first id that is not in ``known``, which was read from ``where``.
         """
         import pandas as pd
 
@@ -74,15 +74,15 @@ class Table:
         return rows
 
     def numbers(self, column: str) -> np.ndarray:
-        """(m,) float64, all finite."""
+        """Return (m,) float64 values, all finite."""
         return self.frame[column].to_numpy(dtype=np.float64)
 
     def texts(self, column: str) -> np.ndarray:
-        """(m,) str, cleaned as names are; may be empty."""
+        """Return (m,) str, cleaned like names; may be empty."""
         return self.frame[column].str.normalize(FORM).str.strip(BLANKS).to_numpy(dtype=str)
 
     def refuse_duplicates(self, *columns: str) -> None:
-        """Raise DataError where the same values of these columns stand in two rows."""
+        """Raise DataError if two rows have the same values in these columns."""
         again = self.frame.duplicated(list(columns)).to_numpy()
 
         def problem(i: int) -> str:
@@ -94,7 +94,7 @@ class Table:
         self.refuse(again, problem, "Keep one of the two rows")
 
     def refuse(self, bad: np.ndarray, problem: Callable[[int], str], remedy: str) -> None:
-        """Raise DataError for the first of the ``bad`` (m,) rows; ``problem`` words it by index."""
+        """Raise DataError for the first of the ``bad`` (m,) rows; ``problem`` gives the text for an index."""
         if bad.any():
             first = int(bad.argmax())
             count = int(bad.sum())
@@ -102,10 +102,10 @@ class Table:
             raise DataError(problem(first) + more, file=self.file, row=self.line(first), remedy=remedy)
 
     def line(self, index: int) -> int:
-        """1-based line of the file on which row ``index`` of the frame begins."""
+        """Return the 1-based line of the file on which row ``index`` of the frame begins."""
         with _open(self.file) as f:
             for k, (line, _) in enumerate(_records(f, self.separator, self.quoted)):
-                if k == index + 1:  # the header is a record too
+                if k == index + 1:  # the header is a record, too
                     return line
         return index + 2
 
@@ -122,15 +122,35 @@ def read_table(
     may_be_empty: bool = False,
     longest: int = LONGEST,
 ) -> Table:
-    """Read these columns of a CSV or TSV file with a header line, UTF-8.
+    """Read columns of a CSV or TSV file with a header line, UTF-8.
 
-    ``ids`` become categories of text ("007" stays "007"), cleaned as ``names`` says, that may not be
-    empty, ``numbers`` finite float64, ``texts`` str of at most ``longest`` characters. Other columns
-    are left out. ``quoted=False`` for files in which a quote is a letter, ``spaced=True`` where
-    quotes may follow a space, ``may_be_empty=True`` where there may be no row. Ids that differ only
-    by what is cleaned are one, with a remark. Raises DataError for a file that is missing, empty, not
-    UTF-8 or ragged, for a column that is missing or stands twice, an empty id, and a value that is no
-    finite number.
+    Parameters
+    ----------
+    path
+        The file.
+    ids
+        Columns of ids: categories of text ("007" stays "007"), cleaned as by ``names``, not empty. Ids that
+        differ only in what is cleaned are joined, with a remark.
+    numbers
+        Columns of finite float64.
+    texts
+        Columns of str of at most ``longest`` characters. All other columns are ignored.
+    separator
+        Separator of the fields.
+    quoted
+        False: a quote is an ordinary character.
+    spaced
+        True: quotes may follow a space.
+    may_be_empty
+        True: a table without rows is accepted.
+    longest
+        Maximal length of texts.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty, not UTF-8 or ragged, a column is missing or repeated, an id is empty,
+        or a value is not a finite number.
     """
     path = Path(path)
     wanted = (*ids, *numbers, *texts)
@@ -163,7 +183,7 @@ def checked(
     texts: Sequence[str] = (),
     longest: int = LONGEST,
 ) -> Table:
-    """The table, whose columns of text are checked here as ``read_table`` says, wherever they come from."""
+    """Return the table with its text columns checked as by ``read_table``, from whatever source."""
     for column in ids:
         _clean(table, column)
         _refuse_blank(table, column)
@@ -175,19 +195,19 @@ def checked(
 
 
 def column_names(path: str | Path, separator: str = ",", *, quoted: bool = True) -> list[str]:
-    """The header line of a table, cleaned. Raises DataError as ``read_table``."""
+    """Return the header of a table, cleaned. Raises DataError as ``read_table``."""
     return _header(Path(path), separator, quoted)
 
 
 def natural_places(ids: np.ndarray) -> np.ndarray:
-    """(n,) int64 place of each id, short before long, then by letters: whole numbers by value."""
+    """Return the (n,) int64 order of ids: shorter first, then alphabetically, so whole numbers by value."""
     place = np.empty(len(ids), dtype=np.int64)
     place[np.lexsort((ids, np.char.str_len(ids)))] = np.arange(len(ids))
     return place
 
 
 def _clean(table: Table, column: str) -> None:
-    """Make the ids of a column clean in place; say where that makes ids equal."""
+    """Clean the ids of a column in place; a remark counts ids that become equal."""
     import pandas as pd
 
     values = table.frame[column].cat
@@ -217,7 +237,7 @@ def _refuse_long(table: Table, column: str, longest: int) -> None:
 
 
 def _to_numbers(table: Table, column: str) -> None:
-    """Make ``column`` finite float64 in place; refuse the first value that is not."""
+    """Convert ``column`` to finite float64 in place; raise for the first invalid value."""
     import pandas as pd
 
     raw = table.frame[column]
@@ -239,7 +259,7 @@ def _parse(
     kinds: dict[str, str],
     numbers: Sequence[str],
 ) -> pd.DataFrame:
-    """The columns of ``kinds`` as pandas reads them; numbers stay text if one has another word in it."""
+    """Return the columns ``kinds`` as parsed by pandas; numbers stay text if one is invalid."""
     import pandas as pd
 
     def parse(number: str) -> pd.DataFrame:
@@ -251,7 +271,7 @@ def _parse(
                 path,
                 sep=separator,
                 header=0,
-                names=range(len(header)),  # names may be blank, or stand twice
+                names=range(len(header)),  # names may be blank or repeated
                 dtype=dtype,
                 encoding=_ENCODING,
                 keep_default_na=False,
@@ -306,7 +326,7 @@ def _not_utf8(path: Path) -> DataError:
 
 
 def _ragged(path: Path, separator: str, quoted: bool, error: Exception) -> DataError:
-    """The first row with more fields than the header, or whatever else the parser met."""
+    """Describe the first row with more fields than the header, or the parser's error."""
     with _open(path) as f:
         try:
             records = _records(f, separator, quoted)
@@ -329,8 +349,8 @@ def _open(path: Path) -> TextIO:
 
 
 def _records(f: TextIO, separator: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
-    """(line on which it begins, fields) of each record that is not blank, as pandas counts them."""
-    csv.field_size_limit(_LONGEST_FIELD)  # of the process; pandas knows none, and a history may be long
+    """Yield (first line, fields) of each record that is not blank, counted as pandas does."""
+    csv.field_size_limit(_LONGEST_FIELD)  # process-wide; pandas has no limit, and a history may be long
     reader = csv.reader(f, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     begins = 1
     for fields in reader:

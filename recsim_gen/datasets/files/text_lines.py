@@ -1,4 +1,4 @@
-"""Large text files read by line, without holding them: where lines begin, and one line at a time."""
+"""Reads lines of large text files without holding them in memory."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.progress import bar
 
-MAX_LINE = 2**20  # bytes; the longest published line (a user's history) has some thousands
+MAX_LINE = 2**20  # bytes; the longest published line (a user's history) has a few thousand
 _CHUNK = 2**24
 
 
 def line_starts(path: str | Path) -> np.ndarray:
-    """(lines + 1,) int64 offset of each line of the file, and of its end. Raises DataError where empty."""
+    """Return the (lines + 1,) int64 offsets of the lines and of the end; raises DataError if empty."""
     path = Path(path)
     offset, starts = 0, [np.zeros(1, dtype=np.int64)]
     with _open(path) as f, bar(what=path.name, total=path.stat().st_size, unit="B") as shown:
@@ -32,7 +32,7 @@ def line_starts(path: str | Path) -> np.ndarray:
 
 
 def lines_at(path: str | Path, starts: np.ndarray, numbers: Iterable[int]) -> Iterator[tuple[int, str]]:
-    """(number from 1, text) of the lines with these numbers; ``starts`` are those of ``line_starts``."""
+    """Yield (number from 1, text) of the lines with these numbers; ``starts`` is from ``line_starts``."""
     path = Path(path)
     with _open(path) as f:
         for number in numbers:
@@ -41,7 +41,7 @@ def lines_at(path: str | Path, starts: np.ndarray, numbers: Iterable[int]) -> It
 
 
 def lines_if(path: str | Path, wanted: Callable[[bytes], bool]) -> Iterator[tuple[int, str]]:
-    """(number from 1, text) of the lines whose bytes are ``wanted``; the others are not decoded."""
+    """Yield (number from 1, text) of the lines whose bytes are ``wanted``; others are not decoded."""
     path = Path(path)
     with _open(path) as f, bar(what=path.name, total=path.stat().st_size, unit="B") as shown:
         number, line = 1, f.readline(MAX_LINE + 1)
@@ -79,6 +79,6 @@ def _text(line: bytes, path: Path, number: int) -> str:
 
 
 def to_utf8(head: bytes) -> str:
-    """What to do with a file that begins like ``head`` (or has such a line) and is not UTF-8."""
+    """Return how to convert a file that begins like ``head`` (or has such a line) to UTF-8."""
     encoding = "UTF-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "LATIN1"
     return f"Convert it, e.g. iconv -f {encoding} -t UTF-8"

@@ -1,7 +1,7 @@
-"""Pictures in files that cannot be read in place: copied once into a plain tar in the cache.
+"""Images in files that cannot be read in place: copied once into a plain tar in the cache.
 
-So a zip, or a table that holds pictures, is read at random as a tar is, and what is kept is named by
-the content of the file that it came from.
+So a zip, or a table with images, is read in random order like a tar. The tar is named by the content of its
+source.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from recsim_gen.core.store import atomic, cache_dir, fingerprint
 from recsim_gen.datasets.files.archives import MAX_RATIO, SMALL, content_name
 
 _BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06")  # of a zip with and without members
-_UTF8 = 0x800  # flag of a member whose name says its encoding
+_UTF8 = 0x800  # flag of a member that declares its name's encoding
 _AGAIN = "Fetch the archive again"
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file begins as zips do."""
+    """Return whether a file starts like a zip."""
     with path.open("rb") as f:
         return f.read(4) in _BEGINNINGS
 
 
 def as_tar(path: Path, suffixes: Collection[str], max_bytes: int) -> Path:
-    """Return a tar of the pictures in a zip, by their ``suffixes``, each of at most ``max_bytes``.
+    """Return a tar of the images in a zip, by their ``suffixes``, each of at most ``max_bytes``.
 
-    Raises DataError for a zip that is cut off, broken, locked, or unpacks to more than ``MAX_RATIO``
-    times its size, and for members that lead out of it or are no plain files.
+    Raises DataError for a zip that is truncated, broken, encrypted, or unpacks to more than ``MAX_RATIO``
+    times its size, and for members outside of it or that are not plain files.
     """
     return tar_of([path], "zip", lambda: _pictures(path, suffixes, max_bytes))
 
 
 def tar_of(files: Iterable[Path], kind: str, pictures: Callable[[], Iterable[tuple[str, bytes]]]) -> Path:
-    """Return a tar in the cache of ``pictures`` (name, bytes), which is what ``kind`` makes of ``files``.
+    """Return a tar in the cache with ``pictures`` (name, bytes), which are the ``kind`` of ``files``.
 
-    Raises DataError where the cache takes no more.
+    Raises DataError if the cache cannot be written.
     """
     contents = [content_name(file) for file in files]
     place = cache_dir() / "archives" / f"{fingerprint(kind, contents)}.tar"
@@ -77,7 +77,7 @@ def _pictures(path: Path, suffixes: Collection[str], max_bytes: int) -> Iterator
 
 
 def name_of(info: zipfile.ZipInfo) -> str:
-    """Return a member's name; old tools wrote UTF-8 and did not say so."""
+    """Return a member's name; old tools wrote UTF-8 without declaring it."""
     if info.flag_bits & _UTF8:
         return info.filename
     try:

@@ -1,1 +1,1 @@
-"""The layouts of PMG-Bench (MoviePoster, POG, SER30K), read and written; pickles without code."""
+"""The layouts of PMG-Bench (MoviePoster, POG, SER30K), read and written; pickles without running code."""

@@ -1,4 +1,4 @@
-"""PMG-Bench's pickles of ``{item id: value}``, and the captions among them."""
+"""PMG-Bench's pickles of ``{item id: value}``, and the captions in them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _AS_PUBLISHED = "Fetch the file as published, or correct that entry"
 
 
 def by_item(file: str | Path) -> Mapping[str, Any]:
-    """{item id: value} of a pickled dict whose keys are item ids: whole numbers, or text.
+    """Return {item id: value} of a pickled dict whose keys are item ids: whole numbers, or text.
 
-    Raises DataError for another value, and for an id that stands both as a number and as text.
+    Raises DataError for other content, and for an id that occurs both as a number and as text.
     """
     values = read_pickle(file)
     if type(values) is not dict:
@@ -35,7 +35,7 @@ def by_item(file: str | Path) -> Mapping[str, Any]:
 
 
 def captions_in(file: str | Path) -> dict[str, str]:
-    """{item id: caption} of a pickled ``dict[int, str | list[str]]``; lists are joined by commas.
+    """Return {item id: caption} of a pickled ``dict[int, str | list[str]]``; lists are joined by commas.
 
     Raises DataError for a value that is neither text nor a list of texts, or is too long.
     """
@@ -47,7 +47,7 @@ def _caption(value: Any, file: str | Path, item: str) -> str:
     problem = None
     if type(words) not in (list, tuple) or any(type(word) is not str for word in words):
         problem = f"a caption must be text or a list of texts, got {type(value).__name__}"
-    elif sum(map(len, words)) > LONGEST:  # before they are joined: shared words can make a few bytes huge
+    elif sum(map(len, words)) > LONGEST:  # checked before joining: a few bytes can expand to huge texts
         problem = f"a caption must have at most {LONGEST:,} characters, this one has more"
     elif any("\0" in word for word in words):
         problem = "a caption must be text, got the character 0"

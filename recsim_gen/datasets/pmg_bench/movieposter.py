@@ -1,9 +1,9 @@
-"""PMG-Bench, film posters: MovieLens with posters and two captions a film.
+"""PMG-Bench, film posters: MovieLens with posters and two captions per film.
 
 The folder holds ``info.csv`` (id, name, genre), ``ratings.csv`` (userId, movieId, rating, timestamp),
-``target_captions.pkl`` (what is in the poster) and ``style_captions.pkl`` (how it looks),
-``image_data.pkl``, and perhaps ``my_valid_data.txt`` with published test episodes. The pickles are
-read as data, see ``pickles``: nothing in them is run.
+``target_captions.pkl`` (content of the poster) and ``style_captions.pkl`` (its look), ``image_data.pkl``, and
+optionally ``my_valid_data.txt`` with published test episodes. The pickles are read as data, see ``pickles``:
+no code in them runs.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ TARGET, STYLE = "target_captions.pkl", "style_captions.pkl"
 LENGTH = 20  # "sequences of 20 items"
 
 Length = int | Literal["published"] | None
-"""Choices in a sequence: so many, as many as make the published episodes sequences, or all of a person."""
+"""Choices per sequence: a number, the rule of the published episodes, or all of a person (None)."""
 
 Order = Literal["time", "rating"]
-"""What makes a choice late in a sequence: its time, or (PMG-Bench's advice) its rating, then its time."""
+"""Order of a sequence: by time, or (PMG-Bench's recommendation) by rating, then time."""
 
 Episodes = Literal["published", "sequences"]
-"""Where episodes come from: ``my_valid_data.txt`` if it is there, or the end of every sequence."""
+"""Source of episodes: ``my_valid_data.txt`` if present, or the end of every sequence."""
 
 
 @dataclass(frozen=True, eq=False)
 class MoviePosters(Dataset):
-    """The dataset, whose captions are the target captions, with the style captions beside.
+    """The dataset; its captions are the target captions, with the style captions in addition.
 
-    ``style_captions`` (n,) str, empty where a film has none.
+    ``style_captions`` (n,) str, empty if a film has none.
     """
 
     style_captions: np.ndarray = field(kw_only=True)
@@ -54,20 +54,19 @@ class MoviePosters(Dataset):
 def load(
     path: str | Path,
     *,
-    sequence_length: Length = "published",  # choices; published: as the published episodes are; null: all
-    tail: Tail = "train",  # choices left over: a shorter user to learn from (train), or left out (drop)
-    order: Order = "time",  # what makes a choice late in a sequence
-    episodes: Episodes = "published",  # the lines of my_valid_data.txt, or the ends of sequences
+    sequence_length: Length = "published",  # choices per sequence; published: as in its episodes; null: all
+    tail: Tail = "train",  # remaining choices: kept as a shorter training user (train), or left out (drop)
+    order: Order = "time",  # order of the choices in a sequence
+    episodes: Episodes = "published",  # from the lines of my_valid_data.txt, or the ends of sequences
 ) -> MoviePosters:
-    """Films, ratings, sequences and episodes from PMG-Bench's ``movieposter`` folder.
+    """Load films, ratings, sequences and episodes from PMG-Bench's ``movieposter`` folder.
 
-    Ratings are choices, cut into sequences of ``sequence_length`` (see ``sequences.cut``; None: a
-    person is one sequence; ``"published"``: the rule under which the published episodes are
-    sequences, 20 where neither is). ``order="time"``: oldest first, equal times ordered by movieId;
-    ``"rating"``: PMG-Bench's history order (rating, then timestamp, descending) from its end, so that
-    what was liked best is asked for; ``time`` is then the place in that order. Captions and pictures
-    that are missing are counted; films without caption are told by name and genre. Raises DataError
-    for a file that is missing, broken or refused, and for a bad row.
+    Ratings are choices, cut into sequences of ``sequence_length`` (see ``sequences.cut``; None: a person is
+    one sequence; ``"published"``: the rule under which the published episodes are sequences, 20 if there is
+    none). ``order="time"``: oldest first, ties ordered by movieId; ``"rating"``: PMG-Bench's history order
+    (rating, then timestamp, descending) reversed, so that the best-liked item is the test item; ``time`` is
+    then the place in that order. Missing captions and images are counted; films without a caption use name
+    and genre. Raises DataError for a file that is missing, broken or rejected, and for a bad row.
     """
     for name, value, known in (("order", order, Order), ("episodes", episodes, Episodes)):
         if value not in get_args(known):
@@ -118,7 +117,7 @@ def _sequences(
     length: Length,
     tail: Tail,
 ) -> Sequences:
-    """The choices as sequences, with the published lines for episodes where there are any."""
+    """Return the choices as sequences; the published lines are the episodes if there are any."""
     if length == "published":
         for candidate in _lengths(lines, int(np.bincount(choices.person).max())):
             made = _sequences(choices, n_items, (), candidate, tail)
@@ -130,7 +129,7 @@ def _sequences(
 
 
 def _lengths(lines: Sequence[Line], longest: int) -> Iterator[int | None]:
-    """Sequence lengths under which these lines may be sequences: their own if they have one, and None."""
+    """Yield the sequence lengths under which these lines may be sequences: their common one, and None."""
     lengths = {len(line.history) + 1 for line in lines}
     if len(lengths) == 1 and 3 <= max(lengths) <= longest:
         yield from lengths
@@ -141,7 +140,7 @@ def _lengths(lines: Sequence[Line], longest: int) -> Iterator[int | None]:
 def _catalog(
     films: Table, ids: np.ndarray, reader: PickledImages | None, file: Path
 ) -> tuple[Catalog, tuple[str, ...]]:
-    """The films, and notes on their captions."""
+    """Return the films, and notes on their captions."""
     names, genres = films.texts("name"), films.texts("genre")
     names = np.where(names == "", np.char.add("film ", ids), names)
     genres = np.char.replace(np.where(genres == NO_GENRES, "", genres), "|", ", ")
@@ -151,7 +150,7 @@ def _catalog(
 
 
 def _of(file: Path, ids: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(n,) str captions of the items, empty where there is none, and a note on what was not used."""
+    """Return the (n,) str captions of the items, empty if there is none, and a note on unused ones."""
     if not file.exists():
         return np.full(len(ids), ""), (f"no {file.name}",)
     found = captions_in(file)

@@ -1,4 +1,4 @@
-"""Any dataset written as PMG-Bench's ``movieposter`` folder."""
+"""Writes any dataset as PMG-Bench's ``movieposter`` folder."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _NUMBER = r"0|[1-9]\d{0,17}"  # keys of the pickles are whole numbers
 
 
 def write_pmg_movieposter(dataset: Dataset, folder: str | Path) -> tuple[str, ...]:
-    """Write ``info.csv``, ``ratings.csv``, the pickles and ``my_valid_data.txt``; whole or not at all.
+    """Write ``info.csv``, ``ratings.csv``, the pickles and ``my_valid_data.txt``, atomically.
 
-    A weight is a rating, a person is a userId, a category is a genre, an episode is a line of
-    ``my_valid_data.txt`` (history by rating, then timestamp, descending). All pictures are held in
-    memory once, as the layout wants them in one pickle. Gives sentences about what the layout has no
-    place for. Read back by ``movieposter.load``, everything else is equal.
+    A weight becomes a rating, a person a userId, a category a genre, an episode a line of
+    ``my_valid_data.txt`` (history by rating, then timestamp, descending). All images are in memory at once,
+    since the layout puts them into one pickle. Returns sentences about what the layout cannot represent. Read
+    back by ``movieposter.load``, everything else is equal.
     """
     ids, renamed = plain_ids(dataset.catalog.item_ids, _NUMBER)
     order, people, left = by_person(dataset)
@@ -66,7 +66,7 @@ def _tables(dataset: Dataset, ids: np.ndarray, order: np.ndarray, people: np.nda
 
 
 def _whole(time: np.ndarray) -> np.ndarray:
-    """Whole seconds as ints where all are: ``964982703``, not ``964982703.0``."""
+    """Return times as ints if all are whole seconds: ``964982703``, not ``964982703.0``."""
     small = np.abs(time) < 2**53
     return time.astype(np.int64) if small.all() and (time == np.rint(time)).all() else time
 
@@ -85,7 +85,7 @@ def _pixels(images: ImageReader, keys: list[int]) -> dict[int, np.ndarray]:
 
 
 def _lines(dataset: Dataset, ids: np.ndarray) -> list[str]:
-    """``id;id;…,target`` of each episode, what was liked best first."""
+    """Return ``id;id;…,target`` of each episode, best-liked item first."""
     chosen, episodes = dataset.interactions, dataset.episodes
     length = np.array([len(e.history) for e in episodes])
     episode = np.repeat(np.arange(len(episodes)), length)

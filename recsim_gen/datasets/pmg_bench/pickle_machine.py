@@ -1,8 +1,8 @@
-"""The stack machine that pickles are programs for, with arrays and without anything to call.
+"""The stack machine that executes pickles, with arrays and without calling anything.
 
-The format is the one that the comments of Python's ``pickletools`` describe; arrays as numpy 1 and
-2 write them. Methods raise DataError for what is refused, and LookupError, TypeError or ValueError
-for what makes no sense; `pickles.parse` words the latter.
+The format is described in the comments of Python's ``pickletools``; arrays as numpy 1 and 2 write them.
+Methods raise DataError for what is rejected, and LookupError, TypeError or ValueError for malformed input,
+which `pickles.parse` turns into messages.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import numpy as np
 
 from recsim_gen.core.errors import DataError
 
-MAX_STEPS = 20_000_000  # about 30 for a picture, 4 for a caption; bounds time and memory
+MAX_STEPS = 20_000_000  # about 30 per image, 4 per caption; bounds time and memory
 _STOP = pickle.STOP[0]
 _DTYPE = re.compile(r"([biufc]\d{1,2}|[SU]\d{1,6})\Z")
-_KEYS = frozenset({str, int, float, bool, type(None), memoryview})  # hashed without going deep
-_WANTED = "a pickle of plain values and arrays is wanted"
+_KEYS = frozenset({str, int, float, bool, type(None), memoryview})  # hashable without recursion
+_WANTED = "must be a pickle of plain values and arrays"
 
 
 class Name(str):
-    """One of the names that a pickle may ask for."""
+    """One of the global names that a pickle may refer to."""
 
 
 class Kind:
-    """A dtype: made from its code, then told its byte order."""
+    """A dtype: created from its code, then given its byte order."""
 
     def __init__(self, code: str) -> None:
         self.code, self.order = code, "="
 
 
 class Unfilled:
-    """An array before its content comes; ``slots`` of the memo are to hold the array itself."""
+    """An array before its content arrives; ``slots`` are the memo entries to replace by the array."""
 
     def __init__(self) -> None:
         self.slots: list[int] = []
@@ -51,7 +51,7 @@ _KNOWN = {
     **{f"numpy.{core}.numeric._frombuffer": _BUFFER for core in ("core", "_core")},
     "numpy.ndarray": _NDARRAY,
     "numpy.dtype": _DTYPE_OF,
-    "_codecs.encode": _BYTES,  # how protocols below 3 write bytes
+    "_codecs.encode": _BYTES,  # encoding of bytes below protocol 3
     "builtins.bytes": _BYTES,
     "__builtin__.bytes": _BYTES,
 }
@@ -67,7 +67,7 @@ class Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, steps: Mapping[int, Callable[[Machine], object]]) -> Any:
-        """Step by step to the end; gives the value that is left."""
+        """Execute all opcodes and return the resulting value."""
         for _ in range(MAX_STEPS):
             code = self.data[self.at]
             self.at += 1
@@ -81,12 +81,12 @@ class Machine:
         raise self.refusal(f"a pickle of at most {MAX_STEPS:,} steps is wanted, got a longer one")
 
     def refusal(self, problem: str) -> DataError:
-        """The error that names the file."""
+        """Return the error for rejected content, with the file."""
         remedy = "Nothing of it was run. Fetch the file as published; plain values and arrays are read"
         return DataError(problem, file=self.file, remedy=remedy)
 
     def take(self, n: int) -> memoryview:
-        """The next ``n`` bytes, not copied."""
+        """Return the next ``n`` bytes, not copied."""
         left = len(self.data) - self.at
         if n > left:
             raise self.refusal(f"the pickle claims {n:,} bytes, the file has {left:,} left")
@@ -94,30 +94,32 @@ class Machine:
         return self.data[self.at - n : self.at]
 
     def number(self, n: int, *, signed: bool = False) -> int:
-        """The next ``n`` bytes as a whole number."""
+        """Return the next ``n`` bytes as an integer."""
         return int.from_bytes(self.take(n), "little", signed=signed)
 
     def line(self, longest: int) -> bytes:
-        """The text up to the end of the line, ``longest`` bytes at most."""
-        for low in range(self.at, min(len(self.data), self.at + longest), 4096):  # the file may be large
+        """Return the text up to the end of the line, at most ``longest`` bytes."""
+        for low in range(
+            self.at, min(len(self.data), self.at + longest), 4096
+        ):  # in blocks: the file may be large
             place = bytes(self.data[low : low + 4096]).find(b"\n")
             if place >= 0:
                 return bytes(self.take(low + place + 1 - self.at))[:-1]
         raise ValueError("no end of line")
 
     def push(self, value: Any) -> None:
-        """Put a value on the stack."""
+        """Push a value on the stack."""
         self.stack.append(value)
 
     def above_mark(self) -> list[Any]:
-        """What stands above the last mark, taken off the stack with it."""
+        """Pop everything above the last mark, and the mark."""
         height = self.marks.pop()
         values = self.stack[height:]
         del self.stack[height:]
         return values
 
     def last(self, n: int) -> tuple[Any, ...]:
-        """The ``n`` values on top, taken off the stack."""
+        """Pop the ``n`` top values."""
         values = tuple(self.stack[-n:])
         if len(values) < n:
             raise IndexError("stack")
@@ -125,19 +127,19 @@ class Machine:
         return values
 
     def remember(self, slot: int) -> None:
-        """Keep what is on top of the stack under this number."""
+        """Store the top of the stack in the memo under this number."""
         value = self.memo[slot] = self.stack[-1]
         if type(value) is Unfilled:
             value.slots.append(slot)
 
     def extend(self, values: Iterable[Any]) -> None:
-        """Append to the list on top."""
+        """Append to the list on top of the stack."""
         if type(self.stack[-1]) is not list:
             raise TypeError("no list")
         self.stack[-1].extend(values)
 
     def update(self, flat: list[Any] | tuple[Any, ...]) -> None:
-        """Put keys and values, one after the other, into the dict on top."""
+        """Add alternating keys and values to the dict on top of the stack."""
         keys = flat[::2]
         if type(self.stack[-1]) is not dict:
             raise TypeError("no dict")
@@ -146,7 +148,7 @@ class Machine:
         self.stack[-1].update(zip(keys, flat[1::2], strict=True))
 
     def ask(self, module: Any, name: Any) -> None:
-        """Push one of the known names; anything else is refused, whatever it is."""
+        """Push one of the allowed global names; reject any other."""
         if type(module) is not str or type(name) is not str:
             raise TypeError("no name")
         known = _KNOWN.get(f"{module}.{name}")
@@ -155,7 +157,7 @@ class Machine:
         self.push(known)
 
     def reduce(self) -> None:
-        """What a known name makes of its arguments; nothing is called."""
+        """Replace an allowed name and its arguments by their value; nothing is called."""
         what, arguments = self.last(2)
         if type(what) is not Name or type(arguments) is not tuple:
             raise TypeError("nothing to make")
@@ -174,7 +176,7 @@ class Machine:
             raise TypeError("nothing to make")
 
     def build(self) -> None:
-        """Give a dtype its byte order, or an array its content."""
+        """Set the byte order of a dtype, or the content of an array."""
         state, target = self.stack.pop(), self.stack[-1]
         if type(target) is Kind:
             target.order = state[1]
@@ -197,7 +199,7 @@ class Machine:
         return Kind(code)
 
     def _array(self, content: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
-        """A read-only view of ``content``."""
+        """Return a read-only view of ``content``."""
         if type(content) is not memoryview or type(kind) is not Kind or type(shape) is not tuple:
             raise TypeError("no array")
         if len(shape) > 32 or any(type(size) is not int or size < 0 for size in shape):

@@ -1,4 +1,4 @@
-"""What each opcode of a pickle does to the machine; those that make objects of classes are absent."""
+"""Implementation of each opcode of a pickle; opcodes that create objects of classes are absent."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from recsim_gen.datasets.pmg_bench.pickle_machine import Machine
 
-_NUMBER = 64  # bytes of the longest number that is written as text
-_NAME = 4096  # bytes of the longest module or name
+_NUMBER = 64  # most bytes of a number written as text
+_NAME = 4096  # most bytes of a module or name
 _TEXT = 2**31
 
 
@@ -20,7 +20,7 @@ def _protocol(m: Machine) -> None:
 
 def _whole(m: Machine) -> int | bool:
     line = m.line(_NUMBER)
-    return line == b"01" if line in (b"00", b"01") else int(line)  # how protocols 0 and 1 write truth
+    return line == b"01" if line in (b"00", b"01") else int(line)  # booleans in protocols 0 and 1
 
 
 def _long(m: Machine, n: int) -> None:
@@ -31,7 +31,7 @@ def _long(m: Machine, n: int) -> None:
 
 def _unicode(m: Machine) -> None:
     text = m.line(_TEXT).decode("raw-unicode-escape")
-    text.encode()  # raises where half a surrogate pair stands: it could not be written later
+    text.encode()  # raises for half a surrogate pair, which could not be written later
     m.push(text)
 
 
@@ -97,10 +97,10 @@ _BY_CODE: dict[bytes, Callable[[Machine], object]] = {
     pickle.BINGET: lambda m: m.push(m.memo[m.number(1)]),
     pickle.LONG_BINGET: lambda m: m.push(m.memo[m.number(4)]),
     pickle.GLOBAL: _name,
-    pickle.INST: _name,  # asks by name too, and is refused where that is not known
+    pickle.INST: _name,  # also refers to a global name, which must be allowed
     pickle.STACK_GLOBAL: lambda m: m.ask(*m.last(2)),
     pickle.REDUCE: lambda m: m.reduce(),
     pickle.BUILD: lambda m: m.build(),
 }
 STEPS = {code[0]: step for code, step in _BY_CODE.items()}
-"""Byte to what is done when it comes."""
+"""{opcode byte: function that executes it}."""

@@ -1,4 +1,4 @@
-"""Pictures that a pickle holds as arrays: views of the file, read when they are looked at."""
+"""Images stored as arrays in a pickle: views of the file, read on access."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class PickledImages:
-    """Pictures of catalogue rows in a pickle of ``{item id: uint8 (H, W, 3)}``: an ``ImageReader``.
+    """Images of catalogue rows in a pickle of ``{item id: uint8 (H, W, 3)}``: an ``ImageReader``.
 
-    Items that ``item_ids`` (n,) does not hold are left alone and counted in ``unmatched``, and listed in
-    ``strays``. Raises DataError for a pickle that is refused (see ``pickles``) or holds something else.
+    Items that are not in ``item_ids`` (n,) are ignored, counted in ``unmatched``, and listed in ``strays``.
+    Raises DataError for a pickle that is rejected (see ``pickles``) or has other content.
     """
 
     def __init__(self, file: str | Path, item_ids: np.ndarray) -> None:
@@ -40,11 +40,11 @@ class PickledImages:
 
     @property
     def unmatched(self) -> int:
-        """How many pictures are of no item."""
+        """Number of images that belong to no item."""
         return len(self.strays)
 
     def __reduce__(self) -> tuple[type[PickledImages], tuple[Path, np.ndarray]]:
-        return PickledImages, (self._file, self._item_ids)  # workers open the file, pixels are not sent
+        return PickledImages, (self._file, self._item_ids)  # workers open the file; pixels are not sent
 
     def _check(self, item: str, array: object) -> None:
         got = type(array).__name__
@@ -62,19 +62,19 @@ class PickledImages:
 
     @cached_property
     def present(self) -> np.ndarray:
-        """(n,) bool: rows that have a picture."""
+        """Return (n,) bool: rows that have an image."""
         mask = np.zeros(len(self._item_ids), dtype=bool)
         mask[list(self._pixels)] = True
         mask.setflags(write=False)
         return mask
 
     def read(self, row: int) -> Image.Image:
-        """The picture of a row. Raises DataError where there is none."""
+        """Return the image of a row. Raises DataError if there is none."""
         from PIL import Image
 
         array = self._pixels.get(int(row))
         if array is None:
-            raise DataError(f"item {self._item_ids[row]!r} has no picture", remedy="Ask `present` first")
+            raise DataError(f"item {self._item_ids[row]!r} has no picture", remedy="Check `present` first")
         return Image.fromarray(np.array(array))
 
     @cached_property
@@ -84,7 +84,7 @@ class PickledImages:
 
     @cached_property
     def digests(self) -> np.ndarray:
-        """(p, 16) uint8: BLAKE2 hash of shape and pixels of each picture that is present, by row.
+        """Return (p, 16) uint8: BLAKE2 hash of shape and pixels of each image that is present, by row.
 
         The pixels are read once per state of the file, see `file_state`.
         """

@@ -1,10 +1,10 @@
-"""Pickles read as data: plain values and arrays come out, and there is nothing else that could.
+"""Reads pickles as pure data: only plain values and arrays can result.
 
-A pickle is a program for a small stack machine, and Python's own runs whatever it names. Barring
-names there (``find_class``) would still let it claim memory that the file cannot fill, and would
-copy all pictures into memory. The machine used here knows the opcodes that plain values and
-numpy's arrays are written with, imports nothing, and never takes more bytes than the file has.
-What is large is not copied: arrays are views of the file, read from disk when they are looked at.
+A pickle is a program for a small stack machine, and Python's own implementation runs whatever it names.
+Restricting names (``find_class``) would still let it allocate memory that the file cannot fill, and would
+copy all images into memory. The machine used here knows the opcodes for plain values and numpy arrays,
+imports nothing, and never takes more bytes than the file has. Large data is not copied: arrays are views of
+the file, read from disk on access.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.datasets.pmg_bench.pickle_machine import Machine
 from recsim_gen.datasets.pmg_bench.pickle_opcodes import STEPS
 
-MAX_DEPTH = 16  # containers inside each other
+MAX_DEPTH = 16  # maximal nesting of containers
 _LEAVES = frozenset({str, int, float, bool, type(None), memoryview, np.ndarray})
 _CONTAINERS = (dict, list, tuple)
 
 
 def read_pickle(path: str | Path) -> Any:
-    """The one value of a pickle: dict, list, tuple, str, int, float, bool, None, bytes, numpy arrays.
+    """Return the value of a pickle: dict, list, tuple, str, int, float, bool, None, bytes, numpy arrays.
 
-    Arrays are read-only views of the file and bytes are memoryviews of it, so the file must stay.
-    Numbers of numpy become Python's. Raises DataError for a file that cannot be read, is broken,
-    or asks for anything else: a class, a function, an array of objects, more bytes than it has.
+    Arrays are read-only views and bytes are memoryviews of the file, so the file must stay. Numpy numbers
+    become Python's. Raises DataError for a file that cannot be read, is broken, or contains anything else: a
+    class, a function, an array of objects, more bytes than it has.
     """
     path = Path(path)
     try:
@@ -45,7 +45,7 @@ def read_pickle(path: str | Path) -> Any:
 
 
 def parse(data: bytes | mmap.mmap, file: str | Path) -> Any:
-    """As `read_pickle`, of bytes; ``file`` stands in messages."""
+    """As `read_pickle`, but from bytes; ``file`` is for messages."""
     machine = Machine(memoryview(data), file)
     try:
         value = machine.run(STEPS)
@@ -56,12 +56,12 @@ def parse(data: bytes | mmap.mmap, file: str | Path) -> Any:
 
 
 def _check(value: Any, machine: Machine) -> None:
-    """Refuse what is left unfinished, and containers that are too deep or hold themselves."""
+    """Reject unfinished values, and containers that are too deep or contain themselves."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         if any(type(x) not in _LEAVES and type(x) not in _CONTAINERS for x in level):
             raise TypeError("something unfinished is left")
-        deeper: dict[int, Any] = {}  # by identity: what is shared is looked at once
+        deeper: dict[int, Any] = {}  # by identity: shared containers are visited once
         for x in level:
             inside = x.values() if type(x) is dict else x if type(x) in _CONTAINERS else ()
             if not _LEAVES.issuperset(map(type, inside)):

@@ -1,9 +1,9 @@
-"""PMG-Bench, fashion: POG with visual captions and pictures.
+"""PMG-Bench, fashion: POG with image captions and images.
 
-The folder holds ``item_data.csv`` (item_id, cate_id, title, desc), ``outfit_data.csv`` (outfit_id,
-item_ids), ``user_data.csv`` (user_id, item_history, outfit_history), ``captions.json`` {item id:
-caption} and ``images.tar.gz`` (or ``images.tar``, or ``images``) of ``<item id>.<suffix>``. Ids are
-text: ``"007"`` is not ``"7"``. A list of ids is parted by ``;``, commas or spaces, in brackets or not.
+The folder holds ``item_data.csv`` (item_id, cate_id, title, desc), ``outfit_data.csv`` (outfit_id, item_ids),
+``user_data.csv`` (user_id, item_history, outfit_history), ``captions.json`` {item id: caption} and
+``images.tar.gz`` (or ``images.tar``, or ``images``) of ``<item id>.<suffix>``. Ids are text: ``"007"`` is not
+``"7"``. Lists of ids are separated by ``;``, commas or spaces, with or without brackets.
 """
 
 from __future__ import annotations
@@ -25,27 +25,26 @@ from recsim_gen.datasets.sequences import Choices, Tail, cut, whole
 
 ITEMS, OUTFITS, USERS, CAPTIONS = "item_data.csv", "outfit_data.csv", "user_data.csv", "captions.json"
 IMAGES = ("images.tar.gz", "images.tar", "images")
-LONGEST_LIST = 10**6  # characters of a history: some thousand ids of 32 letters
+LONGEST_LIST = 10**6  # characters of a history: a few thousand ids of 32 letters
 _ID = r"[^\s;,\[\]()'\"]+"
 
 Unknown = Literal["refuse", "drop"]
-"""What is done with ids that no table lists: an error that names the row, or left out and counted."""
+"""Treatment of ids that no table lists: an error that names the row, or left out and counted."""
 
 
 def load(
     path: str | Path,
     *,
-    sequence_length: int | None = None,  # choices in a sequence; null: a person is one
-    tail: Tail = "train",  # choices left over: a shorter user to learn from (train), or left out (drop)
+    sequence_length: int | None = None,  # choices per sequence; null: one sequence per person
+    tail: Tail = "train",  # remaining choices: kept as a shorter training user (train), or left out (drop)
     unknown: Unknown = "refuse",  # ids that no table lists: an error, or left out and counted
 ) -> Dataset:
-    """Items, choices and episodes from PMG-Bench's ``pog_dataset`` folder.
+    """Load items, choices and episodes from PMG-Bench's ``pog_dataset`` folder.
 
-    ``item_history`` is oldest first; of an item that stands twice the last place counts, so that no
-    reference is in its own history. A person is one sequence, see ``sequences.whole``; with a
-    ``sequence_length`` histories are cut, see ``sequences.cut``. Outfits are checked and counted:
-    whose items they are is known, when they were worn is not. Raises DataError for a missing file, a
-    bad row, or an id that is not in its table (``unknown="refuse"``).
+    ``item_history`` is oldest first; of a repeated item the last place counts, so no reference is in its own
+    history. A person is one sequence, see ``sequences.whole``; with a ``sequence_length`` histories are cut,
+    see ``sequences.cut``. Outfits are checked and counted, but not used, since their time is unknown. Raises
+    DataError for a missing file, a bad row, or an id that is not in its table (``unknown="refuse"``).
     """
     if unknown not in get_args(Unknown):
         raise SettingError(f"unknown must be one of {', '.join(get_args(Unknown))}, got {unknown!r}")
@@ -88,14 +87,14 @@ def _lists(file: Path, key: str, *columns: str, may_be_empty: bool = False) -> T
 
 
 class _Lists:
-    """Reads columns of lists; ``notes`` count what was left out."""
+    """Reads columns of id lists; ``notes`` count what was left out."""
 
     def __init__(self, unknown: Unknown) -> None:
         self.unknown = unknown
         self.notes: list[str] = []
 
     def read(self, table: Table, column: str, known: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
-        """(k,) row of the table and (k,) place in ``known`` (n,) of each id of the column, in order."""
+        """Return the (k,) row of the table and the (k,) place in ``known`` (n,) of each id of the column."""
         import pandas as pd
 
         found = table.frame[column].str.findall(_ID)
@@ -122,7 +121,7 @@ class _Lists:
 
 
 def _choices(users: Table, ids: np.ndarray, reader: _Lists) -> Choices:
-    """Each item of each person once, at its last place; a person's rows follow each other."""
+    """Return each item of each person once, at its last place; a person's rows are consecutive."""
     import pandas as pd
 
     code, people = users.ids("user_id")
@@ -144,7 +143,7 @@ def _choices(users: Table, ids: np.ndarray, reader: _Lists) -> Choices:
 
 
 def _outfits(outfits: Table, users: Table, ids: np.ndarray, reader: _Lists) -> tuple[str, ...]:
-    """Check outfits and who chose them; what was found in words."""
+    """Check outfits and their users; return notes."""
     if len(outfits) == 0:
         return ()
     names = outfits.keys("outfit_id")
@@ -157,7 +156,7 @@ def _outfits(outfits: Table, users: Table, ids: np.ndarray, reader: _Lists) -> t
 def _catalog(
     items: Table, ids: np.ndarray, images: ImageFiles | None, folder: Path
 ) -> tuple[Catalog, tuple[str, ...]]:
-    """The items, and notes on their captions."""
+    """Return the items, and notes on their captions."""
     titles, descriptions = items.texts("title"), items.texts("desc")
     titles = np.where(titles == "", np.char.add("item ", ids), titles)
     found = captions_beside(folder, (CAPTIONS,))

@@ -1,4 +1,4 @@
-"""Any dataset written as PMG-Bench's ``pog_dataset`` folder."""
+"""Writes any dataset as PMG-Bench's ``pog_dataset`` folder."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from recsim_gen.datasets.files.image_files import image_file
 from recsim_gen.datasets.pmg_bench.pog import CAPTIONS, IMAGES, ITEMS, OUTFITS, USERS
 from recsim_gen.datasets.writing import by_person, plain_ids
 
-_WORD = r"\w[\w.-]{0,99}"  # part of a list, and of the name of a file
+_WORD = r"\w[\w.-]{0,99}"  # ids that can be in a list and in a file name
 
 
 def write_pmg_pog(dataset: Dataset, folder: str | Path) -> tuple[str, ...]:
-    """Write the three tables, ``captions.json`` and ``images.tar.gz``; whole or not at all.
+    """Write the three tables, ``captions.json`` and ``images.tar.gz``, atomically.
 
-    A person is a user, whose ``item_history`` is oldest first. Gives sentences about what the layout
-    has no place for: beside ids these are times and weights; users that a person was cut into come
-    back with the same ``sequence_length``. There are no outfits. Read back by ``pog.load``,
-    everything else is equal.
+    A person becomes a user, whose ``item_history`` is oldest first. Returns sentences about what the layout
+    cannot represent: times, weights and possibly ids; users that a person was cut into are restored with the
+    same ``sequence_length``. There are no outfits. Read back by ``pog.load``, everything else is equal.
     """
     import pandas as pd
 
@@ -58,7 +57,7 @@ def _are_places(dataset: Dataset) -> bool:
 
 
 def _pack(images: ImageReader, ids: np.ndarray, file: Path) -> None:
-    """Pictures as ``images/<id>.<suffix>``; without times, so that equal content gives equal bytes."""
+    """Pack images as ``images/<id>.<suffix>`` without time stamps: equal content gives equal bytes."""
     rows = np.flatnonzero(images.present).tolist()
     with (
         file.open("wb") as target,

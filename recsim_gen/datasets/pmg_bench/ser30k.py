@@ -1,8 +1,8 @@
-"""PMG-Bench, stickers: SER30K with visual captions.
+"""PMG-Bench, stickers: SER30K with image captions.
 
-The folder holds ``images/<topic>/<file>``, ``captions.json`` {"topic/file": caption} and
-``annotations/`` as SER30K has them (``image-level/{train,val,test}.json`` or the files themselves).
-Nobody chose these stickers: as in ``ser30k``, a user is simulated and likes two topics.
+The folder holds ``images/<topic>/<file>``, ``captions.json`` {"topic/file": caption} and ``annotations/`` as
+in SER30K (``image-level/{train,val,test}.json`` or the files themselves). There are no users in the data: as
+in ``ser30k``, they are simulated and like two topics each.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def load(
     path: str | Path,
     *,
     n_users: int = N_USERS,  # simulated users; "#Users … 2230" (Table 1)
-    history_length: int = HISTORY_LENGTH,  # stickers in a history, at most
-    reference: Reference = "another",  # its topic: another than those of the history (the paper), or own
-    seed: int = 0,  # of the simulated users
+    history_length: int = HISTORY_LENGTH,  # most stickers in a history
+    reference: Reference = "another",  # topic of the reference: outside the history (as in the paper), or own
+    seed: int = 0,  # seed of the simulated users
 ) -> Dataset:
-    """Stickers, and simulated users who like two topics each, from PMG-Bench's ``ser30k`` folder.
+    """Load stickers, and simulate users who like two topics each, from PMG-Bench's ``ser30k`` folder.
 
     Settings and errors as in ``ser30k.load``; the same stickers give the same users.
     """

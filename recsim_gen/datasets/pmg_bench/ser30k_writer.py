@@ -1,4 +1,4 @@
-"""Any dataset written as PMG-Bench's ``ser30k`` folder."""
+"""Writes any dataset as PMG-Bench's ``ser30k`` folder."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from recsim_gen.core.types import Catalog, Dataset
 from recsim_gen.datasets.files.image_files import write_images
 from recsim_gen.datasets.files.images import SUFFIXES
 
-_PLAIN = " ()-_.,'&!+@="  # characters that names of files keep beside letters and digits
+_PLAIN = " ()-_.,'&!+@="  # characters kept in file names besides letters and digits
 
 
 def write_pmg_ser30k(dataset: Dataset, folder: str | Path) -> tuple[str, ...]:
-    """Write ``images/<topic>/<file>``, ``captions.json`` and ``annotations/``; whole or not at all.
+    """Write ``images/<topic>/<file>``, ``captions.json`` and ``annotations/``, atomically.
 
-    A category is a topic; an id that is ``<category>/<file>`` stays, any other becomes
-    ``<category>/<id>.<suffix>``. Emotions are not known. Gives sentences about what the layout has no
-    place for: people and their choices, above all. Read back by ``ser30k.load``, items, captions,
-    topics and pictures are equal, and users are simulated: the same for the same stickers.
+    A category becomes a topic; an id of the form ``<category>/<file>`` is kept, any other becomes
+    ``<category>/<id>.<suffix>``. Emotions are unknown. Returns sentences about what the layout cannot
+    represent, above all people and their choices. Read back by ``ser30k.load``, items, captions, topics and
+    images are equal, and the simulated users are the same for the same stickers.
     """
     catalog = dataset.catalog
     names = _names(catalog)
@@ -45,7 +45,7 @@ def write_pmg_ser30k(dataset: Dataset, folder: str | Path) -> tuple[str, ...]:
 
 
 def _names(catalog: Catalog) -> list[tuple[str, str]]:
-    """(topic, file) of each item, both plain names."""
+    """Return the (topic, file) of each item, both valid file names."""
     topics = {topic: _plain(topic or "no topic") for topic in np.unique(catalog.categories).tolist()}
     names = []
     for item, category in zip(catalog.item_ids.tolist(), catalog.categories.tolist(), strict=True):

@@ -1,9 +1,8 @@
-"""PMG-Bench's ``my_valid_data.txt``: published test episodes, one ``id;id;…,target`` a line.
+"""PMG-Bench's ``my_valid_data.txt``: published test episodes, one ``id;id;…,target`` per line.
 
-A line does not say whose history it is. One that has the films and the target of a sequence cut from
-the ratings is that sequence's test episode; any other is the history of a user of its own. Whoever
-rated all films of such a line may be the one it is about, so their choice of its target is left out
-of what is learned from.
+A line does not name its user. If it has the films and the target of a sequence cut from the ratings, it is
+that sequence's test episode; otherwise it is the history of an additional user. People who rated all films of
+such a line may be its user, so their choice of its target is removed from the training data.
 """
 
 from __future__ import annotations
@@ -27,23 +26,23 @@ _REMEDY = "Write id;id;…,target"
 
 @dataclass(frozen=True)
 class Line:
-    """One history, as listed, and its target; catalogue rows."""
+    """One history, as listed, and its target, as catalogue rows."""
 
     history: tuple[int, ...]
     target: int
 
     @property
     def films(self) -> tuple[frozenset[int], int]:
-        """What makes two lines the same: the order of a history does not."""
+        """Identity of a line, independent of the order of the history."""
         return frozenset(self.history), self.target
 
 
 def read_lines(file: Path, item_ids: np.ndarray, where: str) -> list[Line]:
-    """The lines of ``my_valid_data.txt``; the last may lack its line end, blank ones are passed over.
+    """Read the lines of ``my_valid_data.txt``; blank ones are skipped, the last may lack its line end.
 
-    Raises DataError (file, row, remedy) for a line of another form, an id that ``item_ids`` (n,),
-    read from ``where``, does not have, an item twice, and a target in its own history. Lines may be
-    equal: two people of MovieLens have the same twenty films.
+    Raises DataError (file, row, remedy) for a line of another form, an id that is not in ``item_ids`` (n,),
+    read from ``where``, a repeated item, and a target in its own history. Lines may be equal: two people of
+    MovieLens have the same twenty films.
     """
     row_of = {item: row for row, item in enumerate(item_ids.tolist())}
     lines: list[Line] = []
@@ -71,12 +70,12 @@ def read_lines(file: Path, item_ids: np.ndarray, where: str) -> list[Line]:
 
 
 def explains(sequences: Sequences, lines: Sequence[Line]) -> bool:
-    """Whether each of the lines is the end of one of these sequences."""
+    """Return whether each of the lines is the end of one of these sequences."""
     return None not in _users_of(sequences, lines)
 
 
 def _users_of(sequences: Sequences, lines: Sequence[Line]) -> list[int | None]:
-    """The user whose sequence each line is; the second of two equal lines is another user's."""
+    """Return the user whose sequence each line is, or None; each user has at most one line."""
     users: dict[tuple[frozenset[int], int], list[int]] = {}
     for episode in reversed(sequences.episodes):
         users.setdefault((frozenset(episode.history), episode.reference), []).append(episode.user)
@@ -85,11 +84,11 @@ def _users_of(sequences: Sequences, lines: Sequence[Line]) -> list[int | None]:
 
 
 def published(sequences: Sequences, lines: Sequence[Line]) -> Sequences:
-    """The sequences with the published lines for episodes.
+    """Return the sequences with the published lines as episodes.
 
-    Sequences that no line names are learned from; the last but one of their items stays valid where
-    no sequence at all is named, for something must be selected on.
-    Users of their own are called ``"validation/<k>"``, one for each history, in the order listed.
+    Sequences that no line names are training data; the last but one of their items stays valid if no sequence
+    is named at all, since model selection needs a validation split. Additional users are called
+    ``"validation/<k>"``, one per history, in the order listed.
     """
     matched = _users_of(sequences, lines)
     told = {line.films for line, user in zip(lines, matched, strict=True) if user is not None}
@@ -114,7 +113,7 @@ def published(sequences: Sequences, lines: Sequence[Line]) -> Sequences:
 
 
 def _given_away(sequences: Sequences, own: Sequence[Line]) -> np.ndarray:
-    """(m,) bool: choices of a line's target by people who chose all of its history too."""
+    """Return (m,) bool: choices of a line's target by people who also chose all of its history."""
     chosen = sequences.interactions
     _, person = np.unique(sequences.people, return_inverse=True)
     pair = person[chosen.user] * chosen.n_items + chosen.item
@@ -132,7 +131,10 @@ def _given_away(sequences: Sequences, own: Sequence[Line]) -> np.ndarray:
 def _joined(
     chosen: Interactions, people: np.ndarray, keep: np.ndarray, own: Sequence[Line]
 ) -> tuple[Interactions, np.ndarray]:
-    """The kept choices, then those of the lines, and the person of each user; users without any go."""
+    """Return the kept choices followed by those of the lines, and each user's person.
+
+    Users without choices are removed.
+    """
     targets: dict[tuple[int, ...], list[int]] = {}
     for line in own:
         targets.setdefault(line.history, []).append(line.target)

@@ -1,1 +1,1 @@
-"""Everybody's own data: a table of items, a table of choices, and pictures, in three kinds of files."""
+"""Users' own data: a table of items, a table of choices, and images, in three kinds of files."""

@@ -1,4 +1,4 @@
-"""Tables of parquet and Arrow files: columns as text, as if they stood in a CSV, and pictures in them.
+"""Tables of parquet and Arrow files: columns as text, as if read from CSV, and images in them.
 
 Arrow files are those that ``datasets`` writes with ``save_to_disk`` (a stream of batches) or Feather.
 """
@@ -22,12 +22,12 @@ from recsim_gen.datasets.files.tables import Table, checked
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BATCH = 256  # rows read at a time where there are pictures in them
+_BATCH = 256  # rows per batch if they contain images
 _BEGINNINGS = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
 
 
 class ArrowTable(Table):
-    """A table without lines of text: rows in messages are counted from 1, through all its files."""
+    """A table without text lines: rows in messages are counted from 1 through all its files."""
 
     def line(self, index: int) -> int:
         """Return the number of row ``index``."""
@@ -36,14 +36,14 @@ class ArrowTable(Table):
 
 @dataclass(frozen=True)
 class ArrowSource:
-    """The rows of ``files``, one after the other; ``file`` is how people know them."""
+    """The rows of ``files``, concatenated; ``file`` is their name for messages."""
 
     file: Path
     files: tuple[Path, ...]
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """Names and types of the columns. Raises DataError where files differ or cannot be read."""
+        """Names and types of the columns. Raises DataError if files differ or cannot be read."""
         first, *others = [(file, _schema(file)) for file in self.files]
         for file, schema in others:
             if schema.names != first[1].names:
@@ -61,7 +61,7 @@ class ArrowSource:
         return list(self.schema.names)
 
     def read(self, **columns: Any) -> Table:
-        """Return ``ids``, ``numbers`` and ``texts``, names of columns, checked as `read_table` does."""
+        """Return the columns ``ids``, ``numbers`` and ``texts``, checked as by `read_table`."""
         import pandas as pd
 
         names = list(dict.fromkeys(name for given in columns.values() for name in given))
@@ -78,7 +78,7 @@ class ArrowSource:
         return checked(table, **columns, longest=sys.maxsize)
 
     def holds_pictures(self, column: str) -> bool:
-        """Whether a column has the bytes of pictures, as ``datasets`` keeps them or bare."""
+        """Return whether a column has the bytes of images, in the form of ``datasets`` or bare."""
         import pyarrow as pa
 
         kind = self.schema.field(column).type
@@ -87,7 +87,7 @@ class ArrowSource:
         return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
     def pictures(self, column: str) -> Iterator[tuple[str, bytes]]:
-        """Give (``<row>.jpg``, bytes) of each row of ``column`` that has a picture."""
+        """Yield (``<row>.jpg``, bytes) of each row of ``column`` that has an image."""
         row = 0
         shown = bar(what=f"pictures of {self.file.name} once", unit="pictures")
         for batch in self._batches([column]):
@@ -102,7 +102,7 @@ class ArrowSource:
 
     @cached_property
     def _labels(self) -> dict[str, list[str]]:
-        """{column: names} of columns that ``datasets`` keeps as numbers of classes."""
+        """{column: class names} of columns that ``datasets`` stores as class numbers."""
         try:
             features = json.loads((self.schema.metadata or {})[b"huggingface"])["info"]["features"]
             return {name: f["names"] for name, f in features.items() if f.get("_type") == "ClassLabel"}
@@ -142,7 +142,7 @@ def _batches(file: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _open_arrow(file: Path) -> Any:
-    """A reader of a stream or of a file of batches, memory-mapped."""
+    """Return a reader of a stream or of a file of batches, memory-mapped."""
     import pyarrow as pa
 
     mapped = pa.memory_map(str(file))
@@ -154,7 +154,7 @@ def _open_arrow(file: Path) -> Any:
 
 @contextmanager
 def _reading(file: Path) -> Iterator[None]:
-    """Turn what pyarrow raises into one sentence."""
+    """Context that converts pyarrow's exceptions to DataError."""
     try:
         import pyarrow as pa
     except ModuleNotFoundError as error:
@@ -167,7 +167,7 @@ def _reading(file: Path) -> Iterator[None]:
 
 
 def _texts(column: pa.Array, labels: list[str] | None) -> list[str]:
-    """The values as text, "" where there is none; of pictures their paths, of times seconds since 1970."""
+    """Return the values as text, "" for missing ones; images as their paths, times as seconds since 1970."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

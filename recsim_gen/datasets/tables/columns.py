@@ -1,7 +1,7 @@
-"""Which column of a table is what: guessed from common spellings, or said by name.
+"""Assigns roles to the columns of a table: guessed from common names, or given by the user.
 
-Spellings are compared by letters and digits alone: ``Item ID``, ``item_id`` and RecBole's
-``item_id:token`` are one. What is guessed is told, and what could be two things is refused.
+Names are compared by letters and digits only: ``Item ID``, ``item_id`` and RecBole's ``item_id:token`` are
+equal. A note lists what was guessed; ambiguous columns are an error.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _ITEM_IDS = (
 
 @dataclass(frozen=True)
 class Role:
-    """What a column can be: ``spellings`` by rank (within a rank one is as good as another)."""
+    """A role of a column: ``spellings`` by rank (those of one rank are equally likely)."""
 
     spellings: tuple[tuple[str, ...], ...]
     required: bool = False
 
     def rank(self, column: str) -> int | None:
-        """Return the rank of a column's spelling, 0 is the surest; None: it is not called so."""
+        """Return the rank of a column name for this role, 0 is the most likely; None if it does not match."""
         name = plain(column)
         return next((k for k, names in enumerate(self.spellings) if name in names), None)
 
@@ -61,7 +61,7 @@ ITEM_ROLES = {
         (("image", "imagefile", "imagepath", "imagename"), ("picture", "photo", "img"), ("file", "filename"))
     ),
 }
-"""Columns of the table of items."""
+"""Roles of the columns of the items table."""
 
 LOG_ROLES = {
     "user": Role(
@@ -88,21 +88,21 @@ LOG_ROLES = {
     ),
     "split": Role((("split", "subset"),)),
 }
-"""Columns of the table of choices."""
+"""Roles of the columns of the choices table."""
 
 
 def plain(column: str) -> str:
-    """Return letters and digits of a column's name, in small, without a type behind a colon."""
+    """Return the letters and digits of a column's name in lower case, without a type after a colon."""
     return "".join(c for c in column.partition(":")[0].casefold() if c.isalnum())
 
 
 def assign(
     header: Sequence[str], roles: Mapping[str, Role], given: Mapping[str, str | None], file: Path
 ) -> dict[str, str]:
-    """Return {role: column} for the columns of ``header``: those of ``given``, others by their spellings.
+    """Return {role: column} for the columns of ``header``: those of ``given``, others by their names.
 
-    ``given`` {role: column, ``"none"`` for none, None to guess}. Raises SettingError for a given column
-    that is not there, DataError where a required one is missing or could be two.
+    ``given`` {role: column, ``"none"`` for none, None to guess}. Raises SettingError for a given column that
+    does not exist, DataError if a required one is missing or ambiguous.
     """
     assigned = {
         role: _given(column, header, role, file)
@@ -126,7 +126,7 @@ def assign(
 
 
 def told(file: Path, rows: int, header: Sequence[str], assigned: Mapping[str, str]) -> str:
-    """Return a sentence about what was read as what, and which columns were left aside."""
+    """Return a sentence on which column was used for which role, and which columns were ignored."""
     read = [role if plain(column) == role else f"{role} from {column}" for role, column in assigned.items()]
     left = [column for column in header if column not in assigned.values()]
     aside = f"; left aside: {', '.join(left)}" if left else ""

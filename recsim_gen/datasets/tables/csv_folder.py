@@ -1,9 +1,9 @@
-"""Everybody's own data: ``items.csv``, ``interactions.csv`` and pictures.
+"""Users' own data: ``items.csv``, ``interactions.csv`` and images.
 
-A row of ``items.csv`` is an item: its id, and what there is of title, caption, category, file of the picture
-and other words. A row of ``interactions.csv`` is a choice: user and item, and time and weight where they are
-known. Pictures lie in ``images/`` (or ``images.tar``, ``.tar.gz``, ``.zip``, several joined), called
-``<id>.jpg`` or as the column of files says.
+A row of ``items.csv`` is an item: its id, and optionally title, caption, category, image file and other
+words. A row of ``interactions.csv`` is a choice: user and item, and optionally time and weight. Images are in
+``images/`` (or ``images.tar``, ``.tar.gz``, ``.zip``, or several of these), named ``<id>.jpg`` or as in the
+column of image files.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ ITEMS, INTERACTIONS = ("items.csv", "items.tsv"), ("interactions.csv", "interact
 
 @dataclass(frozen=True)
 class CsvFolder(Folder):
-    """Settings of ``csv:DIR``; tables are parted by the sign that their header is parted by."""
+    """Settings of ``csv:DIR``; the separator of a table is detected from its header."""
 
-    items: str | None = None  # file of the items; none: those that were chosen; null: items.csv or items.tsv
+    items: str | None = None  # file of the items; none: all chosen items; null: items.csv or items.tsv
     interactions: str | None = None  # file of the choices; null: interactions.csv or interactions.tsv
 
     name: ClassVar[str] = "csv"

@@ -1,4 +1,4 @@
-"""Any dataset written as ``items.csv``, ``interactions.csv`` and ``images/``."""
+"""Writes any dataset as ``items.csv``, ``interactions.csv`` and ``images/``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from recsim_gen.core.types import Dataset
 from recsim_gen.datasets.files.image_files import write_images
 from recsim_gen.datasets.writing import plain_ids
 
-_ID = r"[^\s/\\.]([^/\\]*[^\s/\\])?"  # what a file can be called, and no reader takes blanks off
+_ID = r"[^\s/\\.]([^/\\]*[^\s/\\])?"  # valid as a file name, and unchanged when blanks are stripped
 
 
 def write_csv(dataset: Dataset, folder: str | Path) -> tuple[str, ...]:
-    """Write a folder that ``csv:DIR`` reads; give sentences about what it has no place for.
+    """Write a folder that ``csv:DIR`` reads, atomically; return sentences about what it cannot represent.
 
-    Users are written, and the split of their choices. Appears whole or not at all.
+    Users are written (not people), and the split of their choices.
     """
     import pandas as pd
 

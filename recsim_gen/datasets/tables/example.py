@@ -1,4 +1,4 @@
-"""A small folder of ``csv:DIR`` to begin with, and what its columns mean."""
+"""A small example folder for ``csv:DIR``, with a description of its columns."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ interactions.csv: a choice a row
 images/: optional; JPEG, PNG, WebP, GIF or BMP. images.tar, images.tar.gz or images.zip will do, and several
 of them, images_1.tar, images_2.tar.
 
-What is there is told by
+Check the folder with
   python -m recsim_gen.data check csv:DIR
 """
 
 
 def write_example(folder: str | Path) -> None:
-    """Write a shop of `N_ITEMS` drawn items and `N_USERS` people, with a README. Whole or not at all."""
+    """Write a shop of `N_ITEMS` drawn items and `N_USERS` people, with a README, atomically."""
     import pandas as pd
 
     shop = load(n_items=N_ITEMS, n_users=N_USERS)

@@ -1,6 +1,7 @@
-"""A folder of tables and pictures read as a dataset; what kinds of files there are, subclasses say.
+"""A folder of tables and images as a dataset; subclasses define the kinds of files.
 
-People are not cut: each is a user, whose choices are ordered by time, or by rows where there is none.
+People are not cut into sequences: each is a user, whose choices are ordered by time, or by rows if there are
+no times.
 """
 
 from __future__ import annotations
@@ -26,46 +27,46 @@ from recsim_gen.datasets.tables.sources import Source
 
 @dataclass(frozen=True)
 class Folder:
-    """Settings that all kinds of tables have; `dataset` reads them."""
+    """Settings that all kinds of tables have; `dataset` loads them."""
 
     path: Path
-    images: str | None = None  # folder or archive of pictures, several by commas; none: without
-    words: str = ""  # columns of the items, by commas, that captions made of title and category end with
-    min_weight: float | None = None  # rows of a lower weight are no choices; null: those of weight 0 or less
-    unknown: Unknown = "refuse"  # choices of items that are not listed: an error, or left out and counted
-    id_column: str | None = None  # of the items: their ids; null here and below: by common spellings
-    title_column: str | None = None  # of the items: what they are called; none here and below: without
-    caption_column: str | None = None  # of the items: what is in the picture
-    category_column: str | None = None  # of the items: their kind
-    image_column: str | None = None  # of the items: file of the picture; null, not there: images are <id>.jpg
-    user_column: str | None = None  # of the choices: who chose
-    item_column: str | None = None  # of the choices: ids of items
-    time_column: str | None = None  # of the choices: numbers or ISO dates; none: by the order of the rows
-    weight_column: str | None = None  # of the choices: rating, count
-    split_column: str | None = None  # of the choices: train, valid or test; none: the last of each is test
+    images: str | None = None  # folder or archive of images, several separated by commas; none: no images
+    words: str = ""  # columns of the items to append to captions made of title and category
+    min_weight: float | None = None  # rows with a lower weight are not choices; null: those with weight ≤ 0
+    unknown: Unknown = "refuse"  # choices of unknown items: an error (refuse), or left out and counted (drop)
+    id_column: str | None = None  # items: ids; null here and below: found by common names
+    title_column: str | None = None  # items: titles; none here and below: not used
+    caption_column: str | None = None  # items: what the image shows
+    category_column: str | None = None  # items: categories
+    image_column: str | None = None  # items: image files; without such a column images are <id>.jpg
+    user_column: str | None = None  # choices: users
+    item_column: str | None = None  # choices: item ids
+    time_column: str | None = None  # choices: times, numbers or ISO dates; none: the order of the rows
+    weight_column: str | None = None  # choices: ratings or counts
+    split_column: str | None = None  # choices: train, valid or test; none: each user's last choice is test
 
     name: ClassVar[str]
 
     def items_table(self) -> Source | None:
-        """Return the table of items, None where the data have none. Raises DataError where one is missing."""
+        """Return the table of items, None if there is none; raises DataError if a required one is missing."""
         raise NotImplementedError
 
     def log_tables(self) -> Mapping[str, Source]:
-        """Return {split: table of choices}; one of split "" where the files say none."""
+        """Return {split: table of choices}; a single one with split "" if the files have no splits."""
         raise NotImplementedError
 
     def pictures(self, items: Items) -> Pictures:
-        """Return the pictures of the items, in stores beside the tables or where the items name them."""
+        """Return the images of the items, in stores beside the tables or in the files that the items name."""
         if self.images == NONE:
             return Pictures(None)
         return open_pictures(self.path, stores(self.path, self.images), items.ids, items.images)
 
     def people(self, chose: np.ndarray) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-        """Return sentences about a table of people, beside those who ``chose`` (p,), and its files."""
+        """Return notes about a table of people, compared with those who ``chose`` (p,), and its files."""
         return (), ()
 
     def dataset(self) -> Dataset:
-        """Read it all. Raises DataError for what cannot be read, SettingError for an unknown column."""
+        """Load the dataset. Raises DataError for unreadable files, SettingError for an unknown column."""
         if not self.path.is_dir():
             raise missing(self.name, self.path)
         logs, table = self.log_tables(), self.items_table()
@@ -107,7 +108,7 @@ class Folder:
         return LogReader(items.ids, where, columns, self.min_weight, self.unknown).read(tables)
 
     def _left_aside(self, tables: Sequence[Path], read: Sequence[Path]) -> tuple[str, ...]:
-        """A sentence of what lies in the folder and was not read."""
+        """Return a sentence about files in the folder that were not read."""
         names = {path.relative_to(self.path).parts[0] for path in tables if path.is_relative_to(self.path)}
         names |= {path.name for path in read}
         rest = [p for p in sorted(self.path.iterdir()) if p.name not in names and not p.name.startswith(".")]
@@ -115,7 +116,7 @@ class Folder:
         return (f"left aside in {self.path.name}/: {', '.join(shown)}",) if shown else ()
 
     def _bare(self, tables: Mapping[str, Source]) -> Items:
-        """The items that somebody chose, where no table lists them."""
+        """Return the items that were chosen, if no table lists items."""
         names = []
         for source in tables.values():
             column = assign(source.header, LOG_ROLES, {"item": self.item_column}, source.file)["item"]

@@ -1,8 +1,8 @@
 """Tables in parquet files or in folders that ``datasets`` wrote: ``items`` and ``interactions``.
 
-Each is a file ``items.parquet`` or a folder ``items/`` of parquet files or of what ``save_to_disk`` wrote;
-files or folders ``train``, ``validation`` and ``test`` of the choices give the split. Pictures stand in a
-column of the items (an ``Image`` of ``datasets``, bytes, or paths) or lie beside, as of ``csv:DIR``.
+Each is a file ``items.parquet`` or a folder ``items/`` of parquet files or written by ``save_to_disk``; files
+or folders ``train``, ``validation`` and ``test`` of the choices define the split. Images are in a column of
+the items (an ``Image`` of ``datasets``, bytes, or paths) or beside the tables, as for ``csv:DIR``.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from recsim_gen.datasets.tables.sources import Source
 
 ITEMS, INTERACTIONS = "items", "interactions"
 SUFFIXES = (".parquet", ".arrow")
-STATE = "state.json"  # beside the files of save_to_disk: their names, in order
+STATE = "state.json"  # written by save_to_disk: names of the files, in order
 
 
 @dataclass(frozen=True)
 class HfFolder(Folder):
     """Settings of ``hf:DIR``."""
 
-    items: str | None = None  # file or folder of the items; none: those that were chosen; null: items*
+    items: str | None = None  # file or folder of the items; none: all chosen items; null: items*
     interactions: str | None = None  # file or folder of the choices; null: interactions*
 
     name: ClassVar[str] = "hf"
@@ -48,13 +48,13 @@ class HfFolder(Folder):
         return self._source(files, ITEMS)
 
     def log_tables(self) -> Mapping[str, Source]:
-        """Return the table of choices, or one a split."""
+        """Return the table of choices, or one per split."""
         found = self._found(INTERACTIONS, self.interactions)
         splits = {"": [f for files in found.values() for f in files]} if len(found) == 1 else found
         return {split: self._source(files, INTERACTIONS) for split, files in splits.items()}
 
     def pictures(self, items: Items) -> Pictures:
-        """Return the pictures in the table, else those beside it."""
+        """Return the images in the table, else those beside it."""
         table, column = self.items_table(), items.image_column
         if self.images is not None or column is None or not isinstance(table, ArrowSource):
             return super().pictures(items)
@@ -72,7 +72,7 @@ class HfFolder(Folder):
         return ArrowSource(files[0] if len(files) == 1 else self.path / what, tuple(files))
 
     def _found(self, what: str, given: str | None) -> dict[str, list[Path]]:
-        """{split: files} of a table, "" for files of no split."""
+        """Return {split: files} of a table, "" for files without a split."""
         pattern = re.compile(rf"{re.escape(given or what)}(-\d+-of-\d+)?(\.parquet|\.arrow)?")
         places = sorted(path for path in self.path.iterdir() if pattern.fullmatch(path.name))
         files = [file for place in places for file in _files(place)]
@@ -93,7 +93,7 @@ class HfFolder(Folder):
 
 
 def _files(place: Path) -> list[Path]:
-    """The files of a table, in order; those that ``datasets`` kept of computations are not among them."""
+    """Return the files of a table, in order, without cached results of ``datasets``."""
     if place.is_file():
         return [place] if place.suffix in SUFFIXES else []
     states = sorted(place.rglob(STATE))
@@ -104,7 +104,7 @@ def _files(place: Path) -> list[Path]:
 
 
 def _saved(state: Path) -> list[Path]:
-    """The files that ``save_to_disk`` lists, in its order."""
+    """Return the files that ``save_to_disk`` lists, in its order."""
     fields = Fields.of(read_json(state), state, "top level")
     if fields.values.get("_indices_data_files"):
         raise DataError(

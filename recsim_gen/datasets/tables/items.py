@@ -1,4 +1,4 @@
-"""What a table of items says of them: ids and words, with neutral captions where there are none."""
+"""Items of a table: ids and texts, with neutral captions for items without any."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NO_CATEGORY = "no category"
 class Items:
     """n items: ``ids``, ``titles``, ``captions`` and ``categories`` (n,) str, none empty.
 
-    ``images`` (n,) str is the picture's file of each, "" for none, or None without ``image_column``;
-    ``defects`` and ``notes`` are sentences, ``wordless``: nothing is known of the items but ids.
+    ``images`` (n,) str is each item's image file, "" for none, or None without ``image_column``; ``defects``
+    and ``notes`` are sentences; ``wordless``: only ids are known.
     """
 
     ids: np.ndarray
@@ -45,9 +45,9 @@ def bare_items(ids: np.ndarray, note: str) -> Items:
 def read_items(source: Source, columns: Mapping[str, str | None], words: Sequence[str] = ()) -> Items:
     """Return the items of a table, in its order.
 
-    ``columns`` {role: name} as of `assign`. An item without a caption has its title and category for one,
-    and what stands in the columns ``words``: ``"Red lamp, lamps, steel"``. Raises DataError for an id that
-    stands twice, SettingError for a column that is not there.
+    ``columns`` {role: name} as for `assign`. The caption of an item without one is its title, category and
+    the columns ``words``: ``"Red lamp, lamps, steel"``. Raises DataError for a repeated id, SettingError for
+    a column that does not exist.
     """
     roles = assign(source.header, ITEM_ROLES, columns, source.file)
     unknown = [word for word in words if word not in source.header]
@@ -80,7 +80,7 @@ def read_items(source: Source, columns: Mapping[str, str | None], words: Sequenc
 
 
 def _cut(table: Table, column: str, notes: list[str]) -> np.ndarray:
-    """(n,) str, at most `LONGEST` characters of each."""
+    """Return (n,) str, at most `LONGEST` characters each."""
     long = int((table.frame[column].str.len() > LONGEST).sum())
     if long:
         notes.append(f"{long:,} texts of {column} cut at {LONGEST:,} characters")
@@ -89,7 +89,7 @@ def _cut(table: Table, column: str, notes: list[str]) -> np.ndarray:
 
 
 def _sentences(title: np.ndarray, category: np.ndarray, more: Sequence[np.ndarray]) -> np.ndarray:
-    """(n,) title, category and more words, parted by commas; words that stand before are not repeated."""
+    """Return (n,) title, category and more words, separated by commas, without repetitions."""
     lines = []
     for words in zip(title.tolist(), category.tolist(), *(m.tolist() for m in more), strict=True):
         line = words[0]
@@ -101,7 +101,7 @@ def _sentences(title: np.ndarray, category: np.ndarray, more: Sequence[np.ndarra
 
 
 def _blanks(columns: Mapping[str, np.ndarray], source: Source) -> tuple[str, ...]:
-    """A sentence for each column that is empty in some rows."""
+    """Return a sentence for each column that is empty in some rows."""
     counts = {role: int((values == "").sum()) for role, values in columns.items()}
     return tuple(
         f"{source.file.name}: {count:,} of {len(columns[role]):,} items without {role}"

@@ -1,4 +1,4 @@
-"""Which layouts would fit what lies in a folder; for messages about paths that do not."""
+"""Detects which layouts fit a folder, for messages about wrong paths."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LAYOUTS = {
     "pmg-pog": ("user_data.csv", "item_data.csv"),
     "pmg-ser30k": ("annotations", "captions.json"),
 }
-"""What a folder of each layout has, by patterns of names; the first that fit are the likeliest."""
+"""File patterns of each layout, most likely layouts first."""
 
 _TABLES = (".csv", ".tsv", ".parquet", ".arrow", ".inter", ".item", ".json", ".txt")
 _MANY = 8
 
 
 def fitting(folder: Path) -> list[str]:
-    """Return the layouts of whose files all are in ``folder``."""
+    """Return the layouts whose files are all in ``folder``."""
     names = [path.name for path in folder.iterdir()]
     fits = [
         layout
@@ -40,7 +40,7 @@ def fitting(folder: Path) -> list[str]:
 
 
 def advice(folder: Path) -> str:
-    """Return what lies in ``folder``, and how to write the layouts that fit it."""
+    """Return what is in ``folder``, and how to name the layouts that fit it."""
     if not folder.is_dir():
         return ""
     layouts = fitting(folder)

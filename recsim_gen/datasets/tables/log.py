@@ -1,4 +1,4 @@
-"""Who chose what, from one table or one a split: ids, times, weights, and what is no choice."""
+"""Choices from one table or one per split: ids, times, weights, and which rows are choices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recsim_gen.datasets.tables.columns import LOG_ROLES, assign, told
 from recsim_gen.datasets.tables.sources import Source
 
 Unknown = Literal["refuse", "drop"]
-"""What becomes of choices of items that are not listed: an error, or left out and counted."""
+"""Treatment of choices of unknown items: an error, or left out and counted."""
 
 _SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -28,9 +28,9 @@ _SPLIT_WORDS = {
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """Choices; ``split`` (m,) where the data have their own.
+    """Choices; ``split`` (m,) if the data have their own.
 
-    ``defects`` and ``notes`` are sentences: what somebody may want to mend, and what was counted.
+    ``defects`` and ``notes`` are sentences: what the user may want to fix, and what was counted.
     """
 
     choices: Choices
@@ -51,7 +51,7 @@ class Part:
     split: np.ndarray
 
     def only(self, keep: np.ndarray) -> Part:
-        """Return the rows of ``keep`` (m,) bool."""
+        """Return the rows ``keep`` (m,) bool."""
         rows = (self.person, self.item, self.time, self.weight, self.split)
         person, item, time, weight, split = (values[keep] for values in rows)
         return Part(person, self.people, item, time, weight, split)
@@ -59,10 +59,10 @@ class Part:
 
 @dataclass(frozen=True)
 class LogReader:
-    """Reads tables of choices of the items ``ids`` (n,), listed in ``where``.
+    """Reads tables of choices of the items ``ids`` (n,), which are listed in ``where``.
 
-    ``columns`` {role: name} as of `assign`; rows of a weight below ``min_weight`` (None: 0 or less) are no
-    choices.
+    ``columns`` {role: name} as for `assign`; rows with a weight below ``min_weight`` (None: 0 or less) are
+    not choices.
     """
 
     ids: np.ndarray
@@ -72,10 +72,9 @@ class LogReader:
     unknown: Unknown
 
     def read(self, sources: Mapping[str, Source]) -> Log:
-        """Return the choices of {split: table}; one table of split "" for data without one.
+        """Return the choices of {split: table}; a single table has split "" if the data have no splits.
 
-        Raises DataError for what cannot be read, an item that is not listed (unless left out), and where
-        no choice is left.
+        Raises DataError for unreadable content, an unknown item (unless left out), and if no choice is left.
         """
         defects: list[str] = []
         notes: list[str] = []
@@ -113,7 +112,7 @@ class LogReader:
         return part.only(item >= 0) if (item < 0).any() else part
 
     def _items(self, table: Table, column: str, defects: list[str]) -> np.ndarray:
-        """(m,) catalogue rows, negative where the item is not listed and that is allowed."""
+        """Return (m,) catalogue rows, negative for unknown items if these are allowed."""
         import pandas as pd
 
         codes, names = table.ids(column)
@@ -149,9 +148,9 @@ class LogReader:
 
 
 def seconds(table: Table, column: str) -> np.ndarray:
-    """(m,) float64 times of a column of numbers, as they are, or of ISO dates, in seconds since 1970.
+    """Return the (m,) float64 times of a column: numbers as they are, or ISO dates as seconds since 1970.
 
-    Raises DataError for a row that is neither, or not what the other rows are.
+    Raises DataError for a row that is neither, or differs from the other rows.
     """
     import pandas as pd
 
@@ -175,7 +174,7 @@ def seconds(table: Table, column: str) -> np.ndarray:
 
 
 def split_named(word: str) -> str | None:
-    """Return train, valid or test for the words that people use; None for any other."""
+    """Return train, valid or test for common names of splits; None for any other."""
     return _SPLIT_WORDS.get(word.strip().casefold())
 
 
@@ -190,7 +189,7 @@ def _splits(table: Table, column: str) -> np.ndarray:
 
 
 def _joined(parts: Sequence[Part]) -> Part:
-    """All rows, people numbered anew."""
+    """Concatenate all rows, with people renumbered."""
     people = np.unique(np.concatenate([part.people for part in parts]))
     people = people[np.argsort(natural_places(people))]
     row_of = {name: row for row, name in enumerate(people.tolist())}
@@ -201,7 +200,7 @@ def _joined(parts: Sequence[Part]) -> Part:
 
 
 def _once(part: Part, notes: list[str]) -> Part:
-    """Of an item that a person chose more than once the last choice."""
+    """Keep only the last choice of an item by each person."""
     import pandas as pd
 
     order = np.lexsort((np.arange(len(part.person)), part.time))

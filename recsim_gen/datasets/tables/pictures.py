@@ -1,4 +1,4 @@
-"""Pictures beside tables: several folders and archives joined, by item id or by a column of files."""
+"""Images beside tables: several folders and archives joined, by item id or by a column of files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOLD = 3
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """``reader`` of the catalogue's pictures, None where there are none; ``stores`` that were read.
+    """``reader`` of the catalogue's images, None if there are none; ``stores`` that were read.
 
     ``defects`` and ``notes`` are sentences.
     """
@@ -37,9 +37,9 @@ class Pictures:
 
 
 def stores(folder: Path, given: str | None) -> tuple[Path, ...]:
-    """Return the folders and archives of pictures: ``given``, parted by commas, or those called images.
+    """Return the folders and archives of images: ``given``, separated by commas, or those called images.
 
-    Raises DataError for a given one that is not there.
+    Raises DataError for a given one that does not exist.
     """
     if given == NONE:
         return ()
@@ -56,10 +56,10 @@ def stores(folder: Path, given: str | None) -> tuple[Path, ...]:
 
 
 def open_pictures(folder: Path, found: Sequence[Path], ids: np.ndarray, files: np.ndarray | None) -> Pictures:
-    """Return the pictures in the stores ``found``, named by ``ids`` (n,) or by the column ``files`` (n,).
+    """Return the images in the stores ``found``, named by ``ids`` (n,) or by the column ``files`` (n,).
 
-    Paths of the column are relative to ``folder`` or to a store. Raises DataError where there are pictures,
-    or files in the column, and no item has one.
+    Paths of the column are relative to ``folder`` or to a store. Raises DataError if there are images, or
+    files in the column, but no item has one.
     """
     members = [(store, member) for store in found for member in list_members(store)]
     if files is None:
@@ -79,7 +79,7 @@ def open_pictures(folder: Path, found: Sequence[Path], ids: np.ndarray, files: n
 
 
 def others(folder: Path, aside: Sequence[Path]) -> str:
-    """Return a sentence about folders and archives that may hold pictures, ``aside`` from what was read."""
+    """Return a sentence about folders and archives that may hold images, except ``aside``."""
     known = set(aside)
     places = []
     for path in sorted(folder.iterdir()):
@@ -128,7 +128,7 @@ def _without(
     files: np.ndarray | None,
     notes: tuple[str, ...],
 ) -> Pictures:
-    """No item has a picture: said, or refused where pictures were given."""
+    """Handle that no item has an image: a note, or an error if images were given."""
     if members and files is None:
         stems = np.unique([member.stem for _, member in members])
         raise DataError(
@@ -151,7 +151,7 @@ def _without(
 def _by_column(
     folder: Path, members: Sequence[tuple[Path, Member]], ids: np.ndarray, files: np.ndarray
 ) -> tuple[list[Member], tuple[str, ...]]:
-    """The member that each item names, and sentences about what is not there."""
+    """Return the member that each item names, and sentences about missing files."""
     place_of: dict[str, Member] = {}
     tops: dict[Path, set[tuple[str, ...]]] = {}
     for store, member in members:
@@ -159,7 +159,7 @@ def _by_column(
     for store, member in members:
         path = "/".join([*member.folders, _file_name(member)])
         names = [path, f"{_stem(store)}/{path}"]
-        if len(tops[store]) == 1 and member.folders:  # one folder around all that is in the archive
+        if len(tops[store]) == 1 and member.folders:  # a single folder around the archive's content
             names += [path.partition("/")[2], f"{_stem(store)}/{path.partition('/')[2]}"]
         for name in names:
             place_of.setdefault(name, member)
@@ -192,5 +192,5 @@ def _file_name(member: Member) -> str:
 
 
 def _stem(store: Path) -> str:
-    """``images`` of ``images/`` and of ``images.tar.gz``."""
+    """Return ``images`` of ``images/`` and of ``images.tar.gz``."""
     return store.name if store.is_dir() else store.name.partition(".")[0]

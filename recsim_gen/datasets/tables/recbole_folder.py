@@ -1,8 +1,8 @@
-"""RecBole's atomic files: ``NAME.inter``, ``NAME.item`` and ``NAME.user``, with pictures beside them.
+"""RecBole's atomic files: ``NAME.inter``, ``NAME.item`` and ``NAME.user``, with images beside them.
 
-NAME is the folder's, or that of the only ``.inter`` there. Parts by split (``NAME.train.inter``,
-``NAME.valid.inter``, ``NAME.test.inter``) are read instead of the whole, and give the split. Users are
-their ids alone: what ``NAME.user`` says of them is counted and left aside.
+NAME is the folder's, or that of the only ``.inter`` file. Parts by split (``NAME.train.inter``,
+``NAME.valid.inter``, ``NAME.test.inter``) are read instead of the whole, and define the split. Only the ids
+of users are used: ``NAME.user`` is counted and otherwise ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RecboleFolder(Folder):
 
     @cached_property
     def stem(self) -> str:
-        """What the files are called. Raises DataError where there are none, or where it is not clear."""
+        """Common name of the files. Raises DataError if there are none, or it is ambiguous."""
         names = {path.name.split(".")[0] for path in self.path.glob("*.inter")}
         own = self.path.resolve().name
         if own in names or len(names) == 1:
@@ -39,7 +39,7 @@ class RecboleFolder(Folder):
         raise missing(self.name, self.path, "a table of choices", looked_for)
 
     def items_table(self) -> Source | None:
-        """Return ``NAME.item``; None where it is not there."""
+        """Return ``NAME.item``; None if it does not exist."""
         file = self.path / f"{self.stem}.item"
         return _source(file) if file.is_file() else None
 
@@ -56,7 +56,7 @@ class RecboleFolder(Folder):
         return {"": _source(whole)}
 
     def people(self, chose: np.ndarray) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-        """Return a count of the people of ``NAME.user``, who need not be those who ``chose`` (p,)."""
+        """Return the number of people in ``NAME.user``, who may differ from those who ``chose`` (p,)."""
         file = self.path / f"{self.stem}.user"
         if not file.is_file():
             return (), ()

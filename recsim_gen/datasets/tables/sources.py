@@ -1,4 +1,4 @@
-"""Tables to read, whatever their files: a header, and columns that are checked when they are read."""
+"""Tables of any file type: a header, and columns that are checked when read."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SEPARATORS = (",", ";", "\t", "|")
 
 
 class Source(Protocol):
-    """A table: where it lies and what its columns are called."""
+    """A table: its location and the names of its columns."""
 
     @property
     def file(self) -> Path:
-        """Where it lies, for messages."""
+        """Its path, for messages."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -30,7 +30,7 @@ class Source(Protocol):
         """Names of its columns."""
 
     def read(self, **columns: Any) -> Table:
-        """Return ``ids``, ``numbers`` and ``texts``, names of columns, checked as `read_table` does."""
+        """Return the columns ``ids``, ``numbers`` and ``texts``, checked as by `read_table`."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ class TextSource:
         return column_names(self.file, self.separator)
 
     def read(self, **columns: Any) -> Table:
-        """Return ``ids``, ``numbers`` and ``texts``, names of columns, checked as `read_table` does."""
+        """Return the columns ``ids``, ``numbers`` and ``texts``, checked as by `read_table`."""
         return read_table(self.file, **columns, separator=self.separator, longest=sys.maxsize)
 
 
 def separator_of(file: Path) -> str:
-    """Return the separator that parts the header line into the most columns, a comma if none does."""
+    """Return the separator that splits the header into the most columns, a comma if none does."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as f:
             line = f.readline(2**20)
     except (OSError, UnicodeDecodeError):
-        return ","  # who reads it tells what is wrong
+        return ","  # reading it raises the error
     return max(SEPARATORS, key=lambda s: len(next(csv.reader([line], delimiter=s), [])))

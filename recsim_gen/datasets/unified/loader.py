@@ -1,8 +1,8 @@
 """The unified JSON of the Personalized Multimodal Generation Benchmark: FLICKR-AES, POG and SER30K.
 
-The folder holds ``train.json``, ``val.json`` and ``test.json``, in itself or in
-``processed_dataset/``, the pictures, and perhaps a file of styles. ``records`` says what a
-record is, ``windows`` by which rules records become choices and episodes.
+The folder holds ``train.json``, ``val.json`` and ``test.json``, directly or in ``processed_dataset/``, the
+images, and optionally a file of styles. ``records`` describes the records, ``windows`` the rules by which
+they become choices and episodes.
 """
 
 from __future__ import annotations
@@ -32,18 +32,17 @@ PROCESSED = "processed_dataset"
 def load(
     path: str | Path,
     *,
-    windows: Windows = "apart",  # of a person, in test: those that hold no other's answer, or all
-    image_prefix: str | None = None,  # beginning of absolute image paths that stands for the folder
-    longest_caption: int = LONGEST,  # characters at which a caption is cut
-    max_megabytes: int = MAX_MEGABYTES,  # a JSON file that is larger is not read
+    windows: Windows = "apart",  # a person's test windows: without another's target (apart), or all
+    image_prefix: str | None = None,  # beginning of absolute image paths that corresponds to the folder
+    longest_caption: int = LONGEST,  # captions are cut at this number of characters
+    max_megabytes: int = MAX_MEGABYTES,  # larger JSON files are not read
 ) -> StyledDataset:
-    """Items, choices, episodes, styles and aesthetic scores of a folder, or of one file, all of it test.
+    """Load items, choices, episodes, styles and aesthetic scores of a folder, or of one file, all of it test.
 
-    ``image_path`` is relative to the folder, or absolute and inside it; ``image_prefix`` is the
-    beginning of absolute paths, as written elsewhere, that stands for the folder. Captions are cut
-    at ``longest_caption`` characters; a file of more than ``max_megabytes`` is not read. Raises
-    DataError for a record that is not as published, for a path out of the folder, and where there
-    is nothing to test on.
+    ``image_path`` is relative to the folder, or absolute and inside it; ``image_prefix`` is the beginning of
+    absolute paths, as written elsewhere, that corresponds to the folder. Captions are cut at
+    ``longest_caption`` characters; a file of more than ``max_megabytes`` is not read. Raises DataError for a
+    record of another form, for a path outside the folder, and if there is nothing to test on.
     """
     if windows not in get_args(Windows):
         raise SettingError(f"windows must be one of {', '.join(get_args(Windows))}, got {windows!r}")
@@ -81,7 +80,7 @@ def load(
 
 
 def _files(path: Path) -> tuple[Path, dict[Path, str]]:
-    """The data folder, and the split that each file of records gives."""
+    """Return the data folder, and the split of each file of records."""
     if path.is_file():
         parent = path.absolute().parent
         return (parent.parent if parent.name == PROCESSED else parent), {path: TEST}
@@ -96,7 +95,7 @@ def _files(path: Path) -> tuple[Path, dict[Path, str]]:
 
 
 def _images(records: Records, ids: np.ndarray, inside: InsidePaths) -> ImageFiles | None:
-    """The pictures that exist; None where no record names one."""
+    """Return the images that exist; None if no record names one."""
     members, named = [], 0
     for item_id in ids.tolist():
         item = records.items[item_id]
@@ -110,7 +109,7 @@ def _images(records: Records, ids: np.ndarray, inside: InsidePaths) -> ImageFile
 
 
 def _catalog(ids: np.ndarray, words: Described, reader: ImageFiles | None) -> Catalog:
-    """The items; SER30K's ids are ``topic/file``."""
+    """Return the items; SER30K's ids are ``topic/file``."""
     topic, slash, _ = np.char.partition(ids, "/").T
     return Catalog(
         item_ids=ids,

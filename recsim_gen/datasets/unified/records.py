@@ -1,12 +1,12 @@
-"""The records of the Personalized Multimodal Generation Benchmark, taken from JSON into columns.
+"""The records of the Personalized Multimodal Generation Benchmark, parsed from JSON into columns.
 
-A record is one window of somebody's choices: who, a history, the target that follows. What the
-public code writes (facts of its format; it differs between the three datasets): ``user_id`` (POG,
-SER30K) or ``worker_id`` (FLICKR); ``history_item_ids`` and ``history_items_info``, one object an
-item; ``target_item_id`` and ``target_item_info``; ``window_position`` and ``total_sequence_length``
-(FLICKR, POG), ``sample_index`` (SER30K). An item has ``item_id``, ``caption``, ``image_path`` and, in
-FLICKR, ``score`` (of this worker) and ``aesthetic_score`` (of all). An earlier form of SER30K has
-``history_topic``, ``target_caption`` and ``target_image_path`` beside the ids; it is read too.
+A record is one window of a person's choices: the person, a history, and the target that follows. The format
+of the public code (it differs between the three datasets): ``user_id`` (POG, SER30K) or ``worker_id``
+(FLICKR); ``history_item_ids`` and ``history_items_info``, one object per item; ``target_item_id`` and
+``target_item_info``; ``window_position`` and ``total_sequence_length`` (FLICKR, POG), ``sample_index``
+(SER30K). An item has ``item_id``, ``caption``, ``image_path`` and, in FLICKR, ``score`` (of this worker) and
+``aesthetic_score`` (of all). An earlier form of SER30K has ``history_topic``, ``target_caption`` and
+``target_image_path`` besides the ids; it is supported too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from recsim_gen.datasets.files.json_files import MAX_MEGABYTES, Fields, read_jso
 
 @dataclass
 class Item:
-    """What the records say of one item; ``where`` is the (file, row) that named the path."""
+    """What the records state about one item; ``where`` is the (file, row) that named the path."""
 
     caption: str = ""
     path: str | None = None
@@ -34,9 +34,9 @@ class Item:
 class Records:
     """Records in the order of the files, and their items by id.
 
-    By record: ``split``, ``person``, ``position`` (window position, else sample index, else None),
-    ``target`` (item id or None), ``target_score``, ``style``. By history row: ``record``, ``item``,
-    ``score`` (None where there is none), oldest first within a record.
+    Per record: ``split``, ``person``, ``position`` (window position, else sample index, else None),
+    ``target`` (item id or None), ``target_score``, ``style``. Per history row: ``record``, ``item``,
+    ``score`` (or None), oldest first within a record.
     """
 
     split: list[str] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Records:
         return named, None
 
     def _item(self, info: Fields) -> tuple[str, float | None]:
-        """Id and score of an item; what is told of it is kept, the first caption and the one path."""
+        """Return id and score of an item, and store its first caption and its path."""
         item_id = info.identifier("item_id")
         if item_id is None:
             return info.refuse("item_id is wanted, got none")
@@ -142,5 +142,5 @@ def _position(record: Fields) -> int | None:
 
 
 def optional(values: list[float | None], missing: float) -> np.ndarray:
-    """(k,) float64 with ``missing`` in place of None."""
+    """Return (k,) float64 with ``missing`` in place of None."""
     return np.array([missing if v is None else v for v in values], dtype=np.float64)

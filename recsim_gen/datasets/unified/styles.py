@@ -1,4 +1,4 @@
-"""What people are said to like, in words, and the datasets that come with such words."""
+"""Descriptions of people's taste in words, and the datasets that include them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STYLE_FILES = ("FLICKR_styles.json", "user_styles.json", "POG_user_styles.json",
 
 @dataclass(frozen=True, eq=False)
 class Ratings:
-    """m ratings: ``person`` (m,) str, ``item`` (m,) catalogue rows, ``score`` (m,) as choices' weights."""
+    """m ratings: ``person`` (m,) str, ``item`` (m,) catalogue rows, ``score`` (m,) like choices' weights."""
 
     person: np.ndarray
     item: np.ndarray
@@ -26,11 +26,18 @@ class Ratings:
 
 @dataclass(frozen=True, eq=False)
 class StyledDataset(Dataset):
-    """A dataset with more than choices.
+    """A dataset with additional information.
 
-    ``styles`` {source user: words that describe their taste}; ``aesthetic`` (n,) float64, how well an
-    item was judged by all, NaN where nobody did; ``leaks``, how many records held their target in
-    their own history before it was taken out; ``not_chosen``, ratings too low to be choices.
+    Parameters
+    ----------
+    styles
+        {source user: description of their taste}.
+    aesthetic
+        (n,) float64, mean judgement of each item by all, NaN if there is none.
+    leaks
+        Number of records with the target in their own history, before it was removed.
+    not_chosen
+        Ratings too low to be choices.
     """
 
     styles: Mapping[str, str] = field(default_factory=dict, kw_only=True)
@@ -40,11 +47,11 @@ class StyledDataset(Dataset):
 
 
 def read_styles(folder: str | Path, *, max_megabytes: int = MAX_MEGABYTES) -> dict[str, str]:
-    """{person: style} from those of ``STYLE_FILES`` that the folder has; empty where it has none.
+    """Return {person: style} from those of ``STYLE_FILES`` that the folder has; empty if there are none.
 
-    A file is a list of ``{"worker" or "user": …, "style": …}``, an object {person: style}, or an
-    object {topic: {"keywords": […]}}, whose keywords are joined by commas. Raises DataError for
-    anything else, and for a person who stands twice.
+    A file is a list of ``{"worker" or "user": …, "style": …}``, an object {person: style}, or an object
+    {topic: {"keywords": […]}}, whose keywords are joined by commas. Raises DataError for anything else, and
+    for a repeated person.
     """
     styles: dict[str, str] = {}
     for name in STYLE_FILES:
@@ -64,7 +71,7 @@ def read_styles(folder: str | Path, *, max_megabytes: int = MAX_MEGABYTES) -> di
 
 
 def _entries(content: object, file: Path) -> list[tuple[str, str, str]]:
-    """(person, style, row) of each entry."""
+    """Return (person, style, row) of each entry."""
     if isinstance(content, list):
         rows = [Fields.of(value, file, f"entry {k}") for k, value in enumerate(content, start=1)]
         return [(_person(entry), entry.text("style"), entry.row) for entry in rows]

@@ -1,17 +1,17 @@
-"""Records of the unified JSON made into choices and episodes, without answers in the questions.
+"""Converts records of the unified JSON into choices and episodes, without leaks of targets.
 
-Records are windows, so the same choices stand in many of them, and an answer can stand in a
-question. The rules, each counted in the notes:
+Records are windows, so the same choices occur in many of them, and a target can occur in a history. The
+rules, each counted in the notes:
 
-- A target is taken out of its own history (the leak of the public POG split). Of an item that stands
-  twice in a history, the last place counts.
-- Test and validation windows of one person are kept only as far as none holds the target of another:
-  a window that slides by one gives the ranker the answer to the window before it. ``windows="all"``
-  keeps them, to compare with published numbers.
-- Each window kept is a user of its own, ``"<person>/<k>"``, with one episode: the target is test, the
-  last of the history valid, the rest train; as everywhere in this library. A window of ``val.json``
-  has its target valid and its history train. All of a person's windows in ``train.json`` are one
-  user, ``"<person>/train"``, without what is the answer to another window of this person.
+- A target is removed from its own history (the leak of the public POG split). Of an item repeated in a
+  history, the last place counts.
+- Test and validation windows of one person are kept only if none contains the target of another: with a
+  window that slides by one, the ranker would see the answer to the window before. ``windows="all"`` keeps
+  them, to compare with published numbers.
+- Each kept window is a user of its own, ``"<person>/<k>"``, with one episode: the target is test, the last of
+  the history valid, the rest train, as everywhere in this library. A window of ``val.json`` has its target
+  valid and its history train. All of a person's windows in ``train.json`` are one user, ``"<person>/train"``,
+  without the targets of other windows of this person.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Windows = Literal["apart", "all"]
-"""Test windows of one person: those of which none holds another's target, or all of them."""
+"""Test windows of one person: only those without another's target (apart), or all."""
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """What ``choices`` gives: who stands behind each user in ``people`` (n_users,), and counts."""
+    """Result of ``choices``: the person behind each user in ``people`` (n_users,), and counts."""
 
     interactions: Interactions
     people: np.ndarray
@@ -46,9 +46,9 @@ class Chosen:
 
 
 def choices(records: Records, row_of: dict[str, int], windows: Windows) -> Chosen:
-    """The choices of all records by the rules of this module; ``row_of`` gives an item's row.
+    """Return the choices of all records by the rules of this module; ``row_of`` maps item ids to rows.
 
-    Raises DataError where no test record is left.
+    Raises DataError if no test record is left.
     """
     frame, target, leaks, notes = _histories(records, row_of)
     kept = _kept(records, frame, target, windows, notes)
@@ -61,7 +61,7 @@ def choices(records: Records, row_of: dict[str, int], windows: Windows) -> Chose
 
 
 def _histories(records: Records, row_of: dict[str, int]) -> tuple[pd.DataFrame, np.ndarray, int, list[str]]:
-    """History rows without leaks and repetitions, the target row of each record (or -1), notes."""
+    """Return history rows without leaks and repetitions, the target row of each record (or -1), and notes."""
     import pandas as pd
 
     target = np.array([-1 if t is None else row_of[t] for t in records.target], dtype=np.int64)
@@ -94,7 +94,7 @@ def _histories(records: Records, row_of: dict[str, int]) -> tuple[pd.DataFrame, 
 def _kept(
     records: Records, frame: pd.DataFrame, target: np.ndarray, windows: Windows, notes: list[str]
 ) -> np.ndarray:
-    """(r,) bool: all train records; test and validation records with history, target, and no overlap."""
+    """Return (r,) bool: all train records; others with history, target and no overlap."""
     train = np.array(records.split) == TRAIN
     whole = (np.bincount(frame["record"], minlength=len(records)) > 0) & (target >= 0)
     if lost := int((~train & ~whole).sum()):
@@ -114,7 +114,7 @@ def _kept(
 
 
 def _apart(records: Records, frame: pd.DataFrame, target: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Places in ``asked`` of windows that hold no target of one kept before, test windows first."""
+    """Return the positions in ``asked`` of windows without a target of one kept before, test ones first."""
     bounds = np.searchsorted(frame["record"], np.arange(len(records) + 1))
     items = frame["item"].to_numpy()
     seen: dict[str, set[int]] = defaultdict(set)
@@ -142,13 +142,15 @@ def _interactions(
     n_items: int,
     notes: list[str],
 ) -> tuple[Interactions, np.ndarray]:
-    """The choices, and the person behind each user."""
+    """Return the choices, and the person behind each user."""
     import pandas as pd
 
     split = np.array(records.split)
     length = np.bincount(frame["record"], minlength=len(records))
     start = np.array([-1 if p is None else p for p in records.position], dtype=np.float64)
-    start = np.where(start < 0, np.cumsum(length + 1) - length - 1, start)  # else in the order of the file
+    start = np.where(
+        start < 0, np.cumsum(length + 1) - length - 1, start
+    )  # otherwise in the order of the file
     place = frame.groupby("record").cumcount().to_numpy()
     owner = frame["record"].to_numpy()
     of_history = np.where(
@@ -185,7 +187,7 @@ def _interactions(
 
 
 def _users(records: Records, kept: np.ndarray) -> np.ndarray:
-    """(r,) str: the user of each record, one a person in train and one a window elsewhere."""
+    """Return (r,) str: the user of each record, one per person in train and one per window elsewhere."""
     import pandas as pd
 
     frame = pd.DataFrame({"person": records.person, "split": records.split})[kept]
@@ -198,7 +200,7 @@ def _users(records: Records, kept: np.ndarray) -> np.ndarray:
 
 
 def _without_answers(rows: pd.DataFrame, split: np.ndarray, notes: list[str]) -> pd.DataFrame:
-    """Rows of train records, less what the same person is asked for elsewhere."""
+    """Return the rows of train records without the targets of the same person elsewhere."""
     import pandas as pd
 
     of_train = split[rows["record"]] == TRAIN

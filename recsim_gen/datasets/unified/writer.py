@@ -1,8 +1,8 @@
-"""Any dataset written as the unified JSON of the Personalized Multimodal Generation Benchmark.
+"""Writes any dataset as the unified JSON of the Personalized Multimodal Generation Benchmark.
 
-A user with an episode becomes a record of ``test.json``, one whose last choice is valid of
-``val.json``, any other of ``train.json`` (the last choice is the target). Items that nobody chose do
-not appear: the format has no place for them.
+A user with an episode becomes a record of ``test.json``, one whose last choice is valid a record of
+``val.json``, any other of ``train.json`` (the last choice is the target). Items that were never chosen do not
+appear: the format cannot represent them.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ STYLES = "user_styles.json"
 
 
 def write_unified(dataset: Dataset, folder: str | Path) -> None:
-    """Write ``train.json``, ``val.json``, ``test.json``, ``images/`` and, where known, styles.
+    """Write ``train.json``, ``val.json``, ``test.json``, ``images/`` and, if known, styles, atomically.
 
-    The folder appears whole or not at all. A user with several test items gives a record for each.
-    Read back by ``unified.load``, episodes have the same people, histories and references, and choices
-    the same weights, and the same splits if the valid item is the last of its history, as by
-    leave-last-out. Users are named anew, times are places in the sequence.
+    A user with several test items gives a record for each. Read back by ``unified.load``, episodes have the
+    same people, histories and references, and choices the same weights, and the same splits if the valid item
+    is the last of its history, as with leave-last-out. Users get new names, times are places in the sequence.
     """
     used = np.unique(dataset.interactions.item).tolist()
     with atomic(folder) as place:
         (place / IMAGES).mkdir(parents=True)
-        names = {row: f"{IMAGES}/{row:06d}" for row in used}  # an id can hold what a name must not
+        names = {
+            row: f"{IMAGES}/{row:06d}" for row in used
+        }  # ids may contain characters that file names must not
         images = write_images(dataset.catalog.images, names, place)
         records = _Writer(dataset, images)
         for file, split in FILES.items():
@@ -51,7 +52,7 @@ def _write(file: Path, content: list[dict[str, Any]]) -> None:
 
 
 class _Writer:
-    """Records of a dataset, one user after the other."""
+    """Records of a dataset, user by user."""
 
     def __init__(self, dataset: Dataset, images: dict[int, str]) -> None:
         self.dataset, self.images = dataset, images
@@ -63,7 +64,7 @@ class _Writer:
         self.position: dict[str, int] = {}
 
     def of(self, split: str) -> list[dict[str, Any]]:
-        """The records of the file of ``split``."""
+        """Return the records of the file of ``split``."""
         chosen, made = self.dataset.interactions, []
         for user, rows in enumerate(self.rows):
             splits = chosen.split[rows]

@@ -235,7 +235,7 @@ class Runs:
 def test_a_hostile_pickle_is_refused_and_nothing_is_run(folder, cache, name, apart):
     dump(folder / name, {1: Runs()})
     message = refusal(folder, cache, sequence_length=5)
-    assert message.startswith(f"{name}: a pickle of plain values and arrays is wanted, got one that asks for")
+    assert message.startswith(f"{name}: must be a pickle of plain values and arrays, got one that asks for")
     assert list(apart.iterdir()) == []
 
 

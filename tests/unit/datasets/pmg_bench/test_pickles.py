@@ -130,7 +130,7 @@ def test_a_shared_array_is_one_array():
 )
 def test_whatever_asks_for_more_is_refused_and_not_run(value, names, protocol, apart):
     message = refusal(pickle.dumps(value, protocol))
-    assert message.startswith("a pickle of plain values and arrays is wanted, got ")
+    assert message.startswith("must be a pickle of plain values and arrays, got ")
     assert any(name in message for name in names)
     assert not (apart / "run").exists()
 
