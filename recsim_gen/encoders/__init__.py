@@ -1,1 +1,1 @@
-"""Text and image encoders behind one protocol, cached by content."""
+"""Text and image encoders with a common interface; features are cached by content."""

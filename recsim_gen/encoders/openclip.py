@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class OpenClip:
-    """Projected text and image features of a model of open_clip.
+    """Projected text and image features of an open_clip model.
 
     ``name`` is one of
 
@@ -26,8 +26,8 @@ class OpenClip:
     - ``ViT-B-32/path/to/weights.safetensors``: a model and a checkpoint file;
     - a folder with ``open_clip_config.json`` and its weights, or ``hf-hub:owner/model``.
 
-    A model without weights is never made. Raises SettingError for an unknown model or tag,
-    MissingDependency when weights cannot be had, DataError when they do not fit the model.
+    A model is never created without weights. Raises SettingError for an unknown model or tag,
+    MissingDependency if weights cannot be obtained, DataError if they do not fit the model.
     """
 
     def __init__(self, name: str, *, device: str = "cpu") -> None:
@@ -42,14 +42,14 @@ class OpenClip:
         self.fingerprint = weights_fingerprint(model, *settings)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """(B, d) float32, not normalised; text beyond the model's context is cut."""
+        """Return (B, d) float32 features, not normalised; texts longer than the model's context are cut."""
         import torch
 
         with torch.inference_mode():
             return to_numpy(self._model.encode_text(self._tokenize(list(texts)).to(self._device)))
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """(B, d) float32, not normalised; RGB pictures of any size."""
+        """Return (B, d) float32 features, not normalised, of RGB images of any size."""
         import torch
 
         pixels = torch.stack([self._prepare(image) for image in images]).to(self._device)
@@ -58,7 +58,7 @@ class OpenClip:
 
 
 def _parts(open_clip: Any, name: str) -> tuple[str, str | None]:
-    """open_clip's model name and its ``pretrained`` argument, both known to exist."""
+    """Return open_clip's model name and its ``pretrained`` argument, after checking both."""
     if name.startswith(("hf-hub:", "local-dir:")):
         return name, None
     if Path(name).is_dir():
@@ -80,19 +80,24 @@ def _parts(open_clip: Any, name: str) -> tuple[str, str | None]:
 
 
 def _load(open_clip: Any, name: str, model: str, pretrained: str | None) -> tuple[Any, Any]:
-    """Model and picture preparation, in float32 on the CPU."""
+    """Return model and preprocessing, in float32 on the CPU."""
     import torch
     from safetensors import SafetensorError
 
-    unfit = (AssertionError, KeyError, pickle.UnpicklingError, SafetensorError)  # as open_clip lets them out
+    unfit = (
+        AssertionError,
+        KeyError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    )  # exceptions that open_clip lets through
     published = open_clip.get_pretrained_cfg(model, pretrained) if pretrained else {}
     try:
-        with torch.random.fork_rng(devices=[]):  # initial weights are drawn from the global stream
+        with torch.random.fork_rng(devices=[]):  # weights are initialised from the global random state
             return open_clip.create_model_from_pretrained(
                 model,
                 pretrained,
                 weights_only=True,
-                # OpenAI's weights were trained with it; open_clip only warns and goes on without.
+                # OpenAI's weights need it; open_clip only warns and continues without.
                 force_quick_gelu=bool(published.get("quick_gelu", False)),
             )
     except (OSError, RuntimeError, ValueError, *unfit) as error:

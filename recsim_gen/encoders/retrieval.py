@@ -1,7 +1,7 @@
 """Retrieval of the history items that resemble the reference (paper Eq. 1–5).
 
-Captions are encoded elsewhere (Eq. 1–2); here: cosine with the reference (Eq. 3), the order of the
-history, and the weighted visual preference (Eq. 4–5). Ling et al., RAGAR, Sec. 4.3.
+Captions are encoded elsewhere (Eq. 1–2); here: cosine with the reference (Eq. 3), the order of the history,
+and the weighted visual preference (Eq. 4–5). Ling et al., RAGAR, Sec. 4.3.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ SIMILARITIES_HELD = 1 << 24
 
 @dataclass(frozen=True)
 class Retrieved:
-    """Histories in order of falling similarity with a reference.
+    """Histories sorted by descending similarity with a reference.
 
-    ``items`` (B, H) catalogue rows and ``similarity`` (B, H) cosines in [−1, 1]; histories shorter
-    than H end with row −1 and similarity −inf. ``length`` (B,).
+    ``items`` (B, H) catalogue rows and ``similarity`` (B, H) cosines in [−1, 1]; histories shorter than H are
+    padded with row −1 and similarity −inf. ``length`` (B,).
     """
 
     items: np.ndarray
@@ -32,16 +32,16 @@ class Retrieved:
     length: np.ndarray
 
     def between(self, start: int, stop: int) -> list[np.ndarray]:
-        """Rows at places (start, stop] of each history: (0, k] is Ret, (k, 2k] is Exp-Ret."""
+        """Return the rows at places (start, stop] of each history: (0, k] is Ret, (k, 2k] is Exp-Ret."""
         return [row[start : min(stop, n)] for row, n in zip(self.items, self.length, strict=True)]
 
 
 def retrieve(
     episodes: Sequence[Episode], text: np.ndarray, references: np.ndarray | None = None
 ) -> Retrieved:
-    """Order each history by cosine of ``text`` (n, d) with the reference (Eq. 3); ties: the later first.
+    """Sort each history by cosine of ``text`` (n, d) with the reference (Eq. 3); ties: the later item first.
 
-    ``references`` (B,) rows to compare with instead of the episodes' own (the Ret-wrong control).
+    ``references`` (B,) rows replace the episodes' own references (for the Ret-wrong control).
     """
     if references is None:
         references = np.array([e.reference for e in episodes])
@@ -56,7 +56,7 @@ def retrieve(
 
 
 def padded(episodes: Sequence[Episode]) -> tuple[np.ndarray, np.ndarray]:
-    """Histories as rows (B, H), −1 after the end of each, and their lengths (B,)."""
+    """Return histories as rows (B, H), padded with −1, and their lengths (B,)."""
     length = np.array([len(e.history) for e in episodes])
     rows = np.full((len(episodes), length.max()), -1)
     rows[np.arange(rows.shape[1]) < length[:, None]] = np.concatenate([e.history for e in episodes])
@@ -64,7 +64,7 @@ def padded(episodes: Sequence[Episode]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ordered(rows: np.ndarray, similarity: np.ndarray, length: np.ndarray) -> Retrieved:
-    """Histories ``rows`` (B, H) in order of falling ``similarity`` (B, H); ties: the later first."""
+    """Sort histories ``rows`` (B, H) by descending ``similarity`` (B, H); ties: the later item first."""
     similarity = np.where(rows < 0, -np.inf, similarity)
     recent_first = np.arange(rows.shape[1])[::-1]
     order = recent_first[np.argsort(-similarity[:, recent_first], axis=1, kind="stable")]
@@ -74,10 +74,10 @@ def ordered(rows: np.ndarray, similarity: np.ndarray, length: np.ndarray) -> Ret
 def weights(
     similarity: np.ndarray, k: int, *, rule: Literal["clamp", "softmax"] = "clamp", temperature: float = 0.1
 ) -> np.ndarray:
-    """s′ (B, k) ≥ 0 of the k most similar, each row sums to 1 (Eq. 5, "normalized similarity scores").
+    """Return s′ (B, k) ≥ 0 of the k most similar items, with rows that sum to 1 (Eq. 5).
 
-    ``clamp``: max(s, 0) / Σ max(s, 0), equal weights where nothing is positive. ``softmax``:
-    softmax(s / temperature). Missing places (−inf) weigh 0.
+    "Normalized similarity scores". ``clamp``: max(s, 0) / Σ max(s, 0), equal weights if nothing is positive.
+    ``softmax``: softmax(s / temperature). Padding (−inf) has weight 0.
     """
     if k < 1:
         raise SettingError(f"k must be at least 1 to weigh retrieved items, got {k}")
@@ -96,15 +96,15 @@ def weights(
 
 
 def preference(visual: np.ndarray, items: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """P_ret (B, d) = Σ_i s′_i · E_vis,i (Eq. 5) for rows ``items`` (B, k) of ``visual`` (n, d)."""
+    """Return P_ret (B, d) = Σ_i s′_i · E_vis,i (Eq. 5) for rows ``items`` (B, k) of ``visual`` (n, d)."""
     return np.einsum("bk,bkd->bd", s, visual[np.maximum(items[:, : s.shape[1]], 0)])
 
 
 def other_references(episodes: Sequence[Episode], generator: np.random.Generator) -> np.ndarray:
-    """(B,) references of other episodes, none of them in the episode's own history or its own reference.
+    """Return (B,) references of other episodes, none in the episode's own history or equal to its reference.
 
-    A random permutation; the few that fall on an item of their own are drawn again.
-    Raises DataError where no other reference exists.
+    A random permutation; the few invalid entries are drawn again. Raises DataError if there is no other
+    reference.
     """
     own = np.array([e.reference for e in episodes])
     wrong = generator.permutation(own)

@@ -1,4 +1,4 @@
-"""What encoders with weights share: finding packages, naming weights by content, batches of tensors."""
+"""Helpers of encoders with weights: finding packages, fingerprints, batches of tensors."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def package(name: str, *, extra: str, wanted_by: str) -> Any:
     """Import and return an optional package.
 
-    ``extra`` is the extra of recsim-gen that installs it, ``wanted_by`` the encoder that needs it.
-    Raises MissingDependency when it, or a package it imports, is not installed.
+    ``extra`` is the extra of recsim-gen that installs it, ``wanted_by`` the encoder that needs it. Raises
+    MissingDependency if it, or a package it imports, is not installed.
     """
     try:
         return importlib.import_module(name)
@@ -34,13 +34,13 @@ def package(name: str, *, extra: str, wanted_by: str) -> Any:
 
 
 def hub_is_offline() -> bool:
-    """Whether ``HF_HUB_OFFLINE`` asks to use local files alone."""
+    """Return whether ``HF_HUB_OFFLINE`` requests local files only."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 @contextmanager
 def no_bars(*libraries: Any, when: bool = True) -> Iterator[None]:
-    """Inside, transformers or diffusers (the modules) show no bars, if ``when``; after, as before."""
+    """Context in which transformers or diffusers (the modules) show no progress bars, if ``when``."""
     with ExitStack() as after:
         for library in libraries if when else ():
             log = library.utils.logging
@@ -51,14 +51,14 @@ def no_bars(*libraries: Any, when: bool = True) -> Iterator[None]:
 
 
 _BESIDE_THE_POINT = {
-    "diffusers.models.modeling_utils": "kept in float32: []",  # a cast in which *no* module must keep it
-    "diffusers.loaders.ip_adapter": "image_encoder is not loaded",  # as it was told
+    "diffusers.models.modeling_utils": "kept in float32: []",  # a cast that keeps *no* module in float32
+    "diffusers.loaders.ip_adapter": "image_encoder is not loaded",  # as requested
 }
 
 
 @contextmanager
 def quiet_diffusers() -> Iterator[None]:
-    """Inside, diffusers does not warn of what is as it should be."""
+    """Context in which diffusers does not warn about intended behaviour."""
     with ExitStack() as after:
         for name, words in _BESIDE_THE_POINT.items():
             log = logging.getLogger(name)
@@ -72,21 +72,21 @@ def quiet_diffusers() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What a library said, without the pages that follow."""
+    """Return the first line of a library's error message."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def weights_fingerprint(model: torch.nn.Module, *settings: Any) -> str:
-    """Hash of class, every tensor of the state dict, and what was set around them.
+    """Return a hash of the class, all tensors of the state dict, and further settings.
 
-    The same weights have the same name wherever they were loaded from.
+    Equal weights have equal fingerprints, wherever they were loaded from.
     """
     tensors = {name: t.detach().cpu().float().numpy() for name, t in model.state_dict().items()}
     return fingerprint(type(model).__qualname__, tensors, [_plain(s) for s in settings])
 
 
 def _plain(x: Any) -> Any:
-    """Settings of foreign libraries as text where the store has no stable form of them."""
+    """Return settings of other libraries as text if they cannot be hashed."""
     if isinstance(x, dict):
         return {str(k): _plain(v) for k, v in x.items()}
     if isinstance(x, (list, tuple)):
@@ -95,5 +95,5 @@ def _plain(x: Any) -> Any:
 
 
 def to_numpy(x: torch.Tensor) -> np.ndarray:
-    """(B, …) tensor of any device as (B, d) float32."""
+    """Return a (B, …) tensor on any device as (B, d) float32."""
     return np.ascontiguousarray(x.detach().flatten(1).float().cpu().numpy())

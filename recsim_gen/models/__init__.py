@@ -1,1 +1,1 @@
-"""Families of models, which differ by configuration only: small ones that ship, the paper's, your own."""
+"""Model families that differ only by configuration: small embedded models, the paper's, or user-defined."""

@@ -1,7 +1,7 @@
-"""The attribute reader: what a picture shows, read from its pixels, and what a user would think of it.
+"""The attribute reader: recognises what an image shows, and computes a user's utility of it.
 
-It is trained apart from all that it measures (`pretraining.verifier`), and gives no generator a reward
-or a gradient: it only measures.
+It is trained independently of everything that it measures (`pretraining.verifier`), and never gives a
+generator a reward or a gradient.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ ATTRIBUTES = {"category": CATEGORIES, "main": COLOURS, "second": COLOURS, "patte
 
 
 class Reading(NamedTuple):
-    """What was read: ``codes`` (B, 4) int64 as Boutique has them, ``probability`` (B, 4) of each."""
+    """Result: ``codes`` (B, 4) int64 as in Boutique, and the ``probability`` (B, 4) of each."""
 
     codes: np.ndarray
     probability: np.ndarray
 
 
 class ImageVerifier(nn.Module):
-    """Reads category, main colour, second colour and pattern from 64×64 pictures: 0.3 M parameters.
+    """Reads category, main colour, second colour and pattern from 64×64 images: 0.3 M parameters.
 
-    Convolutions to 4×4, mean and maximum over places (a trim is small, so a mean would lose it), a
-    linear head for each attribute.
+    Convolutions down to 4×4, mean and maximum over positions (a mean alone would lose a small trim), and one
+    linear head per attribute.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class ImageVerifier(nn.Module):
         self.heads = nn.ModuleDict(heads)
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Logits (B, values) of each attribute from ``pixels`` (B, 3, 64, 64) in [0, 1]."""
+        """Return the logits (B, values) of each attribute for ``pixels`` (B, 3, 64, 64) in [0, 1]."""
         if pixels.ndim != 4 or pixels.shape[1] != 3:
             raise DataError(f"pixels must be (B, 3, H, W), got {tuple(pixels.shape)}")
         seen = self.body(2 * pixels - 1)
@@ -65,9 +65,9 @@ class ImageVerifier(nn.Module):
 
     @torch.inference_mode()
     def read(self, pixels: torch.Tensor, *, batch: int = 256) -> Reading:
-        """The likeliest look of each picture, of ``pixels`` (B, 3, 64, 64) in [0, 1].
+        """Return the most likely look of each image in ``pixels`` (B, 3, 64, 64) in [0, 1].
 
-        The two colours are read together, for no look has the same one twice.
+        The two colours are decoded jointly, since no look has the same colour twice.
         """
         device = next(self.parameters()).device
         codes, probability = [], []
@@ -97,10 +97,10 @@ class ImageVerifier(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ImageVerifier:
-        """What ``save_pretrained`` wrote, ready to read.
+        """Load what ``save_pretrained`` wrote, in evaluation mode.
 
-        Raises MissingDependency where the folder has no verifier, DataError where it has one of other
-        attributes or a broken one.
+        Raises MissingDependency if the folder has no verifier, DataError if it has one of other attributes or
+        a broken one.
         """
         config, weights = Path(folder) / "config.json", Path(folder) / "model.safetensors"
         if not (config.is_file() and weights.is_file()):
@@ -112,11 +112,13 @@ class ImageVerifier(nn.Module):
         try:
             read = json.loads(config.read_text(encoding="utf-8"))["attributes"]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError("want a verifier's config, got something else", file=config) from error
+            raise DataError("must be the config of a verifier, got something else", file=config) from error
         if read != json.loads(json.dumps(ATTRIBUTES)):
-            raise DataError(f"want a verifier of {ATTRIBUTES}, got one of {read}", file=config, remedy=remedy)
+            raise DataError(
+                f"must be a verifier of {ATTRIBUTES}, got one of {read}", file=config, remedy=remedy
+            )
         verifier = cls()
-        problem = "want a verifier's weights, got others"
+        problem = "must be the weights of a verifier, got others"
         tensors = read_tensors(weights, verifier.state_dict(), problem=problem, remedy=remedy)
         verifier.load_state_dict(tensors)
         return verifier.eval()
@@ -125,7 +127,7 @@ class ImageVerifier(nn.Module):
 def oracle_utility(
     verifier: ImageVerifier, boutique: Boutique, users: np.ndarray, pixels: torch.Tensor
 ) -> np.ndarray:
-    """(B,) what ``users`` (B,) rows think of pictures (B, 3, 64, 64): the utility of the looks read."""
+    """Return the (B,) utilities for ``users`` (B,) rows of the looks read from images (B, 3, 64, 64)."""
     return boutique.utility(users, verifier.read(pixels).codes)
 
 

@@ -1,4 +1,4 @@
-"""Captions: those that came with a catalogue, or made from pictures by a model."""
+"""Captioners: captions that come with a catalogue, or that a model makes from images."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 GIVEN = "given"
 
-MAX_TOKENS = 40  # of an answer
+MAX_TOKENS = 40  # most tokens of an answer
 
 
 def captioner_name(spec: str) -> str:
-    """The model that ``hf:NAME``, ``hf:FOLDER`` or ``FOLDER`` means, as a family names it.
+    """Return the model that ``hf:NAME``, ``hf:FOLDER`` or ``FOLDER`` refers to, in the form of family files.
 
-    Raises SettingError for what is neither.
+    Raises SettingError for another form.
     """
     name = spec.removeprefix("hf:")
     if (path := Path(name).expanduser()).is_dir():
@@ -37,37 +37,37 @@ def captioner_name(spec: str) -> str:
 
 
 class Captioner(Protocol):
-    """What captions pictures."""
+    """Interface of captioners."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what captions depend on, pictures and prompt apart."""
+        """Hash of everything that captions depend on, except images and prompt."""
 
     def caption(
         self, images: Sequence[Image.Image], prompt: str, *, max_tokens: int = MAX_TOKENS
     ) -> list[str]:
-        """One line of at most ``max_tokens`` for each picture, in answer to ``prompt``."""
+        """Return one line of at most ``max_tokens`` tokens for each image, in answer to ``prompt``."""
 
     def caption_items(self, catalog: Catalog, rows: Sequence[int], prompt: str) -> list[str]:
-        """One line for each of these items of a catalogue."""
+        """Return one line for each of these items of a catalogue."""
 
 
 class Given:
-    """The catalogue's own captions, whatever the prompt (Boutique's come with it)."""
+    """The catalogue's own captions, whatever the prompt (Boutique comes with them)."""
 
     fingerprint = GIVEN
 
     def caption(
         self, images: Sequence[Image.Image], prompt: str, *, max_tokens: int = MAX_TOKENS
     ) -> list[str]:
-        """Raises SettingError: there is no model that could look at pictures."""
+        """Raise SettingError, since there is no model that could process images."""
         raise SettingError(
             "captioner 'given' has the catalogue's captions only and cannot look at pictures. Name a model: "
             "--captioner hf:NAME or FOLDER, or `captioner:` in a file for --models"
         )
 
     def caption_items(self, catalog: Catalog, rows: Sequence[int], prompt: str) -> list[str]:
-        """The captions of these items. Raises DataError for an item without one."""
+        """Return the captions of these items. Raises DataError for an item without one."""
         captions = catalog.captions[np.asarray(rows, dtype=np.int64)]
         blank = np.char.strip(captions) == ""
         if blank.any():
@@ -80,10 +80,10 @@ class Given:
 
 
 class ImageCaptioner:
-    """A model of transformers that answers a question about a picture (BLIP-2, Qwen2.5-VL, …).
+    """A transformers model that answers a question about an image (BLIP-2, Qwen2.5-VL, …).
 
-    Decoding is greedy: the same picture has the same caption always. A model with a chat template
-    is asked through it; one without, BLIP-2, as "Question: … Answer:" (Li et al. 2023, Sec. 4.2).
+    Decoding is greedy, so the same image always has the same caption. A model with a chat template is
+    prompted through it; one without, BLIP-2, by "Question: … Answer:" (Li et al. 2023, Sec. 4.2).
     ``checkpoint`` holds model and processor as ``save_pretrained`` writes them.
     """
 
@@ -95,7 +95,11 @@ class ImageCaptioner:
         )
         self._processor.tokenizer.padding_side = "left"
         self._model = checkpoint.load_model(AutoModelForImageTextToText, torch_dtype).to(device)
-        for sampling in ("temperature", "top_p", "top_k"):  # a checkpoint's own; greedy has none
+        for sampling in (
+            "temperature",
+            "top_p",
+            "top_k",
+        ):  # defaults of the checkpoint, unused in greedy decoding
             setattr(self._model.generation_config, sampling, None)
         self._dtype = torch_dtype
         self.fingerprint = fingerprint(checkpoint.fingerprint, str(torch_dtype))
@@ -103,7 +107,7 @@ class ImageCaptioner:
     def caption(
         self, images: Sequence[Image.Image], prompt: str, *, max_tokens: int = MAX_TOKENS
     ) -> list[str]:
-        """One line of at most ``max_tokens`` for each RGB picture, in answer to ``prompt``."""
+        """Return one line of at most ``max_tokens`` tokens for each RGB image, in answer to ``prompt``."""
         import torch
 
         inputs = self._inputs(list(images), prompt).to(self._model.device, self._dtype)
@@ -114,7 +118,7 @@ class ImageCaptioner:
         return [" ".join(line.split()) for line in lines]
 
     def caption_items(self, catalog: Catalog, rows: Sequence[int], prompt: str) -> list[str]:
-        """One line for each of these items' pictures. Raises DataError where one has none."""
+        """Return one line for each of these items' images. Raises DataError if an item has none."""
         if catalog.images is None:
             raise DataError("pictures to caption are wanted, the catalogue has none")
         return self.caption([catalog.images.read(row) for row in rows], prompt)

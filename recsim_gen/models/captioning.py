@@ -1,4 +1,4 @@
-"""Captions of many pictures: each picture once, kept as it is made, shared out over processes."""
+"""Captions for many images: each image once, cached immediately, distributed over processes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def caption_images(
     batch_size: int = 16,
     title: str = "captions",
 ) -> dict[int, str]:
-    """Row to caption, for every row of ``images`` that has a picture.
+    """Return {row: caption} for every row of ``images`` that has an image.
 
-    A caption is kept under the content of its picture as soon as its batch is made: a run that was
-    killed goes on where it was, a larger catalogue asks for its new pictures only. Under
-    ``accelerate launch`` (on CPUs ``torchrun``) each process makes its share, and all return all captions.
+    A caption is cached under the content of its image as soon as its batch is done, so an interrupted run
+    resumes, and a larger catalogue only needs captions of its new images. Under ``accelerate launch`` (on
+    CPUs ``torchrun``) each process makes its share, and all return all captions.
     """
     from accelerate.utils import gather_object
 
@@ -58,9 +58,9 @@ def caption_images(
 
 
 def history_styles(episodes: Sequence[Episode], styles: dict[int, str]) -> dict[str, str]:
-    """Episode id to the style captions of its history, oldest first, each once, joined by "; ".
+    """Return {episode id: style captions of its history}, oldest first, without repetitions, joined by "; ".
 
-    ``styles`` is row to style caption; items without one say nothing.
+    ``styles`` is {row: style caption}; items without one are skipped.
     """
     joined = {}
     for episode in episodes:
@@ -70,7 +70,7 @@ def history_styles(episodes: Sequence[Episode], styles: dict[int, str]) -> dict[
 
 
 class _Kept:
-    """Captions by name of picture, in one append-only file per process (JSON lines)."""
+    """Captions by name of image, in one append-only file per process (JSON lines)."""
 
     def __init__(self, folder: Path, process: int) -> None:
         self._file = folder / f"{process}.jsonl"
@@ -79,21 +79,21 @@ class _Kept:
             for line in file.read_text(encoding="utf-8").splitlines():
                 try:
                     self.captions.update(json.loads(line))
-                except ValueError:  # cut off by a kill: made again
+                except ValueError:  # truncated when the process was killed: made again
                     continue
         self._out: TextIO
 
     @contextmanager
     def open(self) -> Iterator[_Kept]:
-        """Ready to add."""
+        """Context in which captions can be added."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as self._out:
             if self._out.tell():
-                self._out.write("\n")  # the last line may be cut off
+                self._out.write("\n")  # the last line may be truncated
             yield self
 
     def add(self, captions: dict[str, str]) -> None:
-        """Keep them, on the disk before this returns."""
+        """Add captions; they are on the disk when this returns."""
         self.captions.update(captions)
         self._out.writelines(json.dumps({name: line}) + "\n" for name, line in captions.items())
         self._out.flush()

@@ -1,4 +1,4 @@
-"""One model of a family: where its files are, what they hold, what to say when they are not there."""
+"""One model of a family: where its files are, their content, and the error if they are missing."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from recsim_gen.encoders.weights import first_line, hub_is_offline, no_bars
 T = TypeVar("T")
 
 SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")
-"""What a model is made of; pickles (``.bin``, ``.ckpt``) and code are neither fetched nor read."""
+"""Files of a model; pickles (``.bin``, ``.ckpt``) and code are neither downloaded nor read."""
 
-# published as plain tensors, and read as nothing else
+# published as pickled tensors; read as tensors only
 _READ = {"glide": (*SUFFIXES, ".pt"), "lavit": (*SUFFIXES, ".bin")}
 
 _FILES = {
@@ -33,7 +33,7 @@ _FILES = {
 _SAVED = "as save_pretrained writes them (config or model_index.json, safetensors, tokenizer…)"
 
 _TRANSFORMERS = tuple(f"*{suffix}" for suffix in SUFFIXES)
-_PIPELINE = (  # by file: repositories also hold other precisions, whole checkpoints, a safety checker
+_PIPELINE = (  # listed, since repositories also hold other precisions, whole checkpoints, a safety checker
     "model_index.json",
     "scheduler/*.json",
     "tokenizer/*",
@@ -67,10 +67,10 @@ _FETCHED = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What stands under a model's name: a folder, or a repository of the hub.
+    """The files of a model: a folder, or a repository of the hub.
 
-    ``name`` is a folder where ``is_folder`` says so; ``role`` is what the model is to its
-    ``family`` (``diffusion``), as in the family's file; ``licence`` is told when it is missing.
+    ``name`` is a folder if ``is_folder`` says so; ``role`` is the model's role in its ``family``
+    (``diffusion``), as in the family's file; ``licence`` is shown if the model is missing.
     """
 
     name: str
@@ -79,9 +79,9 @@ class Checkpoint:
     licence: str
 
     def folder(self) -> Path:
-        """The folder of its files; fetched from the hub if it is not in the hub's cache.
+        """Folder of its files; downloaded from the hub if not in the hub's cache.
 
-        Raises MissingDependency where that fails. With ``HF_HUB_OFFLINE`` the hub is not asked.
+        Raises MissingDependency if that fails. With ``HF_HUB_OFFLINE`` the hub is not contacted.
         """
         if is_folder(self.name):
             path = Path(self.name).expanduser()
@@ -98,7 +98,7 @@ class Checkpoint:
         return Path(folder)
 
     def load(self, make: Callable[[Path], T]) -> T:
-        """``make(folder)``, without bars for files that are here; what it cannot read is ``missing``."""
+        """Return ``make(folder)`` without progress bars for local files; raise ``missing`` if it fails."""
         from safetensors import SafetensorError
 
         folder = self.folder()
@@ -110,9 +110,9 @@ class Checkpoint:
             raise self.missing(first_line(error)) from error
 
     def load_model(self, loader: Any, torch_dtype: Any, *, subfolder: str = "") -> Any:
-        """A model of transformers, ready to infer: ``loader.from_pretrained``, of safetensors alone.
+        """Load a transformers model for inference with ``loader.from_pretrained``, from safetensors only.
 
-        Raises DataError where the files lack weights, which the loader would fill with noise.
+        Raises DataError if the files lack weights, which the loader would initialise randomly.
         """
 
         def make(folder: Path) -> Any:
@@ -125,7 +125,7 @@ class Checkpoint:
         return model.eval()
 
     def refuse_incomplete(self, model: Any, lacking: Sequence[str]) -> None:
-        """Raise DataError where the files lack weights of ``model`` (their names)."""
+        """Raise DataError if the files lack weights of ``model`` (their names)."""
         if lacking:
             raise DataError(
                 f"{self._title}: all weights of {type(model).__name__} are wanted, "
@@ -145,7 +145,7 @@ class Checkpoint:
         return fingerprint([p.relative_to(root).as_posix() for p in files], digests)
 
     def missing(self, reason: str) -> MissingDependency:
-        """The error to raise: what is missing, its licence, where it goes, how to name a folder."""
+        """Return the error for missing files: the licence, where to put them, and how to use a folder."""
         files = _FILES.get(self.role, _SAVED)
         own = f"name a folder of them: `{self.role}: ./FOLDER` under `models:` in --models FILE.yaml"
         own += ", or --captioner FOLDER" if self.role == "captioner" else ""
@@ -169,15 +169,15 @@ class Checkpoint:
 
 
 def is_folder(name: str) -> bool:
-    """Whether a model's name means a folder: it begins with ``./``, ``../``, ``/`` or ``~``.
+    """Return whether a model's name is a folder: it begins with ``./``, ``../``, ``/`` or ``~``.
 
-    Never by looking whether there is one: a folder that is gone must not become a download.
+    Existence is not checked: a folder that was deleted must not turn into a download.
     """
     return name.startswith(("./", "../", "~")) or Path(name).is_absolute()
 
 
 def _digests(files: list[Path]) -> np.ndarray:
-    """(k, 16) uint8: a hash of each file's bytes."""
+    """Return (k, 16) uint8: a hash of each file's bytes."""
     digests = []
     for file in files:
         h = hashlib.blake2b(digest_size=16)

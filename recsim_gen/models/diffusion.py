@@ -1,4 +1,4 @@
-"""Pipelines of diffusers: Stable Diffusion, InstructPix2Pix, and any other by its class."""
+"""Loads pipelines of diffusers: Stable Diffusion, InstructPix2Pix, and any other by its class."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def load_diffusion(
     checkpoint: Checkpoint, *, device: str, torch_dtype: torch.dtype
 ) -> StableDiffusionPipeline:
-    """The pipeline with its own scheduler, without safety checker and without a bar per call.
+    """Load the pipeline with its own scheduler, without safety checker and progress bars.
 
-    Goods of a catalogue need no such checker, which would black out pictures and so falsify what is
-    measured. Raises MissingDependency as ``Checkpoint.load`` does, DataError where weights lack.
+    The safety checker would replace images by black ones and so distort measurements; product images do not
+    need it. Raises MissingDependency as ``Checkpoint.load`` does, DataError if weights are missing.
     """
     from diffusers import StableDiffusionPipeline
 
@@ -35,9 +35,9 @@ def load_diffusion(
 def load_instruct_pix2pix(
     checkpoint: Checkpoint, *, device: str, torch_dtype: torch.dtype
 ) -> StableDiffusionInstructPix2PixPipeline:
-    """As `load_diffusion`, of a UNet that sees the latents of a picture beside those that it draws.
+    """As `load_diffusion`, for a UNet that also receives the latents of the image to edit.
 
-    Raises DataError where its UNet does not.
+    Raises DataError if the UNet does not.
     """
     from diffusers import StableDiffusionInstructPix2PixPipeline
 
@@ -72,7 +72,7 @@ def _load(pipeline_class: Any, checkpoint: Checkpoint, device: str, torch_dtype:
         )
 
     pipeline = checkpoint.load(make)
-    for model in (pipeline.unet, pipeline.vae):  # diffusers leaves weights that lack without storage
+    for model in (pipeline.unet, pipeline.vae):  # diffusers leaves missing weights without storage
         checkpoint.refuse_incomplete(model, [n for n, x in model.named_parameters() if x.is_meta])
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
@@ -81,7 +81,7 @@ def _load(pipeline_class: Any, checkpoint: Checkpoint, device: str, torch_dtype:
 def load_pipeline(
     pipeline_class: Any, checkpoint: Checkpoint, *, device: str, torch_dtype: torch.dtype
 ) -> DiffusionPipeline:
-    """A pipeline of this class of diffusers, of safetensors alone, without a bar per call.
+    """Load a pipeline of this diffusers class, from safetensors only, without progress bars.
 
     Raises MissingDependency as ``Checkpoint.load`` does.
     """

@@ -1,4 +1,4 @@
-"""Models of a family written into a folder that the ordinary loaders of diffusers and transformers read."""
+"""Writes models of a family into a folder that the loaders of diffusers and transformers read."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def write_pipeline(family: ModelFamily, folder: Path, *, feature_extractor: Any = None) -> ExportedPart:
-    """The family's diffusion model, unchanged, as the pipeline that ``folder`` is."""
+    """Write the family's diffusion model, unchanged, as a pipeline in ``folder``."""
     from diffusers import StableDiffusionPipeline
 
-    own: Any = family.diffusion(device="cpu")  # whose types say less than it has
+    own: Any = family.diffusion(device="cpu")  # Any: its type stubs lack attributes
     parts = own.components | {"feature_extractor": feature_extractor}
     pipeline: Any = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     pipeline.save_pretrained(folder)
@@ -33,9 +33,9 @@ def write_pipeline(family: ModelFamily, folder: Path, *, feature_extractor: Any 
 
 
 def write_image_encoder(family: ModelFamily, folder: Path) -> Any:
-    """The vision half of the family's CLIP into ``folder``; gives its image processor, None if it is no CLIP.
+    """Write the vision half of the family's CLIP into ``folder``; return its image processor.
 
-    Pipelines of diffusers encode pictures by CLIP alone.
+    Returns None if the image encoder is not a CLIP, the only type that diffusers pipelines support.
     """
     from transformers import AutoConfig, AutoImageProcessor, CLIPModel, CLIPVisionModelWithProjection
 
@@ -53,7 +53,7 @@ def write_image_encoder(family: ModelFamily, folder: Path) -> Any:
 
 
 def write_base(family: ModelFamily, role: str, folder: Path) -> str:
-    """Where an adapter's base model is found: its name on the hub, or a copy of its files in ``folder``."""
+    """Return where an adapter's base model is: its name on the hub, or a copy of its files in ``folder``."""
     checkpoint = family.checkpoint(role)
     if not is_folder(checkpoint.name):
         return checkpoint.name
@@ -65,7 +65,7 @@ def write_base(family: ModelFamily, role: str, folder: Path) -> str:
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor], what: str) -> ExportedPart:
-    """Tensors that no other library has a class for, as safetensors."""
+    """Write tensors that no other library has a class for, as safetensors."""
     from safetensors.torch import save_file
 
     file.parent.mkdir(parents=True, exist_ok=True)

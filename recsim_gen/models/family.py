@@ -1,7 +1,7 @@
-"""The models that generators are made of, by role; ``--models`` names a family of them.
+"""The models that generators use, by role; ``--models`` selects a family of them.
 
-``embedded`` (default) and ``paper`` are files beside this one; a folder that ``pretrain`` wrote and
-a file of the reader's own are families as well. Nothing but the names, sizes and steps differ.
+``embedded`` (default) and ``paper`` are files in this folder; a folder written by ``pretrain`` and a
+user-defined file are families as well. Families differ only in names, sizes and steps.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ LAYOUT = {
     "glide": "glide",
     "verifier": "verifier",
 }
-"""Role to sub-folder, in a folder that is a family by itself."""
+"""{role: sub-folder} in a folder that is a family."""
 
-FILE = "family.yaml"  # in such a folder: its own settings, instead of the layout and the defaults
+FILE = "family.yaml"  # in such a folder: settings that replace the layout and the defaults
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,24 @@ class Models:
 
 @dataclass(frozen=True)
 class ModelFamily:
-    """Names of models and how they draw; each is loaded when it is first asked for, then kept.
+    """Names of models and their image settings; a model is loaded on first use and kept.
 
-    Who changes a model (LoRA, an adapter) opens the family anew: what it gives is shared by all
-    who hold it. Every loader takes ``device`` (None: Accelerate's choice) and, encoders apart,
-    ``torch_dtype`` (None: ``dtype``), and raises MissingDependency where the files are not to be
-    had, SettingError where the family names no such model.
+    Models are shared by all users of the instance: to change one (LoRA, an adapter), open the family again.
+    Every loader takes ``device`` (None: Accelerate's choice) and, except for encoders, ``torch_dtype`` (None:
+    ``dtype``). It raises MissingDependency if the files are missing, SettingError if the family does not name
+    the model.
     """
 
     name: str
     models: Models
-    image_size: int = 0  # pixels a side; 0: what the diffusion model was trained at
-    steps: int = 20  # of the sampler
-    guidance: float = 2.0  # classifier-free; 1 is none
-    batch: int = 8  # pictures drawn at a time, always so many: their last bits depend on it
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # of the weights; encoders have float32
+    image_size: int = 0  # side in pixels; 0: that of the diffusion model's training
+    steps: int = 20  # sampling steps
+    guidance: float = 2.0  # scale of classifier-free guidance; 1: none
+    batch: int = 8  # images per batch; constant, since the last bits of images depend on it
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"  # type of the weights; encoders use float32
     gradient_checkpointing: bool = False  # in training: a third more time, a fraction of the memory
-    licences: Mapping[str, str] = field(default_factory=dict)  # by name, as in ``models``
-    trained_on: str = ""  # the only data that its models know, by name; "": models of the world at large
+    licences: Mapping[str, str] = field(default_factory=dict)  # licence by model name
+    trained_on: str = ""  # name of the only data set that its models know; "": general models
 
     def __post_init__(self) -> None:
         for name, least in (("image_size", 0), ("steps", 1), ("guidance", 0), ("batch", 1)):
@@ -94,23 +94,23 @@ class ModelFamily:
                 raise SettingError(f"{self.name} models: {name} must be {least} or more, got {value}")
 
     def captioner(self, *, device: str | None = None, torch_dtype: torch.dtype | None = None) -> Captioner:
-        """Captions for pictures, or those that came with the catalogue."""
+        """Return the captioner: a model, or the captions that come with the catalogue."""
         if self.models.captioner == GIVEN:
             return Given()
         return self._load("captioner", ImageCaptioner, device, torch_dtype)
 
     def text_encoder(self, *, device: str | None = None) -> HuggingFace:
-        """``encode_texts``: captions to vectors (B, d)."""
+        """Return the text encoder; ``encode_texts`` gives vectors (B, d)."""
         return self._encoder("text_encoder", device)
 
     def image_encoder(self, *, device: str | None = None) -> HuggingFace:
-        """``encode_images``: pictures to vectors (B, d)."""
+        """Return the image encoder; ``encode_images`` gives vectors (B, d)."""
         return self._encoder("image_encoder", device)
 
     def language_model(
         self, *, device: str | None = None, torch_dtype: torch.dtype | None = None
     ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        """A causal language model and its tokenizer, which pads on the left."""
+        """Return a causal language model and its tokenizer, which pads on the left."""
         from recsim_gen.models.language import load_language_model
 
         return self._load("language_model", load_language_model, device, torch_dtype)
@@ -118,13 +118,13 @@ class ModelFamily:
     def diffusion(
         self, *, device: str | None = None, torch_dtype: torch.dtype | None = None
     ) -> StableDiffusionPipeline:
-        """The pipeline with the scheduler of its checkpoint: its settings belong to the weights."""
+        """Return the pipeline with the scheduler of its checkpoint, whose settings belong to the weights."""
         from recsim_gen.models.diffusion import load_diffusion
 
         return self._load("diffusion", load_diffusion, device, torch_dtype)
 
     def glide(self, *, device: str | None = None, torch_dtype: torch.dtype | None = None) -> Glide:
-        """Text to pictures by two nets in pixel space, each with a text transformer of its own."""
+        """Return the GLIDE: text to images by two nets in pixel space, each with its own text transformer."""
         from recsim_gen.models.glide.pipeline import load_glide
 
         return self._load("glide", load_glide, device, torch_dtype)
@@ -132,7 +132,7 @@ class ModelFamily:
     def instruct_pix2pix(
         self, *, device: str | None = None, torch_dtype: torch.dtype | None = None
     ) -> StableDiffusionInstructPix2PixPipeline:
-        """What edits a picture by an instruction (Brooks et al. 2023)."""
+        """Return the pipeline that edits an image by an instruction (Brooks et al. 2023)."""
         from recsim_gen.models.diffusion import load_instruct_pix2pix
 
         return self._load("instruct_pix2pix", load_instruct_pix2pix, device, torch_dtype)
@@ -140,13 +140,13 @@ class ModelFamily:
     def pipeline(
         self, pipeline_class: Any, *, device: str | None = None, torch_dtype: torch.dtype | None = None
     ) -> DiffusionPipeline:
-        """Any pipeline of diffusers, as its class reads it."""
+        """Return any pipeline of diffusers, loaded by its class."""
         from recsim_gen.models.diffusion import load_pipeline
 
         return self._load("pipeline", partial(load_pipeline, pipeline_class), device, torch_dtype)
 
     def verifier(self, *, device: str | None = None) -> ImageVerifier:
-        """``read``: what a picture shows; only measures, never trains or chooses."""
+        """Return the attribute reader, which only measures and never trains or selects."""
         from recsim_gen.models.attribute_reader import ImageVerifier
 
         place = device or str(this_process().device)
@@ -156,28 +156,28 @@ class ModelFamily:
         return self._kept[key]
 
     def release(self, role: str) -> None:
-        """Let go of the model of a role, whose memory is free when nobody else holds it."""
+        """Drop the cached model of a role; its memory is freed when nothing else refers to it."""
         for key in [key for key in self._kept if key[0] == role]:
             del self._kept[key]
 
     def folder(self, role: str) -> Path:
-        """Where the files of a role are (``ip_adapter``…), fetched if need be."""
+        """Return the folder with the files of a role (``ip_adapter``…), downloaded if needed."""
         return self.checkpoint(role).folder()
 
     def require(self, *roles: str) -> None:
-        """Raise what loading would, for files that are not to be had; for the start of a command."""
+        """Raise MissingDependency now if files of these roles are missing; for the start of a command."""
         for role in roles:
             if getattr(self.models, role) != GIVEN:
                 self.folder(role)
 
     def fingerprint(self, *roles: str) -> str:
-        """Hash of how it draws and of the content of these roles' files, wherever they are."""
+        """Return a hash of the image settings and of the content of these roles' files, wherever they are."""
         other = ("name", "models", "licences", "gradient_checkpointing", "trained_on")
         drawing = {k: v for k, v in asdict(self).items() if k not in other}
         return fingerprint(drawing, {role: self.checkpoint(role).fingerprint for role in roles})
 
     def unfamiliar(self, data: str) -> str | None:
-        """Return a remark where its models were trained on other data than ``data`` (a name), else None."""
+        """Return a remark if the models were trained on other data than ``data`` (a name), else None."""
         if self.trained_on in ("", data):
             return None
         return (
@@ -187,18 +187,19 @@ class ModelFamily:
         )
 
     def with_models(self, **names: str) -> ModelFamily:
-        """The same family with other models in some roles."""
+        """Return the same family with other models in some roles."""
         return replace(self, models=replace(self.models, **names))
 
     def to_learn(self) -> ModelFamily:
-        """The same with models of one's own, through which something is learned that itself has float32.
+        """Return the same family with its own copies of the models, through which gradients can flow.
 
-        Half weights are bfloat16 then: its range is float32's, so that gradients need no scaling.
+        What is trained is in float32. float16 weights of the models become bfloat16, which has the range of
+        float32, so that gradients need no scaling.
         """
         return replace(self, dtype="float32" if self.dtype == "float32" else "bfloat16")
 
     def checkpoint(self, role: str) -> Checkpoint:
-        """Where the model of a role is. Raises SettingError where the family has none."""
+        """Return the checkpoint of a role. Raises SettingError if the family has none."""
         roles = [f.name for f in fields(Models)]
         if role not in roles:
             raise SettingError(f"unknown role {role!r}.{did_you_mean(role, roles)}")
@@ -234,10 +235,10 @@ class ModelFamily:
 
 
 def open_family(spec: str | Path = "embedded") -> ModelFamily:
-    """The family that ``--models`` names: ``embedded``, ``paper``, FOLDER or FILE.yaml.
+    """Open the family that ``--models`` names: ``embedded``, ``paper``, FOLDER or FILE.yaml; loads no model.
 
-    Nothing is loaded. Raises SettingError for what is none of these, for a file that is no YAML
-    mapping, and for an unknown key or a value of the wrong type in it.
+    Raises SettingError for anything else, for a file that is not a YAML mapping, and for an unknown key or a
+    value of the wrong type in it.
     """
     if str(spec) in FAMILIES:
         return _from_file(Path(__file__).parent / FAMILIES[str(spec)], str(spec))
@@ -251,7 +252,7 @@ def open_family(spec: str | Path = "embedded") -> ModelFamily:
 
 
 def _from_folder(folder: Path) -> ModelFamily:
-    """Every sub-folder of ``LAYOUT`` that is there."""
+    """Return the family of all sub-folders of ``LAYOUT`` that exist."""
     models = {role: str((folder / sub).resolve()) for role, sub in LAYOUT.items() if (folder / sub).is_dir()}
     if not models:
         folders = ", ".join(dict.fromkeys(LAYOUT.values()))
@@ -275,7 +276,7 @@ def _from_file(file: Path, name: str) -> ModelFamily:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """The file's mapping, whose ``models`` and ``licences`` are mappings as well."""
+    """Return the file's mapping, whose ``models`` and ``licences`` are mappings as well."""
     import yaml
 
     try:

@@ -1,4 +1,4 @@
-"""Causal language models of transformers (Llama and its like), with their tokenizers."""
+"""Causal language models of transformers (Llama and similar), with their tokenizers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def load_language_model(
     checkpoint: Checkpoint, *, device: str, torch_dtype: torch.dtype
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model, ready to infer, and its tokenizer.
+    """Return the model in evaluation mode, and its tokenizer.
 
-    The tokenizer pads on the left, so that a batch can be continued, and with the end token where
-    it has none for padding (Llama 2). Raises as ``Checkpoint.load_model`` does.
+    The tokenizer pads on the left, so that a batch can be continued, and with the end token if it has no
+    padding token (Llama 2). Raises as ``Checkpoint.load_model`` does.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -32,9 +32,9 @@ def load_language_model(
 
 
 def has_chat_template(folder: Path) -> bool:
-    """Whether the tokenizer in a folder, as ``save_pretrained`` writes it, has a template for chats.
+    """Return whether the tokenizer in a folder, as ``save_pretrained`` writes it, has a chat template.
 
-    Looks at its files, for to load it takes seconds.
+    Only its files are inspected, since loading it takes seconds.
     """
     config = folder / "tokenizer_config.json"
     templates = (folder / "chat_template.jinja", folder / "additional_chat_templates")
@@ -55,9 +55,9 @@ def answers(
     longest: int = LONGEST_ANSWER,
     chat: bool = False,
 ) -> list[str]:
-    """The likeliest answer of a causal language model to each prompt, without sampling.
+    """Return the answer of a causal language model to each prompt, by greedy decoding.
 
-    ``chat``: the prompts are through the chat template, which has put in the special tokens.
+    ``chat``: the prompts were formatted by the chat template, which has added the special tokens.
     """
     import torch
 

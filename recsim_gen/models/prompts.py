@@ -1,8 +1,8 @@
-"""The prompts that language models are asked, small or large, and how their answers are read.
+"""Prompts for language models, small or large, and parsers of their answers.
 
-Two of RAGAR's prompts: p_k asks what is worth knowing of one item, p_g what somebody likes who chose
-several. Both ask for keywords separated by commas, so that an answer is one line to read, and is
-itself a prompt for an image. A third asks a chat model to recommend an item in two sentences.
+Two prompts of RAGAR: p_k asks for keywords of one item, p_g for keywords of the taste behind several chosen
+items. Both ask for keywords separated by commas, so that an answer is one line and can itself be an image
+prompt. A third asks a chat model to recommend an item in two sentences.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from string import Formatter
 
 from recsim_gen.core.errors import SettingError
 
-MOST_WORDS, MOST_KEYWORDS = 5, 20  # of a keyword; of an answer
-LONGEST_TEXT = 60  # words of a title or caption; what comes after is cut
+MOST_WORDS, MOST_KEYWORDS = 5, 20  # words per keyword, keywords per answer
+LONGEST_TEXT = 60  # words of a title or caption; the rest is cut
 
 _SENTENCE = re.compile(
     r"^[ \t*_-]*(caption|reason)[ \t*_]*:[ \t*_]*(.*\w.*)$", re.IGNORECASE | re.MULTILINE
-)  # perhaps in bold, or as a list
+)  # possibly bold, or a list item
 _NUMBER = re.compile(r"^\s*(?:\d+\s*[.):]|[-*•])\s+")
 
 
 def check_prompt(prompt: str) -> None:
-    """Raise SettingError unless ``{subject}`` stands in the prompt of a subject, and no other field."""
+    """Raise SettingError unless ``{subject}`` is in the prompt, and no other field."""
     try:
         fields = {name for _, name, _, _ in Formatter().parse(prompt) if name is not None}
     except ValueError as error:
@@ -34,7 +34,7 @@ def check_prompt(prompt: str) -> None:
 
 
 def keywords_prompt(title: str, caption: str) -> str:
-    """p_k: asks for the keywords of one item, of each text the first 60 words."""
+    """Return p_k, which asks for the keywords of one item; texts are cut at 60 words."""
     return (
         "Describe the product in keywords, separated by commas.\n"
         f"Title: {_one_line(title)}\n"
@@ -44,7 +44,7 @@ def keywords_prompt(title: str, caption: str) -> str:
 
 
 def taste_prompt(keywords_by_item: Sequence[Sequence[str]]) -> str:
-    """p_g: asks for what somebody likes who chose these items, oldest first, each with its keywords."""
+    """Return p_g, which asks for the taste behind these items, oldest first, each with its keywords."""
     items = "".join(f"- {_one_line(keywords_line(keywords))}\n" for keywords in keywords_by_item)
     return (
         "Somebody chose these products. Describe what they like in keywords, separated by commas.\n"
@@ -54,16 +54,16 @@ def taste_prompt(keywords_by_item: Sequence[Sequence[str]]) -> str:
 
 
 def keywords_line(keywords: Sequence[str]) -> str:
-    """Keywords as one line: what a model should answer."""
+    """Return keywords as one line, the expected form of an answer."""
     return ", ".join(keywords)
 
 
 def parse_keywords(answer: str) -> list[str] | None:
-    """The keywords of an answer, without repetitions; None where it is malformed.
+    """Return the keywords of an answer, without repetitions; None if it is malformed.
 
-    Read are one line with commas, and a list with a number or a dash before each line. Malformed are
-    an empty answer, an empty keyword, one of more than 5 words, and more than 20 keywords. For
-    keywords without comma, line break or final full stop this undoes ``keywords_line``.
+    Accepts one line with commas, and a list with a number or a dash before each line. Malformed are an empty
+    answer, an empty keyword, one of more than 5 words, and more than 20 keywords. For keywords without comma,
+    line break or final full stop it is the inverse of ``keywords_line``.
     """
     lines = [line for line in answer.strip().splitlines() if line.strip()]
     if len(lines) > 1 and not all(_NUMBER.match(line) for line in lines):
@@ -77,9 +77,10 @@ def parse_keywords(answer: str) -> list[str] | None:
 
 
 def explanation_prompt(history: Sequence[str], title: str, caption: str, attributes: int) -> str:
-    """Asks why somebody who chose what ``history`` describes, oldest first, would like an item.
+    """Return the prompt that asks why a person with this history would like an item.
 
-    The reason is to name at most so many ``attributes`` of it.
+    ``history`` has the descriptions of the chosen items, oldest first. The reason may name at most
+    ``attributes`` attributes of the item.
     """
     chosen = "".join(f"- {_one_line(text)}\n" for text in history)
     most = "one attribute" if attributes == 1 else f"at most {attributes} attributes"
@@ -96,7 +97,7 @@ def explanation_prompt(history: Sequence[str], title: str, caption: str, attribu
 
 
 def parse_explanation(answer: str) -> tuple[str, str]:
-    """Caption and reason of an answer to `explanation_prompt`; both "" where one of them lacks."""
+    """Return caption and reason of an answer to `explanation_prompt`; both "" if one is missing."""
     said = {name.lower(): " ".join(text.split()) for name, text in _SENTENCE.findall(answer)}
     return (said["caption"], said["reason"]) if len(said) == 2 else ("", "")
 
@@ -105,14 +106,14 @@ def _one_line(text: str) -> str:
     return " ".join(text.split()[:LONGEST_TEXT])
 
 
-TASTE_KEYWORDS = 5  # of a catalogue whose keywords have no fixed order
+TASTE_KEYWORDS = 5  # for a catalogue whose keywords have no fixed order
 
 
 def favourites(keywords_by_item: Sequence[Sequence[str]], *, aligned: bool) -> list[str]:
-    """The most frequent keywords of several items, oldest first; among equals the latest.
+    """Return the most frequent keywords of several items, oldest first; ties go to the latest.
 
-    ``aligned``: the k-th keyword of every item names the same attribute, and the k-th answer is the
-    most frequent of these that is not among the answers yet; else the 5 most frequent of all.
+    ``aligned``: the k-th keyword of every item names the same attribute, and the k-th answer is the most
+    frequent of these that is not yet among the answers; otherwise the 5 most frequent of all.
     """
     if not aligned:
         return _by_frequency(_flat(keywords_by_item))[:TASTE_KEYWORDS]
@@ -127,7 +128,7 @@ def _flat(keywords_by_item: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _by_frequency(words: Sequence[str]) -> list[str]:
-    """Each word once: the most frequent first, among equals the latest."""
+    """Return each word once: the most frequent first, ties to the latest."""
     latest = {word: place for place, word in enumerate(words)}
     counts = Counter(words)
     return sorted(counts, key=lambda word: (-counts[word], -latest[word]))

@@ -1,4 +1,4 @@
-"""The sizes of GLIDE's two nets, and how they are sampled; the defaults are those of the published ones."""
+"""Sizes and sampling of GLIDE's two nets; the defaults are those of the published ones."""
 
 from __future__ import annotations
 
@@ -13,40 +13,42 @@ from recsim_gen.core.registry import with_settings
 from recsim_gen.core.store import write_json
 
 FILE = "config.json"
-TIMESTEPS = 1000  # of the process that both nets are trained on
+TIMESTEPS = 1000  # diffusion steps that both nets are trained on
 
 
 def spaced(count: int, first: int = 0, last: int = TIMESTEPS - 1) -> tuple[int, ...]:
-    """``count`` timesteps from ``last`` down to ``first``, evenly: ``timestep_respacing`` of the original."""
+    """Return ``count`` timesteps from ``last`` down to ``first``, evenly (the original's respacing)."""
     stride = (last - first) / max(1, count - 1)
     return tuple(first + round(k * stride) for k in reversed(range(count)))
 
 
 _FAST = (*spaced(2, 600, 799), *spaced(3, 400, 599), *spaced(10, 200, 399), *spaced(10, 0, 199))
 FAST27 = (997, 800, *_FAST)
-"""``fast27`` of the original: most steps are where little noise is left; it begins at 997, not at 999."""
+"""``fast27`` of the original: most steps are at low noise; it begins at 997, not at 999."""
 
 
 @dataclass(frozen=True)
 class NetConfig:
-    """One net: a text transformer and the UNet that it conditions."""
+    """One net: a text transformer and the UNet conditioned on it."""
 
-    image_size: int = 64  # pixels a side of what it draws
-    in_channels: int = 3  # 6: beside the noisy picture it sees a smaller one, enlarged
-    out_channels: int = 6  # 6: beside the noise it predicts the variance, within its range
-    channels: tuple[int, ...] = (192, 384, 576, 768)  # of the levels, each of half the side
-    blocks: int = 3  # residual ones, of each level on the way down
-    attended: int = 3  # the deepest levels, whose blocks have attention to the text
-    head_channels: int = 64  # of an attention head of the UNet
-    groups: int = 32  # of its norms
-    text_length: int = 128  # tokens; what is longer is cut
+    image_size: int = 64  # side of its images in pixels
+    in_channels: int = 3  # 6: the noisy image and an enlarged smaller one
+    out_channels: int = 6  # 6: noise and variance (within its range)
+    channels: tuple[int, ...] = (192, 384, 576, 768)  # channels per level; each level halves the side
+    blocks: int = 3  # residual blocks per level on the way down
+    attended: int = 3  # number of deepest levels with attention to the text
+    head_channels: int = 64  # channels per attention head of the UNet
+    groups: int = 32  # groups of its norms
+    text_length: int = 128  # tokens; longer texts are cut
     text_width: int = 512
     text_layers: int = 16
     text_heads: int = 8
     vocabulary: int = 50_257
-    noise: Literal["squaredcos_cap_v2", "linear"] = "squaredcos_cap_v2"  # schedule, as diffusers calls it
+    noise: Literal["squaredcos_cap_v2", "linear"] = (
+        "squaredcos_cap_v2"  # noise schedule, by its name in diffusers
+    )
     prediction: Literal["epsilon", "v_prediction"] = "epsilon"
-    timesteps: tuple[int, ...] = spaced(100)  # of the 1,000, when drawing: falling
+    timesteps: tuple[int, ...] = spaced(100)  # sampling timesteps (of 1,000), descending
 
     def __post_init__(self) -> None:
         falling = all(a > b for a, b in zip((TIMESTEPS, *self.timesteps), (*self.timesteps, -1), strict=True))
@@ -66,18 +68,20 @@ UPSAMPLER = NetConfig(
     noise="linear",
     timesteps=FAST27,
 )
-"""Of the published upsampler."""
+"""Configuration of the published upsampler."""
 
 
 @dataclass(frozen=True)
 class GlideConfig:
-    """Both nets."""
+    """Configuration of both nets."""
 
     base: NetConfig = field(default_factory=NetConfig)
     upsampler: NetConfig = UPSAMPLER
-    guidance: float = 3.0  # classifier-free, of the base; the upsampler has none
-    first_noise: float = 0.997  # deviation of the noise that the upsampler begins with
-    residual: float = 0.0  # 0: the upsampler denoises the picture; r: r times what the enlarged one lacks
+    guidance: float = 3.0  # classifier-free guidance of the base; the upsampler has none
+    first_noise: float = 0.997  # standard deviation of the upsampler's initial noise
+    residual: float = (
+        0.0  # 0: the upsampler denoises the image; r: r times its difference to the enlarged one
+    )
 
     def __post_init__(self) -> None:
         got = self.base.in_channels, self.base.out_channels, self.upsampler.in_channels
@@ -91,7 +95,7 @@ class GlideConfig:
 
     @classmethod
     def read(cls, folder: Path) -> GlideConfig:
-        """What ``write`` wrote. Raises DataError for anything else."""
+        """Read what ``write`` wrote. Raises DataError for anything else."""
         try:
             settings = json.loads((folder / FILE).read_text(encoding="utf-8"))
             if settings.pop("class") != "Glide":
@@ -103,7 +107,7 @@ class GlideConfig:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SettingError) as error:
             remedy = "Train it again: python -m recsim_gen.pretrain --part glide"
             raise DataError(
-                f"want the config of a GLIDE, got {error}", file=folder / FILE, remedy=remedy
+                f"must be the config of a GLIDE, got {error}", file=folder / FILE, remedy=remedy
             ) from error
         return config
 

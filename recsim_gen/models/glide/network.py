@@ -1,4 +1,4 @@
-"""One net of GLIDE: a text transformer and a UNet on pixels, as a ``UNet2DConditionModel`` of diffusers."""
+"""One net of GLIDE: a text transformer and a UNet on pixels, as diffusers' ``UNet2DConditionModel``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class GlideNet(nn.Module):
-    """What predicts the noise (and its variance) of a picture from a text.
+    """Predicts the noise (and its variance) of an image given a text.
 
-    The text acts twice: its last state is added to the embedding of the timestep, and all states are
-    further keys and values of every attention.
+    The text is used twice: its last state is added to the embedding of the timestep, and all states are
+    additional keys and values of every attention layer.
     """
 
     def __init__(self, config: NetConfig) -> None:
@@ -29,9 +29,9 @@ class GlideNet(nn.Module):
     def forward(
         self, noisy: torch.Tensor, t: torch.Tensor, states: torch.Tensor, enlarged: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """(B, out_channels, s, s) float32, of ``noisy`` (B, 3, s, s) at timestep ``t`` (() or (B,)).
+        """Return (B, out_channels, s, s) float32 for ``noisy`` (B, 3, s, s) at timestep ``t`` (() or (B,)).
 
-        ``states`` (B, T, d) are those of ``text``; ``enlarged`` (B, 3, s, s) is what an upsampler enlarges.
+        ``states`` (B, T, d) are those of ``text``; ``enlarged`` (B, 3, s, s) is the input of an upsampler.
         """
         seen = noisy if enlarged is None else torch.cat([noisy, enlarged], dim=1)
         predicted: torch.Tensor = self.unet(
@@ -41,7 +41,7 @@ class GlideNet(nn.Module):
 
 
 def new_unet(config: NetConfig) -> Any:
-    """An untrained UNet of this size."""
+    """Return an untrained UNet of this size."""
     from diffusers import UNet2DConditionModel
 
     plain = len(config.channels) - config.attended

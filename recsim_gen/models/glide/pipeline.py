@@ -1,4 +1,4 @@
-"""GLIDE whole: tokenizer, base and upsampler; texts to pictures."""
+"""The complete GLIDE: tokenizer, base and upsampler; texts to images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Upsampler = Literal["learned", "bilinear"]
 
 
 class Glide(nn.Module):
-    """Both nets, each with its own text transformer, and the tokenizer that both read by."""
+    """Both nets, each with its own text transformer, and their common tokenizer."""
 
     def __init__(self, config: GlideConfig, tokenizer: Any) -> None:
         super().__init__()
@@ -35,11 +35,11 @@ class Glide(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """Device of the weights."""
         return self.base.text.padding_embedding.device
 
     def states(self, net: GlideNet, texts: Sequence[str]) -> torch.Tensor:
-        """(B, T, d) what a net's text transformer makes of ``texts``; "" is the unconditional one."""
+        """Return a net's (B, T, d) text states for ``texts``; "" is the unconditional text."""
         tokens, is_text = tokenized(self.tokenizer, texts, net.config.text_length)
         states: torch.Tensor = net.text(tokens.to(self.device), is_text.to(self.device))
         return states
@@ -48,9 +48,9 @@ class Glide(nn.Module):
     def draw(
         self, texts: Sequence[str], noise: Sequence[Rng], *, upsampler: Upsampler = "learned"
     ) -> torch.Tensor:
-        """(B, 3, s, s) float32 in [0, 1] on the CPU; all chance in row i comes from ``noise[i]``.
+        """Return (B, 3, s, s) float32 images in [0, 1] on the CPU; row i is random by ``noise[i]`` only.
 
-        ``bilinear`` enlarges the base's pictures without the second net: its control.
+        ``bilinear`` enlarges the base's images without the second net, as a control.
         """
         small = quantised(self.small(texts, noise))
         if upsampler == "bilinear":
@@ -61,7 +61,7 @@ class Glide(nn.Module):
 
     @torch.no_grad()
     def small(self, texts: Sequence[str], noise: Sequence[Rng]) -> torch.Tensor:
-        """(B, 3, r, r) in [-1, 1]: the base's pictures."""
+        """Return the base's images, (B, 3, r, r) in [-1, 1]."""
         return ancestral(
             self.base,
             _gaussian([stream.for_("base") for stream in noise], self.config.base.image_size).to(self.device),
@@ -73,7 +73,7 @@ class Glide(nn.Module):
 
     @torch.no_grad()
     def enlarged(self, small: torch.Tensor, texts: Sequence[str], noise: Sequence[Rng]) -> torch.Tensor:
-        """(B, 3, s, s) in [-1, 1] of ``small`` (B, 3, r, r) in [-1, 1], by the upsampler."""
+        """Return ``small`` (B, 3, r, r) in [-1, 1] enlarged by the upsampler: (B, 3, s, s) in [-1, 1]."""
         first = _gaussian([stream.for_("upsampler") for stream in noise], self.config.upsampler.image_size)
         return deterministic(
             self.upsampler,
@@ -97,9 +97,9 @@ class Glide(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Glide:
-        """What ``save_pretrained`` wrote, or the published files beside GPT-2's vocab.json and merges.txt.
+        """Load what ``save_pretrained`` wrote, or the published files with GPT-2's vocab.json and merges.txt.
 
-        Raises MissingDependency for a file that is not there, DataError for one that is not as it should be.
+        Raises MissingDependency for a missing file, DataError for an invalid one.
         """
         folder = Path(folder)
         published = (folder / FILES["base"]).is_file()
@@ -109,7 +109,7 @@ class Glide(nn.Module):
             need(folder, "config.json", *(f"{name}.safetensors" for name in NETS), TOKENIZER)
         config = GlideConfig.read(folder) if (folder / "config.json").is_file() else GlideConfig()
         tokenizer = _gpt2_tokenizer(folder) if published else _own_tokenizer(folder / TOKENIZER)
-        with torch.device("meta"):  # what lies in the files is not drawn at random first
+        with torch.device("meta"):  # no random initialisation before loading
             made = cls(config, tokenizer)
         for name in NETS:
             net: GlideNet = getattr(made, name)
@@ -117,18 +117,18 @@ class Glide(nn.Module):
                 weights = read_published(folder / FILES[name], net)
             else:
                 weights = read_tensors(folder / f"{name}.safetensors", net.state_dict())
-            # Copies: a file in memory is not aligned as torch aligns, which the last bits depend on.
+            # Copied: memory-mapped tensors are aligned differently, which changes the last bits of results.
             net.load_state_dict({key: x.clone() for key, x in weights.items()}, assign=True)
         return made.eval().requires_grad_(False)
 
 
 def load_glide(checkpoint: Checkpoint, *, device: str, torch_dtype: torch.dtype) -> Glide:
-    """A family's GLIDE, ready to draw. Raises MissingDependency as ``Checkpoint.load`` does."""
+    """Load a family's GLIDE in evaluation mode. Raises MissingDependency as ``Checkpoint.load`` does."""
     return checkpoint.load(Glide.from_pretrained).to(device, torch_dtype)
 
 
 def tokenized(tokenizer: Any, texts: Sequence[str], length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, length) int64 tokens in lower case, without marks of beginning and end, and which are text."""
+    """Return (B, length) int64 tokens of the texts in lower case, without start and end, and a text mask."""
     tokens, is_text = torch.zeros(len(texts), length, dtype=torch.int64), torch.zeros(len(texts), length)
     lower = [text.lower() for text in texts]
     for row, codes in enumerate(tokenizer(lower, add_special_tokens=False)["input_ids"] if lower else ()):
@@ -139,7 +139,7 @@ def tokenized(tokenizer: Any, texts: Sequence[str], length: int) -> tuple[torch.
 
 
 def need(folder: Path, *names: str) -> None:
-    """Raise MissingDependency unless all of these lie in ``folder``."""
+    """Raise MissingDependency unless all of these files are in ``folder``."""
     for name in names:
         if not (folder / name).exists():
             raise MissingDependency(f"no {name} in {folder}")
@@ -158,5 +158,5 @@ def _own_tokenizer(folder: Path) -> Any:
 
 
 def _gaussian(streams: Sequence[Rng], size: int) -> torch.Tensor:
-    """(B, 3, size, size) standard normal, drawn on the CPU: equal on every device."""
+    """Return (B, 3, size, size) standard normal noise, drawn on the CPU: equal on every device."""
     return torch.stack([torch.randn(3, size, size, generator=stream.torch()) for stream in streams])

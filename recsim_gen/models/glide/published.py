@@ -1,6 +1,6 @@
 """GLIDE's published weights (openai/glide-text2im, MIT): ``base.pt`` and ``upsample.pt``, plain state dicts.
 
-They are named as in the original code. Every key has its place here, and any other is refused.
+Their keys are those of the original code. Every key is mapped to ours; an unknown key is an error.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LAYER |= {"mlp.c_fc": "linear1", "mlp.c_proj": "linear2"}
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a published tensor goes: to ``names``, one for each of its ``parts``, or all to one.
+    """Target of a published tensor: ``names``, one for each of its ``parts``, or a single one.
 
     Its rows are ordered by head, then by part (query, key, value), then by channel; ours by part first.
     """
@@ -58,8 +58,8 @@ class _Place:
     parts: int = 1
 
     def pieces(self, x: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-        """Name and value of each of our tensors."""
-        if x.ndim == 3:  # a convolution over places, of width 1
+        """Yield name and value of each of our tensors."""
+        if x.ndim == 3:  # a convolution of width 1
             x = x.squeeze(-1)
         if self.parts > 1 and len(x) % (self.heads * self.parts) == 0:
             x = x.unflatten(0, (self.heads, self.parts, -1)).transpose(0, 1).flatten(0, 2)
@@ -67,9 +67,9 @@ class _Place:
 
 
 def read_published(file: Path, net: GlideNet) -> dict[str, torch.Tensor]:
-    """The weights of a published file as ``net`` names them.
+    """Return the weights of a published file with the names of ``net``.
 
-    Raises DataError for a file that is no state dict, and for a key that is unknown, missing or misshapen.
+    Raises DataError for a file that is not a state dict, and for an unknown, missing or misshapen key.
     """
     state = read_state_dict(file, _REMEDY)
     try:
@@ -79,7 +79,7 @@ def read_published(file: Path, net: GlideNet) -> dict[str, torch.Tensor]:
 
 
 def translated(state: Mapping[str, torch.Tensor], net: GlideNet) -> dict[str, torch.Tensor]:
-    """Published weights under the names of ``net``. Raises DataError as ``read_published`` does."""
+    """Return published weights with the names of ``net``. Raises DataError as ``read_published`` does."""
     places, ours = published_places(net), net.state_dict()
     if unknown := sorted(state.keys() - places.keys()):
         raise DataError(
@@ -98,7 +98,7 @@ def translated(state: Mapping[str, torch.Tensor], net: GlideNet) -> dict[str, to
 
 
 def published_places(net: GlideNet) -> dict[str, _Place]:
-    """Where each published key goes, by its name: 783 of the base, 797 of the upsampler."""
+    """Return the target of each published key: 783 of the base, 797 of the upsampler."""
     ours = net.state_dict().keys()
     places: dict[str, _Place] = {}
 
@@ -132,7 +132,7 @@ def published_places(net: GlideNet) -> dict[str, _Place]:
 
 
 def _blocks(config: NetConfig) -> Iterator[tuple[str, str, int]]:
-    """Published name, ours, and number of heads (0: a residual block) of each block of the UNet."""
+    """Yield published name, our name, and number of heads (0: a residual block) of each block of the UNet."""
     levels, place = len(config.channels), 0
     heads = [
         width // config.head_channels if level >= levels - config.attended else 0

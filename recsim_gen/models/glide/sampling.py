@@ -1,4 +1,4 @@
-"""How GLIDE's nets are sampled: ancestral steps with learned variance, and deterministic ones."""
+"""Sampling of GLIDE's nets: ancestral steps with learned variance, and deterministic steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def new_scheduler(config: NetConfig) -> Any:
-    """A ``DDPMScheduler`` with the noise of a net; x₀ is clipped to [-1, 1], variances are learned."""
+    """Return a ``DDPMScheduler`` with a net's noise; x₀ is clipped to [-1, 1], variances are learned."""
     from diffusers import DDPMScheduler
 
     scheduler: Any = DDPMScheduler(
@@ -37,10 +37,10 @@ def ancestral(
     guidance: float,
     generators: Sequence[torch.Generator],
 ) -> torch.Tensor:
-    """(B, 3, s, s) in [-1, 1], drawn from ``noise`` (B, 3, s, s) under classifier-free guidance.
+    """Return (B, 3, s, s) in [-1, 1], sampled from ``noise`` (B, 3, s, s) with classifier-free guidance.
 
-    ``states`` and ``no_words`` (B, T, d) are those of the texts and of the empty one; all chance in row i
-    comes from ``generators[i]``. Ho et al. 2020, with the variances of Nichol & Dhariwal 2021.
+    ``states`` and ``no_words`` (B, T, d) are those of the texts and of the empty text; all randomness of row
+    i comes from ``generators[i]``. Ho et al. 2020, with the variances of Nichol & Dhariwal 2021.
     """
     scheduler = new_scheduler(net.config)
     both, x = torch.cat([states, no_words]), noise
@@ -51,7 +51,7 @@ def ancestral(
 
 
 def guided(given: torch.Tensor, free: torch.Tensor, guidance: float) -> torch.Tensor:
-    """free + guidance · (given − free) in the three channels of the noise; the variance is ``given``'s."""
+    """Return free + guidance · (given − free) for the noise channels, and the variance of ``given``."""
     noise = free[:, :3] + guidance * (given[:, :3] - free[:, :3])
     return torch.cat([noise, given[:, 3:]], dim=1)
 
@@ -63,10 +63,10 @@ def deterministic(
     small: torch.Tensor,
     residual: float = 0.0,
 ) -> torch.Tensor:
-    """(B, 3, s, s) in [-1, 1]: ``small`` (B, 3, r, r), enlarged by the net.
+    """Return (B, 3, s, s) in [-1, 1]: ``small`` (B, 3, r, r), enlarged by the net.
 
-    Steps are DDIM's with η = 0 (Song et al. 2021). With ``residual`` r the net denoises r times what
-    the enlarged picture lacks.
+    The steps are DDIM's with η = 0 (Song et al. 2021). With ``residual`` r the net denoises r times the
+    difference between the image and the enlarged one.
     """
     config = net.config
     enlarged = enlarge(small, config.image_size)
@@ -86,20 +86,20 @@ def deterministic(
 
 
 def to_residual(pictures: torch.Tensor, enlarged: torch.Tensor, residual: float) -> torch.Tensor:
-    """What the upsampler denoises instead of ``pictures``: themselves where ``residual`` is 0."""
+    """Return what the upsampler denoises in place of ``pictures``: themselves if ``residual`` is 0."""
     return residual * (pictures - enlarged) if residual else pictures
 
 
 def to_picture(clean: torch.Tensor, enlarged: torch.Tensor, residual: float) -> torch.Tensor:
-    """The inverse of ``to_residual``."""
+    """Return the inverse of ``to_residual``."""
     return clean / residual + enlarged if residual else clean
 
 
 def enlarge(small: torch.Tensor, size: int) -> torch.Tensor:
-    """``small`` (B, 3, r, r) at ``size`` pixels a side, bilinearly."""
+    """Return ``small`` (B, 3, r, r) scaled bilinearly to side ``size``."""
     return F.interpolate(small, (size, size), mode="bilinear", align_corners=False)
 
 
 def quantised(pictures: torch.Tensor) -> torch.Tensor:
-    """Pictures in [-1, 1] at 8 bits, as the upsampler is used to have them."""
+    """Return images in [-1, 1] rounded to 8 bits, as the upsampler was trained."""
     return ((pictures + 1) * 127.5).round() / 127.5 - 1

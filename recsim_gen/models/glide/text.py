@@ -1,4 +1,4 @@
-"""GLIDE's text transformer: each net has one of its own."""
+"""GLIDE's text transformer; each net has its own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class TextTransformer(nn.Module):
-    """Tokens to states, all positions seeing all (it is not causal).
+    """Maps tokens to states; attention is not causal.
 
-    A position behind the text is not masked: it has a learned embedding of its own, in place of token and
-    position, so that padding can gather what the text says. The last one is the text as a whole.
+    Positions after the text are not masked: they have learned embeddings in place of token and position, so
+    that padding can aggregate the text. The last state represents the whole text.
     """
 
     def __init__(self, config: NetConfig) -> None:
@@ -39,7 +39,7 @@ class TextTransformer(nn.Module):
         self.final_norm = nn.LayerNorm(width)
 
     def forward(self, tokens: torch.Tensor, is_text: torch.Tensor) -> torch.Tensor:
-        """(B, T, d) states of ``tokens`` (B, T); where ``is_text`` (B, T) is False stands padding."""
+        """Return (B, T, d) states of ``tokens`` (B, T); ``is_text`` (B, T) is False for padding."""
         words = self.token_embedding(tokens) + self.positional_embedding
         states = torch.where(is_text[..., None], words, self.padding_embedding)
         for layer in self.layers:

@@ -98,7 +98,7 @@ def test_messages(verifier, tmp_path, pixels):
     with pytest.raises(DataError, match="want a verifier's weights"):
         ImageVerifier.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"attributes": {"main": ["red"]}}))
-    with pytest.raises(DataError, match="want a verifier of"):
+    with pytest.raises(DataError, match="must be a verifier of"):
         ImageVerifier.from_pretrained(tmp_path)
 
 

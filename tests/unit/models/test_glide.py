@@ -372,5 +372,5 @@ def test_saved_and_read_again_it_draws_the_same(published, tmp_path):
     one, other = (g.draw(["red shirt"], [Rng(0)]) for g in (glide, Glide.from_pretrained(tmp_path)))
     assert torch.equal(one, other)
     (tmp_path / "config.json").write_text('{"class": "Glide", "bass": {}}')
-    with pytest.raises(DataError, match="want the config of a GLIDE"):
+    with pytest.raises(DataError, match="must be the config of a GLIDE"):
         Glide.from_pretrained(tmp_path)
