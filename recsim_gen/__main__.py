@@ -1,4 +1,4 @@
-"""``recsim-gen COMMAND …``: the commands by name, as ``python -m recsim_gen.COMMAND …`` runs them."""
+"""``recsim-gen COMMAND …``: runs a command by name, like ``python -m recsim_gen.COMMAND …``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ USAGE = """usage: recsim-gen COMMAND [options]
 
 {commands}
 
-recsim-gen COMMAND --help tells its options
+recsim-gen COMMAND --help lists its options
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that the first word names; 2 where there is none of that name.
+    """Run the command named by the first word; return 2 if there is none of that name.
 
     A command ends the process with its own exit code.
     """
@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"recsim-gen {recsim_gen.__version__}\n")
         return 0
     if name not in commands:
-        sys.stderr.write(f"error: a command is wanted first, got {word!r}.{did_you_mean(name, commands)}\n")
+        sys.stderr.write(
+            f"error: the first word must be a command, got {word!r}.{did_you_mean(name, commands)}\n"
+        )
         return 2
     sys.argv[1:] = rest
     runpy.run_module(f"recsim_gen.{name}", run_name="__main__", alter_sys=True)
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _lines(commands: Sequence[str]) -> str:
-    """Each command, and the first line of what it says of itself."""
+    """Return each command with the first line of its docstring."""
     width = max(map(len, commands))
     said = [(import_module(f"recsim_gen.{name}").__doc__ or "").splitlines()[0] for name in commands]
     return "\n".join(f"  {name:<{width}}  {line}" for name, line in zip(commands, said, strict=True))

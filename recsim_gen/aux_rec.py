@@ -33,45 +33,45 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
     Parameters
     ----------
     world
-        What people chose by. own: the items' own pictures, as in the data; shown: the shop shows each
+        What people choose by. own: the items' own pictures, as in the data; shown: the shop shows each
         generator's pictures, people choose again by what they see, the ranker learns from that (Boutique).
     gen
         Generators: ragar, pmg, ip_adapter, textual_inversion, sd, oracle, or module:Class; with settings
-        as LABEL=NAME:SETTING=VALUE; none: the controls alone.
+        as LABEL=NAME:SETTING=VALUE; none: only the controls.
     truth
-        Rows of oracle, which reads the tastes that a simulator knows, and of sd, which knows nobody; where
-        tastes are known (Boutique).
+        Add rows of oracle, which reads the simulator's true preferences, and of sd, which is not
+        personalised, if the true preferences are known (Boutique).
     leakage
-        strict: pictures are drawn for training pairs alone; paper: for the test references, which tells
-        the ranker the answer: its tables are marked leaky. Both: side by side, on the same items.
+        strict: pictures are drawn for training pairs only; paper: for the test references, which leaks the
+        answer to the ranker: its tables are marked leaky. Both: side by side, on the same items.
     aggregate
-        What becomes of several pictures of an item: mean of their features, the latest, or the one that
-        is most like the others (vote).
+        How to combine several pictures of an item: mean of their features, the latest, or the one most
+        similar to the others (vote).
     fraction
-        Shares of the items to replace; those of a smaller share are among those of a larger.
+        Shares of the items to replace; a larger share includes the items of a smaller one.
     items
-        Items to replace, drawn at random from those that have a picture and an episode; 0 is all.
+        Number of items to replace, sampled from those with a picture and an episode; 0 is all.
     each
-        Pictures of an item, for the latest of its episodes; 0 is one for each episode.
+        Pictures per item, for its latest episodes; 0 is one for each episode.
     least_history
-        Least number of items before the reference of an episode that a picture is drawn for; RAGAR
+        Minimal number of items before the reference of an episode that a picture is drawn for; RAGAR
         retrieves 5 of them.
     cold
-        Items with at most so many training choices are told apart as cold.
+        Items with at most this number of training choices are cold and also evaluated separately.
     placebo
         Folder or tar of other real pictures of the items, <item id>.png; Boutique draws its own.
     placebo_is_real
-        State that the placebo's pictures were made for nobody: strict cannot see it in <item id>.png.
+        State that the placebo's pictures were made for nobody, which <item id>.png does not show; for strict.
     seeds
         Seeds of training.
     judges
-        What generators learn from that learn from a ranker: NAME-seedN, NAME@ENCODER-seedN or folders; the
-        first, and for ragar_taste the first that says how sure it is. Default the ranker with the first seed,
-        and a taste.
+        Judges that generators may learn from: NAME-seedN, NAME@ENCODER-seedN or folders. A generator learns
+        from the first, ragar_taste from the first that reports its uncertainty. Default: the ranker with the
+        first seed, and a taste.
     force
-        Reward with judges that do not use images or are blind among them, too.
+        Also use judges that do not use images, or are blind to taste in them, as rewards.
     published
-        Add the paper's numbers in a table of their own, to read beside; they do not compare.
+        Add the paper's numbers in a separate table; they are not comparable.
     """
 
     world: tuple[Literal["own", "shown"], ...] = ("own",)
@@ -96,16 +96,16 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
 def main(options: Options) -> None:
     """Train a ranker on generated pictures in place of the items' own, and on controls, and compare.
 
-    Every variant replaces the pictures of the same items, starts from the same weights, sees the same
-    negatives and is tested on the same choices: original, each generator, placebo (another real picture),
-    shuffled (pictures permuted among these items), mean_feature and noise. Pictures, generators and rankers
-    are found again by their content; several processes share the work (on CPUs torchrun -m …).
+    Every variant replaces the pictures of the same items, and has the same initial weights, negatives and
+    test choices: original, each generator, placebo (another real picture), shuffled (pictures permuted among
+    these items), mean_feature and noise. Pictures, generators and rankers are cached by content; several
+    processes share the work (on CPUs torchrun -m …).
     """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
 
-    methods, family = _checked(options)  # a wrong setting is told before any data is read
+    methods, family = _checked(options)  # wrong settings fail before any data is read
     check = partial(_check_data, methods, family, options)
     dataset, catalog, results = prepare("aux_rec", options, check=check)
     methods = _with_truth(methods, dataset, options, results)
@@ -121,7 +121,7 @@ def main(options: Options) -> None:
 
 
 def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
-    """The generators and their models; errors for what is unknown, out of range or given twice."""
+    """Return the generators and their models; raise for unknown, invalid or repeated values."""
     from recsim_gen.core.errors import SettingError
     from recsim_gen.datasets.image_sets import refuse_empty
     from recsim_gen.experiments.auxiliary.drawing import read_generators
@@ -151,7 +151,7 @@ def _checked(options: Options) -> tuple[list[Method], ModelFamily]:
 
 
 def _check_data(methods: list[Method], family: ModelFamily, options: Options, dataset: Dataset) -> None:
-    """Errors for what the data cannot give, before it is encoded."""
+    """Raise errors that depend on the data, before it is encoded."""
     from recsim_gen.datasets.image_sets import read_images
     from recsim_gen.experiments.methods import check_controls
     from recsim_gen.experiments.simulation.shown_log import known_shop
@@ -164,7 +164,7 @@ def _check_data(methods: list[Method], family: ModelFamily, options: Options, da
 
 
 def _with_truth(methods: list[Method], dataset: Dataset, options: Options, results: Results) -> list[Method]:
-    """The methods, with those of known truth where tastes are known; what can be shown is noted."""
+    """Return the methods, with the oracle and ``sd`` if preferences are known; note what can be concluded."""
     from recsim_gen.experiments.auxiliary.drawing import KNOWN_TRUTH, with_known_truth
     from recsim_gen.experiments.auxiliary.meaning import TRUTH, WORLDS
 
@@ -185,7 +185,10 @@ def _policies(
     results: Results,
     tracker: Tracker | None,
 ) -> tuple[list[Drawn], dict[str, ImageSet]]:
-    """For each policy the items to replace and the features of all pictures for them; and the pictures."""
+    """Return for each policy the items to replace and the features of all their pictures.
+
+    And the pictures.
+    """
     from recsim_gen.core.errors import DataError
     from recsim_gen.datasets.image_sets import read_images
     from recsim_gen.experiments.auxiliary.conditions import conditions, shared_items
@@ -259,7 +262,7 @@ def _values(
     results: Results,
     tracker: Tracker | None,
 ) -> pd.DataFrame:
-    """What every user's list is worth under every case and seed; empty but on the main process."""
+    """Return the metrics of every user's list in every case and seed; empty except on the main process."""
     import pandas as pd
 
     from recsim_gen.artifacts.serving import log_ranker
@@ -281,7 +284,7 @@ def _values(
     for seed in options.seeds:
         catalogs = training.cases(catalog, policies, options.fraction, seed)
         served = [c for c in catalogs if c.fraction in (0, max(options.fraction))]
-        served = [c for c in served if c.leakage in ("", options.leakage[0])]  # one of each variant
+        served = [c for c in served if c.leakage in ("", options.leakage[0])]  # one case per variant
         rankers = training.retrained(
             options.ranker,
             catalogs,
@@ -310,7 +313,7 @@ def _shown(
     results: Results,
     tracker: Tracker | None,
 ) -> list[tuple[str, pd.DataFrame]]:
-    """Of each log in which people chose by a generator's pictures, its name and what lists are worth."""
+    """Return each log in which people chose by a generator's pictures: its name and the metrics of lists."""
     from recsim_gen.experiments.simulation.shown_log import known_shop, shown_log, shown_values
     from recsim_gen.experiments.simulation.world import open_world
 
@@ -356,7 +359,7 @@ def _publish(
     results: Results,
     tracker: Tracker,
 ) -> None:
-    """Rows and verdicts, what `report` does, and the numbers of every user to MLflow."""
+    """Add rows and verdicts, call `report`, and log the metrics of every user to MLflow."""
     import pandas as pd
 
     from analysis.published import load_published
@@ -387,7 +390,7 @@ def _draw(
     dataset: Dataset,
     output: Path,
 ) -> list[Path]:
-    """Differences by the share replaced, and a sheet of the first pictures of each generator and policy."""
+    """Draw the differences by the share replaced, and a sheet of first pictures per generator and policy."""
     from analysis.auxiliary_figures import fraction_curves
     from analysis.auxiliary_sheet import replaced_sheet
 

@@ -1,4 +1,4 @@
-"""Caption the pictures of a catalogue: what is in them, how they look, what a history looks like."""
+"""Caption the pictures of a catalogue: their content, their style, and the style of histories."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Options(DataOptions, DeviceOptions, RunOptions):
     captioner
         hf:NAME of the hub (BLIP-2, Qwen/Qwen2.5-VL-7B-Instruct) or a folder of such a model.
     kinds
-        target: what is in a picture; style: how it looks, for each item and each episode's history.
+        target: content of a picture; style: its look, for each item and each episode's history.
     target_prompt
         Question for target captions.
     style_prompt
@@ -33,9 +33,9 @@ class Options(DataOptions, DeviceOptions, RunOptions):
     max_tokens
         Longest answer, in tokens.
     batch_size
-        Pictures asked about at once.
+        Pictures per batch.
     dtype
-        Of the weights; float32 is the quickest on a CPU.
+        Type of the weights; float32 is the fastest on a CPU.
     output
         FILE.json or FILE.csv of the captions; results.json goes into the folder FILE beside it.
     tracking_uri
@@ -53,10 +53,10 @@ class Options(DataOptions, DeviceOptions, RunOptions):
 
 
 def main(options: Options) -> None:
-    """Caption every picture; each caption is kept as it is made, so a killed run goes on where it was.
+    """Caption every picture; captions are saved as they are made, so an interrupted run resumes.
 
-    Several processes share the work: accelerate launch -m recsim_gen.caption (on CPUs torchrun -m …).
-    Data is opened with the target captions by --data-settings.captions FILE.
+    Several processes share the work: accelerate launch -m recsim_gen.caption (on CPUs torchrun -m …). Use the
+    target captions with --data-settings.captions FILE.
     """
     from recsim_gen.core.processes import this_process
     from recsim_gen.core.results import Results
@@ -67,7 +67,7 @@ def main(options: Options) -> None:
 
     check_suffix(options.output)
     family = open_family("paper").with_models(captioner=captioner_name(options.captioner))
-    family.require("captioner")  # told before any data is read
+    family.require("captioner")  # fails before any data is read
     dataset = open_data(options.data)
     captioner = _captioner(family, options)
     fingerprints = {"data": dataset.fingerprint, "captioner": captioner.fingerprint}
@@ -87,7 +87,7 @@ def _captioner(family: ModelFamily, options: Options) -> Captioner:
 def _captions(
     dataset: Dataset, captioner: Captioner, options: Options, results: Results
 ) -> dict[str, dict[str, str]]:
-    """Kind to id to caption, and their numbers into the results."""
+    """Return {kind: {id: caption}}, and add their statistics to the results."""
     from recsim_gen.core.errors import DataError
     from recsim_gen.models.captioning import caption_images, history_styles
 
@@ -116,7 +116,7 @@ def _captions(
 
 
 def _count(variant: str, lines: list[str], results: Results) -> None:
-    """What tells a captioner that looks from one that repeats itself or says nothing."""
+    """Add statistics that reveal a captioner that repeats itself or says nothing."""
     total = max(len(lines), 1)
     numbers = {
         "blank": sum(not line for line in lines) / total,

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 _MAY_WANT_MENDING = re.compile(r"\b(without|not used|left (out|aside)|not in|of no|no|differ|lack)\b")
-"""What the sentences of readers say of what they miss; other sentences count what is there."""
+"""Matches notes of readers about problems; other notes count what is there."""
 
 USUAL = 30
-"""Epochs whose steps are told where they are few."""
+"""Number of epochs for which few steps are reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class CheckOptions(RunOptions):
     data
         What to check: NAME or NAME:PATH (csv:DIR, boutique, movielens:DIR); also the first word.
     sample
-        Pictures to decode, drawn at random; default all.
+        Number of pictures to decode, sampled at random; default all.
     """
 
     data: DataSpec = DataSpec("boutique")
@@ -46,10 +46,10 @@ class CheckOptions(RunOptions):
 def check(options: CheckOptions) -> int:
     """Say whether data can be used; count what is in it, beside what is published.
 
-    Looks for broken, missing and equal pictures, empty captions, texts of another encoding and leaks,
-    and estimates memory. What may want mending is told first, then what was found and what was left
-    aside. Exit code 0: usable, perhaps with remarks; 1: not usable, and why in one line; 2: a mistake on
-    the command line.
+    Finds broken, missing and equal pictures, empty captions, text in the wrong encoding and leaks, and
+    estimates memory. Output: first what may need fixing, then what was found and what was left out. Exit code
+    0: usable, possibly with remarks; 1: not usable, with the reason in one line; 2: a mistake on the command
+    line.
     """
     from recsim_gen.artifacts.trained_rankers import few_steps
     from recsim_gen.core.errors import DataError
@@ -91,11 +91,11 @@ class ShowOptions(RunOptions):
     data
         What to show: NAME or NAME:PATH (csv:DIR, boutique, movielens:DIR); also the first word.
     items
-        Items to show.
+        Number of items to show.
     episodes
-        Episodes to show.
+        Number of episodes to show.
     seed
-        Which are drawn.
+        Seed of the random selection.
     """
 
     data: DataSpec = DataSpec("boutique")
@@ -108,7 +108,7 @@ class ShowOptions(RunOptions):
 def show(options: ShowOptions) -> None:
     """Draw a contact sheet: some items, and some episodes with history and reference, captions beneath.
 
-    It is OUTPUT/data.png.
+    The file is OUTPUT/data.png.
     """
     from analysis.data_sheet import data_sheet
     from recsim_gen.core.errors import SettingError
@@ -144,7 +144,7 @@ class ConvertOptions(RunOptions):
     to
         Layout: unified, recbole, csv, pmg-movieposter, pmg-pog, pmg-ser30k.
     output
-        New folder to write, results.json with it; one that convert wrote is replaced.
+        New folder to write, with results.json; one that convert wrote before is replaced.
     """
 
     from_: DataSpec = DataSpec("boutique")
@@ -153,7 +153,7 @@ class ConvertOptions(RunOptions):
 
 
 def convert(options: ConvertOptions) -> None:
-    """Write data in another layout, whole or not at all, and read it back to count what came over."""
+    """Write data in another layout, atomically, and read it back to count what was preserved."""
     from recsim_gen.core.registry import DATASETS, WRITERS, resolve
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.checks import counts
@@ -165,9 +165,9 @@ def convert(options: ConvertOptions) -> None:
     dataset = open_data(options.from_)
     results = Results("data_convert", options.as_dict())
     _rows(results, "from", counts(dataset))
-    for note in write(dataset, output) or ():  # what the layout has no place for
+    for note in write(dataset, output) or ():  # what the layout cannot represent
         results.note(note)
-    results.write(output)  # it is ours to replace, even if it cannot be read back
+    results.write(output)  # marks the folder as written by convert, even if it cannot be read back
     if to in DATASETS:
         _rows(results, "to", counts(open_data(f"{to}:{output}")))
     for note in dataset.notes:
@@ -192,9 +192,9 @@ class NewOptions:
 
 
 def new(options: NewOptions) -> None:
-    """Write a small example of the layout csv:DIR, with a README that says what each column is.
+    """Write a small example of the layout csv:DIR, with a README that describes each column.
 
-    Replace its rows and pictures by your own: nothing in it has to stay but the two tables.
+    Replace its rows and pictures by your own; only the two tables are required.
     """
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.progress import say
@@ -202,7 +202,7 @@ def new(options: NewOptions) -> None:
 
     output = options.output
     if output.exists() and (output.is_file() or any(output.iterdir())):
-        raise SettingError(f"a new folder is wanted, {output} is there: move it, or give another")
+        raise SettingError(f"must be a new folder, {output} exists: move it, or name another")
     write_example(output)
     say(f"Next: python -m recsim_gen.data check csv:{output}")
     sys.stdout.write(f"{output}\n")
@@ -214,7 +214,7 @@ def _rows(results: Results, variant: str, counts: dict[str, int]) -> None:
 
 
 def _compare(results: Results, name: str, counts: dict[str, int]) -> None:
-    """What is published about this data, as columns beside its own counts and a sentence for each."""
+    """Add the published counts of this data as columns, and a sentence for each source."""
     from recsim_gen.datasets.published import published
 
     for edition in published(name, counts):
@@ -225,7 +225,7 @@ def _compare(results: Results, name: str, counts: dict[str, int]) -> None:
 
 
 def _refuse_foreign(output: Path) -> None:
-    """Raise SettingError for a folder that is there, is not empty, and was not written by convert."""
+    """Raise SettingError for a non-empty folder that was not written by convert."""
     from recsim_gen.core.errors import DataError, SettingError
     from recsim_gen.core.results import FILE, load
 
@@ -234,9 +234,9 @@ def _refuse_foreign(output: Path) -> None:
     try:
         if (output / FILE).is_file() and load(output).command == "data_convert":
             return
-    except DataError:  # it is somebody else's results.json
+    except DataError:  # results.json of something else
         pass
-    raise SettingError(f"--output must be a new folder, {output} is there: move it, or give another")
+    raise SettingError(f"--output must be a new folder, {output} exists: move it, or name another")
 
 
 def _publish(

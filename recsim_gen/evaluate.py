@@ -1,4 +1,4 @@
-"""Table 2: what generators' images are worth to the person and to the reference, by every metric."""
+"""Table 2: how well generated images fit the person and the reference, by every metric."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recsim_gen.core.config import run
 from recsim_gen.core.options import ExperimentOptions, ModelOptions
-from recsim_gen.core.results import Results  # the command line reads the type of what main gives
+from recsim_gen.core.results import Results  # at run time: the command line resolves main's return type
 from recsim_gen.core.specs import JudgeSpec
 
 if TYPE_CHECKING:
@@ -38,38 +38,38 @@ class Options(ModelOptions, ExperimentOptions):
     Parameters
     ----------
     gen
-        Generators: NAME, or LABEL=NAME:SETTING=VALUE,… for one with settings, by spaces or commas.
+        Generators: NAME, or LABEL=NAME:SETTING=VALUE,… for one with settings, separated by spaces or commas.
     checkpoint
-        LABEL=DIR of trained generators; the others are trained here, on training choices alone.
+        LABEL=DIR of trained generators; the others are trained here, on training choices only.
     images
         LABEL=DIR of images made elsewhere, named <user id>/<item id>.png or <item id>.png.
     metrics
         Presets and metrics: judged, table2, paper, delta_r, cps[boutique-clip], cmmd[boutique-clip],
         verifier[DIR], …
     weights
-        Folder of weight files that metrics need; default the cache.
+        Folder of weight files for metrics; default the cache.
     episodes
-        Test episodes, spread at random and the same for every generator; 0 is all.
+        Number of test episodes, a random sample that is the same for every generator; 0 is all.
     history
-        Items of each history to compare with, the last ones; 0 is all.
+        Number of history items to compare with, the latest ones; 0 is all.
     seeds
-        Of training and of the noise.
+        Seeds of training and of the noise.
     retrain
-        Train each generator with each seed; with --no-retrain once, and only draw with each.
+        Train each generator with each seed; with --no-retrain only once, and draw with each seed.
     baseline
-        The line that the others are compared with, paired by episode.
+        Row that the others are compared with, paired by episode.
     judges
         Rankers to train here, NAME-seedN or NAME@ENCODER-seedN, or folders that train_ranker wrote; those
         that give no reward are held out.
     reward
-        METHOD=JUDGE: which judge a method learns from; default the first, and for a generator that weighs how
-        sure a judge is (ragar_taste) the first that says so.
+        METHOD=JUDGE: the judge that a method learns from; default the first, and for a generator that uses
+        uncertainty (ragar_taste) the first that reports it.
     scope
-        graph: as if the item graph were built again, exactly; item: the item's own row only.
+        graph: exact, as if the item graph were rebuilt; item: only the item's own features change.
     force
-        Judge with rankers that do not use images and reward with those that are blind among them, too.
+        Also accept judges that do not use images, and rewards by judges that are blind to taste in them.
     published
-        Add the papers' numbers in tables of their own, to read beside; they do not compare.
+        Add the papers' numbers in separate tables; they are not comparable.
     """
 
     gen: tuple[str, ...] = ("original,placebo,sd,textual_inversion,ip_adapter,pmg,ragar,ragar_taste",)
@@ -110,7 +110,7 @@ class Plan:
 
     @property
     def asks_judges(self) -> bool:
-        """Whether a metric needs them."""
+        """Whether a metric needs judges."""
         from recsim_gen.metrics.delta_rank import METRICS
 
         return bool(set(self.metrics) & set(METRICS))
@@ -119,10 +119,10 @@ class Plan:
 def main(options: Options) -> Results:
     """Train generators, draw, and set them side by side by every metric: the paper's Table 2.
 
-    What was trained or drawn before is loaded. The placebo, another real image of the item, always
-    has a line where it can be had. Presets of metrics: judged (what rankers, tastes and CLIP say; quick),
-    table2, paper (the public recipes nearest to RAGAR's table). Several processes (accelerate launch -m …,
-    on CPUs torchrun -m …) train and draw a share each.
+    What was trained or drawn before is loaded. The placebo, another real image of the item, is always
+    included if possible. Presets of metrics: judged (rankers, tastes and CLIP; fast), table2, paper (the
+    public recipes nearest to RAGAR's table). Several processes (accelerate launch -m …, on CPUs torchrun -m
+    …) train and draw a share each.
     """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.processes import this_process
@@ -130,10 +130,10 @@ def main(options: Options) -> Results:
     from recsim_gen.experiments.scored_methods import draw_shares, score_methods
     from recsim_gen.judging.judges import check_judges, log_curves
 
-    plan = _plan(options)  # a wrong option is told before any data is read
+    plan = _plan(options)  # wrong options fail before any data is read
     notes = check_judges(options.judges, rewarding=plan.rewards.values(), force=options.force)
     process = this_process()
-    with process.main_process_first():  # the others load what it has encoded and trained
+    with process.main_process_first():  # the others load its features and models from the cache
         dataset, catalog, results = prepare("evaluate", options, check=partial(_check_data, plan, options))
         judges = _judges(plan, options, dataset, catalog, results)
     for note in notes:
@@ -164,7 +164,7 @@ def main(options: Options) -> Results:
 
 
 def _plan(options: Options) -> Plan:
-    """Resolve the names; errors for what is unknown, missing or does not fit together."""
+    """Resolve the names; raise for unknown, missing or contradicting ones."""
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.registry import did_you_mean
     from recsim_gen.datasets.image_sets import refuse_empty
@@ -184,7 +184,7 @@ def _plan(options: Options) -> Plan:
     labels = [PLACEBO, *(method.label for method in methods)]
     if options.baseline not in labels:
         hint = did_you_mean(options.baseline, dict.fromkeys(labels))
-        raise SettingError(f"--baseline must be a line of the table, got {options.baseline!r}.{hint}")
+        raise SettingError(f"--baseline must be a row of the table, got {options.baseline!r}.{hint}")
     for name, count in {"history": options.history, "episodes": options.episodes}.items():
         if count < 0:
             raise SettingError(f"--{name} must be 0 (all) or more, got {count}")
@@ -196,7 +196,7 @@ def _plan(options: Options) -> Plan:
 
 
 def _check_data(plan: Plan, options: Options, dataset: Dataset) -> None:
-    """Errors for what the data cannot give, before it is encoded and judges are trained."""
+    """Raise errors that depend on the data, before it is encoded and judges are trained."""
     from recsim_gen.artifacts.trained_rankers import chosen_encoders
     from recsim_gen.core.errors import SettingError
     from recsim_gen.datasets.image_sets import read_images
@@ -216,7 +216,7 @@ def _check_data(plan: Plan, options: Options, dataset: Dataset) -> None:
 
 
 def _with_placebo(plan: Plan, catalog: Catalog, results: Results) -> Plan:
-    """Add a line of the placebo, where it can be had."""
+    """Add a row of the placebo, if possible."""
     from recsim_gen.artifacts.trained_generators import make_generator
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
@@ -237,7 +237,7 @@ def _with_placebo(plan: Plan, catalog: Catalog, results: Results) -> Plan:
 def _judges(
     plan: Plan, options: Options, dataset: Dataset, catalog: Catalog, results: Results
 ) -> list[Judge]:
-    """Those that give a reward, which passed the guards, and where a metric asks them the others."""
+    """Return the rewarding judges, which passed the guards, and if a metric needs them the others."""
     from recsim_gen.judging.judges import open_judges
 
     return open_judges(
@@ -253,7 +253,7 @@ def _judges(
 
 
 def _metrics(plan: Plan, judges: Sequence[Judge], dataset: Dataset, options: Options) -> list[Metric]:
-    """In the order of the plan; a measure of judges becomes one metric a judge."""
+    """Return the metrics in the order of the plan; a measure of judges becomes one metric per judge."""
     from recsim_gen.core.errors import SettingError
     from recsim_gen.encoders.features import make_encoder
     from recsim_gen.experiments.scored_methods import row_fields
@@ -279,7 +279,7 @@ def _metrics(plan: Plan, judges: Sequence[Judge], dataset: Dataset, options: Opt
 
 
 def _can_write(family: ModelFamily) -> bool:
-    """Whether the family's language model, which writes keywords, is to be had."""
+    """Return whether the family's language model, which writes keywords, is available."""
     from recsim_gen.core.errors import MissingDependency
 
     try:
@@ -292,7 +292,7 @@ def _can_write(family: ModelFamily) -> bool:
 def _keywords(
     plan: Plan, metrics: Sequence[Metric], dataset: Dataset, device: str | None, results: Results
 ) -> dict[str, list[str]] | None:
-    """Keywords of each episode's taste for metrics that need them, the same for all methods; else None."""
+    """Return keywords of each episode's taste if a metric needs them, the same for all methods; else None."""
     if not any("keywords" in metric.needs for metric in metrics):
         return None
     from recsim_gen.core.registry import KEYWORDS, resolve
@@ -307,7 +307,7 @@ def _keywords(
 def _opened(
     judges: Sequence[Judge], plan: Plan, dataset: Dataset, options: Options, tracker: Tracker | None
 ) -> OpenMethod:
-    """Train what methods learn; give a method's generator for a seed, by it or by the first one."""
+    """Train the methods; return a function that gives a method's generator for a seed."""
     from recsim_gen.experiments.opened_methods import OpenedMethods
 
     by_label = {judge.label: judge for judge in judges}
@@ -318,7 +318,7 @@ def _opened(
 
 
 def _test_data(dataset: Dataset, episodes: int, results: Results) -> Dataset:
-    """The data set with the episodes of the evaluation alone."""
+    """Return the data set with only the episodes of the evaluation."""
     from recsim_gen.artifacts.trained_generators import chosen_episodes
 
     chosen, lacking = chosen_episodes(dataset, episodes)
@@ -334,7 +334,7 @@ def _conclude(
     baseline: str,
     results: Results,
 ) -> None:
-    """Rows, differences from the baseline, verdicts; what is unavailable has rows without a value."""
+    """Add rows, differences from the baseline and verdicts; unavailable metrics have rows without values."""
     from recsim_gen.core.randomness import Rng
     from recsim_gen.metrics import summary
     from recsim_gen.metrics.presets import about
@@ -370,7 +370,7 @@ def _publish(
     tracker: Tracker,
     options: Options,
 ) -> None:
-    """What `report` does with Table 2 in the table's place, and the numbers of every image."""
+    """Call `report` with Table 2 as the printed table, and log the values of every image."""
     from analysis.published import load_published
     from analysis.table2 import table2
     from analysis.table2_text import markdown, published_markdown
@@ -380,7 +380,7 @@ def _publish(
     from recsim_gen.metrics.recipes import stamp
 
     output = options.output
-    results.write(output)  # before a tracker or a figure: those may fail
+    results.write(output)  # before trackers and figures, which may fail
     write_json(output / "recipes.json", plain([stamp(metric) for metric in metrics]))
     with atomic(output / "pictures.csv") as temporary:
         values.to_csv(temporary, index=False)
@@ -393,7 +393,7 @@ def _publish(
 
 
 def _draw(table: Table2, published: Sequence[PublishedTable], results: Results, output: Path) -> list[Path]:
-    """The tables, and a figure of ablations where variants of a RAGAR differ in a setting."""
+    """Draw the tables, and a figure of ablations if variants of a RAGAR differ in one setting."""
     from analysis.ablation_figure import ablated, ablation_figure
     from analysis.table2_text import write_tables
 

@@ -27,21 +27,21 @@ class Options(ModelOptions, DataOptions, DeviceOptions, RunOptions):
     Parameters
     ----------
     methods
-        Explainers, by spaces or commas: keywords (the language model says what a history likes), counted
-        (what the history has more often than the catalogue), taste (what adds most by the posterior of the
-        taste), chat (a chat model in its own words, --models paper), or module:Class.
+        Explainers, separated by spaces or commas: keywords (taste keywords by the language model), counted
+        (what the history has more often than the catalogue), taste (largest contributions by the taste
+        model's posterior), chat (written by a chat model, --models paper), or module:Class.
     attributes
-        Attributes of an item that a reason names, at most.
+        Most attributes of an item that a reason names.
     top
-        How many of all colours and patterns count as what a person truly likes best (boutique).
+        Number of colours and patterns that count as a person's true favourites (boutique).
     episodes
-        Test choices, spread at random and the same for every method; 0 is all.
+        Number of test choices, a random sample that is the same for every method; 0 is all.
     history
-        Items of each history that methods see, the last ones; 0 is all.
+        Number of history items that methods see, the latest ones; 0 is all.
     baseline
-        The line that the others are compared with, paired by choice.
+        Row that the others are compared with, paired by choice.
     seeds
-        Of random reasons, and of whose history stands in for one's own.
+        Seeds of random reasons and of shuffled histories.
     output
         Folder for results.json, explanations.csv, examples.md and the figure.
     """
@@ -59,10 +59,10 @@ class Options(ModelOptions, DataOptions, DeviceOptions, RunOptions):
 def main(options: Options) -> None:
     """Explain test choices: a caption of the item for this person, and a reason why they would like it.
 
-    Beside every method stand the same with somebody else's history (METHOD_shuffled), what everybody likes
-    (popular), the first and a random attribute, and where tastes are known the true reason (oracle). USR,
-    FMR, FCR and DIV are PETER's; precision and recall are of named attributes among those that the person
-    truly likes best; BLEU and ROUGE-L compare the caption with the item's own.
+    Controls: each method with another person's history (METHOD_shuffled), what everybody likes (popular), the
+    first and a random attribute, and if true preferences are known the true reason (oracle). USR, FMR, FCR
+    and DIV are PETER's; precision and recall compare named attributes with the person's true favourites; BLEU
+    and ROUGE-L compare the caption with the item's own.
     """
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Tracker
@@ -70,19 +70,19 @@ def main(options: Options) -> None:
     from recsim_gen.models.family import open_family
 
     family = open_family(options.models)
-    methods = _methods(options, family)  # a wrong option is told before any data is read
+    methods = _methods(options, family)  # wrong options fail before any data is read
     dataset = open_data(options.data)
     results = Results("explain", options.as_dict(), {"data": dataset.fingerprint})
     results.fingerprints["models"] = family.fingerprint("language_model")
     shop = _shop(dataset, family, options, results)
     values = _values(methods, shop, options, results)
-    results.write(options.output)  # before a tracker is made: that may fail
+    results.write(options.output)  # before the tracker, which may fail
     with Tracker.of("explain", options) as tracker:
         _publish(values, shop, results, tracker, options)
 
 
 def _methods(options: Options, family: ModelFamily) -> dict[str, Any]:
-    """Classes of explainers by name. Raises SettingError for what is unknown, twice or out of range."""
+    """Return classes of explainers by name. Raises SettingError for unknown, repeated or invalid values."""
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.registry import EXPLAINERS, did_you_mean, resolve
     from recsim_gen.experiments.explanations.comparison import CONTROLS
@@ -94,20 +94,20 @@ def _methods(options: Options, family: ModelFamily) -> dict[str, Any]:
             raise SettingError(f"--{name} must be {low} or more{'' if low else ' (0 is all)'}, got {value}")
     names = [name for text in options.methods for name in text.split(",") if name]
     if again := [name for k, name in enumerate(names) if name in names[:k]]:
-        raise SettingError(f"--methods: each is wanted once, got {again[0]} twice")
+        raise SettingError(f"--methods: give each value once, got {again[0]} twice")
     if not names:
         raise SettingError(f"give --methods: {', '.join(EXPLAINERS)}")
     methods = {name: resolve(name, EXPLAINERS, "explainer") for name in names}
     if options.baseline not in (known := [*names, *CONTROLS]):
         hint = did_you_mean(options.baseline, known)
-        raise SettingError(f"--baseline must be a line of the table, got {options.baseline!r}.{hint}")
+        raise SettingError(f"--baseline must be a row of the table, got {options.baseline!r}.{hint}")
     for explainer in methods.values():
         explainer.check(family)
     return methods
 
 
 def _shop(dataset: Dataset, family: ModelFamily, options: Options, results: Results) -> Shop:
-    """The data with the choices that are explained, and notes on them; errors for what it cannot give."""
+    """Return the data with the choices to explain, and notes on them; raise if the data do not allow it."""
     from recsim_gen.artifacts.trained_generators import chosen_episodes
     from recsim_gen.core.errors import DataError
     from recsim_gen.experiments.explanations.shop import Shop, check_texts
@@ -130,7 +130,7 @@ def _shop(dataset: Dataset, family: ModelFamily, options: Options, results: Resu
 
 
 def _values(methods: Mapping[str, Any], shop: Shop, options: Options, results: Results) -> pd.DataFrame:
-    """A row for every explanation of every line, and what they say together into the results."""
+    """Return one row for every explanation of every line; set metrics go into the results."""
     import pandas as pd
 
     from recsim_gen.core.progress import bar
@@ -150,7 +150,7 @@ def _values(methods: Mapping[str, Any], shop: Shop, options: Options, results: R
 
 
 def _publish(values: pd.DataFrame, shop: Shop, results: Results, tracker: Tracker, options: Options) -> None:
-    """What `report` does, and every explanation as CSV and to MLflow."""
+    """Call `report`, and write every explanation as CSV and to MLflow."""
     from analysis.explanation_sheet import explanation_sheet
     from analysis.figures import grouped_bars
     from recsim_gen.artifacts.trained_rankers import log_data

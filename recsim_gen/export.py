@@ -20,7 +20,7 @@ class Options(ModelOptions, DataOptions):
     checkpoint
         Folder of a trained generator.
     gen
-        Its class, module:Class, where it is not one of the library's.
+        Its class, module:Class, if it is not one of the library's.
     output
         New folder to write.
     quiet
@@ -36,9 +36,9 @@ class Options(ModelOptions, DataOptions):
 def main(options: Options) -> None:
     """Export a trained generator: StableDiffusionPipeline.from_pretrained(OUTPUT) gives the diffusion model.
 
-    What was learned lies beside it, and OUTPUT/README.md says what each file is and how it is loaded: LoRA
-    for load_lora_weights and PEFT, words for load_textual_inversion, an adapter for load_ip_adapter, the
-    rest as safetensors. Give the --data and --models of its training.
+    The learned weights are beside it, and OUTPUT/README.md describes each file and how to load it: LoRA for
+    load_lora_weights and PEFT, words for load_textual_inversion, an adapter for load_ip_adapter, the rest as
+    safetensors. Give the --data and --models of its training.
     """
     from recsim_gen.artifacts.exported_generators import CARD, check_export, export_generator
     from recsim_gen.core.errors import SettingError
@@ -48,7 +48,7 @@ def main(options: Options) -> None:
 
     output = options.output
     if output.exists() and (output.is_file() or any(output.iterdir())):
-        raise SettingError(f"--output must be a new folder, {output} is there: move it, or give another")
+        raise SettingError(f"--output must be a new folder, {output} exists: move it, or name another")
     family = open_family(options.models)
     spec = check_export(options.gen, options.checkpoint, family)
     parts = export_generator(spec, options.checkpoint, open_data(options.data), output, family=family)

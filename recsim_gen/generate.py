@@ -1,4 +1,4 @@
-"""Draw pictures of reference items for the people of episodes, and keep them with where they come from."""
+"""Draw pictures of reference items for the people of episodes, and keep them with their provenance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.types import Dataset
 
-IMAGES = "images"  # folder of them, in the output folder
+IMAGES = "images"  # folder of the pictures, in the output folder
 SHOWN = 24  # pictures on the sheet
 
 
@@ -29,13 +29,13 @@ class Options(ModelOptions, DataOptions, DeviceOptions, RunOptions):
     gen
         original, placebo, oracle, sd, glide, textual_inversion, ip_adapter, pmg, ragar, or module:Class.
     checkpoint
-        Folder of a trained generator, for those that have to be trained.
+        Folder of a trained generator, for those that need training.
     episodes
-        Test episodes to draw for, spread at random and the same for every generator; 0 is all.
+        Number of test episodes, a random sample that is the same for every generator; 0 is all.
     each
-        Pictures of an episode, from noise of their own.
+        Pictures per episode, each with its own noise.
     seed
-        Of the noise.
+        Seed of the noise.
     """
 
     gen: GeneratorSpec | None = None
@@ -47,9 +47,9 @@ class Options(ModelOptions, DataOptions, DeviceOptions, RunOptions):
 
 
 def main(options: Options) -> None:
-    """Draw pictures; each is kept as it is drawn, so a killed run goes on where it was.
+    """Draw pictures; each is saved as it is drawn, so an interrupted run resumes.
 
-    Pictures lie in OUTPUT/images/seed0/<user id>/<item id>.png, for judge --images OUTPUT/images/seed0.
+    Pictures are in OUTPUT/images/seed0/<user id>/<item id>.png, for judge --images OUTPUT/images/seed0.
     Several processes share the work: accelerate launch -m recsim_gen.generate (on CPUs torchrun -m …).
     """
     from recsim_gen.artifacts.trained_generators import check_choice, ready_generator
@@ -60,7 +60,7 @@ def main(options: Options) -> None:
     from recsim_gen.datasets.opening import open_data
     from recsim_gen.models.family import open_family
 
-    if options.each < 1 or options.episodes < 0:  # told before any data is read
+    if options.each < 1 or options.episodes < 0:  # fails before any data is read
         raise SettingError(
             f"each must be 1 or more and episodes 0 or more, got {options.each} and {options.episodes}"
         )
@@ -79,7 +79,7 @@ def main(options: Options) -> None:
 
 
 def _draw(dataset: Dataset, generator: Generator, options: Options, results: Results) -> None:
-    """This process's share of the missing pictures, and the numbers of all into the results."""
+    """Draw this process's share of the missing pictures; add the numbers of all to the results."""
     import time
 
     from accelerate.utils import gather_object
@@ -97,7 +97,7 @@ def _draw(dataset: Dataset, generator: Generator, options: Options, results: Res
     if process.is_main_process:
         sweep(folder)
     todo = missing(folder, planned)
-    process.wait_for_everyone()  # nobody writes before all have looked
+    process.wait_for_everyone()  # no process writes before all have listed the files
     share = list(todo.items())[process.process_index :: process.num_processes]
     start = time.monotonic()
     drawn = draw(generator, dict(share), rng=Rng(options.seed))
@@ -122,7 +122,7 @@ def _publish(dataset: Dataset, results: Results, options: Options) -> None:
 
 
 def _sheet(dataset: Dataset, output: Path) -> list[Path]:
-    """The first pictures, each above its user and item."""
+    """Draw the first pictures, each above its user and item."""
     from analysis.sheets import contact_sheet
     from recsim_gen.artifacts.drawn_images import first_images
 

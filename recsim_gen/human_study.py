@@ -1,4 +1,4 @@
-"""Ask people: a page on which they sort images of several methods, and what their answers say."""
+"""Ask people: a page on which they rank images of several methods, and the evaluation of their answers."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class ExportOptions:
     data
         Take histories from test episodes of NAME or NAME:PATH instead of the folder history.
     questions
-        At most so many, drawn at random; a question takes a rater about 20 seconds.
+        Most questions, sampled at random; a question takes a rater about 20 seconds.
     history
-        Pictures of the history to show, the last ones.
+        Number of history pictures to show, the latest ones.
     side
-        Pixels within which images are shown; smaller ones are enlarged.
+        Size in pixels to fit images into; smaller ones are enlarged.
     title
         Heading of the page.
     intro
         First sentence of the page.
     prompt
-        What stands above the images.
+        Text above the images.
     seed
-        Which questions are drawn, and the codes of images.
+        Seed of the selection of questions and of the image codes.
     output
         The page; its key goes beside it (study.key.json beside study.html).
     quiet
@@ -68,8 +68,8 @@ class ExportOptions:
 def export(options: ExportOptions) -> None:
     """Write one HTML page that raters open in any browser, offline, and its key, which they do not get.
 
-    Each question shows what a person chose before and, below, an image of each method in random
-    order and without its name. Raters sort them by dragging or by keys and hand in a JSON file.
+    Each question shows what a person chose before and, below, an image of each method in random order and
+    without its name. Raters rank them by dragging or by keys and return a JSON file.
     """
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.progress import say
@@ -111,7 +111,7 @@ def export(options: ExportOptions) -> None:
 
 
 def key_of(page: Path) -> Path:
-    """Where the key of a page lies: ``study.key.json`` beside ``study.html``."""
+    """Return the path of a page's key: ``study.key.json`` beside ``study.html``."""
     return page.with_name(f"{page.stem}.key.json")
 
 
@@ -128,10 +128,10 @@ class ScoreOptions(RunOptions):
     metrics
         CSV of numbers per image to compare with people: columns question, method, and one per metric.
     unit
-        What tests and intervals take for independent: rater, to speak of other people; question, to
-        speak of other questions to the same people.
+        Unit that tests and intervals treat as independent: rater, to generalise to other people; question, to
+        generalise to other questions for the same people.
     seed
-        Draws of the intervals.
+        Seed of the intervals.
     output
         Folder for results.json, the figure and per_image.csv.
     """
@@ -145,11 +145,10 @@ class ScoreOptions(RunOptions):
 
 
 def score(options: ScoreOptions) -> None:
-    """Read raters' files: mean ranks, tests, how far raters agree, and which metrics agree with them.
+    """Read raters' files: mean ranks, tests, agreement of raters, and agreement of metrics with them.
 
-    Friedman's test asks whether the methods differ at all, Wilcoxon's with Holm's correction which
-    pairs do, Kendall's W how far raters give one order. A rater's answers are averaged first: they are
-    not independent.
+    Friedman's test asks whether the methods differ at all, Wilcoxon's with Holm's correction which pairs do,
+    Kendall's W how far raters agree. A rater's answers are averaged first, since they are not independent.
     """
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
@@ -184,7 +183,7 @@ def _note_missing(answers: pd.DataFrame, questions: int, results: Results) -> No
 
 
 def _publish(answers: pd.DataFrame, results: Results, options: ScoreOptions) -> None:
-    """What `report` does, and people's ranks of every image as CSV and to MLflow."""
+    """Call `report`, and write people's ranks of every image as CSV and to MLflow."""
     from analysis.figures import grouped_bars
     from recsim_gen.core.report import report
     from recsim_gen.core.store import atomic
@@ -200,7 +199,7 @@ def _publish(answers: pd.DataFrame, results: Results, options: ScoreOptions) -> 
         ylabel=f"mean rank (1 is best of {answers['method'].nunique()})",
         metrics=["mean_rank"],
     )
-    results.write(output)  # before a tracker is made: that may fail
+    results.write(output)  # before the tracker, which may fail
     with atomic(output / "per_image.csv") as temporary:
         images.to_csv(temporary, index=False)
     with Tracker.of("human_study", options) as tracker:

@@ -29,44 +29,44 @@ class Options(ModelOptions, DeviceOptions, RunOptions):
     Parameters
     ----------
     gallery
-        Real pictures: a folder or tar of [<group>/]<identity>/<picture>, a CSV (file, identity, perhaps
+        Real pictures: a folder or tar of [<group>/]<identity>/<picture>, a CSV (file, identity, optionally
         group and bbox), CUB-200-2011 as published, or boutique: designs of the simulated shop.
     queries
         Generated images, PATH or NAME=PATH each: <identity>/<picture>, or a CSV (file, identity,
-        perhaps method). Without any, and without --gen, real pictures alone are measured.
+        optionally method). Without any, and without --gen, only real pictures are measured.
     gen
-        Subject-driven methods that are drawn here: dreambooth, dreambooth_lora, ip_adapter,
+        Subject-driven methods to draw with: dreambooth, dreambooth_lora, ip_adapter,
         ip_adapter_plus, kontext, diptych, ominicontrol; with settings LABEL=NAME:SETTING=VALUE,…
     subject_images
-        For --gen: random pictures of each identity that methods are shown; they are taken out of the
+        For --gen: number of random pictures of each identity given to the methods; they are removed from the
         gallery.
     others
-        For --gen: a gallery of other subjects, which adapters learn from where the models bring none;
-        default for boutique other designs.
+        For --gen: a gallery of other subjects to train adapters on, if the models have none;
+        default for boutique: other designs.
     prompts
-        For --gen: shop, scenes, or a file of one prompt a line with {subject} in it; default shop for
-        models that know the shop alone, else scenes.
+        For --gen: shop, scenes, or a file with one prompt per line that contains {subject}; default shop for
+        models that only know the shop, else scenes.
     noun
-        For --gen: what the subjects are (dog), in prompts; default the name of their group.
+        For --gen: noun for the subjects (dog), used in prompts; default the name of their group.
     encoder
         One or several: efficientnet-lite0, pixels, open_clip:MODEL/WEIGHTS, hf:NAME-OR-FOLDER.
     groups
         Groups of the gallery, default all.
     identities
-        The largest so many identities of each group, default all.
+        Number of identities of each group, the largest ones, default all.
     images
-        Random pictures of each identity in the gallery, default all.
+        Number of random pictures of each identity in the gallery, default all.
     held_out
-        Real pictures of each identity that ask, beyond --images; without --images each picture asks the
-        gallery without itself.
+        Number of real pictures of each identity used as queries, in addition to --images; without --images
+        each picture queries the gallery without itself.
     ablate_images
-        Also with so many pictures per identity: --ablate-images 1 2 5 10.
+        Also with these numbers of pictures per identity: --ablate-images 1 2 5 10.
     ablate_identities
-        Also with so many identities in the gallery: --ablate-identities 2 5 10.
+        Also with these numbers of identities in the gallery: --ablate-identities 2 5 10.
     draws
         Random draws of each smaller gallery.
     seed
-        Which pictures are drawn.
+        Seed of the random selections.
     output
         Folder for results.json, the figure, retrieved.png and per_image.csv.
     """
@@ -93,11 +93,11 @@ class Options(ModelOptions, DeviceOptions, RunOptions):
 def main(options: Options) -> None:
     """Finer-Personalization Rank: mean average precision of images as queries to a gallery of identities.
 
-    Each group of identities is a gallery of its own. Beside every number stand chance, which depends
-    on the gallery's size alone, and "real": real pictures as queries, the most that the encoder can
-    find. With --gen each method is shown a few pictures of an identity and draws it by ten prompts; these
-    ask a gallery of its other pictures. The published galleries: --groups wren tern sparrow --identities 5
-    --images 10 (CUB), --identities 15 --images 10 (Cars), --identities 10 --images 15 (re-identification).
+    Each group of identities is a separate gallery. Every number is reported with the chance level, which
+    depends only on the gallery's size, and "real": real pictures as queries, the ceiling of the encoder. With
+    --gen each method gets a few pictures of an identity and draws it by ten prompts; these query a gallery of
+    its other pictures. The published galleries: --groups wren tern sparrow --identities 5 --images 10 (CUB),
+    --identities 15 --images 10 (Cars), --identities 10 --images 15 (re-identification).
     """
     _check(options)
     gallery, sources, results = _open(options, _plan(options))
@@ -106,7 +106,7 @@ def main(options: Options) -> None:
 
 
 def _check(options: Options) -> None:
-    """Raise SettingError where no gallery is given, or a number is too small."""
+    """Raise SettingError if no gallery is given, or a number is too small."""
     from recsim_gen.core.errors import SettingError
 
     if options.gallery is None:
@@ -126,7 +126,7 @@ def _check(options: Options) -> None:
 
 
 def _plan(options: Options) -> SubjectPlan | None:
-    """What is drawn here, if anything; errors before any data is read."""
+    """Return the plan of what to draw, if anything; raise errors before any data is read."""
     if not options.gen:
         return None
     from recsim_gen.experiments.subjects.plan import SubjectPlan
@@ -146,7 +146,7 @@ def _plan(options: Options) -> SubjectPlan | None:
 
 
 def _open(options: Options, plan: SubjectPlan | None) -> tuple[Gallery, list[Queries], Results]:
-    """The gallery as chosen, the queries of its identities, and results with what is to be noted."""
+    """Return the gallery as selected, the queries of its identities, and results with notes."""
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.results import Results
     from recsim_gen.experiments.subjects.galleries import open_gallery
@@ -183,7 +183,7 @@ def _open(options: Options, plan: SubjectPlan | None) -> tuple[Gallery, list[Que
 def _measure(
     gallery: Gallery, sources: list[Queries], device: str, options: Options, results: Results
 ) -> tuple[pd.DataFrame, Callable[[], list[Path]]]:
-    """A row per image and encoder, and what draws the figures."""
+    """Return one row per image and encoder, and a function that draws the figures."""
     import pandas as pd
 
     from analysis.identity_figures import identity_figure
@@ -221,13 +221,13 @@ def _measure(
 def _publish(
     per_image: pd.DataFrame, draw: Callable[[], list[Path]], results: Results, options: Options
 ) -> None:
-    """What `report` does, and the numbers of every image as CSV and to MLflow."""
+    """Call `report`, and write the values of every image as CSV and to MLflow."""
     from recsim_gen.core.report import report
     from recsim_gen.core.store import atomic
     from recsim_gen.core.tracking import Tracker
 
     output = options.output
-    results.write(output)  # before a tracker is made: that may fail
+    results.write(output)  # before the tracker, which may fail
     with atomic(output / "per_image.csv") as temporary:
         per_image.to_csv(temporary, index=False)
     with Tracker.of("identity", options) as tracker:

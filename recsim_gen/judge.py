@@ -1,4 +1,4 @@
-"""Judge images from anywhere: how far do they move items in users' lists, and is that to be believed?"""
+"""Judge images from anywhere: how far do they move items in users' lists, and can that be trusted?"""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ class Options(ExperimentOptions):
     placebo
         Folder or tar of other real pictures of the items: the null distribution.
     users
-        User ids to ask about every <item id>.png, instead of those whose test reference it is.
+        User ids to judge every <item id>.png for, instead of those whose test reference it is.
     scope
-        graph: as if the item graph were built again, exactly; item: the item's own row only.
+        graph: exact, as if the item graph were rebuilt; item: only the item's own features change.
     candidates
-        Random catalogue pictures tried on each pair for its headroom.
+        Number of random catalogue pictures to try on each pair for its headroom.
     headroom_pairs
-        Random pairs whose headroom is measured; 0 leaves it out.
+        Number of random pairs to measure the headroom of; 0: no headroom.
     swap_choices
-        Random test choices of the swap test: does a judge tell better from worse pictures of one item? 0
-        leaves it out.
+        Number of random test choices for the swap test, whether a judge distinguishes better from worse
+        pictures of one item; 0: no swap test.
     verify
-        Triples to compare with the slow rebuild.
+        Number of triples to compare with the slow rebuild.
     force
-        Judge with rankers of which training found that they do not use images, too.
+        Also judge with rankers whose training showed that they do not use images.
     seeds
-        Draws of noise and of shuffled pictures, averaged.
+        Seeds of noise and of shuffled pictures, averaged.
     """
 
     judges: tuple[JudgeSpec, ...] = ()
@@ -68,14 +68,14 @@ class Options(ExperimentOptions):
 def main(options: Options) -> None:
     """Score images under trained rankers: delta R and delta MRR beside placebo, noise and other controls.
 
-    Images are named <item id>.png (asked of the users whose test reference the item is) or
-    <user id>/<item id>.png, in a folder or tar. Each judge sees them by the encoder of its own training.
+    Images are named <item id>.png (judged for the users whose test reference the item is) or <user id>/<item
+    id>.png, in a folder or tar. Each judge uses the encoder of its own training.
     """
     from recsim_gen.artifacts.trained_rankers import prepare
     from recsim_gen.judging.judges import open_judges
     from recsim_gen.judging.judging import judge
 
-    images, notes = _check(options)  # a wrong path or ranker is told before any data is read
+    images, notes = _check(options)  # wrong paths and rankers fail before any data is read
     dataset, catalog, results = prepare("judge", options, check=partial(_check_data, options, images))
     for note in notes:
         results.note(note)
@@ -99,7 +99,7 @@ def main(options: Options) -> None:
 
 
 def _check(options: Options) -> tuple[Path, list[str]]:
-    """Return the place of the images, and what the judges' verdicts oblige to note.
+    """Return the path of the images, and the notes that the judges' verdicts require.
 
     Raises SettingError and DataError for what is missing or unusable; reads no data.
     """
@@ -120,7 +120,7 @@ def _check(options: Options) -> tuple[Path, list[str]]:
 
 
 def _check_data(options: Options, images: Path, dataset: Dataset) -> None:
-    """Errors for pictures of other items and people than the data's, before these are encoded."""
+    """Raise errors for pictures of unknown items and people, before the data is encoded."""
     from recsim_gen.datasets.image_sets import read_images
 
     read_images(images, dataset).pairs(dataset, options.users or None)
@@ -129,7 +129,7 @@ def _check_data(options: Options, images: Path, dataset: Dataset) -> None:
 
 
 def _publish(judgement: Judgement, judges: Sequence[Judge], dataset: Dataset, options: Options) -> None:
-    """What `report` does, and the numbers of every triple to MLflow."""
+    """Call `report`, and log the numbers of every triple to MLflow."""
     from analysis.distributions import distributions
     from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.report import report
@@ -140,7 +140,7 @@ def _publish(judgement: Judgement, judges: Sequence[Judge], dataset: Dataset, op
     output, samples = options.output, judgement.samples
     title = f"How far do the images move items in users' lists? ({dataset.name})"
     draw = partial(distributions, samples, output / "delta_r", title=title)
-    judgement.results.write(output)  # before a tracker is made: that may fail
+    judgement.results.write(output)  # before the tracker, which may fail
     with Tracker.of("judge", options) as tracker:
         log_data(tracker, dataset, context="evaluation")
         log_curves(judges, tracker.run)

@@ -1,4 +1,4 @@
-"""Ask judges what is known: do they prefer pictures of a user's true taste? (Boutique)"""
+"""Test judges against known truth: do they prefer pictures that fit a user's true taste? (Boutique)"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Options(ExperimentOptions):
     draws
         Pictures of each kind per episode.
     scope
-        graph: as if the item graph were built again; item: the item's own row only.
+        graph: exact, as if the item graph were rebuilt; item: only the item's own features change.
     seeds
         Seeds of the judges' training; the pictures are the same for all.
     """
@@ -47,13 +47,13 @@ class Options(ExperimentOptions):
 
 
 def main(options: Options) -> None:
-    """Substitute pictures of known worth for each test reference and see whether its rank follows.
+    """Substitute pictures of known utility for each test reference and see whether its rank follows.
 
-    oracle: what the user likes best in the reference's category; opposite: what the user likes
-    least; placebo: the same look drawn again; random looks; noise features. "spearman" is the rank
-    correlation, over all drawn pictures, between ΔR and the true change of utility. If the oracle
-    does not win, the judge does not see taste in pictures, and no generator can please it. The swap test
-    asks the same without the truth.
+    oracle: what the user likes best in the reference's category; opposite: what the user likes least;
+    placebo: the same look drawn again; random looks; noise features. "spearman" is the rank correlation, over
+    all drawn pictures, between ΔR and the true change of utility. If the oracle does not win, the judge does
+    not recognise taste in pictures, and no generator can improve its score. The swap test tests the same
+    without the truth.
     """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare, trained_rankers
     from recsim_gen.core.randomness import Rng
@@ -78,7 +78,7 @@ def main(options: Options) -> None:
 
 
 def _images(dataset: Boutique, catalog: Catalog, options: Options) -> dict[str, KnownImages]:
-    """Every kind of picture with features, and noise features beside them."""
+    """Return every kind of picture with features, and noise features."""
     from dataclasses import replace
 
     import numpy as np
@@ -104,7 +104,7 @@ def _judge(
     options: Options,
     results: Results,
 ) -> None:
-    """ΔR and the like of every kind by one sort of judge, averaged over its seeds, and Spearman's ρ."""
+    """Add ΔR and other measures of every kind by one judge, averaged over its seeds, and Spearman's ρ."""
     import numpy as np
     import pandas as pd
 
@@ -139,7 +139,7 @@ def _judge(
 
 
 def _correlate(spec: RankerSpec, table: pd.DataFrame, options: Options, results: Results) -> None:
-    """Spearman's ρ between ΔR and the change of utility over all pictures but noise, per seed."""
+    """Add Spearman's ρ between ΔR and the change of utility over all pictures except noise, per seed."""
     from scipy.stats import spearmanr
 
     drawn = table[table["utility"].notna()]

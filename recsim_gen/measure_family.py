@@ -1,4 +1,4 @@
-"""Measure a family of models on what was held out when it was trained."""
+"""Evaluate a family of models on the held-out data of its training."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Options(ModelOptions, DataOptions, RunOptions):
     Parameters
     ----------
     split
-        Held-out rows: test to report, valid to choose steps and guidance by.
+        Held-out rows: test to report, valid to choose steps and guidance.
     prompts
-        At most so many captions.
+        Most captions to use.
     steps
-        Steps of the sampler, default the family's own.
+        Sampling steps, default the family's own.
     guidance
         Scale of classifier-free guidance, default the family's own; 1 is none.
     seeds
-        Draws of the pictures, pooled.
+        Seeds of the pictures, pooled.
     """
 
     split: Literal["test", "valid"] = "test"
@@ -48,11 +48,11 @@ class Options(ModelOptions, DataOptions, RunOptions):
 
 
 def main(options: Options) -> None:
-    """Ask a family for pictures, captions' pictures and keywords of held-out looks, and count what is right.
+    """Evaluate pictures drawn from captions and keywords of held-out looks.
 
-    The verifier reads category, both colours and pattern from real renders (what it can read at
-    best), from the same through the autoencoder, and from pictures generated from their captions.
-    A catalogue without known attributes is measured by what does not need them.
+    The verifier reads category, both colours and pattern from real renders (its upper bound), from the same
+    after the autoencoder, and from pictures generated from their captions. For a catalogue without known
+    attributes only the other metrics are computed.
     """
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
@@ -68,7 +68,7 @@ def main(options: Options) -> None:
     roles = [role for role in ROLES if getattr(family.models, role)]
     family.require(*roles)
     dataset = open_data(options.data)
-    # One render to learn from is the fewest; nothing is learned here.
+    # One training render is the minimum; nothing is trained here.
     source = open_source(dataset, renders=1, rng=Rng(0).for_("measuring"))
     fingerprints = {"data": dataset.fingerprint, "source": source.fingerprint}
     fingerprints["models"] = family.fingerprint(*roles)
@@ -91,7 +91,7 @@ def _pictures(
     seeds: Sequence[int],
     results: Results,
 ) -> NDArray[Any]:
-    """Real, reconstructed and generated pictures in numbers; gives those of the first seed."""
+    """Evaluate real, reconstructed and generated pictures; return those of the first seed."""
     import numpy as np
 
     from recsim_gen.core.randomness import Rng
@@ -119,7 +119,7 @@ def _pictures(
 
 
 def _read(family: ModelFamily, pictures: NDArray[Any], truth: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Which attributes (n,) bool the verifier reads as they should be, and whether all."""
+    """Return which attributes (n,) bool the verifier reads correctly, and whether all."""
     from recsim_gen.models.attribute_reader import ATTRIBUTES, ImageVerifier
     from recsim_gen.pretraining.measuring import as_pixels
 
@@ -129,7 +129,7 @@ def _read(family: ModelFamily, pictures: NDArray[Any], truth: NDArray[Any]) -> d
 
 
 def _retrieval(family: ModelFamily, source: PretrainingSource, rows: NDArray[Any], results: Results) -> None:
-    """Text to image among rows whose captions are unique."""
+    """Evaluate text-to-image retrieval among rows with unique captions."""
     import numpy as np
 
     from recsim_gen.pretraining.measuring import add_rows, text_to_image_ranks
@@ -143,7 +143,7 @@ def _retrieval(family: ModelFamily, source: PretrainingSource, rows: NDArray[Any
 
 
 def _language(family: ModelFamily, source: PretrainingSource, split: str, results: Results) -> None:
-    """Answers of the language model for all items of the split."""
+    """Evaluate the language model's answers for all items of the split."""
     from recsim_gen.pretraining.language import measure
 
     model: Any
@@ -159,7 +159,7 @@ def _publish(
     options: Options,
     results: Results,
 ) -> None:
-    """Two contact sheets, generated and real, and what `report` does."""
+    """Write two contact sheets, generated and real, and call `report`."""
     from PIL import Image
 
     from analysis.sheets import contact_sheet
@@ -183,7 +183,7 @@ def _publish(
             for name, pictures in shown.items()
         ]
 
-    results.write(output)  # before a tracker is made: that may fail
+    results.write(output)  # before the tracker, which may fail
     with Tracker.of("measure_family", options) as tracker:
         report(results, tracker, output, draw=draw)
 

@@ -24,14 +24,14 @@ PARTS = {
     "unet": "recsim_gen.pretraining.diffusion:pretrain",
     "glide": "recsim_gen.pretraining.glide:pretrain",
 }
-"""In the order in which they need each other: the UNet reads what clip and vae wrote."""
+"""Parts in order of dependency: the UNet reads the output of clip and vae."""
 
 FOLDERS = {"unet": "diffusion"}
-"""Where a part lies below the output, where that is not its name."""
+"""Folders of parts below the output, if they differ from the name."""
 
 
 class Pretrain(Protocol):
-    """What trains a part."""
+    """Function that trains a part."""
 
     def __call__(
         self,
@@ -54,11 +54,11 @@ class Options(DataOptions, RunOptions):
     part
         Parts to train; unet needs clip and vae. A verifier needs a catalogue with known attributes.
     renders
-        Pictures drawn to train on (boutique; other data have the pictures that they have).
+        Number of pictures to draw for training (boutique; other data use their own pictures).
     minutes
-        Wall time of each part, instead of its own number of steps.
+        Wall time of each part, instead of its number of steps.
     seeds
-        The seed of renders, weights and batches; one.
+        A single seed of renders, weights and batches.
     output
         Folder of the family.
     """
@@ -80,8 +80,8 @@ class Options(DataOptions, RunOptions):
 def main(options: Options) -> None:
     """Train CLIP, language model, autoencoder, diffusion UNet, GLIDE and verifier for a catalogue.
 
-    Each part is a folder below OUTPUT that the ordinary from_pretrained calls read. A part that is
-    there is not trained again; a run that was killed goes on where it was, to the same weights.
+    Each part is a folder below OUTPUT that from_pretrained can load. Existing parts are not trained again; an
+    interrupted run resumes and gives the same weights.
     """
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.randomness import Rng
@@ -111,7 +111,7 @@ def main(options: Options) -> None:
 def _train(
     part: str, source: PretrainingSource, options: Options, results: Results, tracker: Tracker
 ) -> None:
-    """One part, unless it is there already; its numbers go into the results."""
+    """Train one part unless it exists; add its numbers to the results."""
     from recsim_gen.core import provenance
     from recsim_gen.core.progress import say
     from recsim_gen.core.randomness import Rng
@@ -141,9 +141,9 @@ def _train(
 
 
 def _finished(path: Path, trained_on: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What was measured when the part in this folder was trained, None where it was not.
+    """Return the measurements of the part in this folder, None if it was not trained.
 
-    Raises SettingError where it was trained on other data, or otherwise.
+    Raises SettingError if it was trained on other data, or with other settings.
     """
     import json
 

@@ -1,4 +1,4 @@
-"""One page of what was found: the latest run of each command, read back from MLflow."""
+"""One page of results: the latest run of each command, read back from MLflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Options(RunOptions):
     Parameters
     ----------
     runs
-        Ids of the invocations to show; default the latest finished one of each command.
+        Ids of the runs to show; default the latest finished one of each command.
     title
         Heading of the page.
     output
@@ -37,7 +37,7 @@ class Options(RunOptions):
 def main(options: Options) -> None:
     """Write a self-contained HTML page: tables, verdicts, figures, sheets, settings, versions.
 
-    For a paper's appendix or a colleague: one file that opens offline, prints, and reads on a phone.
+    A single file that opens offline, prints, and is readable on a phone, for example for a paper's appendix.
     """
     import tempfile
 
@@ -52,7 +52,7 @@ def main(options: Options) -> None:
     output = options.output
     uri = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(output)
     store = sqlite_file(uri)
-    if store is not None and not store.is_file():  # which MLflow would make
+    if store is not None and not store.is_file():  # MLflow would create it
         raise SettingError(
             f"a store of runs is wanted, there is no {store}: give --tracking-uri, or run a command"
         )

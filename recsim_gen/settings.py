@@ -1,4 +1,4 @@
-"""What can be set of a ranker, a generator or data, and the recipes there are."""
+"""Settings of a ranker, a generator or data, and their recipes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Options:
     Parameters
     ----------
     name
-        A ranker, a generator or data, by name or as module:Class; the word alone will do. Default: the names
-        of all.
+        A ranker, a generator or data, by name or as module:Class; also the first word. Default: list all
+        names.
     """
 
     takes_word: ClassVar[bool] = True
@@ -28,7 +28,7 @@ class Options:
 def main(options: Options) -> None:
     """Print every setting of a ranker, a generator or data with its type, default and line, and its recipes.
 
-    Without a name, print the names that there are.
+    Without a name, print all names.
     """
     from recsim_gen.core.command_line.help import spec_help
     from recsim_gen.core.specs import part_of

@@ -1,4 +1,4 @@
-"""Look before you count: what people chose, what they are asked about, and what was drawn for them."""
+"""Look at examples: what people chose, the reference, and what was drawn for them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 SHEET, PAGE = "case_study.png", "gallery.html"
-ROWS = 8  # people on the sheet: the page has them all
-MOST = 200  # people on the page: more make it too large to open
+ROWS = 8  # people on the sheet; the page has all
+MOST = 200  # most people on the page: more make it too large to open
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +44,16 @@ class Options(ModelOptions, ExperimentOptions):
     checkpoint
         Trained generators: name=DIR.
     episodes
-        Test episodes to show, the same for every generator; up to 200.
+        Number of test episodes to show, the same for every generator; up to 200.
     judges
         Judges, NAME-seedN or NAME@ENCODER-seedN to train here, or folders that train_ranker wrote: their
-        ranks stand below the pictures (on the sheet the first's), and generators that learn from one learn
-        from the first, ragar_taste from the first that says how sure it is. Default MICRO with the seed, and
-        a taste.
+        ranks are shown below the pictures (on the sheet only the first's). Generators that learn from a judge
+        use the first, ragar_taste the first that reports its uncertainty. Default: MICRO with the seed, and a
+        taste.
     seed
-        Of generators, of their noise and of these judges.
+        Seed of generators, of their noise and of these judges.
     force
-        Take judges that do not use images or are blind among them, too.
+        Also accept judges that do not use images, or are blind to taste in them.
     """
 
     gen: tuple[str, ...] = ("sd,pmg,ragar,ragar_taste",)
@@ -67,9 +67,9 @@ class Options(ModelOptions, ExperimentOptions):
 
 @dataclass(frozen=True)
 class Drawn:
-    """A generator's pictures; what is said of each, see `case_studies.scores`; and the words behind each.
+    """A generator's pictures, their numbers (see `case_studies.scores`), and the text behind each.
 
-    ``ranks`` {judge: (B, 2)} before and after, of which ``scores`` has the first judge's.
+    ``ranks`` {judge: (B, 2)} before and after; ``scores`` has those of the first judge.
     """
 
     images: Manifest
@@ -79,10 +79,10 @@ class Drawn:
 
 
 def main(options: Options) -> None:
-    """Draw a page of people (gallery.html) and a sheet of the first: history, reference, each one's picture.
+    """Draw a page of people (gallery.html) and a sheet of the first: history, reference, generated pictures.
 
-    Below each picture stand the reference's rank before and after, and on Boutique what the person would
-    think of it and what it shows. Generators are trained, and pictures drawn, unless that was done before.
+    Below each picture are the reference's rank before and after, and for Boutique the person's liking of it
+    and what it shows. Generators are trained, and pictures drawn, unless they are cached.
     """
     from recsim_gen.artifacts.trained_generators import chosen_episodes
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
@@ -104,7 +104,7 @@ def main(options: Options) -> None:
 
 
 def _check(options: Options) -> tuple[list[Method], ModelFamily, list[str]]:
-    """Generators, models and what is known of the judge; errors before any data is read."""
+    """Return generators, models and remarks on the judges; raise errors before any data is read."""
     from recsim_gen.core.errors import SettingError
     from recsim_gen.experiments.methods import check_settings, read_methods
     from recsim_gen.experiments.rewards import rewarding_judges
@@ -128,7 +128,7 @@ def _judge_specs(options: Options) -> tuple[JudgeSpec, ...]:
 def _judges(
     lines: Sequence[Method], options: Options, dataset: Dataset, catalog: Catalog, results: Results
 ) -> tuple[list[Judge], dict[str, Judge]]:
-    """The judges whose ranks are shown, and {label: judge} of generators that learn from one."""
+    """Return the judges whose ranks are shown, and {label: judge} of generators that learn from one."""
     from recsim_gen.core.errors import SettingError
     from recsim_gen.experiments.rewards import reward_judges
     from recsim_gen.judging.judges import open_judges
@@ -151,7 +151,7 @@ def _draw(
     options: Options,
     tracker: Tracker,
 ) -> dict[str, Drawn]:
-    """What each generator drew, by its label."""
+    """Return what each generator drew, by its label."""
     from recsim_gen.artifacts.drawn_images import images_for
     from recsim_gen.core.protocols import InWords
     from recsim_gen.datasets.episodes import training_episodes
@@ -218,7 +218,7 @@ def _pages(
     family: ModelFamily,
     options: Options,
 ) -> list[Path]:
-    """The sheet of the first people, and the page of all."""
+    """Draw the sheet of the first people, and the page of all."""
     from analysis.case_study import case_study
     from analysis.gallery import gallery
     from recsim_gen.experiments.case_studies import images_in, retrieved_items
@@ -241,7 +241,7 @@ def _map(
     episodes: Sequence[Episode],
     options: Options,
 ) -> EmbeddingMap:
-    """The catalogue by its features of pictures, with what was drawn."""
+    """Return the map of the catalogue by image features, with the generated pictures."""
     from analysis.embedding_map import embedding_map
     from recsim_gen.experiments.case_studies import image_features, own_image
     from recsim_gen.judging.queries import MODALITY
@@ -268,7 +268,7 @@ def _case(
     generated: Mapping[str, Sequence[Image.Image]],
     dataset: Dataset,
 ) -> Case:
-    """Row of the sheet."""
+    """Return a row of the sheet."""
     from analysis.case_study import Case
     from recsim_gen.experiments.case_studies import own_image, shown_history
 
@@ -289,7 +289,7 @@ def _person(
     generated: Mapping[str, Sequence[Image.Image]],
     dataset: Dataset,
 ) -> Person:
-    """Card of the page."""
+    """Return a card of the page."""
     from analysis import gallery
     from recsim_gen.experiments.case_studies import own_image
 
@@ -338,7 +338,7 @@ def _generated(image: Image.Image, said: pd.Series, category: str) -> Cell:
 
 
 def _tenths(value: float) -> float:
-    """Rounded; zero has no sign."""
+    """Round to tenths; zero has no sign."""
     return round(float(value), 1) + 0.0
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recsim_gen.core.config import run
 from recsim_gen.core.options import ExperimentOptions, ModelOptions, RankerOptions
-from recsim_gen.core.results import Results  # the command line reads the type of what main gives
+from recsim_gen.core.results import Results  # at run time: the command line resolves main's return type
 from recsim_gen.core.specs import JudgeSpec, RankerSpec
 
 if TYPE_CHECKING:
@@ -38,44 +38,44 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
     Parameters
     ----------
     arms
-        original (always there), generators as in evaluate --gen, shuffled (the first generator's pictures,
+        original (always included), generators as in evaluate --gen, shuffled (the first generator's pictures,
         given to other people), aa (the original again, with other random numbers).
     checkpoint
-        LABEL=DIR of trained generators; the others are trained here, on training choices alone.
+        LABEL=DIR of trained generators; the others are trained here, on training choices only.
     meaning
-        packaging: the choice follows the picture, satisfaction the item; product: what is seen is delivered.
-        Both: side by side, from the same choices.
+        packaging: people choose by the picture, satisfaction depends on the item; product: people get what
+        the picture shows. Both: side by side, from the same choices.
     rounds
-        How often everybody visits; the ranker learns from each round before the next.
+        Number of visits of each person; the ranker is retrained after each round.
     length
-        Items of each person's list.
+        Number of items in each person's list.
     personal
-        Places, from the top, at which an arm's pictures stand; the others show the items' own.
+        Number of places, from the top, that show an arm's pictures; the others show the items' own.
     explore
-        Share of the first round's visits in which chance decides which arm's picture is shown; without it no
-        log says anything of another arm.
+        Share of visits of the first round in which the arm whose picture is shown is random; without it a log
+        has no information on other arms.
     assignment
-        paired: everybody lives in every arm, with the same random numbers; split: each person in one arm.
+        paired: everybody is in every arm, with the same random numbers; split: each person is in one arm.
     people
-        How many people visit, drawn at random, the same for all arms and seeds; 0 is everybody.
+        Number of people who visit, a random sample that is the same for all arms and seeds; 0 is everybody.
     attention
         Position bias: place k has the weight k to the minus this.
     outside
-        Worth of not choosing, in units of utility; default the world's own.
+        Utility of choosing nothing; default the world's own.
     world
-        module:Class of a world of one's own (see experiments.simulation.world); default Boutique's.
+        module:Class of a user-defined world (see experiments.simulation.world); default Boutique's.
     trials
-        Logs that are simulated to see how far off-policy estimates can be trusted.
+        Number of simulated logs to evaluate the accuracy of off-policy estimates.
     ranker
-        What makes the lists and learns after each round: NAME or NAME:RECIPE, or module:Class.
+        Ranker that makes the lists and is retrained: NAME or NAME:RECIPE, or module:Class.
     judges
-        What generators learn from that learn from a ranker: NAME-seedN, NAME@ENCODER-seedN or folders; the
-        first, and for ragar_taste the first that says how sure it is. Default MICRO with the first seed, and
-        a taste.
+        Judges that generators may learn from: NAME-seedN, NAME@ENCODER-seedN or folders. A generator learns
+        from the first, ragar_taste from the first that reports its uncertainty. Default: MICRO with the first
+        seed, and a taste.
     force
-        Reward with judges that do not use images or are blind among them, too.
+        Also use judges that do not use images, or are blind to taste in them, as rewards.
     seeds
-        Of chance and of the rankers' training; generators are trained and draw with the first.
+        Seeds of the simulation and of the rankers' training; generators use the first.
     """
 
     arms: tuple[str, ...] = ("original", "placebo", "oracle", "shuffled", "aa")
@@ -99,12 +99,12 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
 
 
 def main(options: Options) -> Results:
-    """Let simulated people choose by the pictures of each arm, and say what an A/B test would say.
+    """Let simulated people choose by the pictures of each arm, and report the result of the A/B test.
 
-    In each round a ranker makes everybody's list, the arm decides which picture stands at the top, people
-    choose by what they see or choose nothing, and the ranker learns from it. Pictures are drawn once, from
-    what a person had chosen before. Rounds are kept by their content: killed, it goes on where it was.
-    Several processes (on CPUs torchrun -m …) share the drawing.
+    In each round a ranker makes everybody's list, the arm decides which picture is at the top, people choose
+    by what they see or choose nothing, and the ranker is retrained. Pictures are drawn once, from what a
+    person had chosen before. Rounds are cached by content, so an interrupted simulation resumes. Several
+    processes (on CPUs torchrun -m …) share the drawing.
     """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.processes import this_process
@@ -112,9 +112,9 @@ def main(options: Options) -> Results:
     from recsim_gen.experiments.simulation.log_trust import log_trust
     from recsim_gen.experiments.simulation.rounds import play
 
-    arms, rules, family = _checked(options)  # a wrong option is told before any data is read
+    arms, rules, family = _checked(options)  # wrong options fail before any data is read
     process = this_process()
-    with process.main_process_first():  # the others load what it has encoded
+    with process.main_process_first():  # the others load its features from the cache
         check = partial(_check_data, arms, family, options)
         dataset, catalog, results = prepare("simulate", options, check=check)
     with Tracker.of("simulate", options) if process.is_main_process else nullcontext() as tracker:
@@ -122,14 +122,14 @@ def main(options: Options) -> Results:
             log_data(tracker, dataset)
         shop = _shop(arms, rules, family, dataset, catalog, options, results, tracker)
         histories = {seed: play(shop, seed) for seed in options.seeds}
-        trust = log_trust(shop, histories, logs=options.trials)  # which may draw: every process shares it
+        trust = log_trust(shop, histories, logs=options.trials)  # may draw images: shared by all processes
         if tracker is not None:
             _publish(shop, histories, trust, options, results, tracker)
     return results
 
 
 def _checked(options: Options) -> tuple[list[Arm], Rules, ModelFamily]:
-    """The arms, the rules and the models; errors for what is unknown, out of range or given twice."""
+    """Return the arms, the rules and the models; raise for unknown, invalid or repeated values."""
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.registry import resolve
     from recsim_gen.experiments.rewards import rewarding_judges
@@ -155,7 +155,7 @@ def _checked(options: Options) -> tuple[list[Arm], Rules, ModelFamily]:
 
 
 def _check_data(arms: list[Arm], family: ModelFamily, options: Options, dataset: Dataset) -> None:
-    """Errors for what the data cannot give, before it is encoded."""
+    """Raise errors that depend on the data, before it is encoded."""
     from recsim_gen.experiments.methods import check_controls
     from recsim_gen.experiments.simulation.world import open_world
 
@@ -165,7 +165,7 @@ def _check_data(arms: list[Arm], family: ModelFamily, options: Options, dataset:
 
 
 def _methods(arms: list[Arm]) -> list[Method]:
-    """The generators of the arms, each once."""
+    """Return the generators of the arms, without repetitions."""
     return list({arm.method.label: arm.method for arm in arms if arm.method is not None}.values())
 
 
@@ -185,7 +185,7 @@ def _shop(
     results: Results,
     tracker: Tracker | None,
 ) -> Shop:
-    """The shop with its generators, trained or loaded; what its readers must know is noted."""
+    """Return the shop with its generators, trained or loaded; add notes for readers."""
     from recsim_gen.experiments.simulation.arms import Showroom
     from recsim_gen.experiments.simulation.choice import ChoiceModel
     from recsim_gen.experiments.simulation.rounds import Shop
@@ -238,7 +238,7 @@ def _generators(
 
 
 def _note(shop: Shop, results: Results) -> None:
-    """What the reader of the numbers must know of the world and its rules."""
+    """Add notes on the world and its rules."""
     rules, choice = shop.rules, shop.choice
     places = "the first place" if rules.personal == 1 else f"the first {rules.personal} places"
     results.note(
@@ -268,7 +268,7 @@ def _publish(
     results: Results,
     tracker: Tracker,
 ) -> None:
-    """Rows and verdicts, the rounds, what logs say of other arms, and what `report` does."""
+    """Add rows and verdicts, rounds and off-policy estimates, and call `report`."""
     from recsim_gen.core.report import report
     from recsim_gen.core.table import table
     from recsim_gen.experiments.auxiliary.features import ORIGINAL
@@ -302,7 +302,7 @@ def _publish(
 
 
 def _log_rounds(rounds: pd.DataFrame, tracker: Tracker) -> None:
-    """The curve of every measure to the child run of its arm."""
+    """Log the curve of every measure to the child run of its arm."""
     for (arm, meaning), rows in rounds.groupby(["variant", "meaning"], sort=False):
         for number, of_round in rows.groupby("round"):
             numbers = dict(zip(of_round["metric"], of_round["value"], strict=True))
@@ -313,7 +313,7 @@ def _log_rounds(rounds: pd.DataFrame, tracker: Tracker) -> None:
 def _draw(
     meaning: Meaning, tables: dict[str, pd.DataFrame], texts: dict[str, str], output: Path
 ) -> list[Path]:
-    """The figure over rounds; all rounds, estimates and visits as tables."""
+    """Draw the figure over rounds; write all rounds, estimates and visits as tables."""
     from analysis.simulation_figures import round_curves
     from recsim_gen.core.store import atomic
 

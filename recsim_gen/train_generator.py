@@ -31,18 +31,18 @@ class Options(ModelOptions, ExperimentOptions):
     Parameters
     ----------
     gen
-        What is trained: textual_inversion, lavit, ip_adapter, pmg, ragar, ragar_taste, ragar_dpo, edit,
+        Generator to train: textual_inversion, lavit, ip_adapter, pmg, ragar, ragar_taste, ragar_dpo, edit,
         instruct_edit or module:Class.
     judges
-        For those that learn from a ranker, NAME-seedN or folders that train_ranker wrote: the first gives
-        the reward; a second gives none, and training stops where its score falls. Default MICRO with the
-        seed; where the first is trained here, it is tested for looking at images.
+        For generators that learn from a ranker, NAME-seedN or folders that train_ranker wrote: the first
+        gives the reward; a second is held out, and training stops when its score falls. Default: MICRO with
+        the seed; if the first is trained here, it is tested whether it uses images.
     force
-        Take a judge even if it was found that it does not use images.
+        Accept a judge even if it does not use images.
     episodes
-        Training episodes to learn from, drawn at random with the seed; 0 is all.
+        Number of training episodes, sampled with the seed; 0 is all.
     seed
-        Of weights, batches and noise.
+        Seed of weights, batches and noise.
     """
 
     gen: GeneratorSpec | None = None
@@ -55,7 +55,7 @@ class Options(ModelOptions, ExperimentOptions):
 
 @dataclass(frozen=True)
 class Rankers:
-    """What a generator that ``uses_ranker`` is trained with: the reward's, and one that only watches."""
+    """Rankers of a training: the one that gives the reward, and a held-out one."""
 
     reward: Judge | None = None
     watcher: Judge | None = None
@@ -67,7 +67,7 @@ class Rankers:
 
     @property
     def rewarding(self) -> Ranker | None:
-        """The reward's ranker."""
+        """The ranker that gives the reward."""
         return None if self.reward is None else self.reward.ranker
 
     @property
@@ -79,9 +79,9 @@ class Rankers:
 def main(options: Options) -> None:
     """Train a generator, and keep it as OUTPUT/generator for generate --checkpoint.
 
-    It learns from training choices alone. What was trained before is found again, and a killed training
-    goes on where it was. Several processes (accelerate launch -m …, on CPUs torchrun -m …) share the
-    batches of each step: give --gen-settings.accumulate, as many batches as there are processes or more.
+    It learns only from training choices. Finished trainings are loaded from the cache, and an interrupted one
+    resumes. Several processes (accelerate launch -m …, on CPUs torchrun -m …) share the batches of each step:
+    set --gen-settings.accumulate to at least the number of processes.
     """
     from recsim_gen.artifacts.trained_generators import trained_generator
     from recsim_gen.artifacts.trained_rankers import log_data
@@ -98,7 +98,7 @@ def main(options: Options) -> None:
     family = open_family(options.models)
     untrained, notes = _check(spec, family, options)
     process = this_process()
-    with process.main_process_first():  # the others find what it has encoded and trained
+    with process.main_process_first():  # the others load its features and models from the cache
         dataset, catalog, results = _open(untrained, options)
         rankers = _rankers(untrained, dataset, catalog, results, options)
     for note in notes:
@@ -127,7 +127,7 @@ def main(options: Options) -> None:
 
 
 def _check(spec: GeneratorSpec, family: ModelFamily, options: Options) -> tuple[Generator, list[str]]:
-    """The untrained generator, and what is known of the judges; errors before any data is read."""
+    """Return the untrained generator, and remarks on the judges; raise errors before any data is read."""
     from recsim_gen.artifacts.trained_generators import make_generator
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.processes import check_batches, this_process
@@ -147,7 +147,7 @@ def _check(spec: GeneratorSpec, family: ModelFamily, options: Options) -> tuple[
 
 
 def _open(untrained: Generator, options: Options) -> tuple[Dataset, Catalog, Results]:
-    """The data; with features only where a ranker wants them."""
+    """Return the data, with features only if a ranker needs them."""
     from recsim_gen.artifacts.trained_rankers import prepare
     from recsim_gen.core.results import Results
     from recsim_gen.datasets.opening import open_data
@@ -164,7 +164,7 @@ def _open(untrained: Generator, options: Options) -> tuple[Dataset, Catalog, Res
 def _rankers(
     untrained: Generator, dataset: Dataset, catalog: Catalog, results: Results, options: Options
 ) -> Rankers:
-    """Of a generator that learns from one: trained or loaded."""
+    """Return the rankers of a generator that learns from one: trained or loaded."""
     from recsim_gen.core.errors import SettingError
     from recsim_gen.judging.judges import open_judges, reward_judge
 
@@ -192,7 +192,7 @@ def _rankers(
 
 
 def _judges(untrained: Generator, options: Options) -> Sequence[JudgeSpec]:
-    """Those given; by default MICRO, or a taste for a generator that weighs how sure its judge is."""
+    """Return the given judges; by default MICRO, or a taste for a generator that uses uncertainty."""
     if options.judges:
         return options.judges
     return [JudgeSpec(f"{'taste' if untrained.weighs_doubt else 'micro'}-seed{options.seed}")]
@@ -220,7 +220,7 @@ def _keep(
     results: Results,
     options: Options,
 ) -> None:
-    """In the output folder; and what the training told in the results."""
+    """Save the generator in the output folder, and add the record of the training to the results."""
     from recsim_gen.artifacts.checkpoints import Origin
     from recsim_gen.artifacts.trained_generators import keep_generator, kept_generator
     from recsim_gen.artifacts.training_records import read_record
@@ -258,7 +258,7 @@ def _publish(
 
 
 def _sheet(generator: Generator, dataset: Dataset, options: Options) -> list[Path]:
-    """History, reference and picture of a few test episodes."""
+    """Draw history, reference and image of a few test episodes."""
     from analysis.case_study import Case, Cell, case_study
     from recsim_gen.artifacts.drawn_images import images_for
     from recsim_gen.artifacts.trained_generators import chosen_episodes

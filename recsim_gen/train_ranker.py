@@ -27,14 +27,14 @@ class Options(ExperimentOptions):
     ranker
         One or several: NAME or NAME:RECIPE (popularity bpr lightgcn vbpr lattice micro taste din).
     masked
-        Splits whose items are taken out of a user's list ("train" alone is MICRO's published code).
+        Splits whose items are removed from a user's list (only "train" in MICRO's published code).
     for_reward
-        Test whether each looks at images (train again with images permuted among items, every seed) and
-        tells better from worse among pictures of one item (swap test on validation choices), and keep the
+        Test whether each ranker uses images (train again with images permuted among items, every seed) and
+        distinguishes better from worse pictures of one item (swap test on validation choices), and store the
         verdicts with it: a judge must pass the first, one that gives a reward both.
     trials
-        Settings that are tried of each ranker with the first seed: its own, and others drawn at random from
-        what it says can be searched; the best by validation NDCG@20 is trained. 1 takes its own.
+        Number of settings to try for each ranker with the first seed: its own, and others drawn at random
+        from its search space; the best by validation NDCG@20 is trained. 1 uses its own.
     seeds
         Seeds of initial weights and negatives.
     """
@@ -84,7 +84,7 @@ def _searched(
     results: Results,
     tracker: Tracker,
 ) -> RankerSpec:
-    """The ranker with the settings of its best trial; every trial in the results, each a child run."""
+    """Return the ranker with the settings of its best trial; log every trial as a child run."""
     from recsim_gen.artifacts.tuned_rankers import Trial, best_of, run_trials, trials_of
     from recsim_gen.core.randomness import Rng
 
@@ -123,7 +123,7 @@ def _train(
     results: Results,
     tracker: Tracker,
 ) -> None:
-    """One ranker with every seed: saved, evaluated, each seed and all together in the results."""
+    """Train, save and evaluate one ranker with every seed; add each seed and all together to the results."""
     import pandas as pd
 
     from recsim_gen.artifacts.checkpoints import Origin, keep_ranker
@@ -159,7 +159,7 @@ def _folder(options: Options, spec: RankerSpec, seed: int) -> Path:
 def _test_as_judge(
     spec: RankerSpec, dataset: Dataset, catalog: Catalog, options: Options, results: Results
 ) -> None:
-    """Whether the ranker looks at images and sees taste in them; kept with the checkpoint of each seed."""
+    """Test whether the ranker uses images and recognises taste in them; store the verdicts with each seed."""
     from recsim_gen.artifacts.trained_rankers import train_missing, trained_ranker
     from recsim_gen.core.randomness import Rng
     from recsim_gen.judging.guards import add_guard

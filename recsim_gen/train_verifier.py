@@ -1,4 +1,4 @@
-"""Train the verifier of personal taste: would this person like this picture?"""
+"""Train the taste verifier: would this person like this picture?"""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Options(DataOptions, DeviceOptions, RunOptions):
 
 
 def main(options: Options) -> None:
-    """Train a network that says how likely each person likes a picture, and measure it on held-out opinions.
+    """Train a network that predicts how likely each person likes a picture, and test it on held-out opinions.
 
-    Dislikes count, too, where the data has them. Beside the AUC over all opinions stands the one within
-    people, which general liking cannot raise, and what both are without pictures. Each verifier is saved as
+    Dislikes are used if the data has them. Besides the AUC over all opinions, the AUC within people is
+    reported, which general liking cannot raise, and both without pictures. Each verifier is saved as
     OUTPUT/seed<seed>; evaluate takes it as the metric verifier[OUTPUT/seed0]. people.csv has everybody's AUC.
     """
     from recsim_gen.artifacts.trained_rankers import log_data
@@ -68,7 +68,7 @@ def main(options: Options) -> None:
 def _train(
     dataset: Dataset, encoder: str, device: str, options: Options, results: Results, tracker: Tracker
 ) -> None:
-    """A verifier of each seed: trained, saved, its test AUCs in the results."""
+    """Train and save a verifier for each seed; add its test AUCs to the results."""
     import pandas as pd
 
     from recsim_gen.core.randomness import Rng
@@ -105,7 +105,7 @@ def _train(
 def _about(
     dataset: Dataset, encoder: str, device: str, given: Opinions, config: VerifierConfig
 ) -> dict[str, Any]:
-    """What a verifier says of itself."""
+    """Return the description that is saved with a verifier."""
     from dataclasses import asdict
 
     from recsim_gen.encoders.features import make_encoder

@@ -1,4 +1,4 @@
-"""Which settings of a ranker are best on validation? A search by Optuna that goes on where it was stopped."""
+"""Which settings of a ranker are best on validation? A resumable search by Optuna."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ class Options(RankerOptions, ExperimentOptions):
     Parameters
     ----------
     ranker
-        Whose settings: NAME or NAME:RECIPE (micro, micro:published-code), or module:Class. A setting that is
-        given stays as it is.
+        Ranker to tune: NAME or NAME:RECIPE (micro, micro:published-code), or module:Class. Settings that are
+        given are fixed.
     trials
-        Settings to try, those of an earlier search in the same storage among them.
+        Number of trials, including those of an earlier search in the same storage.
     storage
-        Database of the search, sqlite:///FILE or a server's; default search.db in the output folder. What it
-        holds of the same search is not done again.
+        Database of the search, sqlite:///FILE or a server's; default search.db in the output folder. Trials
+        of the same search in it are not repeated.
     seeds
-        The first trains every trial; all of them the ranker as given and the best, for the test figures.
+        The first trains every trial; all of them train the ranker as given and the best, for the test
+        figures.
     """
 
     trials: int = 20
@@ -53,9 +54,8 @@ class Options(RankerOptions, ExperimentOptions):
 def main(options: Options) -> None:
     """Search the settings of a ranker by validation NDCG@20, and write the best as a file for --config.
 
-    Trial 0 is the ranker as given. A search that was killed goes on where it was; so does one that is asked
-    for more trials. The test split is asked once, when the search has ended, about the ranker as given and
-    the best; it chooses nothing.
+    Trial 0 is the ranker as given. An interrupted search resumes, and so does one with more trials. The test
+    split is used once, at the end of the search, for the ranker as given and the best; it selects nothing.
     """
     from recsim_gen.artifacts.searched_rankers import check_space, search, store_of
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
@@ -91,7 +91,7 @@ def main(options: Options) -> None:
 
 
 def _tell_trials(trials: Sequence[Trial], results: Results, tracker: Tracker) -> None:
-    """Every trial in the results, each a child run."""
+    """Add every trial to the results, each as a child run."""
     from recsim_gen.artifacts.tuned_rankers import CHOSEN_BY, best_of
 
     for trial in trials:
@@ -116,7 +116,7 @@ def _tell_test(
     results: Results,
     tracker: Tracker,
 ) -> None:
-    """The ranker as given and the best on the test split, and their difference, over all seeds."""
+    """Add the ranker as given and the best on the test split, and their difference, over all seeds."""
     from recsim_gen.artifacts.tuned_rankers import CHOSEN_BY, best_of
     from recsim_gen.metrics.evaluation import add_means
 
@@ -144,7 +144,7 @@ def _tested(
     results: Results,
     tracker: Tracker,
 ) -> pd.DataFrame:
-    """Trained with every seed: what each user's list is worth on the test split."""
+    """Train with every seed and return the metrics of each user's list on the test split."""
     import pandas as pd
 
     from recsim_gen.artifacts.trained_rankers import trained_rankers
@@ -165,7 +165,7 @@ def _tested(
 def _publish(
     trials: Sequence[Trial], dataset: Dataset, results: Results, tracker: Tracker, output: Path
 ) -> None:
-    """The best settings as a file, then what `report` does."""
+    """Write the best settings as a file, then call `report`."""
     from analysis.search_figure import search_figure, search_table
     from recsim_gen.artifacts.tuned_rankers import CHOSEN_BY, best_of
     from recsim_gen.core.report import report

@@ -1,4 +1,4 @@
-"""Test the paper's assumptions: do items like the reference tell more about it? (RAGAR, Sec. 2.)"""
+"""Test the paper's assumptions: do items similar to the reference predict it better? (RAGAR, Sec. 2.)"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Options(RankerOptions, ExperimentOptions):
     Parameters
     ----------
     k
-        Items of a sub-history ("fixed to 5", Sec. 5.1).
+        Number of items in a sub-history ("fixed to 5", Sec. 5.1).
     draws
         Random sub-histories per episode, averaged.
     protocol
@@ -49,16 +49,15 @@ class Options(RankerOptions, ExperimentOptions):
 def main(options: Options) -> None:
     """Compare Ret, Exp-Ret and Random sub-histories, with controls, and say which assumption holds.
 
-    Trains the ranker on the train split, then ranks each test episode's reference from k items of
-    its history: the k most similar to the reference (ret), the next k (exp_ret), k at random
-    (random); controls: the last k (recent), all (full), retrieved for another reference
-    (ret_wrong).
+    Trains the ranker on the train split, then ranks each test episode's reference given k items of its
+    history: the k most similar to the reference (ret), the next k (exp_ret), k at random (random); controls:
+    the last k (recent), all (full), retrieved for another reference (ret_wrong).
     """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.errors import SettingError
     from recsim_gen.core.tracking import Tracker
 
-    for name, count in {"k": options.k, "draws": options.draws}.items():  # told before any data is read
+    for name, count in {"k": options.k, "draws": options.draws}.items():  # fails before any data is read
         if count < 1:
             raise SettingError(f"{name} must be at least 1, got {count}")
     dataset, catalog, results = prepare("validate_assumptions", options, check=partial(_check_data, options))
@@ -70,7 +69,7 @@ def main(options: Options) -> None:
 
 
 def _check_data(options: Options, dataset: Dataset) -> None:
-    """Errors for what the data cannot give, before it is encoded."""
+    """Raise errors that depend on the data, before it is encoded."""
     from recsim_gen.artifacts.trained_rankers import chosen_encoders
     from recsim_gen.core.errors import SettingError
     from recsim_gen.experiments import assumptions
@@ -85,7 +84,7 @@ def _check_data(options: Options, dataset: Dataset) -> None:
 def _values(
     dataset: Dataset, catalog: Catalog, options: Options, results: Results, tracker: Tracker
 ) -> tuple[pd.DataFrame, tuple[Episode, ...]]:
-    """Recall and NDCG of every variant, seed and episode; and the episodes they are of."""
+    """Return Recall and NDCG of every variant, seed and episode; and the episodes."""
     import pandas as pd
 
     from recsim_gen.artifacts.serving import log_ranker
@@ -127,7 +126,7 @@ def _values(
 def _episodes(
     dataset: Dataset, options: Options, results: Results
 ) -> tuple[tuple[Episode, ...], list[Episode]]:
-    """Episodes long enough to choose from; the same with all that a user chose, to be masked."""
+    """Return the episodes that are long enough; and the same with the user's whole history, to be masked."""
     from recsim_gen.experiments import assumptions
 
     candidates = _candidates(dataset, options)
@@ -140,7 +139,10 @@ def _episodes(
 
 
 def _candidates(dataset: Dataset, options: Options) -> tuple[Episode, ...]:
-    """The test episodes; of the protocol retrain without the valid item, which stops the training."""
+    """Return the test episodes; for the protocol retrain without the valid item.
+
+    The valid item is used for early stopping.
+    """
     from recsim_gen.experiments import assumptions
 
     if options.protocol == "retrain":
@@ -149,7 +151,7 @@ def _candidates(dataset: Dataset, options: Options) -> tuple[Episode, ...]:
 
 
 def _conclude(values: pd.DataFrame, episodes: tuple[Episode, ...], results: Results) -> None:
-    """Rows, differences and verdicts, for each seed and over all."""
+    """Add rows, differences and verdicts, for each seed and over all."""
     from recsim_gen.core.randomness import Rng
     from recsim_gen.experiments import assumptions
 
@@ -184,7 +186,7 @@ def _conclude(values: pd.DataFrame, episodes: tuple[Episode, ...], results: Resu
 def _publish(
     values: pd.DataFrame, dataset: Dataset, results: Results, tracker: Tracker, output: Path
 ) -> None:
-    """What `report` does, and the numbers of every episode to MLflow."""
+    """Call `report`, and log the numbers of every episode to MLflow."""
     from analysis.figures import grouped_bars
     from recsim_gen.core.report import report
     from recsim_gen.experiments.assumptions import METRICS

@@ -1,4 +1,4 @@
-"""The generator: RAGAR trained, kept, and asked for pictures."""
+"""The generator RAGAR: training, checkpoints and drawing."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from recsim_gen.core.protocols import ExportedPart, Ranker, TrainingTracker
     from recsim_gen.core.types import Catalog, Episode
 
-PICTURES_HELD = 2048  # candidates that are drawn before the best are chosen
+PICTURES_HELD = 2048  # most candidates in memory before the best are selected
 
 
 class RAGAR(BaseGenerator):
-    """Retrieval-augmented personalised pictures, guided by a ranker (Ling et al.).
+    """Retrieval-augmented personalised images, guided by a ranker (Ling et al.).
 
-    What somebody's history says of a reference (`evidence`) becomes what a frozen diffusion model draws from
-    (an `Action`: a network's states, as in the paper, or a choice of keywords), which is trained on what a
-    ranker says of the pictures. With ``candidates`` above 1 the ranker chooses among pictures, too; otherwise
-    drawing needs none.
+    Evidence from a history about a reference (`evidence`) becomes the condition of a frozen diffusion model
+    by an `Action` (a network's states, as in the paper, or a selection of keywords), which is trained with a
+    ranker's scores of the images. With ``candidates`` above 1 the ranker also selects among images; otherwise
+    drawing needs no ranker.
     """
 
     name = "ragar"
@@ -61,7 +61,7 @@ class RAGAR(BaseGenerator):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of name, settings, models, catalogue and weights, and of the judge that chooses pictures."""
+        """Hash of name, settings, models, catalogue and weights, and of the ranker that selects images."""
         drawn = super().fingerprint
         return fingerprint(drawn, self._chooser.ranker.fingerprint) if self.chooses else drawn
 
@@ -76,18 +76,18 @@ class RAGAR(BaseGenerator):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> RAGAR:
-        """Train on these episodes; ``ranker`` gives the reward, ``judge`` watches.
+        """Train on these episodes; ``ranker`` gives the reward, ``judge`` is held out for early stopping.
 
-        ``catalog.features["image"]`` must be what `encoder` makes of its pictures. Episodes whose history
-        is shorter than k are left out. Raises SettingError without a ranker, DataError for other
-        features, an item without text, and where no episode is long enough.
+        ``catalog.features["image"]`` must be made by `encoder`. Episodes whose history is shorter than k are
+        left out. Raises SettingError without a ranker, DataError for other features, an item without text,
+        and if no episode is long enough.
         """
         from generators.ragar.judge import check_encoder
 
         config = self.config
         if self.uses_ranker and ranker is None:
             raise SettingError(
-                f"{self.name} learns from what a ranker says of its pictures: give one (--judges)"
+                f"{self.name} learns from a ranker's scores of its pictures: give one (--judges)"
             )
         check_episodes(episodes, catalog)
         usable = _long_enough(episodes, max(1, config.least_history))
@@ -112,11 +112,11 @@ class RAGAR(BaseGenerator):
         return self
 
     def judged_by(self, ranker: Ranker | None) -> None:
-        """Take the judge that chooses among candidates."""
+        """Set the ranker that selects among candidates."""
         self.judge = ranker
 
     def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
-        """The best of n pictures for each, in batches of one size; some thousand are held at a time."""
+        """Return the best of n images for each, in batches of constant size; memory is bounded."""
         at_once = max(1, PICTURES_HELD // self.config.candidates)
         parts = [requests[start : start + at_once] for start in range(0, len(requests), at_once)]
         return [picture for part in parts for picture in self._best_of_each(part)]
@@ -141,33 +141,33 @@ class RAGAR(BaseGenerator):
         return [pixels[row, c] for row, c in enumerate(best.tolist())]
 
     def words(self, episode: Episode) -> str:
-        """The text of each candidate, a line each."""
+        """Return the text of each candidate, one per line."""
         (proposed,) = self._ready.proposals([episode], self.config.candidates)
         return "\n".join(dict.fromkeys(proposal.conditions.text for proposal in proposed))
 
     def worth(self, episodes: Sequence[Episode], pixels: torch.Tensor, prior: np.ndarray) -> np.ndarray:
-        """(B, n) what candidates are chosen by: the judge's lower bound of gain, and what was expected.
+        """Return (B, n) the selection criterion: the judge's lower bound of gain plus the expected gain.
 
-        ``pixels`` (B, n, 3, H, W); ``prior`` (B, n) expected gains, weighed by the setting `prior`. The judge
-        of the picture alone forgets that some candidates were more promising than others.
+        ``pixels`` (B, n, 3, H, W); ``prior`` (B, n) expected gains, weighted by the setting `prior`, since
+        the judge of the image ignores that some candidates were more promising than others.
         """
         lower, own = self._chooser.bounds(episodes, pixels)
         worth: np.ndarray = (lower - own[:, None]).numpy() + self.config.prior * prior
         return worth
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """What the evidence and the action learned."""
+        """Return what the evidence and the action learned."""
         return {} if self._action is None else {**self._evidence.weights(), **self._action.weights()}
 
     def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
-        """The pipeline, and what the evidence and the action learned."""
+        """Write the pipeline, and what the evidence and the action learned."""
         from recsim_gen.models.exporting import write_pipeline
 
         pipeline = write_pipeline(self.family, folder)
         return [pipeline, *self._evidence.export(folder), *self._ready.export(folder)]
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what was learned. Raises DataError where it does not fit the models or the catalogue."""
+        """Load what was learned. Raises DataError if it does not fit the models or the catalogue."""
         self._evidence.restore({n: x for n, x in weights.items() if n.startswith(PREFIX)})
         action = self._new_action()
         action.restore({n: x for n, x in weights.items() if not n.startswith(PREFIX)})
@@ -216,14 +216,14 @@ class RAGAR(BaseGenerator):
 
 
 class RAGARTaste(RAGAR):
-    """RAGAR with settings of ours: evidence by taste, keywords as action, the best of several pictures."""
+    """RAGAR with our settings: evidence by taste, keywords as action, the best of several images."""
 
     name = "ragar_taste"
     config_class = RAGARTasteConfig
 
 
 class RAGARDPO(RAGARTaste):
-    """RAGARTaste whose UNet, not its policy, learns from the judge: of pairs of pictures (Diffusion-DPO)."""
+    """RAGARTaste whose UNet, instead of its policy, learns from pairs of images (Diffusion-DPO)."""
 
     name = "ragar_dpo"
     config_class = RAGARDPOConfig
@@ -232,7 +232,7 @@ class RAGARDPO(RAGARTaste):
     def _new_action(self) -> Action:
         from generators.ragar.preference import PreferenceAction
 
-        self._sampler = Sampler(self._own_family(), self.device)  # whose UNet is to be changed
+        self._sampler = Sampler(self._own_family(), self.device)  # with its own UNet, which is trained
         return PreferenceAction(self._evidence, self._sampler, self.config)
 
 

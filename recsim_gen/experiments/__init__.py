@@ -1,1 +1,1 @@
-"""Experiments of the papers: assumptions, read_methods in a table, case studies, auxiliary generation."""
+"""Experiments of the papers: assumptions, tables of generators, case studies, auxiliary generation."""

@@ -1,9 +1,9 @@
-"""The paper's two assumptions, tested: which part of a history foretells the reference?
+"""Test of the paper's two assumptions: which part of a history predicts the reference?
 
-Sec. 2 of RAGAR compares sub-histories of k items: Ret (the k most similar to the reference),
-Exp-Ret (places k+1…2k) and Random. Controls added here: Recent (the last k), Full (all), and
-Ret-wrong (retrieved for another episode's reference). Ret selects items that look like the target;
-Ret-wrong shows what selection by similarity gives when the target is another.
+Sec. 2 of RAGAR compares sub-histories of k items: Ret (the k most similar to the reference), Exp-Ret (places
+k+1…2k) and Random. Controls added here: Recent (the last k), Full (all), and Ret-wrong (retrieved for another
+episode's reference). Ret selects items that resemble the target; Ret-wrong shows the effect of selection by
+similarity when the target is another item.
 """
 
 from __future__ import annotations
@@ -28,19 +28,22 @@ if TYPE_CHECKING:
 
 VARIANTS = ("ret", "exp_ret", "random", "recent", "full", "ret_wrong")
 ASSUMPTIONS = {
-    "assumption 1": (("ret", "random"), ("exp_ret", "random")),  # similar items tell more than random ones
-    "assumption 2": (("ret", "exp_ret"),),  # the most similar tell more than the next
+    "assumption 1": (
+        ("ret", "random"),
+        ("exp_ret", "random"),
+    ),  # similar items predict better than random ones
+    "assumption 2": (("ret", "exp_ret"),),  # the most similar predict better than the next
 }
 CONTROLS = (("ret", "recent"), ("ret", "full"), ("ret", "ret_wrong"))
 METRICS = {"recall@10": lambda rank: recall_at(rank, 10), "ndcg@10": lambda rank: ndcg_at(rank, 10)}
-BLOCK = 512  # episodes scored at a time: O(512·n) memory
+BLOCK = 512  # episodes scored at once: O(512·n) memory
 
 Histories = list[np.ndarray]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``better`` minus ``worse`` in ``metric``, paired by seed and episode; ``p_holm`` over all."""
+    """``better`` minus ``worse`` in ``metric``, paired by seed and episode; ``p_holm`` over all of them."""
 
     better: str
     worse: str
@@ -50,9 +53,9 @@ class Comparison:
 
 
 def usable(episodes: Sequence[Episode], k: int) -> tuple[Episode, ...]:
-    """Episodes whose history holds 2k items, so that Ret and Exp-Ret have k each.
+    """Return the episodes whose history has 2k items, so that Ret and Exp-Ret have k each.
 
-    Raises DataError where none does.
+    Raises DataError if there are none.
     """
     if k < 1:
         raise SettingError(f"k must be at least 1, got {k}")
@@ -69,10 +72,9 @@ def usable(episodes: Sequence[Episode], k: int) -> tuple[Episode, ...]:
 def sub_histories(
     episodes: Sequence[Episode], text: np.ndarray, k: int, rng: Rng, *, draws: int = 1
 ) -> dict[str, list[Histories]]:
-    """For each variant its sub-histories: one list of B arrays, or ``draws`` lists for ``random``.
+    """Return the sub-histories of each variant: one list of B arrays, or ``draws`` lists for ``random``.
 
-    ``text`` (n, d) are the caption features that Eq. 3 compares. Random draws depend on the
-    episode's id alone.
+    ``text`` (n, d) are the caption features compared in Eq. 3. Random draws depend only on the episode's id.
     """
     if draws < 1:
         raise SettingError(f"draws must be at least 1, got {draws}")
@@ -97,10 +99,10 @@ def sub_histories(
 
 
 def reference_ranks(ranker: Ranker, episodes: Sequence[Episode], histories: Histories | None) -> np.ndarray:
-    """(B,) rank of each reference when its user is ``histories[b]`` folded in, or known (None).
+    """Return the (B,) rank of each reference with ``histories[b]`` folded in, or for the known user (None).
 
-    The whole history is masked for every variant alike: a variant that leaves items out must not
-    be beaten by them.
+    The whole history is masked for every variant, so that items left out by a variant cannot outrank the
+    reference.
     """
     import torch
 
@@ -122,7 +124,7 @@ def reference_ranks(ranker: Ranker, episodes: Sequence[Episode], histories: Hist
 def fold_in_ranks(
     ranker: Ranker, episodes: Sequence[Episode], histories: Mapping[str, list[Histories]], seed: int
 ) -> pd.DataFrame:
-    """Long table ``variant, seed, draw, episode, rank``: one trained ranker scores every sub-history."""
+    """Return ``variant, seed, draw, episode, rank``: one trained ranker scores every sub-history."""
     work = [(variant, draw, h) for variant, draws in histories.items() for draw, h in enumerate(draws)]
     frames = []
     for variant, draw, chosen in bar(work, f"fold-in, seed {seed}"):
@@ -132,17 +134,17 @@ def fold_in_ranks(
 
 
 def known_user_ranks(ranker: Ranker, episodes: Sequence[Episode], variant: str, seed: int) -> pd.DataFrame:
-    """Long table ``variant, seed, draw, episode, rank`` of a ranker trained on one variant."""
+    """Return ``variant, seed, draw, episode, rank`` of a ranker trained on one variant."""
     return _frame(variant, seed, 0, episodes, reference_ranks(ranker, episodes, None))
 
 
 def retrain_interactions(
     interactions: Interactions, episodes: Sequence[Episode], histories: Histories
 ) -> Interactions:
-    """Interactions in which the episodes' users chose their sub-history alone (for ``retrain``).
+    """Return interactions in which the episodes' users chose only their sub-history (for ``retrain``).
 
-    Other users keep theirs; valid and test rows stay, so early stopping and the reference are the
-    same for every variant.
+    Other users keep their choices; valid and test rows are unchanged, so early stopping and the reference are
+    the same for every variant.
     """
     users = np.array([e.user for e in episodes])
     chosen = np.repeat(users, [len(h) for h in histories]) * interactions.n_items + np.concatenate(histories)
@@ -153,7 +155,7 @@ def retrain_interactions(
 
 
 def without_valid(episodes: Sequence[Episode], interactions: Interactions) -> tuple[Episode, ...]:
-    """Episodes whose history lacks the user's valid items: what ``retrain`` may choose from."""
+    """Return the episodes without the user's valid items in the history, for ``retrain``."""
     user, item = interactions.only("valid")
     valid = set(zip(user.tolist(), item.tolist(), strict=True))
     short = [
@@ -170,13 +172,13 @@ def _frame(variant: str, seed: int, draw: int, episodes: Sequence[Episode], rank
 
 
 def per_episode(table: pd.DataFrame) -> pd.DataFrame:
-    """``variant, seed, episode`` and each metric, averaged over draws."""
+    """Return ``variant, seed, episode`` and each metric, averaged over draws."""
     numbers = table.assign(**{name: metric(table["rank"].to_numpy()) for name, metric in METRICS.items()})
     return numbers.groupby(["variant", "seed", "episode"], sort=False)[[*METRICS]].mean().reset_index()
 
 
 def estimates(values: pd.DataFrame, person: Mapping[str, str], rng: Rng) -> dict[tuple[str, str], Estimate]:
-    """Mean of each (variant, metric) with its interval; people and seeds are drawn again."""
+    """Return the mean of each (variant, metric) with its interval; people and seeds are resampled."""
     wide = _by_episode(values)
     columns = [(variant, metric) for variant in VARIANTS for metric in METRICS]
     data = [wide[metric][variant].to_numpy() for variant, metric in columns]
@@ -184,9 +186,9 @@ def estimates(values: pd.DataFrame, person: Mapping[str, str], rng: Rng) -> dict
 
 
 def compare(values: pd.DataFrame, person: Mapping[str, str], rng: Rng) -> list[Comparison]:
-    """Paired differences of all comparisons in both metrics; people and seeds drawn again, Holm over all.
+    """Return the paired differences of all comparisons in both metrics, with Holm's correction over all.
 
-    ``values`` is `per_episode`'s table (one seed or several).
+    People and seeds are resampled. ``values`` is the table of `per_episode` (one seed or several).
     """
     pairs = [pair for pairs in ASSUMPTIONS.values() for pair in pairs] + list(CONTROLS)
     wide = _by_episode(values)
@@ -198,7 +200,7 @@ def compare(values: pd.DataFrame, person: Mapping[str, str], rng: Rng) -> list[C
 
 
 def _by_episode(values: pd.DataFrame) -> pd.DataFrame:
-    """Row per (seed, episode), column per (metric, variant)."""
+    """Return a table with rows (seed, episode) and columns (metric, variant)."""
     return values.pivot(index=["seed", "episode"], columns="variant", values=[*METRICS])
 
 
@@ -211,10 +213,10 @@ def _bootstrapped(
 
 
 def verdict(assumption: str, comparisons: Sequence[Comparison], level: float = 0.05) -> str:
-    """``holds``, ``does not hold`` or ``undecided``.
+    """Return ``holds``, ``does not hold`` or ``undecided``.
 
     Holds: every comparison of the assumption is above 0 with Holm p < level, in both metrics and every seed.
-    Does not hold: one of them is below 0 so. Undecided: anything else.
+    Does not hold: one of them is significantly below 0. Undecided: anything else.
     """
     mine = [c for c in comparisons if (c.better, c.worse) in ASSUMPTIONS[assumption]]
     signs = [c.estimate.decided(c.p_holm, level) for c in mine]
@@ -226,7 +228,7 @@ def verdict(assumption: str, comparisons: Sequence[Comparison], level: float = 0
 
 
 def explain(assumption: str, comparisons: Sequence[Comparison]) -> str:
-    """The comparisons behind a verdict, in one line each metric: differences, intervals, p-values."""
+    """Return the comparisons behind a verdict: differences, intervals, p-values."""
     mine = [c for c in comparisons if (c.better, c.worse) in ASSUMPTIONS[assumption]]
     return "; ".join(
         f"{c.better} − {c.worse} {c.metric} {c.estimate.value:+.3f} "

@@ -1,4 +1,4 @@
-"""What a case study shows of an episode: which history, and what is said of each picture that was drawn."""
+"""Content of case studies: the history to show for an episode, and numbers of each image drawn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def retrieved_items(
     episodes: Sequence[Episode], catalog: Catalog, family: ModelFamily, *, k: int = 5, device: str = "cpu"
 ) -> list[set[int]]:
-    """The ``k`` items of each history whose captions are nearest to the reference's (Eq. 1–4).
+    """Return the ``k`` items of each history whose captions are nearest to the reference's (Eq. 1–4).
 
     By the family's text encoder; ties go to the later item.
     """
@@ -37,13 +37,13 @@ def retrieved_items(
 
 
 def own_image(dataset: Dataset, item: int) -> Image.Image | None:
-    """The item's own picture, if it has one."""
+    """Return the item's own image, or None."""
     images = dataset.catalog.images
     return images.read(item) if images is not None and images.present[item] else None
 
 
 def shown_history(episode: Episode, retrieved: set[int], longest: int = 10) -> list[int]:
-    """Those of the history that a row has room for, oldest first: the retrieved and the latest others."""
+    """Return the history items that fit into a row, oldest first: the retrieved and the latest others."""
     others = [row for row in episode.history if row not in retrieved]
     room = max(0, longest - len(retrieved))
     kept = {*list(retrieved)[:longest], *others[len(others) - min(room, len(others)) :]}
@@ -59,7 +59,7 @@ def ranks(
     scope: Scope = "graph",
     device: str = "cpu",
 ) -> np.ndarray:
-    """(B, 2) rank of each episode's reference before and with its picture in ``images``, under the judge."""
+    """Return (B, 2) the judge's rank of each reference before and with its image in ``images``."""
     triples = triples_of(read_images(images, dataset), dataset, judge.catalog, device=device)
     c = ask(judge.ranker, triples, scope=scope, what="ranks")
     at = _places(triples, episodes)
@@ -69,13 +69,13 @@ def ranks(
 def image_features(
     images: Manifest, dataset: Dataset, catalog: Catalog, episodes: Sequence[Episode], *, device: str = "cpu"
 ) -> np.ndarray:
-    """(B, d) features of each episode's picture in ``images``, by what encoded ``catalog``."""
+    """Return the (B, d) features of each episode's image in ``images``, by the encoder of ``catalog``."""
     triples = triples_of(read_images(images, dataset), dataset, catalog, device=device)
     return triples.features[triples.which[_places(triples, episodes)]]
 
 
 def _places(triples: Triples, episodes: Sequence[Episode]) -> list[int]:
-    """Where the triple of each episode is."""
+    """Return the position of each episode's triple."""
     pairs = zip(triples.users.tolist(), triples.items.tolist(), strict=True)
     place = {pair: k for k, pair in enumerate(pairs)}
     return [place[e.user, e.reference] for e in episodes]
@@ -90,11 +90,11 @@ def scores(
     family: ModelFamily,
     device: str = "cpu",
 ) -> pd.DataFrame:
-    """What is said of each episode's picture in ``images`` (as `images_for` gives it), by episode id.
+    """Return numbers of each episode's image in ``images`` (from `images_for`), by episode id.
 
-    Columns ``original_rank`` and ``rank`` of ``ranked`` (B, 2); on Boutique ``original_utility``
-    and ``utility`` of the looks as the family's verifier reads them, in units of the oracle, and ``reads``,
-    the category that it sees.
+    Columns ``original_rank`` and ``rank`` of ``ranked`` (B, 2); for Boutique also ``original_utility`` and
+    ``utility`` of the looks read by the family's verifier, in units of the oracle, and ``reads``, the
+    category that it recognises.
     """
     import pandas as pd
 
@@ -107,7 +107,7 @@ def scores(
 def _truth(
     images: Manifest, dataset: Dataset, episodes: Sequence[Episode], family: ModelFamily, device: str
 ) -> dict[str, np.ndarray]:
-    """Utilities and categories by Boutique's own rules; {} for other data."""
+    """Return utilities and categories by Boutique's ground truth; {} for other data."""
     from recsim_gen.datasets.boutique.world import Boutique
 
     if not isinstance(dataset, Boutique) or not family.models.verifier:
@@ -127,7 +127,7 @@ def _truth(
 
 
 def images_in(images: Manifest, dataset: Dataset, episodes: Sequence[Episode]) -> list[Image.Image]:
-    """The picture of each episode in ``images``, as RGB."""
+    """Return the image of each episode in ``images``, as RGB."""
     image_set = read_images(images, dataset)
     users, items = np.array([e.user for e in episodes]), np.array([e.reference for e in episodes])
     return [image_set.reader.read(int(row)) for row in image_set.find(users, items)]

@@ -1,13 +1,13 @@
-"""Lines in a table of generators: generators by name and settings, checkpoints, images from elsewhere.
+"""Rows of a table of generators: generators by name and settings, checkpoints, images from elsewhere.
 
-As they are written on the command line::
+As written on the command line::
 
     sd                                   a generator of the registry, module:Class, or pipeline:CLASS
-    ragar_literal=ragar:reading=literal  the same under a name of its own, with settings
-    k0=ragar:k=0,noises=1                several settings, each read by its type
+    ragar_literal=ragar:reading=literal  the same with a name of its own and settings
+    k0=ragar:k=0,noises=1                several settings, each parsed by its type
 
-separated by spaces or commas. After a comma KEY=VALUE is one more setting of the generator before, if that
-has settings and VALUE is no generator.
+separated by spaces or commas. After a comma, KEY=VALUE is a further setting of the generator before it, if
+that has settings and VALUE is not a generator.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 CONTROLS = ("original", "placebo", "oracle", "oracle_sd")
-"""What methods are set beside: the item's own picture, another of it, the truth. They are not ranked."""
+"""Controls: the item's own image, another of it, the truth. They are not ranked."""
 
 _WRITTEN = re.compile(
     r"(?:(?P<label>[\w.@-]+)=)?"
-    r"(?P<name>[\w.]+(?::[A-Za-z_]\w*(?=:|$))?)"  # module:Class, unless "=" follows: then it is a setting
+    r"(?P<name>[\w.]+(?::[A-Za-z_]\w*(?=:|$))?)"  # module:Class, unless followed by "=": then it is a setting
     r"(?::(?P<settings>.+))?"
 )
 
 
 @dataclass(frozen=True)
 class Method:
-    """A line of the table: ``label``, and where its images come from.
+    """A row of the table: ``label``, and where its images come from.
 
-    ``spec`` is a generator that is trained here, or read from ``checkpoint``; None where ``images`` is a
-    folder or tar that somebody else made.
+    ``spec`` is a generator that is trained here, or loaded from ``checkpoint``; None if ``images`` is a
+    folder or tar.
     """
 
     label: str
@@ -63,36 +63,36 @@ class Method:
 
     @property
     def generator(self) -> str:
-        """Name of the generator; "" where there is none."""
+        """Name of the generator; "" if there is none."""
         return "" if self.spec is None else self.spec.name
 
     @property
     def role(self) -> Literal["control", "method", "brought"]:
-        """``brought``: images made elsewhere."""
+        """``control``, ``method``, or ``brought`` for images from elsewhere."""
         if self.images is not None:
             return "brought"
         return "control" if self.generator in CONTROLS else "method"
 
     @cached_property
     def untrained(self) -> Generator | None:
-        """The generator with its settings, if it is trained here; None for a checkpoint and for images."""
+        """The untrained generator with its settings if it is trained here, else None."""
         if self.spec is None or self.checkpoint is not None:
             return None
         return make_generator(self.spec, device="cpu")
 
     @property
     def learns(self) -> bool:
-        """Whether it has to be trained here."""
+        """Whether it must be trained here."""
         return self.untrained is not None and self.untrained.learns
 
     @property
     def uses_ranker(self) -> bool:
-        """Whether it has to be trained here by the scores of a ranker."""
+        """Whether it must be trained here with a ranker's scores."""
         return self.untrained is not None and self.untrained.uses_ranker
 
     @property
     def settings_text(self) -> str:
-        """Return ``NAME=VALUE, …`` of the settings that are not the defaults, "" for none."""
+        """``NAME=VALUE, …`` of the settings that differ from the defaults, "" for none."""
         settings = {} if self.spec is None else self.spec.settings
         return ", ".join(f"{name}={value}" for name, value in settings.items())
 
@@ -109,8 +109,8 @@ class Method:
     ) -> Generator:
         """Return the generator, ready to draw: loaded, or trained on ``episodes`` with this seed.
 
-        ``judge`` gives the reward where it `uses_ranker`, and is not asked elsewhere. Raises SettingError
-        where this one has images and no generator.
+        ``judge`` gives the reward if it `uses_ranker`, and is ignored otherwise. Raises SettingError if the
+        method has images and no generator.
         """
         if self.spec is None:
             raise SettingError(f"{self.label} has images ({self.images}), not a generator")
@@ -129,7 +129,7 @@ class Method:
         )
 
     def training(self, dataset: Dataset, *, judge: Judge | None, seed: int) -> Training:
-        """Return what `open` trains where there is neither checkpoint nor images."""
+        """Return the training that `open` runs if there is neither checkpoint nor images."""
         assert self.spec is not None
         if judge is None:
             return Training(self.spec, dataset.catalog, None, seed)
@@ -141,9 +141,9 @@ def read_methods(
 ) -> list[Method]:
     """Return all methods, in the order given; ``checkpoints`` and ``images`` are ``label=DIR``.
 
-    A checkpoint belongs to the generator of that label, or is a line of its own. Raises SettingError for
-    an unknown generator or setting, a value of the wrong type, a word of another form, settings beside a
-    checkpoint, and one label twice.
+    A checkpoint belongs to the generator with that label, or is a row of its own. Raises SettingError for an
+    unknown generator or setting, a value of the wrong type, a malformed word, settings of a checkpoint, and a
+    repeated label.
     """
     methods = [Method(label, spec) for label, spec in read_specs(generators, GeneratorSpec, GENERATORS)]
     for label, folder in map(_named, checkpoints):
@@ -165,21 +165,21 @@ def read_methods(
 
 
 def check_settings(methods: Sequence[Method], models: ModelFamily) -> None:
-    """Raise SettingError for settings that do not fit together, MissingDependency for models without files.
+    """Raise SettingError for contradicting settings, MissingDependency for models without files.
 
     Trains nothing and reads no data.
     """
     for method in methods:
         if method.spec is not None:
             made = make_generator(method.spec, models=models, device="cpu")
-            made.family.require(*made.roles)  # with a pipeline's own
+            made.family.require(*made.roles)  # including those of a pipeline
 
 
 def check_controls(methods: Sequence[Method], models: ModelFamily, dataset: Dataset) -> None:
-    """Raise SettingError or DataError for a control that cannot be had of this data.
+    """Raise SettingError or DataError for a control that is impossible with this data.
 
-    That is a placebo where nobody brought other pictures, an oracle where tastes are not known, and an
-    original without pictures. Trains and draws nothing.
+    That is a placebo without other images, an oracle without known preferences, and an original without
+    images. Trains and draws nothing.
     """
     images = dataset.catalog.images
     for method in methods:
@@ -196,15 +196,15 @@ AnySpec = TypeVar("AnySpec", bound=Spec)
 def read_specs(
     texts: Sequence[str], kind: type[AnySpec], known: Mapping[str, str]
 ) -> list[tuple[str, AnySpec]]:
-    """Parts of a registry and their labels, as the module says; each of ``kind``, of the table ``known``.
+    """Return (label, spec) of each part, in the syntax of this module; ``known`` is the table of ``kind``.
 
-    Raises SettingError for an unknown name or setting, a value of the wrong type, and a word of another form.
+    Raises SettingError for an unknown name or setting, a value of the wrong type, and a malformed word.
     """
     return [_read(word, kind, known) for word in _words(texts, known)]
 
 
 def _words(texts: Sequence[str], known: Mapping[str, str]) -> list[str]:
-    """Split at commas, but for those between the settings of one part."""
+    """Split at commas, except those between the settings of one part."""
     words: list[str] = []
     for text in texts:
         listed: list[str] = []
@@ -220,7 +220,7 @@ def _words(texts: Sequence[str], known: Mapping[str, str]) -> list[str]:
 
 
 def _read(word: str, kind: type[AnySpec], known: Mapping[str, str]) -> tuple[str, AnySpec]:
-    """One word of the command line, its settings read by their types."""
+    """Parse one word of the command line, with its settings by their types."""
     parts = _WRITTEN.fullmatch(word)
     if parts is None:
         raise SettingError(f"a {kind.what} is NAME, or LABEL=NAME:SETTING=VALUE,…, got {word!r}")

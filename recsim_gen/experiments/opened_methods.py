@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenedMethods:
-    """What methods are opened with: ``judges`` {label: judge} are those that some learn from."""
+    """Input to open methods with: ``judges`` {label: judge} are the rewards of those that need one."""
 
     dataset: Dataset
     judges: Mapping[str, Judge]
@@ -34,7 +34,7 @@ class OpenedMethods:
         return training_episodes(self.dataset)
 
     def train(self, methods: Sequence[Method], seeds: Sequence[int]) -> None:
-        """Train what they learn with these seeds and was not trained before, as `train_missing` does."""
+        """Train the methods that are not in the cache with these seeds, as `train_missing` does."""
         trainings = [
             method.training(self.dataset, judge=self.judges.get(method.label), seed=seed)
             for seed in seeds

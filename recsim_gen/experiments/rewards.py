@@ -1,4 +1,4 @@
-"""Which judge each generator of a table learns from."""
+"""Assigns a rewarding judge to each generator of a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def default_judges(ranker: RankerSpec, seed: int) -> tuple[JudgeSpec, ...]:
-    """The judges of a command that is given none: ``ranker`` with this seed, and one that has doubts."""
+    """Return the default judges of a command: ``ranker`` with this seed, and one that reports uncertainty."""
     return (
         JudgeSpec(f"{ranker}-seed{seed}", ranker.settings),
         JudgeSpec(f"taste@boutique-clip-seed{seed}"),
@@ -28,11 +28,11 @@ def default_judges(ranker: RankerSpec, seed: int) -> tuple[JudgeSpec, ...]:
 def rewarding_judges(
     methods: Sequence[Method], judges: Sequence[JudgeSpec], chosen: Sequence[str] = ()
 ) -> dict[str, str]:
-    """{label of a method: label of the judge of its reward}, for all methods that learn from a ranker.
+    """Return {label of a method: label of its rewarding judge}, for all methods that learn from a ranker.
 
-    By default that is the first of ``judges``, and for a generator that weighs doubt the first that says how
-    sure it is. ``chosen`` has METHOD=JUDGE of those that differ. Raises SettingError where a method or judge
-    is unknown or needs none, and where no judge fits.
+    By default it is the first of ``judges``, and for a generator that uses uncertainty the first that reports
+    it. ``chosen`` has METHOD=JUDGE for exceptions. Raises SettingError if a method or judge is unknown or
+    needs none, and if no judge fits.
     """
     labels = judge_labels(judges)
     learning = {method.label: method for method in methods if method.uses_ranker}
@@ -52,7 +52,7 @@ def rewarding_judges(
 
 
 def _fitting(method: Method, judges: Sequence[JudgeSpec], labels: Sequence[str]) -> str:
-    """Label of the first judge that a method can learn from."""
+    """Return the label of the first judge that a method can learn from."""
     generator = method.untrained
     assert generator is not None
     if not generator.weighs_doubt and labels:
@@ -60,9 +60,13 @@ def _fitting(method: Method, judges: Sequence[JudgeSpec], labels: Sequence[str])
     for label, spec in zip(labels, judges, strict=True):
         if says_how_sure(spec):
             return label
-    kind = "a judge that says how sure it is (taste@boutique-clip-seed0)" if generator.weighs_doubt else "one"
+    kind = (
+        "a judge that reports its uncertainty (taste@boutique-clip-seed0)"
+        if generator.weighs_doubt
+        else "one"
+    )
     raise SettingError(
-        f"{method.label} learns from what a judge says of its pictures: give {kind} among --judges, got "
+        f"{method.label} learns from a judge's scores of its pictures: give {kind} among --judges, got "
         f"{', '.join(labels) or 'none'}"
     )
 
@@ -77,7 +81,7 @@ def reward_judges(
     force: bool = False,
     device: str = "cpu",
 ) -> dict[str, Judge]:
-    """{label of a method: the judge of its reward}, trained or loaded; one of several processes trains.
+    """Return {label of a method: its rewarding judge}, trained or loaded; one of several processes trains.
 
     Judges that no method learns from are not opened. Raises SettingError as `rewarding_judges` and
     `judges.reward_judge` do.

@@ -1,6 +1,6 @@
-"""Each method's images of the same episodes, drawn here or loaded, and every metric's numbers of them.
+"""Images of each method for the same episodes, drawn here or loaded, and all metrics of them.
 
-The same as the middle of ``python -m recsim_gen.evaluate``, from Python.
+The core of ``python -m recsim_gen.evaluate``, for use from Python.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ FIELDS = ("user", "item", "target_text", "history_text", "prompt")
 IMAGE_FIELDS = ("target", "history")
 
 OpenMethod = Callable[["Method", int], "Generator"]
-"""Gives a method's generator for a seed, ready to draw."""
+"""Returns a method's generator for a seed, ready to draw."""
 
 
 def row_fields(dataset: Dataset) -> tuple[str, ...]:
-    """Return the fields that rows have here beside the images (see `metrics.rows.MEANING`)."""
+    """Return the fields that rows have here besides the images (see `metrics.rows.MEANING`)."""
     return FIELDS if dataset.catalog.images is None else (*FIELDS, *IMAGE_FIELDS)
 
 
@@ -54,23 +54,34 @@ def score_methods(
     history: int = 0,
     keywords: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
-    """Return a row per method, seed and episode: the labels of `metrics.rows`, then a column per metric.
+    """Return one row per method, seed and episode: the labels of `metrics.rows`, then a column per metric.
 
-    Where the catalogue has pictures, ``copy_of`` is the id of the item whose picture each is a copy of, ""
-    for none, and ``results`` say how many there are (see `metrics.copies`).
+    If the catalogue has images, ``copy_of`` is the id of the item whose image was copied, "" for none, and
+    ``results`` get the number of copies (see `metrics.copies`).
 
     Parameters
     ----------
-    methods: whose images; those that were brought have one seed, 0.
-    open_method: gives the generator of a method for a seed.
-    metrics: features are made once for all of them and for all methods.
-    dataset: on its test episodes; their images are drawn once for all commands.
-    results: gets fingerprints, and notes on images that were brought.
-    seeds: of the noise.
-    history: how many items of each history to compare with, the last ones; 0: all.
-    keywords: {episode id: keywords of the user's taste}, where a metric needs them.
+    methods
+        Methods to evaluate; images from files have a single seed, 0.
+    open_method
+        Returns the generator of a method for a seed.
+    metrics
+        Metrics; features are shared by all metrics and methods.
+    dataset
+        Its test episodes are used; their images are shared by all commands.
+    results
+        Receives fingerprints, and notes on images from files.
+    seeds
+        Seeds of the noise.
+    history
+        Number of history items to compare with, the latest ones; 0: all.
+    keywords
+        {episode id: keywords of the user's taste}, if a metric needs them.
 
-    Raises DataError for images that cannot be used.
+    Raises
+    ------
+    DataError
+        If images cannot be used.
     """
     import pandas as pd
 
@@ -78,7 +89,9 @@ def score_methods(
     catalog = dataset.catalog
     finder = None if catalog.images is None else CopyFinder.of(catalog.images)
     frames = []
-    for method in sorted(methods, key=lambda m: m.images is None):  # what can be wrong before what takes long
+    for method in sorted(
+        methods, key=lambda m: m.images is None
+    ):  # files first: they may be wrong, and drawing takes long
         for seed in (0,) if method.images is not None else seeds:
             say(f"{method.label}, seed {seed}")
             images = _images(method, open_method, dataset, seed, results)
@@ -101,7 +114,7 @@ def score_methods(
 def _say_copies(
     values: pd.DataFrame, methods: Sequence[Method], finder: CopyFinder, results: Results
 ) -> None:
-    """A row and, where there are any, a verdict on the copies among each method's pictures."""
+    """Add a row and, if there are any, a verdict on the copies among each method's images."""
     free = []
     for method in methods:
         mine = values[values["variant"] == method.label]
@@ -131,9 +144,9 @@ def draw_shares(
     seeds: Sequence[int],
     retrain: bool,
 ) -> None:
-    """Draw, in each of several processes, a share of what `score_methods` then loads.
+    """Draw, in each of several processes, a share of the images that `score_methods` then loads.
 
-    What a generator draws for several seeds (``retrain`` false) is drawn by one process.
+    The images of a generator with several seeds (``retrain`` false) are drawn by one process.
     """
     process = this_process()
     if process.num_processes == 1:
@@ -157,7 +170,7 @@ def _images(
 
 
 def _brought(label: str, folder: Path, dataset: Dataset, results: Results) -> ImageSet:
-    """Images of the test episodes; how many episodes they are of is noted."""
+    """Return the images of the test episodes; a note says how many episodes have one."""
     images = read_images(folder, dataset)
     results.fingerprints[label] = images.reader.fingerprint
     for note in images.notes:

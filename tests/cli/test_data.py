@@ -71,7 +71,7 @@ def test_convert_replaces_what_it_wrote_and_nothing_else(shop, apart, capsys):
     (apart / "notes" / "mine.txt").write_text("mine")
     assert run(ACTIONS, [*argv, "notes"]) == 2
     assert capsys.readouterr().err == (
-        "error: --output must be a new folder, notes is there: move it, or give another\n"
+        "error: --output must be a new folder, notes exists: move it, or name another\n"
     )
     assert [p.name for p in (apart / "notes").iterdir()] == ["mine.txt"]
     assert run(ACTIONS, [*argv, "shop"]) == 0

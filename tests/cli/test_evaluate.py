@@ -285,7 +285,7 @@ BAD = [
     (["--gen", "sdd"], "unknown generator 'sdd'. Did you mean 'sd'?"),
     (["--gen", "sd:promt=x"], "unknown setting 'promt' of generator sd. Did you mean 'prompt'?"),
     (["--gen", "ragar:k=3.5"], "setting 'k' of generator ragar must be a whole number, got '3.5'"),
-    (["--gen", "original"], "--baseline must be a line of the table, got 'sd'"),
+    (["--gen", "original"], "--baseline must be a row of the table, got 'sd'"),
     (["--gen", "sd", "--metrics", "judgd"], "unknown metric or preset 'judgd'. Did you mean 'judged'?"),
     (["--gen", "sd", "--judges", "micro"], "a judge is NAME-seedN (micro-seed0) or a folder"),
     (["--gen", "sd", "--judges", "mcro-seed0"], "unknown ranker 'mcro'. Did you mean 'micro'?"),

@@ -61,7 +61,7 @@ def test_the_example_can_be_used_and_its_columns_are_explained(here, capsys):
     assert run(ACTIONS, ["check", "csv:mine"]) == 0
     assert capsys.readouterr().out.startswith("usable: yes\n")
     assert run(ACTIONS, ["new", "mine"]) == 2
-    assert "a new folder is wanted, mine is there" in capsys.readouterr().err
+    assert "must be a new folder, mine exists" in capsys.readouterr().err
 
 
 def blurred(shop):

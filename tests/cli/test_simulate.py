@@ -247,8 +247,11 @@ def test_a_world_of_ones_own(apart, monkeypatch, empty_store):
         (["--trials=1"], "trials must be 2 or more, got 1"),
         (["--ranker=mcro"], "unknown ranker 'mcro'. Did you mean 'micro'?"),
         (["--world=nowhere:World"], "world 'nowhere:World': no module 'nowhere'"),
-        (["--length=70"], "lists of 70 items are wanted in every round"),
-        (["--data=ml-100k", "--encoders.text=words"], "a world is wanted whose tastes are known"),
+        (["--length=70"], "every round needs lists of 70 items"),
+        (
+            ["--data=ml-100k", "--encoders.text=words"],
+            "the preferences of ml-100k are unknown, so it has no world",
+        ),
     ],
     ids=lambda x: " ".join(x) if isinstance(x, list) else "",
 )

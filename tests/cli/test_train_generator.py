@@ -151,7 +151,9 @@ def test_the_judge_that_chooses_pictures_is_kept_with_the_generator(
     assert results.load(f"{name}/chosen").fingerprints["generator"] == made.fingerprints["generator"]
     shutil.rmtree(f"{name}/generator/judge")
     assert run(generate.main, [*draw, f"--output={name}/unchosen"]) == 2
-    assert "the judge that this generator chooses pictures by is wanted" in capsys.readouterr().err
+    assert (
+        "the judge by which this generator chooses among its pictures is missing" in capsys.readouterr().err
+    )
 
 
 def test_one_judge_rewards_and_another_watches(here):
@@ -242,7 +244,7 @@ def test_show_draws_the_case_study(here, done, ranker):
         (["--checkpoint=pmg=nowhere"], "got no readable config.json"),
         (["--judges=nowhere"], "a folder that train_ranker wrote, got 'nowhere'"),
         (["--judges=cache"], "must be a trained ranker, got no readable config.json"),
-        (["--gen=ragar_taste", "--judges=bpr-seed0"], "ragar_taste learns from what a judge says"),
+        (["--gen=ragar_taste", "--judges=bpr-seed0"], "ragar_taste learns from a judge's scores"),
     ],
 )
 def test_show_tells_what_cannot_be(here, argv, told, capsys):

@@ -80,7 +80,7 @@ class TestRAGARDPO(TrainedGeneratorContract):
             made = super().make(**settings)
             assert made.uses_ranker
             assert made.weighs_doubt
-            with pytest.raises(SettingError, match=r"ragar_dpo learns from what a ranker says.*--judges"):
+            with pytest.raises(SettingError, match=r"ragar_dpo learns from a ranker's scores.*--judges"):
                 made.fit(self.catalog, self.shop.episodes, rng=Rng(0))
 
     def test_without_a_reward_it_draws_what_ragar_taste_starts_with(self):

@@ -57,7 +57,7 @@ class TestRAGARTaste(GeneratorContract):
             assert made.uses_ranker
             assert made.weighs_doubt
             assert made.chooses == (made.config.candidates > 1)
-            with pytest.raises(SettingError, match=r"ragar_taste learns from what a ranker says.*--judges"):
+            with pytest.raises(SettingError, match=r"ragar_taste learns from a ranker's scores.*--judges"):
                 made.fit(self.catalog, self.shop.episodes, rng=Rng(0))
 
     def test_a_judge_that_does_not_say_how_sure_it_is_has_no_doubt(self):

@@ -1,1 +1,1 @@
-"""Auxiliary generation: train a ranker with other images in place of the items' own, and compare."""
+"""Auxiliary generation: train a ranker with generated images in place of the items' own, and compare."""

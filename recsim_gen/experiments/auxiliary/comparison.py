@@ -1,8 +1,8 @@
-"""Do generated pictures make a better recommender? Means, paired differences and verdicts.
+"""Do generated images make a better recommender? Means, paired differences and verdicts.
 
-A *case* is a variant at a fraction under a policy (`training.Case`). Its numbers are of one user and one seed
-each, and are set beside those of the same user and seed under the original catalogue; people (not users) and
-seeds are drawn again. The same again for cold items alone (``recall@10_cold``) and for warm ones.
+A *case* is a variant at a fraction under a policy (`training.Case`). Its numbers are per user and seed, and
+are compared with those of the same user and seed under the original catalogue; intervals resample people (not
+users) and seeds. All is repeated for cold items only (``recall@10_cold``) and for warm ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KEYS = ["variant", "leakage", "fraction"]
 
 @dataclass(frozen=True)
 class Number:
-    """``metric`` is a metric or ``<metric>_minus_<other>``; ``p_holm`` of differences to the original."""
+    """``metric`` is a metric or ``<metric>_minus_<other>``; ``p_holm`` for differences to the original."""
 
     case: Case
     metric: str
@@ -35,11 +35,11 @@ class Number:
 
 
 def numbers(values: pd.DataFrame, person: np.ndarray, rng: Rng) -> list[Number]:
-    """Means of every case, differences to the original, and of the leaky policy to the strict one.
+    """Return means of every case, differences to the original, and of the leaky policy to the strict one.
 
     ``values`` has ``user`` (rows of ``person`` (n_users,)), ``variant``, ``leakage``, ``fraction``, ``seed``,
-    and the metrics. Holm's correction is over all differences to the original in the four
-    metrics of a group of items.
+    and the metrics. Holm's correction is over all differences to the original in the four metrics of a group
+    of items.
     """
     wide = pd.DataFrame(values.set_index(["seed", "user", *KEYS])[_metrics(values)].unstack(KEYS))
     every = [Case(*key) for key in values[KEYS].drop_duplicates().itertuples(index=False)]
@@ -54,7 +54,7 @@ def numbers(values: pd.DataFrame, person: np.ndarray, rng: Rng) -> list[Number]:
 def _of_group(
     wide: pd.DataFrame, every: Sequence[Case], metrics: Sequence[str], person: np.ndarray, rng: Rng
 ) -> list[Number]:
-    """`numbers` of the metrics of one group of items; ``wide`` has a row per seed and user."""
+    """Return `numbers` for the metrics of one group of items; ``wide`` has one row per seed and user."""
     column = {(Case(*key[1:]), key[0]): wide[key].to_numpy() for key in wide.columns}
     original = Case(ORIGINAL)
     changed = [case for case in every if case != original]
@@ -80,10 +80,10 @@ def _metrics(values: pd.DataFrame) -> list[str]:
 
 
 def verdict(case: Case, estimated: Sequence[Number]) -> str:
-    """``helps``, ``hurts`` or ``undecided``: against the original pictures, over all test items.
+    """Return ``helps``, ``hurts`` or ``undecided``: compared with the original images, over all test items.
 
-    Helps: some of the four metrics rises, with Holm p < 0.05 and in every seed, and none falls so. Hurts:
-    some falls and none rises. Undecided: anything else.
+    Helps: some of the four metrics rises, with Holm p < 0.05 and in every seed, and none falls significantly.
+    Hurts: some falls and none rises. Undecided: anything else.
     """
     against = _against(case, estimated)
     signs = {n.estimate.decided(n.p_holm, LEVEL) for n in against if n.p_holm is not None} - {0}
@@ -104,10 +104,11 @@ def conclude(
     world: str = "own",
     original: str = ORIGINAL,
 ) -> None:
-    """Rows of each seed and over all, and a verdict on every variant, into ``results``.
+    """Add rows of each seed and over all, and a verdict on every variant, to ``results``.
 
-    Every (policy, fraction) has rows of the original too, the same in each, so that it is a table of its
-    own. ``world`` is what people chose by, and ``original`` what rows call the items' own pictures.
+    Every (policy, fraction) also repeats the rows of the original, so that it forms a table of its own.
+    ``world`` says which images people chose by, and ``original`` is the name of the items' own images in the
+    rows.
     """
     seeds = list(dict.fromkeys(values["seed"].tolist()))
     by_seed = {s: numbers(values[values["seed"] == s], person, Rng(0)) for s in seeds}
@@ -157,7 +158,7 @@ def _name(case: Case) -> str:
 
 
 def _in_words(estimated: Sequence[Number]) -> str:
-    """Differences with intervals, p-values and the signs of the seeds in one line."""
+    """Return differences with intervals, p-values and the signs of the seeds in one line."""
     parts = []
     for n in estimated:
         p, e = "" if n.p_holm is None else f" p {n.p_holm:.2g}", n.estimate

@@ -1,12 +1,12 @@
-"""For whom the pictures that replace an item's own are drawn, and which items these are.
+"""For whom the replacing images are drawn, and which items are replaced.
 
-A picture that is drawn for (user, item) carries that user's taste into the item's features. Drawn for a
-*test* pair it tells the ranker the answer, in two ways: by the taste that it shows, and by marking the
-item as one that somebody will be asked about. So there are two policies:
+An image drawn for (user, item) carries that user's taste into the item's features. Drawn for a *test* pair it
+leaks the answer to the ranker in two ways: by the taste that it shows, and by marking the item as a test
+item. So there are two policies:
 
-- ``strict``: pictures are drawn for training pairs alone, of items that are chosen without a look at the
-  test split; `assert_strict` sees to it.
-- ``paper``: pictures are drawn for the test references, as the paper has it. Leaky.
+- ``strict``: images are drawn only for training pairs, of items selected without the test split; enforced by
+  `assert_strict`.
+- ``paper``: images are drawn for the test references, as in the paper. Leaky.
 """
 
 from __future__ import annotations
@@ -29,11 +29,17 @@ Leakage = Literal["strict", "paper"]
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """B episodes to draw a picture for each, and the m items that these pictures replace.
+    """B episodes to draw an image for, and the m items that these images replace.
 
-    ``items`` (m,) catalogue rows in a random order that depends on nothing else, so that the first
-    quarter of them is in the first half. ``episodes`` by item in that order, of one item oldest first;
-    ``place`` (B,) is the position among ``items`` of each one's reference.
+    Parameters
+    ----------
+    items
+        (m,) catalogue rows in a random order, so that the first quarter of them is contained in the first
+        half.
+    episodes
+        Ordered by item, for one item oldest first.
+    place
+        (B,) position among ``items`` of each episode's reference.
     """
 
     leakage: Leakage
@@ -43,11 +49,11 @@ class Conditions:
 
     @property
     def users(self) -> np.ndarray:
-        """(B,) row of the user that each picture is drawn for."""
+        """(B,) row of the user that each image is drawn for."""
         return np.array([e.user for e in self.episodes])
 
     def first(self, fraction: float) -> int:
-        """How many of the items are replaced at this fraction of them; at least one."""
+        """Return the number of replaced items at this fraction; at least one."""
         return max(1, round(fraction * len(self.items)))
 
 
@@ -60,12 +66,29 @@ def conditions(
     least_history: int = 2,
     among: np.ndarray | None = None,
 ) -> Conditions:
-    """The ``each`` latest episodes (0: all) of ``items`` random items that have a picture (0: of all).
+    """Return the ``each`` latest episodes (0: all) of ``items`` random items with an image (0: all items).
 
-    strict: of items that are the reference of a training episode; paper: of a test episode; each with
-    ``least_history`` items before the reference or more. ``among`` rows of items, if given, are all that may
-    be chosen. A larger number of items has those of a smaller one among them. Raises SettingError for a
-    negative number, DataError where fewer than two items can be replaced, and where `assert_strict` does.
+    Parameters
+    ----------
+    dataset
+        Data set.
+    leakage
+        strict: items that are the reference of a training episode; paper: of a test episode.
+    items
+        Number of items; a larger sample contains the smaller ones.
+    each
+        Episodes per item.
+    least_history
+        Minimal number of items before the reference.
+    among
+        Rows of the items that may be selected; None: all.
+
+    Raises
+    ------
+    SettingError
+        If a number is negative.
+    DataError
+        If fewer than two items can be replaced, and as `assert_strict`.
     """
     if items < 0 or each < 0:
         raise SettingError(f"items and each must be 0 (all) or more, got {items} and {each}")
@@ -99,10 +122,10 @@ def conditions(
 
 
 def shared_items(dataset: Dataset, *, least_history: int = 2) -> np.ndarray:
-    """Rows of the items that both policies can draw for.
+    """Return the rows of the items that both policies can draw for.
 
-    Policies that are compared must replace the same items; these are somebody's test reference, so that
-    being replaced tells the ranker who is asked about, under both.
+    Policies that are compared must replace the same items. These items are test references, so under both
+    policies being replaced reveals that an item is in the test.
     """
     references = [{e.reference for e in _episodes(dataset, p, least_history)} for p in get_args(Leakage)]
     return np.array(sorted(set.intersection(*references)), dtype=np.int64)
@@ -114,22 +137,22 @@ def _episodes(dataset: Dataset, leakage: Leakage, least_history: int) -> list[Ep
 
 
 def _times(table: pd.DataFrame, interactions: Interactions) -> np.ndarray:
-    """(B,) when each (user, item) was chosen."""
+    """Return the (B,) times at which each (user, item) was chosen."""
     n = interactions.n_items
     when = pd.Series(interactions.time, index=interactions.user * n + interactions.item)
     return when.reindex(table["user"] * n + table["item"]).to_numpy()
 
 
 def pairs_of(episodes: Sequence[Episode]) -> np.ndarray:
-    """(k, 2) user and item rows of all that a picture of these episodes is made from: histories too."""
+    """Return (k, 2) user and item rows of all that images of these episodes depend on, histories included."""
     parts = [(e.user, item) for e in episodes for item in (e.reference, *e.history)]
     return np.array(parts, dtype=np.int64).reshape(-1, 2)
 
 
 def assert_strict(conditions: np.ndarray, interactions: Interactions) -> None:
-    """DataError unless every (user, item) row of ``conditions`` (k, 2) is a training pair.
+    """Raise DataError unless every (user, item) row of ``conditions`` (k, 2) is a training pair.
 
-    A pair of the valid or test split would carry the answer into the features of the item.
+    A pair of the valid or test split would leak the answer into the features of the item.
     """
     n = interactions.n_items
     split = pd.Series(interactions.split, index=interactions.user * n + interactions.item)

@@ -36,7 +36,7 @@ KNOWN_TRUTH = ("oracle", "sd")
 
 
 def read_generators(words: Sequence[str], family: ModelFamily) -> list[Method]:
-    """Return the generators that `read_methods` reads, but ``none`` and what stands in every table.
+    """Return the generators parsed by `read_methods`, without ``none`` and the rows that are always present.
 
     Raises SettingError for an unknown generator or setting, and for the name of a control.
     """
@@ -51,9 +51,10 @@ def read_generators(words: Sequence[str], family: ModelFamily) -> list[Method]:
 
 
 def with_known_truth(methods: Sequence[Method], dataset: Dataset) -> list[Method]:
-    """Add rows of ``oracle`` and ``sd`` where tastes are known and they are not there.
+    """Add rows of ``oracle`` and ``sd`` if preferences are known and they are missing.
 
-    The oracle reads the tastes, under every policy: the ceiling. ``sd``, drawn from captions, knows nobody.
+    The oracle reads the true preferences under every policy: the ceiling. ``sd`` draws from captions, without
+    personalisation.
     """
     from recsim_gen.datasets.boutique.world import Boutique
 
@@ -73,10 +74,10 @@ def open_generators(
     device: str = "cpu",
     tracker: Tracker | None = None,
 ) -> dict[str, Generator]:
-    """Return {label: generator}, trained on training episodes or loaded; several are trained side by side.
+    """Return {label: generator}, trained on training episodes, in parallel, or loaded.
 
-    ``judges`` {label: judge} are those that some learn from. Boutique's placebo, which draws the same look
-    again, is among them.
+    ``judges`` {label: judge} are the rewards of those that need one. Boutique's placebo, which draws the same
+    look again, is included.
     """
     from recsim_gen.datasets.boutique.world import Boutique
 
@@ -96,7 +97,7 @@ def drawn_images(
 ) -> ImageSet:
     """Return an image of each episode by a fitted generator; several processes draw a share each.
 
-    Kept by `images_for`: what was drawn before, for whatever episodes, is not drawn again.
+    Cached by `images_for`: images drawn before, for whatever episodes, are reused.
     """
     process = this_process()
     if process.num_processes > 1:
@@ -119,13 +120,13 @@ def drawn_features(
     device: str = "cpu",
     placebo_is_real: bool = False,
 ) -> dict[str, NewFeatures]:
-    """Return {name: features} of each set of images for these conditions, as `features_of` gives them.
+    """Return {name: features} of each set of images for these conditions, as from `features_of`.
 
-    ``placebo_is_real``: it is stated that the placebo's pictures were made for nobody.
-    ``results`` gets a fingerprint of each set, and what its reader must know.
+    ``placebo_is_real``: the user states that the placebo's images were not made for anybody. ``results``
+    receives a fingerprint of each set, and notes.
     """
     features = {}
-    with this_process().main_process_first():  # the others load what it has encoded
+    with this_process().main_process_first():  # the others load its features from the cache
         for name, images in sets.items():
             features[name] = features_of(
                 images,

@@ -1,4 +1,4 @@
-"""New features of the items that are replaced: from pictures, and the controls beside them."""
+"""New features of the replaced items, from images, and the controls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ORIGINAL, PLACEBO, SHUFFLED, MEAN, NOISE = "original", "placebo", "shuffled", "m
 
 
 def is_control(variant: str) -> bool:
-    """Whether it is the name of what generators are set beside."""
+    """Return whether this is the name of a control."""
     return variant in (ORIGINAL, PLACEBO, SHUFFLED, MEAN, NOISE) or variant.startswith(f"{SHUFFLED}_")
 
 
@@ -37,7 +37,7 @@ class NewFeatures:
     x: np.ndarray
 
     def first(self, count: int) -> NewFeatures:
-        """Those of the first ``count`` items."""
+        """Return the features of the first ``count`` items."""
         keep = self.place < count
         return NewFeatures(self.place[keep], self.x[keep])
 
@@ -52,11 +52,11 @@ def features_of(
     device: str = "cpu",
     of_nobody: bool = False,
 ) -> NewFeatures:
-    """One feature for each item of the conditions that has a picture among ``images``.
+    """Return one feature for each item of the conditions that has an image among ``images``.
 
-    A picture for the very user comes before one of the item; several of an item are made one by
-    `aggregate`. Under ``strict`` *all* images there must have been made for training pairs or for nobody, see
-    `assert_strict_images`. Raises DataError, too, where they show none of the items.
+    An image for the same user is preferred to one for the item; several images of an item are combined by
+    `aggregate`. Under ``strict`` *all* images must have been made for training pairs or for nobody, see
+    `assert_strict_images`. Raises DataError also if the images show none of the items.
     """
     if conditions.leakage == "strict":
         assert_strict_images(images, dataset, of_nobody=of_nobody)
@@ -74,11 +74,11 @@ def features_of(
 
 
 def assert_strict_images(images: ImageSet, dataset: Dataset, *, of_nobody: bool = False) -> None:
-    """DataError unless every image was made for a training pair or, so it is stated, for nobody.
+    """Raise DataError unless every image was made for a training pair or, as stated by the user, for nobody.
 
-    Asked of the files, not of what was meant to be drawn: of the user that a name or manifest gives, and of
-    the user and item that an image drawn here carries inside, whatever it is called. Where none of these
-    tells, the statement ``of_nobody`` is wanted: that these are real pictures.
+    Checked on the files themselves: the user given by a name or manifest, and the user and item stored inside
+    an image drawn here, whatever its name. If neither is known, ``of_nobody`` must state that these are real
+    images.
     """
     inside = [read_provenance(BytesIO(member.read())) for member in images.members]
     users = {name: row for row, name in enumerate(dataset.interactions.user_ids.tolist())}
@@ -107,11 +107,11 @@ def assert_strict_images(images: ImageSet, dataset: Dataset, *, of_nobody: bool 
 
 
 def aggregate(x: np.ndarray, group: np.ndarray, rule: Rule) -> np.ndarray:
-    """(g, d) one feature for each group of ``x`` (B, d), by increasing ``group`` (B,); oldest first.
+    """Return (g, d) one feature for each group of ``x`` (B, d), by increasing ``group`` (B,); oldest first.
 
-    ``mean`` of the features; ``latest``: the last of the group; ``vote``: each picture gives each other
-    of its group their cosine, and the one with the greatest sum is taken, the latest of those tied: the
-    picture most like the others, never a mixture.
+    ``mean`` of the features; ``latest``: the last of the group; ``vote``: each image gives every other image
+    of its group their cosine, and the image with the largest sum is selected, the latest if tied: the one
+    most similar to the others, never a mixture.
     """
     order = np.argsort(group, kind="stable")
     x, (_, start, size) = x[order], np.unique(group[order], return_index=True, return_counts=True)
@@ -123,10 +123,10 @@ def aggregate(x: np.ndarray, group: np.ndarray, rule: Rule) -> np.ndarray:
 
 
 def _most_liked(x: np.ndarray, start: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """(g,) row of each group's winner of ``vote``."""
+    """Return the (g,) row of each group's winner of ``vote``."""
     own = unit(x).astype(np.float64)
     others = np.repeat(np.add.reduceat(own, start, axis=0), size, axis=0) - own
-    votes = np.round((own * others).sum(1), 9)  # two pictures give each other the same, to rounding
+    votes = np.round((own * others).sum(1), 9)  # rounded, so that ties between two images are exact
     group = np.repeat(np.arange(len(size)), size)
     return np.lexsort((np.arange(len(x)), votes, group))[start + size - 1]
 
@@ -139,13 +139,12 @@ def replacements(
     fraction: float,
     seed: int,
 ) -> dict[str, Catalog]:
-    """The catalogue of every variant in which the first ``fraction`` of the items look otherwise.
+    """Return the catalogue of every variant in which the first ``fraction`` of the items have new features.
 
-    ``drawn`` has the features of each generator and, where there are other real pictures, of ``placebo``.
-    Controls on the same items: ``shuffled``, a generator's features permuted among the items
-    (``shuffled_NAME`` where there are several generators; the items' own features where there is none);
-    ``mean_feature``, the catalogue's; ``noise`` as in `controls.noise_features`. Those that are drawn by
-    chance are drawn with ``seed``.
+    ``drawn`` has the features of each generator and, if there are other real images, of ``placebo``. Controls
+    on the same items: ``shuffled``, a generator's features permuted among the items (``shuffled_NAME`` for
+    several generators; the items' own features without any); ``mean_feature``, the catalogue's mean;
+    ``noise`` as in `controls.noise_features`. Random controls use ``seed``.
     """
     x, present, count = catalog.features[MODALITY], has_image(catalog), conditions.first(fraction)
     items = conditions.items[:count]
@@ -167,5 +166,5 @@ def replacements(
 
 
 def _moved(count: int, seed: int) -> np.ndarray:
-    """(count,) each row another one."""
+    """Return a (count,) permutation without fixed points."""
     return shuffled_rows(np.ones(count, dtype=bool), Rng(seed))

@@ -1,4 +1,4 @@
-"""What the auxiliary experiment can and cannot show, for the reader of its numbers."""
+"""Notes on what the auxiliary experiment can and cannot show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WORLDS = {
         "differ by the pictures that they learn from, shown ones or the items' own: either can come out ahead"
     ),
 }
-"""What each world of ``aux_rec --world`` can show."""
+"""Note on each world of ``aux_rec --world``."""
 
 TRUTH = (
     "known truth: oracle reads the tastes that the simulator knows, under strict too, as no generator of "
@@ -21,7 +21,7 @@ TRUTH = (
 
 
 def same_items(count: int) -> str:
-    """What it means that two policies replace the same items, of ``count`` that both can."""
+    """Return the note that two policies replace the same items, of ``count`` that both can."""
     return (
         f"both policies replace the same items, of the {count:,} that both can: each is somebody's test "
         "choice, which being replaced tells the ranker under both; noise and shuffled show how much"

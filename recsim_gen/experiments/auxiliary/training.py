@@ -1,4 +1,4 @@
-"""The ranker trained again for every variant, and what each user's list is worth under it."""
+"""Retrains the ranker for every variant, and evaluates each user's list."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 METRICS = ("recall@10", "ndcg@10", "recall@20", "ndcg@20")
 GROUPS = ("", "_cold", "_warm")
-"""Endings of the metrics: over all test items, over those chosen seldom in training, over the others."""
+"""Suffixes of metrics: over all test items, over those rare in training, over the others."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table; the original has no policy and fraction 0."""
+    """One row of the table; the original has no policy and fraction 0."""
 
     variant: str
     leakage: str = ""
@@ -35,18 +35,18 @@ class Case:
 
     @property
     def prefix(self) -> str:
-        """Where the curves of its training stand in the variant's run."""
+        """Prefix of its training curves in the variant's run."""
         return f"{self.leakage}/{self.fraction:g}/" if self.leakage else ""
 
 
 Drawn = tuple[Conditions, Mapping[str, NewFeatures]]
-"""A policy's conditions, and the features of each generator's pictures for them."""
+"""A policy's conditions, and the features of each generator's images for them."""
 
 
 def cases(
     catalog: Catalog, policies: Sequence[Drawn], fractions: Sequence[float], seed: int
 ) -> dict[Case, Catalog]:
-    """The original catalogue, then that of every variant at every fraction under every policy."""
+    """Return the original catalogue, then that of every variant at every fraction under every policy."""
     catalogs = {Case(ORIGINAL): catalog}
     for chosen, drawn in policies:
         for fraction in fractions:
@@ -64,11 +64,11 @@ def retrained(
     device: str = "cpu",
     on_epoch: Callable[[Case], OnEpoch] | None = None,
 ) -> Iterator[tuple[Case, Ranker]]:
-    """Yield the ranker of every case, trained with this seed or loaded; on other processes yield nothing.
+    """Yield the ranker of every case, trained with this seed or loaded; other processes yield nothing.
 
-    Equal seeds give equal initial weights and equal negatives whatever the features, so that two cases
-    differ by the images alone. Several processes train a share each and the main one gets all; a
-    process alone trains several at once where that is worth it.
+    Equal seeds give equal initial weights and equal negatives whatever the features, so two cases differ only
+    by the images. Several processes train a share each and the main one gets all; a single process trains
+    several in parallel if that is worthwhile.
     """
     process, names = this_process(), [*catalogs]
 
@@ -89,9 +89,9 @@ def retrained(
 
 
 def by_popularity(interactions: Interactions, cold: int) -> dict[str, Interactions]:
-    """The interactions with all test rows, with those of cold items alone, with those of the others.
+    """Return the interactions with all test rows, with those of cold items, and with those of warm items.
 
-    By the endings of `GROUPS`. Cold: at most ``cold`` training choices. A group without test rows is
+    Keys are the suffixes of `GROUPS`. Cold: at most ``cold`` training choices. A group without test rows is
     left out.
     """
     times = np.bincount(interactions.only("train")[1], minlength=interactions.n_items)[interactions.item]
@@ -107,10 +107,10 @@ def by_popularity(interactions: Interactions, cold: int) -> dict[str, Interactio
 
 
 def measured(case: Case, ranker: Ranker, groups: Mapping[str, Interactions], seed: int) -> pd.DataFrame:
-    """What each user's list is worth, a row a user.
+    """Return the metrics of each user's list, one row per user.
 
-    Columns ``user``, each of `METRICS` with the ending of each group (NaN where a user is not in it),
-    ``seed``, ``variant``, ``leakage`` and ``fraction``.
+    Columns ``user``, each of `METRICS` with the suffix of each group (NaN if a user is not in it), ``seed``,
+    ``variant``, ``leakage`` and ``fraction``.
     """
     table = pd.DataFrame()
     for group, interactions in groups.items():

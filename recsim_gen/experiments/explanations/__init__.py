@@ -1,1 +1,1 @@
-"""Why would somebody like an item? Explainers, what they are set beside, and how right they are."""
+"""Explanations of why a person would like an item: explainers, controls, and evaluation."""

@@ -1,4 +1,4 @@
-"""Explanations in a chat model's own words: `models.prompts.explanation_prompt` through its chat template."""
+"""Explanations written by a chat model, prompted by `models.prompts.explanation_prompt`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from recsim_gen.experiments.explanations.explainers import FromShop
 from recsim_gen.models.language import answers, has_chat_template
 from recsim_gen.models.prompts import explanation_prompt, parse_explanation
 
-LONGEST_HISTORY = 20  # items that are told, the latest ones
-LONGEST = 160  # tokens of an answer
-TOGETHER = 8  # prompts
+LONGEST_HISTORY = 20  # most items in the prompt, the latest ones
+LONGEST = 160  # most tokens of an answer
+TOGETHER = 8  # prompts per batch
 
 
 class ChatExplainer(FromShop):
-    """Asks for both sentences; a reason names those attributes of the catalogue that stand in it.
+    """Lets the model write both sentences; the attributes of a reason are those of the catalogue found in it.
 
-    So it may name what the item has not. An answer of another form is no caption and no reason.
+    So it may name attributes that the item does not have. An answer of another form counts as no caption and
+    no reason.
     """
 
     name = "chat"
 
     @classmethod
     def check(cls, family: Family) -> None:
-        """Raise SettingError, too, where the family's language model is none to chat with."""
+        """Raise SettingError also if the family's language model has no chat template."""
         super().check(family)
         if not has_chat_template(family.folder("language_model")):
             raise SettingError(
@@ -38,7 +39,7 @@ class ChatExplainer(FromShop):
             )
 
     def explain(self, episodes: Sequence[Episode]) -> list[Explanation]:
-        """Greedy, so the same each time; one prompt an episode."""
+        """Return the explanations by greedy decoding, with one prompt per episode."""
         model, tokenizer = self._shop.language.model
         prompts = [self._prompt(e, model, tokenizer) for e in episodes]
         found: list[Explanation] = []
@@ -48,7 +49,7 @@ class ChatExplainer(FromShop):
         return found
 
     def _prompt(self, episode: Episode, model: Any, tokenizer: Any) -> str:
-        """With as many of the latest items as the model can read, one at least."""
+        """Return the prompt with as many of the latest items as fit the model, at least one."""
         shop, row = self._shop, episode.reference
         text, title = shop.text(row), str(shop.dataset.catalog.titles[row]).strip()
         room = min(tokenizer.model_max_length, model.config.max_position_embeddings) - LONGEST
@@ -68,7 +69,7 @@ class ChatExplainer(FromShop):
 
 
 def mentioned(sentence: str, words: Sequence[str]) -> tuple[str, ...]:
-    """Those of ``words``, in lower case, that stand in the sentence as whole words, in its order."""
+    """Return those of ``words``, in lower case, that occur in the sentence as whole words, in its order."""
     text = sentence.lower()
     places = {word: re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) for word in words if word in text}
     first = {word: match.start() for word, match in places.items() if match}

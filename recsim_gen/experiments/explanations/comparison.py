@@ -1,4 +1,4 @@
-"""Explanations side by side: every line of the table, what each is worth, and what it is better than."""
+"""Comparison of explainers: all rows of the table, their metrics, and tests."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from recsim_gen.experiments.explanations.truth import TrueReasons
 
 TRUTH = {"fmr": "higher", "precision": "higher", "recall": "higher"}
-"""Metrics of each reason that need known tastes, and which direction is better."""
+"""Metrics of each reason that need known preferences, and whether higher is better."""
 
 ROWS = {**TRUTH, "explained": "higher", "grounded": "higher", "rouge_l": "higher"}
-"""All metrics of each explanation."""
+"""Metrics of single explanations."""
 
 SETS = {"usr": "higher", "fcr": "higher", "div": "lower", "bleu_1": "higher", "bleu_4": "higher"}
-"""Metrics of all explanations of a line together."""
+"""Metrics of all explanations of a row together."""
 
 METRICS = (*TRUTH, "explained", "grounded", "usr", "fcr", "div", "bleu_1", "bleu_4", "rouge_l")
-"""In the order of the table."""
+"""All metrics in the order of the table."""
 
 CONTROLS = ("popular", "first", "random")
 ORACLE = "oracle"
@@ -40,7 +40,7 @@ ORACLE = "oracle"
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table for one seed, what it says of each episode; ``role`` method, control or truth."""
+    """A row of the table for one seed, with its explanations; ``role`` is method, control or truth."""
 
     variant: str
     role: str
@@ -55,9 +55,9 @@ def lines(
     seeds: Sequence[int],
     truth: TrueReasons | None,
 ) -> Iterator[Line]:
-    """Each method, the same with somebody else's history, and the controls.
+    """Yield each method, the same method with another person's history, and the controls.
 
-    What is random is drawn with every seed; all else has the first one's line alone.
+    Random lines are repeated with every seed; all others exist for the first seed only.
     """
     first = seeds[0]
     for name, explainer in methods.items():
@@ -76,9 +76,10 @@ def lines(
 
 
 def measured(line: Line, shop: Shop, episodes: Sequence[Episode], truth: TrueReasons | None) -> pd.DataFrame:
-    """A row for each explanation of a line: its texts and its numbers, NaN where there is no answer.
+    """Return one row per explanation of a line: its texts and its metrics, NaN where undefined.
 
-    Metrics of sets stand in all rows alike; those that need known tastes lack where they are not known.
+    Metrics of sets are repeated in all rows; those that need known preferences are missing if these are
+    unknown.
     """
     catalog, references = shop.dataset.catalog, [e.reference for e in episodes]
     named = [set(said.named) for said in line.said]
@@ -114,10 +115,10 @@ def measured(line: Line, shop: Shop, episodes: Sequence[Episode], truth: TrueRea
 def conclude(
     values: pd.DataFrame, roles: Mapping[str, str], baseline: str, truth: TrueReasons | None, results: Results
 ) -> None:
-    """Rows of all metrics, differences from the baseline and from somebody else's reason, and verdicts.
+    """Add rows of all metrics, differences from the baseline and from another person's reason, and verdicts.
 
-    ``values`` are the rows of all lines, ``roles`` {variant: role}. A metric has a row without value where it
-    needs tastes that are not known, and for a line that never has an answer to it.
+    ``values`` are the rows of all lines, ``roles`` {variant: role}. A metric has a row without value if it
+    needs unknown preferences, or is undefined for a line.
     """
     known = {name: better for name, better in ROWS.items() if truth is not None or name not in TRUTH}
     of_variant: dict[str, dict[str, Any]] = {variant: {"role": role} for variant, role in roles.items()}

@@ -1,4 +1,4 @@
-"""What reasons are set beside: such as need no history, somebody else's, and the true ones."""
+"""Controls for explanations: without history, with another person's history, and the true reasons."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from recsim_gen.experiments.explanations.shop import Shop
 from recsim_gen.experiments.explanations.truth import TrueReasons
 
 SHUFFLED = "shuffled"
-"""Ending of the name of a method that is given somebody else's history."""
+"""Suffix of a method that is given another person's history."""
 
 
 def first_reasons(shop: Shop, episodes: Sequence[Episode]) -> list[Explanation]:
-    """The first attribute of each item, whoever asks: in Boutique its main colour."""
+    """Return the first attribute of each item, for everybody: in Boutique its main colour."""
     return [shop.said(e.reference, shop.items.lists[e.reference]) for e in episodes]
 
 
 def popular_reasons(shop: Shop, episodes: Sequence[Episode]) -> list[Explanation]:
-    """What everybody's choices have more often than the catalogue: as ``counted``, of all of training."""
+    """Return the attributes over-represented in everybody's choices: as ``counted``, over all of training."""
     everybody = shop.training.items
     worth = {row: shop.excess(everybody, row) for row in {e.reference for e in episodes}}
     return [
@@ -31,7 +31,7 @@ def popular_reasons(shop: Shop, episodes: Sequence[Episode]) -> list[Explanation
 
 
 def random_reasons(shop: Shop, episodes: Sequence[Episode], rng: Rng) -> list[Explanation]:
-    """Any attributes of each item."""
+    """Return random attributes of each item."""
     found = []
     for e in episodes:
         words = shop.items.lists[e.reference]
@@ -41,15 +41,15 @@ def random_reasons(shop: Shop, episodes: Sequence[Episode], rng: Rng) -> list[Ex
 
 
 def true_reasons(shop: Shop, episodes: Sequence[Episode], truth: TrueReasons) -> list[Explanation]:
-    """What each person really likes most about each item."""
+    """Return what each person truly likes most about each item."""
     return [shop.explanation(e.reference, truth.worths(e)) for e in episodes]
 
 
 def with_others_histories(episodes: Sequence[Episode], rng: Rng) -> list[Episode]:
-    """Give each episode the history of another person among them, drawn at random.
+    """Give each episode the history of another person among them, at random.
 
-    Each history is given to one, but for those passed over because they hold the reference. Raises DataError
-    where nobody else's is left.
+    Each history is used once, except for those skipped because they contain the reference. Raises DataError
+    if no other person's history is left.
     """
     order = rng.for_("somebody else").numpy().permutation(len(episodes))
     found: list[Episode | None] = [None] * len(episodes)

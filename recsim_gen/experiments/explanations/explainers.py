@@ -1,7 +1,7 @@
-"""Explainers by history: what a language model makes of it, what is counted in it, what a taste says of it.
+"""Explainers based on the history: by a language model, by counting, or by a taste model.
 
-Each finds attributes of the item that the history speaks for; the sentences around them are templates, for
-the embedded language model was taught to name keywords and nothing else.
+Each selects attributes of the item that the history supports; the sentences around them are templates, since
+the embedded language model was only trained to name keywords.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from recsim_gen.taste.keywords import KeywordTaste
 
 
 class FromShop:
-    """An explainer of a shop by the words that the family's language model finds for its items."""
+    """An explainer of a shop, based on the keywords that the family's language model gives its items."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
 
     @classmethod
     def check(cls, family: Family) -> None:
-        """Raise MissingDependency where there is no language model."""
+        """Raise MissingDependency if there is no language model."""
         family.require("language_model")
 
 
 class KeywordExplainer(FromShop):
-    """Asks the language model what somebody likes who chose this history (p_g), and names what the item has.
+    """Asks the language model for the taste behind the history (p_g); names the keywords that the item has.
 
-    In the order of its answer; where the item has nothing of it, there is no reason.
+    They are in the order of the answer; if the item has none of them, there is no reason.
     """
 
     name = "keywords"
 
     def explain(self, episodes: Sequence[Episode]) -> list[Explanation]:
-        """Histories are cut to the latest items that the model can read."""
+        """Return the explanations; histories are cut to the latest items that fit the model."""
         language, items = self._shop.language, self._shop.items
         language.ask_tastes([e.history for e in episodes])
         found = []
@@ -51,21 +51,21 @@ class KeywordExplainer(FromShop):
 
 
 class CountExplainer(FromShop):
-    """Names the attributes that the history has more often than the catalogue, the most striking first."""
+    """Names the attributes that are more frequent in the history than in the catalogue, largest first."""
 
     name = "counted"
 
     def explain(self, episodes: Sequence[Episode]) -> list[Explanation]:
-        """By `Shop.excess`."""
+        """Return the explanations, by `Shop.excess`."""
         shop = self._shop
         return [shop.explanation(e.reference, shop.excess(e.history, e.reference)) for e in episodes]
 
 
 class TasteExplainer(FromShop):
-    """Names the attributes that add most to the item's worth by the posterior of the person's taste.
+    """Names the attributes that add most to the item's worth under the posterior of the person's taste.
 
-    The model is `KeywordTaste`, whose prior is fitted to the choices of training; the posterior is the same
-    formula of any history.
+    The model is `KeywordTaste`, whose prior is fitted to the training choices; the posterior applies to any
+    history.
     """
 
     name = "taste"
@@ -75,7 +75,7 @@ class TasteExplainer(FromShop):
         return KeywordTaste(self._shop.dataset.catalog, self._shop.keywords, self._shop.training)
 
     def explain(self, episodes: Sequence[Episode]) -> list[Explanation]:
-        """By `KeywordTaste.contributions`."""
+        """Return the explanations, by `KeywordTaste.contributions`."""
         histories = Histories.of([np.array(e.history) for e in episodes])
         references = np.array([e.reference for e in episodes], dtype=np.int64)
         worths = self._taste.contributions(histories, references)

@@ -1,1 +1,1 @@
-"""What if people saw these pictures: rounds of a shop in which people choose by what they see."""
+"""Simulated A/B test: rounds of a shop in which people choose by the images they see."""

@@ -1,4 +1,4 @@
-"""Arms of the test: which picture each person sees of an item, and what it shows."""
+"""Arms of the test: the image that each person sees of an item, and what it shows."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 AGAIN = "aa"
-AT_ONCE = 256  # pictures held to be read
+AT_ONCE = 256  # images in memory at once
 
 
 @dataclass(frozen=True)
 class Arm:
-    """``label``; ``method`` whose pictures are shown, None for the items' own.
+    """One arm: ``label``, and the ``method`` whose images are shown, None for the items' own.
 
-    ``others``: the pictures are those drawn for somebody else. ``chance`` names the random numbers that
-    its people have: arms of one name have the same.
+    ``others``: show the images drawn for another person. ``chance`` names the random numbers of its people;
+    arms with the same name share them.
     """
 
     label: str
@@ -42,12 +42,12 @@ class Arm:
 
 
 def read_arms(words: Sequence[str], checkpoints: Sequence[str], family: ModelFamily) -> list[Arm]:
-    """Return the arms, ``original`` first, which is always there.
+    """Return the arms; ``original`` is always included and comes first.
 
-    ``aa`` is the original once more with random numbers of its own: what chance alone makes of no
-    difference. ``shuffled`` shows the pictures of the first generator to other people; the placebo's, which
-    are alike for everybody, only where there is no other. The rest is read by `read_methods`. Raises
-    SettingError for what that refuses, for an arm twice, and for ``shuffled`` without a generator.
+    ``aa`` repeats the original with its own random numbers, which shows the effect of chance alone.
+    ``shuffled`` shows the images of the first generator to other people; those of the placebo, which are the
+    same for everybody, only if there is no other. All other arms are parsed by `read_methods`. Raises
+    SettingError as that does, for a repeated arm, and for ``shuffled`` without a generator.
     """
     parts = [part for text in words for part in text.split(",") if part]
     own = [part for part in parts if part in (AGAIN, SHUFFLED)]
@@ -55,7 +55,7 @@ def read_arms(words: Sequence[str], checkpoints: Sequence[str], family: ModelFam
     methods = read_methods([",".join(named)], checkpoints) if named or checkpoints else []
     check_settings(methods, family)
     if len(set(own)) < len(own):
-        raise SettingError(f"each arm is wanted once, got {' '.join(own)}")
+        raise SettingError(f"give each arm once, got {' '.join(own)}")
     arms = [Arm(ORIGINAL), *(Arm(method.label, method) for method in methods)]
     ranked = sorted(methods, key=lambda method: method.generator == PLACEBO)
     for control in own:
@@ -69,10 +69,10 @@ def read_arms(words: Sequence[str], checkpoints: Sequence[str], family: ModelFam
 
 
 class Showroom:
-    """Looks of pictures that were drawn for (person, item); each picture is drawn once and read once.
+    """Looks of images drawn for (person, item); each image is drawn and read once.
 
-    Pictures are drawn from what the person had chosen before the test (train and valid), so that one
-    serves every round, arm and seed in which the person meets the item at a personal place.
+    Images are drawn from the person's choices before the test (train and valid), so the same image serves
+    every round, arm and seed in which the person sees the item at a personal place.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class Showroom:
         return other
 
     def fingerprint(self, arm: Arm) -> str:
-        """Hash of all pictures that this arm can show."""
+        """Return a hash of all images that this arm can show."""
         if arm.method is None:
             return ORIGINAL
         made = self._generators[arm.method.label].fingerprint
         return fingerprint(made, arm.others, self._world.fingerprint, self._seed)
 
     def looks(self, arm: Arm, people: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """(B, k) what people (B,) are shown of items (B,) in this arm."""
+        """Return (B, k) the looks of items (B,) shown to people (B,) in this arm."""
         if arm.method is None or not len(people):
             return self._world.looks(items)
         drawn_for = self._somebody_else[people] if arm.others else people
@@ -112,7 +112,7 @@ class Showroom:
         return np.stack([known[pair] for pair in pairs])
 
     def _drawn(self, label: str, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-        """(B, k) looks of the pictures of a generator for these (person, item), drawn where they lack."""
+        """Return (B, k) the looks of a generator's images for these (person, item); draw missing ones."""
         episodes = [self._episode(*pair) for pair in pairs]
         images = drawn_images(self._generators[label], self._dataset, episodes, seed=self._seed)
         users, items = np.array(pairs).T
@@ -128,10 +128,12 @@ class Showroom:
     def _episode(self, user: int, item: int) -> Episode:
         before = self._history[user]
         name, shown = self._dataset.interactions.user_ids[user], self._dataset.catalog.item_ids[item]
-        history = tuple(row for row in before.history if row != item)  # somebody else may have chosen it
+        history = tuple(
+            row for row in before.history if row != item
+        )  # with shuffled, the other person may have chosen it
         return Episode(f"{name}#shown-{shown}", user, before.source_user, history, item)
 
 
 def visitors_of(dataset: Dataset) -> np.ndarray:
-    """(P,) rows of the users who have a history and a choice that is held back: they visit the shop."""
+    """Return (P,) rows of the users with a history and a test choice: they visit the shop."""
     return np.unique([episode.user for episode in dataset.episodes]).astype(np.int64)

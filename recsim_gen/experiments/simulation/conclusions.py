@@ -1,4 +1,4 @@
-"""What came out of the rounds: rows, differences to the original pictures, and a verdict on every arm."""
+"""Results of a simulation: rows, differences to the original images, and a verdict on every arm."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from recsim_gen.experiments.simulation.rounds import History, Shop
 
 Values = Mapping[str, np.ndarray]
-"""(S, G + 1) of each measure: of every seed, of all people and without each group (`intervals`)."""
+"""(S, G + 1) values per measure: every seed; all people, and all without each group (`intervals`)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One arm of so many ``people`` under one meaning: ``total`` over all rounds, and each of ``rounds``."""
+    """One arm with ``people`` people under one meaning: ``total`` over all rounds, and each of ``rounds``."""
 
     arm: str
     meaning: Meaning
@@ -43,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Difference:
-    """One measure of an arm less the original's; ``p_holm`` over arms and measures that have a better end."""
+    """One measure of an arm minus the original's; ``p_holm`` over arms and measures with a direction."""
 
     outcome: Outcome = field(repr=False)
     measure: str
@@ -52,7 +52,7 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 or −1 where it is certain (Holm p < 0.05, and all seeds agree), else 0."""
+        """1 or −1 if significant (Holm p < 0.05, and all seeds agree), else 0."""
         return 0 if self.p_holm is None else self.estimate.decided(self.p_holm)
 
 
@@ -78,9 +78,9 @@ def outcomes(
 
 
 def differences(found: Sequence[Outcome], row: slice = slice(None)) -> list[Difference]:
-    """Every arm less the original; Holm's correction is within a meaning.
+    """Return every arm minus the original; Holm's correction is within a meaning.
 
-    ``row`` chooses seeds: of some of them alone there is no corrected p-value.
+    ``row`` selects seeds; for a subset of seeds there is no corrected p-value.
     """
     all_of_them = []
     for meaning in dict.fromkeys(outcome.meaning for outcome in found):
@@ -98,7 +98,7 @@ def differences(found: Sequence[Outcome], row: slice = slice(None)) -> list[Diff
 
 
 def conclude(found: Sequence[Outcome], seeds: Sequence[int], results: Results) -> None:
-    """Rows of each seed and over all, differences to the original, and a verdict on every arm."""
+    """Add rows of each seed and over all, differences to the original, and a verdict on every arm."""
     whole = differences(found)
     parts: dict[int | None, slice] = {seed: slice(k, k + 1) for k, seed in enumerate(seeds)}
     for seed, row in {**parts, None: slice(None)}.items():
@@ -139,10 +139,11 @@ def _add(
 
 
 def verdict(mine: Mapping[str, Difference]) -> str:
-    """What an arm is worth against the original, in words, with the numbers that say so.
+    """Return the verdict on an arm compared with the original, with the numbers behind it.
 
-    helps: more choices that are kept, by no less liking of what came. does not help: more choices, but by
-    less liking of what came. hurts: fewer choices. undecided: else. Of ``aa``: whether anything differs.
+    helps: more choices that are kept, and what was delivered is liked no less. does not help: more choices,
+    but what was delivered is liked less. hurts: fewer choices. undecided: otherwise. For ``aa``: whether
+    anything differs.
     """
     arm = next(iter(mine.values())).outcome.arm
     sign = {measure: d.sign for measure, d in mine.items()}
@@ -171,7 +172,7 @@ def _in_words(d: Difference) -> str:
 
 
 def round_table(found: Sequence[Outcome]) -> pd.DataFrame:
-    """Columns ``variant``, ``meaning``, ``round`` from 1, ``metric``, ``value``, ``low``, ``high``."""
+    """Return columns ``variant``, ``meaning``, ``round`` from 1, ``metric``, ``value``, ``low``, ``high``."""
     rows = []
     for outcome in found:
         for t, values in enumerate(outcome.rounds, 1):

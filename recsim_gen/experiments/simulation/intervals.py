@@ -1,15 +1,15 @@
-"""Intervals of two levels: people are left out by groups, and seeds differ.
+"""Intervals with two levels: a jackknife over groups of people, and the variation between seeds.
 
-With θ_s the estimate of seed s of S, θ its mean over seeds and θ_(g) the same without group g of G groups
-of people, the jackknife's variance over people is V_p = (G − 1)/G · Σ_g (θ_(g) − mean)², and over seeds
-V_s = Σ_s (θ_s − θ)² / ((S − 1)·S). The interval is θ ± t·√(V_p + V_s), t with the degrees of freedom of
-Welch and Satterthwaite. Chance that is of one person in one seed is in both: the interval is rather too wide.
-(Shao and Tu 1995, "The jackknife and bootstrap", Sec. 2.3.) It serves ratios, inequality and coverage alike,
-which a bootstrap of people does not: people drawn twice see the same items. For coverage it is rather too
-wide (on average the jackknife's variance is never too small: Efron and Stein 1981).
+With θ_s the estimate of seed s of S, θ its mean over seeds and θ_(g) the same without group g of G groups of
+people, the jackknife variance over people is V_p = (G − 1)/G · Σ_g (θ_(g) − mean)², and over seeds V_s = Σ_s
+(θ_s − θ)² / ((S − 1)·S). The interval is θ ± t·√(V_p + V_s), t with the degrees of freedom of Welch and
+Satterthwaite. Randomness of one person in one seed is part of both, so the interval is rather too wide. (Shao
+and Tu 1995, "The jackknife and bootstrap", Sec. 2.3.) It applies to ratios, inequality and coverage alike,
+unlike a bootstrap of people, since people drawn twice see the same items. For coverage it is rather too wide
+(on average the jackknife variance is never too small: Efron and Stein 1981).
 
-What a ranker spreads from one person's chance to everybody's lists is in V_s alone: give several seeds.
-With three, up to 8% of differences of lists that are none lie outside; with two, up to 12%.
+The effect of one person's random choices on everybody's lists, through the ranker, is only in V_s: use
+several seeds. With three, up to 8% of null differences of lists are outside; with two, up to 12%.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ LEVEL = 0.95
 
 
 def jackknife(values: np.ndarray, *, n: int) -> Estimate:
-    """The estimate of ``values`` (S, G + 1): of each seed, of all people and without each group of them.
+    """Return the estimate of ``values`` (S, G + 1): per seed, all people and all without each group.
 
-    ``n`` people; ``signs`` are those of several seeds. The p-value is two-sided, against 0; NaN, as the
-    interval, with fewer than two groups, and all NaN where a value is. A difference that never varies is
-    certain: p is 1 for 0, else 0. Raises DataError for other shapes.
+    ``n`` people; ``signs`` are those of several seeds. The p-value is two-sided, against 0; it is NaN, like
+    the interval, with fewer than two groups, and everything is NaN if a value is. A difference without any
+    variation is certain: p is 1 for 0, else 0. Raises DataError for other shapes.
     """
     from scipy.stats import t as student
 

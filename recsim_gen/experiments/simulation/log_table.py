@@ -1,4 +1,4 @@
-"""The log of the shop as a table: what was offered to whom, by which chance, and what was taken."""
+"""The log of the shop as a table: what was shown to whom, with which probability, and what was chosen."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 def log_table(shop: Shop, histories: Mapping[int, Sequence[History]]) -> pd.DataFrame:
-    """A row per seed, arm, round and person.
+    """Return one row per seed, arm, round and person.
 
-    ``person`` and ``items`` (best first, by spaces) are ids; ``pictures`` the arm whose pictures stood at the
-    personal places, ``propensity`` the probability with which this arm showed them, ``explored`` whether
-    chance decided; ``chosen`` an item's id, empty for nothing; ``sent_back`` were the picture its packaging.
+    ``person`` and ``items`` (best first, separated by spaces) are ids; ``pictures`` the arm whose images were
+    at the personal places, ``propensity`` the probability with which this arm showed them, ``explored``
+    whether they were randomised; ``chosen`` an item id, empty for nothing; ``sent_back``: whether it is
+    returned if the image is packaging.
     """
     frames = [
         _of_round(shop, visits).assign(seed=seed, arm=life.arm.label, round=number)

@@ -1,7 +1,7 @@
-"""How far to trust off-policy estimates: those of each arm from the log of another, beside the truth.
+"""Accuracy of off-policy estimates: values of each arm estimated from another arm's log, and the truth.
 
-In the first round all arms make the same lists, so that a visit is the same question to all of them, and the
-simulator knows what each arm's picture would have done. The estimators know the log alone.
+In the first round all arms have the same lists, so a visit is the same context for all of them, and the
+simulator knows the outcome under each arm's image. The estimators only use the log.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ COLUMNS = ["log", "variant", "estimator", "truth", "estimate", "mean", "sd", "rm
 
 
 def log_trust(shop: Shop, histories: Mapping[int, Sequence[History]], *, logs: int) -> pd.DataFrame:
-    """Estimates of every arm's choices a visit from the first round's log of every other; see `COLUMNS`.
+    """Return estimates of every arm's choices per visit from every other arm's log of the first round.
 
-    ``estimate`` is from the logs that were kept, the mean over seeds; ``mean``, ``sd`` and ``rmse`` are over
-    ``logs`` more logs of the same lists. Empty where nothing was explored, and where people live in one arm
-    alone: then a log says nothing of other arms.
+    Columns: see `COLUMNS`. ``estimate`` is from the stored logs, averaged over seeds; ``mean``, ``sd`` and
+    ``rmse`` are over ``logs`` further logs of the same lists. Empty if nothing was explored, or each person
+    is in one arm only, since then a log has no information on other arms.
     """
     if not (shop.rules.explore and shop.rules.assignment == "paired"):
         return pd.DataFrame(columns=COLUMNS)
@@ -56,9 +56,9 @@ def log_trust(shop: Shop, histories: Mapping[int, Sequence[History]], *, logs: i
 
 
 def add_rows(trust: pd.DataFrame, log: str, results: Results, *, seeds: int) -> None:
-    """Rows of the estimates from the log of one arm, beside the truth; and a note on what they are worth.
+    """Add the estimates from the log of one arm, with the truth, and a note on their accuracy.
 
-    An estimate's interval is ± 1.96 standard deviations over logs, of its mean over ``seeds`` of them.
+    An estimate's interval is ± 1.96 standard deviations over logs, for its mean over ``seeds`` logs.
     """
     mine = trust[(trust["log"] == log) & (trust["variant"] != log)]
     for row in mine.to_dict("records"):
@@ -81,7 +81,7 @@ def add_rows(trust: pd.DataFrame, log: str, results: Results, *, seeds: int) -> 
 
 
 def markdown(trust: pd.DataFrame, log: str) -> str:
-    """The table of one log: an arm a line, each estimator's mean and standard deviation beside the truth."""
+    """Return the table of one log: per arm, each estimator's mean and standard deviation, and the truth."""
     from tabulate import tabulate
 
     mine = trust[(trust["log"] == log) & (trust["variant"] != log)]
@@ -106,12 +106,12 @@ def _from_log(visits: Visits, target: int, arms: int) -> dict[str, float]:
 
 
 def _context(visits: Visits) -> np.ndarray:
-    """(P, 2) what the shop knows of a visit: the ranker's best score and its mean over the list."""
+    """Return (P, 2) what the shop knows of a visit: the ranker's best score and its mean over the list."""
     return np.stack([visits.scores[:, 0], visits.scores.mean(1)], axis=1).astype(float)
 
 
 def _chances(shop: Shop, visits: Visits) -> np.ndarray:
-    """(P, K) the true probability of a choice of each visit with each arm's pictures."""
+    """Return (P, K) the true probability of a choice in each visit with each arm's images."""
     columns = []
     for number in range(len(shop.arms)):
         shown = np.full(len(visits.people), number)

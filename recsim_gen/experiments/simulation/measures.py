@@ -1,9 +1,9 @@
-"""What a round was worth: sums over visits, for all people and without each of some groups of people.
+"""Measures of a round: sums over visits, for all people and without each of several groups of people.
 
-A measure is a ratio of two sums, num / den, each an array (G + 1,): entry 0 of all people, entry g of all
-but group g, of which `intervals` makes jackknife intervals. Sums of several rounds add up.
+A measure is a ratio of two sums, num / den, each an array (G + 1,): entry 0 for all people, entry g for all
+but group g, from which `intervals` makes jackknife intervals. Sums of several rounds add up.
 
-Measures of visits count those in which the arm itself decided on the picture; measures of lists count all.
+Measures of visits count those in which the arm itself chose the image; measures of lists count all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recsim_gen.experiments.simulation.visits import Visits
 
 Meaning = Literal["packaging", "product"]
-"""What a picture is: the item's cover, or a design that is made and delivered as it was shown."""
+"""Meaning of an image: packaging of the item, or a product that is delivered as shown."""
 
 GROUPS = 20
 
@@ -38,7 +38,7 @@ MEASURES = {
     "looks": "chance that two people see different looks at the top",
     "categories": "effective number of categories on a list",
 }
-"""Names and what they mean; liking is in units of utility (the noise of choices has sd 1.28)."""
+"""{name: description}; liking is in units of utility (the noise of choices has sd 1.28)."""
 
 HIGHER_IS_BETTER = {"choices": True, "kept": True, "delivered": True, "disappointment": False}
 
@@ -46,25 +46,26 @@ Sums = Mapping[str, "Sum"]
 
 
 class Sum(NamedTuple):
-    """``num`` and ``den`` (G + 1,) of a measure."""
+    """Numerator ``num`` and denominator ``den`` (G + 1,) of a measure."""
 
     num: np.ndarray
     den: np.ndarray
 
     def plus(self, other: Sum) -> Sum:
-        """The sum over both."""
+        """Return the sum of both."""
         return Sum(self.num + other.num, self.den + other.den)
 
     @property
     def ratio(self) -> np.ndarray:
-        """(G + 1,) num / den, NaN where den is 0."""
+        """Return (G + 1,) num / den, NaN if den is 0."""
         return np.divide(self.num, self.den, out=np.full(len(self.num), np.nan), where=self.den != 0)
 
 
 def groups_of(dataset: Dataset, people: np.ndarray) -> np.ndarray:
-    """(n_users,) random group 0…G−1 of each user's person; at most `GROUPS`, one person each for fewer.
+    """Return (n_users,) a random group 0…G−1 of each user's person; at most `GROUPS` groups.
 
-    ``people`` rows are those who visit; others have −1. Users of one person are in one group.
+    One person per group if there are fewer people. ``people`` are the rows of visitors; others get −1. Users
+    of one person are in one group.
     """
     names, person = np.unique(dataset.people[people], return_inverse=True)
     lot = Rng(0).for_("groups").numpy().permutation(len(names))
@@ -76,9 +77,9 @@ def groups_of(dataset: Dataset, people: np.ndarray) -> np.ndarray:
 def per_round(
     history: History, meaning: Meaning, group: np.ndarray, categories: np.ndarray
 ) -> list[dict[str, Sum]]:
-    """Sums of `MEASURES` of each round of an arm.
+    """Return the sums of `MEASURES` for each round of an arm.
 
-    ``group`` (n_users,) as of `groups_of`; ``categories`` (n,) codes of the items.
+    ``group`` (n_users,) from `groups_of`; ``categories`` (n,) codes of the items.
     """
     recalls = [visits.recall for visits in history.rounds[1:]] + [history.last_recall]
     return [
@@ -92,7 +93,7 @@ def per_round(
 
 
 def over_rounds(rounds: Sequence[Sums]) -> dict[str, Sum]:
-    """The sums of all rounds together."""
+    """Return the sums over all rounds."""
     total = dict(rounds[0])
     for sums in rounds[1:]:
         total = {name: total[name].plus(more) for name, more in sums.items()}
@@ -100,7 +101,7 @@ def over_rounds(rounds: Sequence[Sums]) -> dict[str, Sum]:
 
 
 def _left_out(of_groups: np.ndarray) -> np.ndarray:
-    """(G + 1, …) the sum over axis 0, then without each entry of it."""
+    """Return (G + 1, …): the sum over axis 0, then the sum without each entry of it."""
     whole = of_groups.sum(0, keepdims=True)
     return np.concatenate([whole, whole - of_groups])
 
@@ -150,9 +151,9 @@ def _of_lists(visits: Visits, group: np.ndarray, categories: np.ndarray) -> dict
 
 
 def gini(counts: np.ndarray) -> np.ndarray:
-    """(…) Gini coefficient of ``counts`` (…, n) ≥ 0: 0 for all alike, (n − 1)/n where one has all.
+    """Return the (…) Gini coefficients of ``counts`` (…, n) ≥ 0: 0 if equal, (n − 1)/n if one has all.
 
-    G = Σ_i (2i − n − 1) x_i / (n Σ x), x increasing; NaN where all are 0.
+    G = Σ_i (2i − n − 1) x_i / (n Σ x), x ascending; NaN if all are 0.
     """
     n = counts.shape[-1]
     total = counts.sum(-1)
@@ -161,14 +162,14 @@ def gini(counts: np.ndarray) -> np.ndarray:
 
 
 def _effective_number(codes: np.ndarray) -> np.ndarray:
-    """(P,) exp of the entropy of the codes (P, L) in each row."""
-    same = (codes[:, :, None] == codes[:, None, :]).mean(2)  # share of the row's codes that are as this one
+    """Return (P,) exp of the entropy of the codes (P, L) in each row."""
+    same = (codes[:, :, None] == codes[:, None, :]).mean(2)  # share of the row's codes equal to this one
     effective: np.ndarray = np.exp(-np.log(same).mean(1))
     return effective
 
 
 def _differ(looks: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
-    """(G + 1,) chance that two of the people have different rows of ``looks`` (P, k)."""
+    """Return (G + 1,) the probability that two of the people have different rows of ``looks`` (P, k)."""
     _, which = np.unique(looks, axis=0, return_inverse=True)
     number = np.zeros((count, which.max() + 1))
     np.add.at(number, (place, which.ravel()), 1)

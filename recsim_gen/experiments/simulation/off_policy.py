@@ -1,14 +1,14 @@
-"""Off-policy estimates: what an arm would be worth, from the log of another, and how far to trust that.
+"""Off-policy estimates: the value of an arm from the log of another, and their accuracy.
 
-A log has for each visit t the action a_t that was shown, the probability π(a_t) with which the logging arm
+For each visit t a log has the action a_t that was shown, the probability π(a_t) with which the logging arm
 showed it, and the reward r_t. The value of another policy π' is estimated, with w_t = π'(a_t) / π(a_t), by
 
     IPS    mean of w_t r_t                                  (Horvitz and Thompson 1952)
     SNIPS  Σ w_t r_t / Σ w_t                                (Swaminathan and Joachims 2015)
     DR     mean of Σ_a π'(a) q(x_t, a) + w_t (r_t − q(x_t, a_t))   (Dudík, Langford and Li 2011)
 
-q is a model of the reward by what the shop knows of a visit (x) and the action, learned on the other half of
-the log. The last axis of all arrays is the visit, so that many logs are estimated at once.
+q is a model of the reward given the context of a visit (x) and the action, fitted on the other half of the
+log. The last axis of all arrays is the visit, so many logs can be estimated at once.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from recsim_gen.core.randomness import Rng
 
 ESTIMATORS = ("ips", "snips", "dr")
-RIDGE = 1.0  # squared length of coefficients that one visit's error counts as
+RIDGE = 1.0  # penalty of the ridge regression
 
 
 def ips(reward: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(…) mean of w·r over the visits; ``reward`` and ``weight`` (…, T)."""
+    """Return (…) the mean of w·r over the visits; ``reward`` and ``weight`` (…, T)."""
     value: np.ndarray = (weight * reward).mean(-1)
     return value
 
 
 def snips(reward: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(…) Σ w·r / Σ w; NaN where no visit shows what the policy would. ``reward`` and ``weight`` (…, T)."""
+    """Return (…) Σ w·r / Σ w, NaN if all weights are 0; ``reward`` and ``weight`` (…, T)."""
     total, weights = (weight * reward).sum(-1), weight.sum(-1)
     return np.divide(total, weights, out=np.full(np.shape(total), np.nan), where=weights > 0)
 
@@ -43,7 +43,7 @@ def snips(reward: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def dr(
     reward: np.ndarray, weight: np.ndarray, expected: np.ndarray, expected_shown: np.ndarray
 ) -> np.ndarray:
-    """(…) doubly robust value.
+    """Return the (…) doubly robust value.
 
     ``reward`` and ``weight`` (…, T); ``expected`` (…, T) Σ_a π'(a) q(x_t, a); ``expected_shown`` (…, T)
     q(x_t, a_t).
@@ -53,10 +53,10 @@ def dr(
 
 
 def reward_model(context: np.ndarray, action: np.ndarray, reward: np.ndarray, *, actions: int) -> np.ndarray:
-    """q (T, K): the expected reward of each visit under each of K actions, from the other half of the log.
+    """Return q (T, K): the expected reward of each visit under each of K actions, fitted on the other half.
 
-    Ridge regression on the context (T, d) and, for each action, its own level; ``action`` and ``reward``
-    (T,). Even visits are told by odd ones and the other way round, so that no visit tells of itself.
+    Ridge regression on the context (T, d) and an intercept per action; ``action`` and ``reward`` (T,). Even
+    visits are predicted from odd ones and vice versa, so that no visit is predicted from itself.
     """
     x = np.concatenate([np.ones((len(context), 1)), _standard(context)], axis=1)
     shown = np.eye(actions)[action]
@@ -84,10 +84,10 @@ def estimates(
     policy: np.ndarray,
     context: np.ndarray,
 ) -> dict[str, float]:
-    """{estimator: value} of ``policy`` (K,) from one log of T visits, the probability of each action.
+    """Return {estimator: value} of ``policy`` (K,), the probability of each action, from one log of T visits.
 
     ``action``, ``reward`` and ``propensity`` (T,); ``context`` (T, d). Raises DataError for a propensity
-    that is not in (0, 1].
+    outside (0, 1].
     """
     if not ((propensity > 0) & (propensity <= 1)).all():
         bad = int((~((propensity > 0) & (propensity <= 1))).argmax())
@@ -105,11 +105,11 @@ def estimates(
 def trial(
     value: np.ndarray, logging: np.ndarray, context: np.ndarray, *, logs: int, rng: Rng
 ) -> pd.DataFrame:
-    """How the estimators fare over many logs of one policy, for each action as the policy to estimate.
+    """Evaluate the estimators over many logs of one policy, with each action as the target policy.
 
-    ``value`` (T, K) true probability of a reward of each visit under each action; ``logging`` (K,) the
-    probability of each action in the logs; ``context`` (T, d). Columns: ``action``, ``estimator``,
-    ``truth``, and ``mean``, ``sd`` and ``rmse`` over ``logs`` logs.
+    ``value`` (T, K) true probability of a reward for each visit and action; ``logging`` (K,) probability of
+    each action in the logs; ``context`` (T, d). Columns: ``action``, ``estimator``, ``truth``, and ``mean``,
+    ``sd`` and ``rmse`` over ``logs`` logs.
     """
     import pandas as pd
 

@@ -1,7 +1,7 @@
-"""Rounds of the shop: lists, pictures, choices, and a ranker that learns from them before the next round.
+"""Rounds of the shop: lists, images, choices, and retraining of the ranker before the next round.
 
-A round is named by all that it depends on: the world, the data, the pictures, the ranker, the settings, the
-seed and the round before. It is kept whole under that name, so that a killed simulation goes on where it was.
+A round is stored under a hash of everything it depends on: the world, the data, the images, the ranker, the
+settings, the seed and the previous round. An interrupted simulation resumes from stored rounds.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from recsim_gen.experiments.simulation.world import World
 
 KEPT = "simulation"
-ROUNDS = 1  # raise it when the same settings play otherwise: what was kept before is not found again
+ROUNDS = 1  # increase it when equal settings give other rounds, so that stored rounds are not used
 
 
 class Worth(NamedTuple):
-    """Utility (P, L) of lists as they are shown, and of the items; and the look (P, k) at the first place."""
+    """Utility (P, L) of lists as shown, and of the items; and the look (P, k) at the first place."""
 
     seen: np.ndarray
     own: np.ndarray
@@ -48,7 +48,7 @@ class Worth(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Shop:
-    """All that rounds are played with; ``catalog`` is the data set's, encoded."""
+    """Everything needed to play rounds; ``catalog`` is the data set's, encoded."""
 
     dataset: Dataset
     catalog: Catalog
@@ -65,20 +65,20 @@ class Shop:
         left = len(self.catalog) - chosen - self.rules.rounds
         if left < self.rules.length:
             raise DataError(
-                f"lists of {self.rules.length} items are wanted in every round, but people who chose "
+                f"every round needs lists of {self.rules.length} items, but people who chose "
                 f"{chosen} of {len(self.catalog)} run out of them",
                 remedy="Lower --length or --rounds, or name data with more items",
             )
 
     @cached_property
     def visitors(self) -> np.ndarray:
-        """(P,) rows of the people who visit, in increasing order."""
+        """(P,) rows of the people who visit, ascending."""
         everybody = Rng(0).for_("visitors").numpy().permutation(visitors_of(self.dataset))
         return np.sort(everybody[: self.rules.people or None])
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all but arms, seed and number of rounds."""
+        """Hash of everything except arms, seed and number of rounds."""
         items = [self.catalog.item_ids, self.catalog.categories, dict(self.catalog.features)]
         rules = asdict(self.rules) | {"rounds": None}
         made = [self.world.fingerprint, asdict(self.choice), self.ranker.name, dict(self.ranker.settings)]
@@ -86,20 +86,20 @@ class Shop:
         return fingerprint(__version__, ROUNDS, items, known, rules, made)
 
     def name(self, arm: Arm, seed: int) -> str:
-        """Hash of all that the first round of an arm depends on."""
+        """Return a hash of everything that the first round of an arm depends on."""
         alone = self.rules.assignment == "paired" and not self.rules.explore
         shown = [self.showroom.fingerprint(other) for other in ([arm] if alone else self.arms)]
         return fingerprint(self.fingerprint, shown, 0 if alone else self.arms.index(arm), arm.chance, seed)
 
     def people(self, arm: Arm, seed: int) -> np.ndarray:
-        """(P,) rows of who is in this arm, in increasing order."""
+        """Return (P,) rows of the people in this arm, ascending."""
         if self.rules.assignment == "paired":
             return self.visitors
         lot = Rng(seed).for_("assignment").numpy().permutation(len(self.visitors))
         return np.sort(self.visitors[lot[self.arms.index(arm) :: len(self.arms)]])
 
     def worth(self, people: np.ndarray, lists: np.ndarray, shown: np.ndarray) -> Worth:
-        """What people (P,) would think of lists (P, L) with the pictures of arms number ``shown`` (P,)."""
+        """Return the utilities of lists (P, L) for people (P,) with the images of the arms ``shown`` (P,)."""
         world, places = self.world, self.rules.personal
         looks = world.looks(lists.ravel())
         own = world.utility(np.repeat(people, lists.shape[1]), looks).reshape(lists.shape)
@@ -117,7 +117,7 @@ class Shop:
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """One arm's life with one seed: its rounds, and the recall (P,) of the ranker that learned from all."""
+    """The rounds of one arm with one seed, and the final ranker's recall (P,)."""
 
     arm: Arm
     seed: int
@@ -126,7 +126,7 @@ class History:
 
 
 def play(shop: Shop, seed: int) -> list[History]:
-    """Play all arms with this seed, round by round; what was played before is loaded."""
+    """Play all arms with this seed, round by round; stored rounds are loaded."""
     learner = _Learner(shop, seed)
     lives = [_Life(shop, arm, seed, learner.first.fingerprint) for arm in shop.arms]
     for _ in bar(range(shop.rules.rounds), f"seed {seed}", unit="round"):
@@ -136,7 +136,7 @@ def play(shop: Shop, seed: int) -> list[History]:
 
 
 class _Learner:
-    """The ranker of a log; the latest one is held, for arms that do not differ yet."""
+    """The ranker trained on a log; the latest one is kept, for arms that do not differ yet."""
 
     def __init__(self, shop: Shop, seed: int) -> None:
         self._shop, self._seed = shop, seed
@@ -145,15 +145,15 @@ class _Learner:
 
     @cached_property
     def first(self) -> Ranker:
-        """The ranker that makes the lists of the first round, trained on the data."""
+        """The ranker of the first round, trained on the data."""
         shop = self._shop
-        with this_process().main_process_first():  # the others load it
+        with this_process().main_process_first():  # the others load it from the cache
             return trained_ranker(
                 shop.ranker, shop.catalog, shop.dataset.interactions, seed=self._seed, device=shop.device
             )
 
     def ranker(self, log: Interactions) -> Ranker:
-        """The ranker that learned from this log."""
+        """Return the ranker trained on this log."""
         if self._latest is None or log.fingerprint != self._log:
             self._latest, self._log = self._learned(log), log.fingerprint
         return self._latest
@@ -189,12 +189,12 @@ class _Life:
         self.rounds.append(visits)
 
     def last_recall(self, learner: _Learner) -> np.ndarray:
-        """(P,) recall of the ranker that learns from all rounds."""
+        """Return the (P,) recall of the ranker trained on all rounds."""
         key = fingerprint(self._name, len(self.rounds), "recall")
         return cached_array(KEPT, key, lambda: self._shelves(learner).recall)
 
     def _log(self) -> Interactions:
-        """All choices before this round, as training choices behind those of the data."""
+        """Return all choices before this round, as training choices after those of the data."""
         known = self.shop.dataset.interactions
         if not self.rounds:
             return known
@@ -216,7 +216,7 @@ class _Life:
     def _visits(self, learner: _Learner) -> Visits:
         shop, rng = self.shop, self._rng.for_(len(self.rounds))
         lists, scores, recall = self._shelves(learner)
-        share = 0.0 if self.rounds else shop.rules.explore  # later lists differ between arms
+        share = 0.0 if self.rounds else shop.rules.explore  # in later rounds the lists differ between arms
         shown, explored = self._pictures(share, rng.for_("pictures"))
         seen, own, first_look = shop.worth(self._people, lists, shown)
         n_users = shop.dataset.interactions.n_users
@@ -240,7 +240,7 @@ class _Life:
         )
 
     def _pictures(self, share: float, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-        """(P,) number of the arm whose pictures each person sees, and whether chance decided: in a share."""
+        """Return (P,) the number of the arm whose images each person sees, and whether it was randomised."""
         draw, shop = rng.numpy(), self.shop
         n_users = shop.dataset.interactions.n_users
         explored = draw.random(n_users)[self._people] < share

@@ -1,4 +1,4 @@
-"""Rules of the shop: how often people come, what they are shown, and who is in which arm."""
+"""Rules of the shop: number of visits, what people see, and the assignment to arms."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ Assignment = Literal["paired", "split"]
 
 @dataclass(frozen=True)
 class Rules:
-    """How the shop is run.
+    """Rules of the simulation.
 
     Parameters
     ----------
     rounds
-        How often everybody visits.
+        Number of visits of each person.
     length
-        Items of a list.
+        Number of items in a list.
     personal
-        Places, from the top, at which the arm's pictures stand; the others show the items' own.
+        Number of places, from the top, that show the arm's images; the others show the items' own.
     explore
-        Share of the first round's visits in which chance decides among all arms whose pictures are shown:
-        all arms make the same lists then, so that every arm's picture answers the same question.
+        Share of visits of the first round in which the arm whose images are shown is random: all arms have
+        the same lists then, so every arm's images are seen in the same context.
     assignment
-        ``paired``: everybody lives in every arm, with the same random numbers; ``split``: each person is
-        in one arm, by lot, as in life.
+        ``paired``: everybody is in every arm, with the same random numbers; ``split``: each person is in one
+        random arm, as in a real test.
     people
-        How many people visit: the same random ones in every round, arm and seed; 0 is everybody. The time
-        of a simulation is that of the pictures they are shown.
+        Number of people who visit: a random sample that is the same in every round, arm and seed; 0 is
+        everybody. The time of a simulation is mainly that of drawing their images.
     """
 
     rounds: int = 5

@@ -1,4 +1,4 @@
-"""The lists that a ranker makes for everybody, and how well it foretells what is held back."""
+"""Lists of a ranker for all people, and its recall of the test choices."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Shelves(NamedTuple):
 def shelves(ranker: Ranker, interactions: Interactions, people: np.ndarray, length: int) -> Shelves:
     """Return the best ``length`` items of ``people`` (P,) rows, without their choices of any split.
 
-    What is held back (test) is never offered, so that a ranker can be asked about it after every round.
-    People are scored in blocks of bounded memory.
+    Test items are never shown, so that the ranker can be evaluated on them after every round. People are
+    scored in blocks of bounded memory.
     """
     import torch
 

@@ -1,10 +1,10 @@
-"""A log in which people chose by the pictures that the shop showed, for the auxiliary experiment.
+"""A log in which people chose by the images that the shop showed, for the auxiliary experiment.
 
-In the shop's own log people chose by the items' own pictures, so that other pictures in their place can only
-tell a ranker less. Here the shop shows the new pictures first: of a replaced item a person sees the picture
-that was drawn for them, or, where there is none, one of the item's others at random; of other items its own.
-They choose again by what they see, by the same chance as before. Then the ranker learns from this log once
-with the pictures that were shown and once with the items' own.
+In the shop's own log people chose by the items' own images, so other images in their place can only give a
+ranker less information. Here the shop shows the new images first: of a replaced item a person sees the image
+drawn for them or, if there is none, a random one of the item's other images; of other items its own. They
+choose again by what they see, with the same noise. Then the ranker is trained on this log, once with the
+images shown and once with the items' own.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from recsim_gen.experiments.auxiliary.training import Drawn
     from recsim_gen.experiments.simulation.world import World
 
-READ_AT_ONCE = 256  # pictures held to be read
+READ_AT_ONCE = 256  # images in memory at once
 PEOPLE_AT_ONCE = 256
 
 
 def known_shop(dataset: Dataset) -> Boutique:
-    """The data set, where it knows what people would choose; SettingError for another."""
+    """Return the data set if its true preferences are known; SettingError otherwise."""
     if not isinstance(dataset, Boutique):
         raise SettingError(
             f"--world shown: people choose again by what they see, and nobody knows how those of "
@@ -45,9 +45,9 @@ def known_shop(dataset: Dataset) -> Boutique:
 
 
 def shown_log(dataset: Boutique, world: World, images: ImageSet, items: np.ndarray) -> Interactions:
-    """What people would have chosen, had the shop shown these pictures of ``items`` (m,) rows.
+    """Return what people would have chosen if the shop had shown these images of ``items`` (m,) rows.
 
-    Items of which there is no picture show their own.
+    Items without an image show their own.
     """
     order = np.argsort(images.item, kind="stable")
     order = order[np.isin(images.item[order], items)]
@@ -73,7 +73,7 @@ def shown_log(dataset: Boutique, world: World, images: ImageSet, items: np.ndarr
 
 
 def _liked(world: World, people: np.ndarray, looks: np.ndarray) -> np.ndarray:
-    """(P, m) what people (P,) think of looks (P, m, k)."""
+    """Return (P, m) the utility of looks (P, m, k) for people (P,)."""
     count = looks.shape[1]
     return world.utility(np.repeat(people, count), looks.reshape(-1, looks.shape[2])).reshape(-1, count)
 
@@ -90,11 +90,11 @@ def shown_values(
     device: str = "cpu",
     on_epoch: Callable[[int, Case], OnEpoch] | None = None,
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Train on each generator's log with the pictures shown and with the items' own; yield the measures.
+    """Train on each generator's log with the images shown and with the items' own; yield the measures.
 
-    ``log_of`` (generator, policy, items (m,)) gives the log in which its pictures of these items were shown.
-    Yields, of each generator, policy and fraction, the generator's name and the columns of
-    `auxiliary.training.measured`, the same as in the own world.
+    ``log_of`` (generator, policy, items (m,)) returns the log in which its images of these items were shown.
+    Yields, for each generator, policy and fraction, the generator's name and the columns of
+    `auxiliary.training.measured`, as in the original world.
     """
     for conditions, drawn in policies:
         for fraction in fractions:

@@ -1,4 +1,4 @@
-"""Visits: what everybody saw and did in one round of one arm, as it is kept."""
+"""Visits: what everybody saw and did in one round of one arm, as stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recsim_gen.experiments.simulation.choice import NOTHING, ChoiceModel
 
 @dataclass(frozen=True, eq=False)
 class Visits:
-    """P people's visits of one round, the log of the shop together with what only the world knows.
+    """P people's visits of one round: the log of the shop, and information that only the simulator has.
 
     Parameters
     ----------
@@ -26,21 +26,21 @@ class Visits:
     lists, scores
         (P, L) item rows, best first, and the ranker's scores of them.
     shown
-        (P,) number of the arm whose pictures stood at the personal places.
+        (P,) number of the arm whose images were at the personal places.
     propensity
-        (P,) with what probability this arm showed them.
+        (P,) probability with which this arm showed them.
     explored
-        (P,) bool: chance, not the arm, decided on the picture.
+        (P,) bool: the image was randomised, not chosen by the arm.
     place
-        (P,) place in the list of what was taken, `choice.NOTHING` for nothing.
+        (P,) place of the chosen item in the list, `choice.NOTHING` for nothing.
     seen, own
-        (P,) utility of what was taken as it was shown, and of the item itself; NaN for nothing.
+        (P,) utility of the chosen item as shown, and of the item itself; NaN for nothing.
     returned
-        (P,) bool: the item itself goes back (`ChoiceModel.returned`).
+        (P,) bool: the item itself is sent back (`ChoiceModel.returned`).
     first_look
-        (P, k) the look at the first place, as it was shown.
+        (P, k) the look at the first place, as shown.
     recall
-        (P,) of the round's ranker on what the data holds back; NaN for who has nothing there.
+        (P,) recall of the round's ranker on the test choices; NaN for people without any.
     """
 
     people: np.ndarray
@@ -58,36 +58,36 @@ class Visits:
 
     @property
     def chose(self) -> np.ndarray:
-        """(P,) bool: took something."""
+        """(P,) bool: chose something."""
         return self.place != NOTHING
 
     @property
     def choices(self) -> tuple[np.ndarray, np.ndarray]:
-        """(user, item) rows (m,) of all that was taken."""
+        """Return (user, item) rows (m,) of all choices."""
         taken = np.flatnonzero(self.chose)
         return self.people[taken], self.lists[taken, self.place[taken]]
 
     def write(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, atomically."""
         with atomic(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def read(cls, path: Path) -> Visits:
-        """What `write` wrote. Raises DataError (file, remedy) for anything else."""
+        """Read what `write` wrote. Raises DataError (file, remedy) for anything else."""
         try:
             with np.load(path, allow_pickle=False) as kept:
                 return cls(**{f.name: kept[f.name] for f in fields(cls)})
         except (ValueError, EOFError, OSError, KeyError, BadZipFile) as error:
             raise DataError(
-                f"want a kept round, got a broken file ({error})",
+                f"must be a stored round, got a broken file ({error})",
                 file=path,
-                remedy="Delete it; the round is played again when it is next asked for",
+                remedy="Delete it; the round will be played again when needed",
             ) from error
 
 
 class Shown(NamedTuple):
-    """What P people are shown: lists (P, L), their ``seen`` and ``own`` utilities (P, L)."""
+    """What P people are shown: lists (P, L), and their ``seen`` and ``own`` utilities (P, L)."""
 
     lists: np.ndarray
     seen: np.ndarray
@@ -95,7 +95,7 @@ class Shown(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What P people took: columns of `Visits` by these names."""
+    """What P people chose: columns of `Visits` with these names."""
 
     place: np.ndarray
     seen: np.ndarray
@@ -106,8 +106,8 @@ class Taken(NamedTuple):
 def visit(shown: Shown, model: ChoiceModel, rng: Rng, *, people: np.ndarray, n_users: int) -> Taken:
     """Let ``people`` (P,) rows choose from what they are shown.
 
-    Chance is drawn for all ``n_users`` users and all places from ``rng``, so that the same person has the
-    same in every arm, whoever else visits.
+    Noise is drawn for all ``n_users`` users and all places from ``rng``, so that a person has the same noise
+    in every arm, whoever else visits.
     """
     noise = rng.numpy().gumbel(size=(n_users, shown.lists.shape[1] + 1))[people]
     place = model.choose(shown.seen, noise)

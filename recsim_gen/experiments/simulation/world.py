@@ -1,7 +1,7 @@
-"""Worlds: what a picture shows, and what a person thinks of it. Boutique is one; readers bring their own.
+"""Worlds: what an image shows, and its utility for a person. Boutique is one; users can add their own.
 
-A world is a class that is made of the data as ``Class(dataset, models=…, device=…)`` and has what `World`
-says; ``--world module:Class`` names it.
+A world is a class constructed as ``Class(dataset, models=…, device=…)`` that implements `World`; ``--world
+module:Class`` selects it.
 """
 
 from __future__ import annotations
@@ -26,46 +26,47 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 TRIED = 300
-"""Items whose own picture the reader is tried on."""
+"""Number of items whose own image the reader is tested on."""
 
 
 class World(Protocol):
-    """The truth of a simulated shop.
+    """The ground truth of a simulated shop.
 
     A look is a row of a (B, k) array of numbers; equal rows are one look.
     """
 
     @property
     def name(self) -> str:
-        """What results call it."""
+        """Name in results."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that its answers depend on."""
+        """Hash of everything that its answers depend on."""
 
     @property
     def outside(self) -> float:
-        """Worth of not choosing at all, in units of utility; the noise of choices is standard Gumbel."""
+        """Utility of choosing nothing; the noise of choices is standard Gumbel."""
 
     def looks(self, items: np.ndarray) -> np.ndarray:
-        """(B, k) what items (B,) really look like."""
+        """Return (B, k) the true looks of items (B,)."""
 
     def read(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """(B, k) what pictures show."""
+        """Return (B, k) the looks that images show."""
 
     def utility(self, people: np.ndarray, looks: np.ndarray) -> np.ndarray:
-        """(B,) what people (B,), rows of the users, think of looks (B, k), without noise."""
+        """Return (B,) the utility of looks (B, k) for people (B,), rows of the users, without noise."""
 
     def misread(self) -> float:
-        """Share of real pictures whose look is read wrong, as far as the world knows."""
+        """Return the share of real images whose look is read wrongly, as far as known."""
 
 
 class BoutiqueWorld:
-    """The shop's own tastes; looks are codes, and pictures are read by the family's attribute reader.
+    """The shop's true preferences; looks are codes, and images are read by the family's attribute reader.
 
-    ``outside`` 4.0: people of the shop take the best 1 to 2 of 100 items, and a look at that place of all
-    looks is worth 2.2 standard deviations of 1.8, so that not to choose is as good as the last item that one
-    would take. It was set after a look at how often people then choose, and before any arm was compared.
+    ``outside`` 4.0: people of the shop take the best 1 to 2 of 100 items, and a look at that quantile of all
+    looks has a utility of 2.2 standard deviations of 1.8, so that choosing nothing is as good as the last
+    item that one would take. It was set after checking how often people then choose, before any arm was
+    compared.
     """
 
     name = "boutique"
@@ -74,7 +75,7 @@ class BoutiqueWorld:
     def __init__(self, dataset: Dataset, *, models: ModelFamily, device: str = "cpu") -> None:
         if not isinstance(dataset, Boutique):
             raise DataError(
-                f"a world is wanted whose tastes are known, {dataset.name} has none",
+                f"the preferences of {dataset.name} are unknown, so it has no world",
                 remedy="Use --data boutique, or bring one: --world module:Class",
             )
         self._dataset, self._models, self._device = dataset, models, device
@@ -89,12 +90,12 @@ class BoutiqueWorld:
         return self._models.verifier(device=self._device)
 
     def looks(self, items: np.ndarray) -> np.ndarray:
-        """(B, 4) codes of category, main colour, second colour and pattern."""
+        """Return (B, 4) codes of category, main colour, second colour and pattern."""
         codes: np.ndarray = self._dataset.world.codes[items]
         return codes
 
     def read(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """(B, 4) the likeliest codes, by the family's attribute reader."""
+        """Return the (B, 4) most likely codes, by the family's attribute reader."""
         import torch
         from PIL.Image import Resampling
 
@@ -108,11 +109,11 @@ class BoutiqueWorld:
         return self._reader.read(pixels.permute(0, 3, 1, 2).float() / 255).codes
 
     def utility(self, people: np.ndarray, looks: np.ndarray) -> np.ndarray:
-        """(B,) V of the shop's formula (`datasets.boutique.world`)."""
+        """Return (B,) V of the shop's formula (`datasets.boutique.world`)."""
         return self._dataset.utility(people, looks)
 
     def misread(self) -> float:
-        """Share of wrong looks among the own pictures of some random items."""
+        """Return the share of wrong looks among the own images of a sample of items."""
         count = len(self._dataset.catalog)
         rows = Rng(0).for_("misread").numpy().permutation(count)[:TRIED]
         images = self._dataset.catalog.images
@@ -124,8 +125,8 @@ class BoutiqueWorld:
 def open_world(name: str | None, dataset: Dataset, *, models: ModelFamily, device: str = "cpu") -> World:
     """Return the world ``module:Class`` of this data; Boutique's own for None.
 
-    Raises SettingError for a class that is not there or lacks a part of `World`, DataError where the data
-    has no known tastes.
+    Raises SettingError for a class that does not exist or does not implement `World`, DataError if the data
+    have no known preferences.
     """
     if name is None:
         return BoutiqueWorld(dataset, models=models, device=device)

@@ -1,1 +1,1 @@
-"""Subjects of a gallery drawn by subject-driven methods, to be held against their real pictures."""
+"""Draws the subjects of a gallery with subject-driven methods, for comparison with their real images."""

@@ -1,7 +1,7 @@
-"""Galleries of Boutique: a design is a subject, and what the shop's code draws of it are its pictures.
+"""Galleries of Boutique: a design is a subject, and its renderings are its images.
 
-A group is a category, so that what has to be told apart is colours and pattern. Subjects are looks that the
-models that ship never saw in training; the others, which adapters learn from, are looks that they did.
+A group is a category, so subjects differ in colours and pattern. They have looks that the embedded models
+never saw in training; the other designs, which adapters are trained on, have looks from the training.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from recsim_gen.datasets.boutique.images import DRAWING
 from recsim_gen.pretraining.source import looks_by_split
 
 BOUTIQUE = "boutique"
-SUBJECTS, PICTURES = 6, 20  # designs of a category, and pictures of each
+SUBJECTS, PICTURES = 6, 20  # designs per category, and images of each
 OTHERS, PICTURES_OF_OTHERS = 12, 4
 
 
 def design_gallery(categories: Sequence[str] = ()) -> Path:
-    """A folder of 6 designs of each of these categories (none: all), in 20 pictures each; drawn once.
+    """Return a folder of 6 designs of each of these categories (none: all), with 20 images each; drawn once.
 
-    Raises DataError for a category that the shop has not.
+    Raises DataError for an unknown category.
     """
     return _drawn("test", SUBJECTS, PICTURES, categories)
 
 
 def other_designs(categories: Sequence[str] = ()) -> Path:
-    """The same of 12 other designs of each category, in 4 pictures each."""
+    """Return the same for 12 other designs of each category, with 4 images each."""
     return _drawn("train", OTHERS, PICTURES_OF_OTHERS, categories)
 
 

@@ -1,4 +1,4 @@
-"""Subjects drawn by a method: an adapter learned once, then each subject learned and drawn; all is kept."""
+"""Draws subjects by a method: an adapter is trained once, then each subject is fitted and drawn; cached."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ BROUGHT = {
     "emu2": "no class of diffusers or transformers draws it (remote code, 37 B parameters, no licence on its "
     "card): draw with its own code and give --queries emu2=DIR",
 }
-"""Methods of the benchmark that are judged by their pictures alone, and why."""
+"""Methods of the benchmark that can only be evaluated on existing images, and why."""
 
 _NO_NAME = re.compile(r"[^\w -]")
-"""What no folder should have in its name."""
+"""Characters to avoid in names of folders."""
 
 
 def read_subject_methods(
     words: Sequence[str], models: ModelFamily, device: str | None
 ) -> dict[str, SubjectGenerator]:
-    """Methods by label, untrained, written as `evaluate` has generators: NAME, or LABEL=NAME:SETTING=VALUE,…
+    """Return untrained methods by label: NAME, or LABEL=NAME:SETTING=VALUE,… as for generators of `evaluate`.
 
-    Raises SettingError for an unknown name or setting and one label twice, MissingDependency for models
-    whose files are not there.
+    Raises SettingError for an unknown name or setting and a repeated label, MissingDependency for models
+    whose files are missing.
     """
     methods: dict[str, SubjectGenerator] = {}
     for word in words:
@@ -60,7 +60,7 @@ def read_subject_methods(
 
 
 def taught(method: SubjectGenerator, others: Sequence[Subject], seed: int) -> SubjectGenerator:
-    """The method with what it learns from others; found again where it learned the same before."""
+    """Return the method trained on other subjects, or loaded if the same training was done before."""
     if not method.learns_from_others:
         return method
     key = fingerprint(method.fingerprint, [other.fingerprint for other in others], seed)
@@ -86,11 +86,11 @@ def draw_subjects(
     label: str,
     seed: int,
 ) -> Path:
-    """A picture of each subject for each prompt as ``folder/<n>-<subject>/<k>.png``; returns ``folder``.
+    """Draw each subject for each prompt as ``folder/<n>-<subject>/<k>.png``; return ``folder``.
 
-    ``pictures.csv`` beside them says whom each shows (file, identity) and by which prompt. The reference
-    of each picture is a random one of the subject's. What is drawn is kept by its content: a killed run
-    goes on with the next subject, and another run draws what is new.
+    ``pictures.csv`` lists the identity (file, identity) and the prompt of each image. The reference of each
+    image is a random one of the subject's. Images are cached by content, so an interrupted run resumes, and
+    another run only draws new ones.
     """
     shutil.rmtree(folder, ignore_errors=True)
     rows = []

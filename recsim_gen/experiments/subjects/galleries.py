@@ -10,15 +10,15 @@ from recsim_gen.experiments.subjects.designs import BOUTIQUE, design_gallery, ot
 
 
 def is_boutique(path: Path) -> bool:
-    """Whether it names the shop's designs; a folder of that name is what it is."""
+    """Return whether the path means the shop's designs; a folder of that name takes precedence."""
     return str(path) == BOUTIQUE and not path.exists()
 
 
 def open_gallery(path: Path, groups: Sequence[str] = ()) -> Gallery:
-    """The gallery of pictures to be found; of the shop these ``groups`` alone are drawn."""
+    """Return the gallery of images to be found; for the shop only these ``groups`` are drawn."""
     return load(design_gallery(groups) if is_boutique(path) else path)
 
 
 def open_others(path: Path | None, groups: Sequence[str] = ()) -> Gallery:
-    """A gallery of other subjects than those to be drawn, by default the shop's of these ``groups``."""
+    """Return a gallery of subjects other than those to draw, by default the shop's, of these ``groups``."""
     return load(other_designs(groups) if path is None else path)

@@ -1,4 +1,4 @@
-"""What `identity --gen` draws: methods, prompts and what is shown, checked before any data is read."""
+"""Plan of `identity --gen`: methods, prompts and images shown, checked before any data is read."""
 
 from __future__ import annotations
 
@@ -25,11 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SubjectPlan:
-    """Methods by label, untrained, and what they draw by.
+    """Untrained methods by label, and their inputs.
 
-    ``images`` of each identity are shown to them; ``noun`` is what subjects are called, "" for the name of
-    their group; ``groups`` are those of the gallery that are taken; ``others`` is a gallery that adapters
-    learn from, None for the shop's; ``remark`` is one on the models.
+    Parameters
+    ----------
+    images
+        Number of images of each identity that the methods are given.
+    noun
+        Word for the subjects, "" for the name of their group.
+    groups
+        Groups of the gallery to use.
+    others
+        Gallery that adapters are trained on, None for the shop's.
+    remark
+        A remark on the models.
     """
 
     methods: dict[str, SubjectGenerator]
@@ -54,9 +63,9 @@ class SubjectPlan:
         groups: tuple[str, ...] = (),
         others: Path | None = None,
     ) -> SubjectPlan:
-        """The plan of these options; reads no data.
+        """Return the plan for these options; reads no data.
 
-        Raises SettingError for what cannot be, MissingDependency for models whose files are not there.
+        Raises SettingError for invalid options, MissingDependency for models whose files are missing.
         """
         family = open_family(models)
         methods = read_subject_methods(gen, family, device)
@@ -74,12 +83,12 @@ class SubjectPlan:
         return cls(methods, told, images, noun, groups, others, remark)
 
     def split(self, gallery: Gallery, rng: Rng) -> tuple[list[Subject], Gallery]:
-        """The subjects in the pictures that are shown, and the gallery of the others."""
+        """Return the subjects with the images that methods are given, and the gallery of the other images."""
         subjects, left = split_subjects(gallery, self.images, self.noun, rng)
         return subjects, gallery.at(left)
 
     def draw(self, subjects: list[Subject], output: Path, results: Results, *, seed: int) -> dict[str, Path]:
-        """The folder of what each method drew; what it was shown and told is noted in ``results``."""
+        """Return the folder of each method's images; its inputs are noted in ``results``."""
         others: list[Subject] = []
         if any(method.learns_from_others for method in self.methods.values()):
             others = all_subjects(open_others(self.others, self.groups), self.noun)

@@ -1,7 +1,7 @@
-"""What subjects are drawn in: ten prompts of ours each for goods, and for scenes of the world at large.
+"""Prompts for subjects: ten each for products, and for general scenes.
 
-Finer-Personalization Rank has lists of its own for animals, birds and cars; these are not them. Other lists
-are read from a file: one prompt a line, with ``{subject}`` in it.
+They are not the lists of Finer-Personalization Rank for animals, birds and cars. Other lists are read from a
+file: one prompt per line, containing ``{subject}``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHOP = (
     "A {subject}, made for the home.",
     "a photo of a {subject}",
 )
-"""In Boutique's words, which are all that the models that ship have read; none tells colour or pattern."""
+"""In Boutique's words, the only ones that the embedded models know; none gives colour or pattern."""
 
 SCENES = (
     "a photo of a {subject} on a wooden table",
@@ -43,7 +43,7 @@ PROMPTS = {"shop": SHOP, "scenes": SCENES}
 
 
 def read_prompts(name: str) -> tuple[str, ...]:
-    """The prompts of a list by name, or of a file of one a line; blank lines are left out.
+    """Return the prompts of a list by name, or of a file with one per line; blank lines are skipped.
 
     Raises SettingError for a name that is neither, DataError for a line without ``{subject}``.
     """

@@ -1,4 +1,4 @@
-"""Pictures of each identity that methods are shown, and those that are left to find it by."""
+"""Splits the images of each identity into those shown to methods and those of the gallery."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from recsim_gen.datasets.gallery_layouts import EVERYBODY
 def split_subjects(
     gallery: Gallery, images: int, noun: str, rng: Rng, *, fewest: int = 1
 ) -> tuple[list[Subject], np.ndarray]:
-    """Subjects, each of ``images`` random pictures of an identity, and the rows that are left.
+    """Return subjects with ``images`` random images of each identity, and the rows of the other images.
 
-    What a subject is called is ``noun``, or where that is "" the name of its group. Raises DataError where
-    an identity would keep no ``fewest`` pictures to be found, SettingError where there is neither noun nor
-    group.
+    A subject is called ``noun``, or if that is "" the name of its group. Raises DataError if an identity
+    would keep fewer than ``fewest`` images in the gallery, SettingError if there is neither noun nor group.
     """
     if not noun and EVERYBODY in gallery.group:
         raise SettingError(
@@ -43,7 +42,7 @@ def split_subjects(
 
 
 def all_subjects(gallery: Gallery, noun: str = "") -> list[Subject]:
-    """Every identity of a gallery, in all its pictures."""
+    """Return every identity of a gallery, with all its images."""
     rows = {
         name: np.flatnonzero(gallery.identity == name) for name in dict.fromkeys(gallery.identity.tolist())
     }
@@ -51,7 +50,7 @@ def all_subjects(gallery: Gallery, noun: str = "") -> list[Subject]:
 
 
 def subject_of(gallery: Gallery, rows: Sequence[int], noun: str) -> Subject:
-    """The identity of these rows, in their pictures."""
+    """Return the identity of these rows, with their images."""
     reader = gallery.catalog.images
     assert reader is not None  # a gallery has pictures
     images = tuple(reader.read(row) for row in rows)

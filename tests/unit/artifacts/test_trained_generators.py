@@ -173,7 +173,7 @@ def test_a_ranker_that_is_wanted_and_not_given_is_told(world, monkeypatch):
     from generators.sd import StableDiffusion
 
     monkeypatch.setattr(StableDiffusion, "uses_ranker", True)
-    with pytest.raises(SettingError, match=r"sd learns from what a ranker says.*--judges"):
+    with pytest.raises(SettingError, match=r"sd learns from a ranker's scores.*--judges"):
         trained_generator("sd", world[0].catalog, world[2], models=world[1])
 
 

@@ -162,7 +162,7 @@ def test_a_killed_training_ends_with_the_same_weights(world, tmp_path, monkeypat
 
 def test_wrong_input_is_told(world):
     catalog, episodes, _ = world
-    with pytest.raises(SettingError, match=r"learns from what a ranker says.*--judges"):
+    with pytest.raises(SettingError, match=r"learns from a ranker's scores.*--judges"):
         make(world).fit(catalog, episodes, rng=Rng(0))
     how = {"ranker": LikesBright(catalog), "rng": Rng(0)}
     with pytest.raises(

@@ -124,12 +124,12 @@ def test_a_broken_kept_round_is_told(apart):
     play(shop, 0)
     path = next((apart.parent / "cache" / "simulation").glob("*.npz"))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match="want a kept round, got a broken file"):
+    with pytest.raises(DataError, match="must be a stored round, got a broken file"):
         play(shop, 0)
 
 
 def test_people_who_run_out_of_items_are_told_before_anything_is_played():
-    with pytest.raises(DataError, match=r"lists of 10 items are wanted in every round.*Lower --length"):
+    with pytest.raises(DataError, match=r"every round needs lists of 10 items.*Lower --length"):
         shops.shop(20, 25)
 
 
