@@ -1,1 +1,1 @@
-"""How the embedded model family is trained: what on, the loop, and one module per part."""
+"""Training of the embedded model family: its data, and one module per part."""

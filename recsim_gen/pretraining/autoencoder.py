@@ -1,4 +1,4 @@
-"""The autoencoder of a family: a picture to latents of an eighth of its side and back."""
+"""The autoencoder of a family: maps an image to latents of an eighth of its side and back."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 FOLDER = "vae"
 CHANNELS = (16, 32, 48, 64)
 LATENT_CHANNELS = 8
-GROUPS = 2  # of the norms; with one channel to a group they would take the colour of a plain picture away
+GROUPS = 2  # groups of the norms; one channel per group would remove the colour of a uniform image
 SCHEDULE = Schedule(steps=8000, lr=1.5e-3, warmup=50, weight_decay=0.01)
 BATCH = 8
-KL_WEIGHT = 1e-6  # at 1e-5 the penalty switches off a channel that is not yet of use: 3 of 8 stayed empty
-LOG_VARIANCE = -5.0  # of the latents before training, for the same reason
-MEASURED = 2000  # pictures of the train split that the scale of the latents is taken from
+KL_WEIGHT = 1e-6  # at 1e-5 the penalty switches off channels that are not yet useful: 3 of 8 stayed empty
+LOG_VARIANCE = -5.0  # initial log variance of the latents, for the same reason
+MEASURED = 2000  # images of the train split that determine the scale of the latents
 
 
 def pretrain(
@@ -35,11 +35,11 @@ def pretrain(
     tracker: Tracker | None = None,
     schedule: Schedule = SCHEDULE,
 ) -> dict[str, Any]:
-    """Train an ``AutoencoderKL`` on the source's pictures and write ``OUTPUT/vae``.
+    """Train an ``AutoencoderKL`` on the source's images and write ``OUTPUT/vae``.
 
-    Loss: L1 + MSE over pixels in [-1, 1] + 1e-6 KL (sum over the latent's dimensions). Its config's
-    ``scaling_factor`` gives the latents of the train split unit variance. Gives the losses, the
-    ``psnr`` (dB) of held-out pictures and ``latent_sd`` by channel after scaling.
+    Loss: L1 + MSE over pixels in [-1, 1] + 1e-6 KL (sum over the latent's dimensions). The config's
+    ``scaling_factor`` gives the latents of the train split unit variance. Returns the losses, the ``psnr``
+    (dB) of held-out images and ``latent_sd`` by channel after scaling.
     """
     model = new_autoencoder(rng.for_("weights"))
 
@@ -68,7 +68,7 @@ def pretrain(
 
 
 def new_autoencoder(rng: Rng) -> Any:
-    """An untrained ``AutoencoderKL``: 0.83 M parameters, 64×64 to 8 channels of 8×8."""
+    """Return an untrained ``AutoencoderKL``: 0.83 M parameters, 64×64 to 8 channels of 8×8."""
     import torch
     from diffusers import AutoencoderKL
 
@@ -91,7 +91,7 @@ def new_autoencoder(rng: Rng) -> Any:
 def reconstruction_loss(
     model: Any, pixels: torch.Tensor, generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
-    """L1 + MSE + 1e-6 KL of ``pixels`` (B, 3, H, W) in [-1, 1], decoded from a sample of their latents."""
+    """Return L1 + MSE + 1e-6 KL of ``pixels`` (B, 3, H, W) in [-1, 1], decoded from sampled latents."""
     import torch.nn.functional as F
 
     posterior = model.encode(pixels).latent_dist
@@ -101,7 +101,7 @@ def reconstruction_loss(
 
 
 def latent_sd(model: Any, source: PretrainingSource, rng: Rng) -> torch.Tensor:
-    """(channels,) root mean square of the sampled latents of the train split, unscaled."""
+    """Return (channels,) root mean square of the sampled latents of the train split, unscaled."""
     import torch
 
     count = min(MEASURED, len(source.rows("train")))
@@ -116,7 +116,7 @@ def latent_sd(model: Any, source: PretrainingSource, rng: Rng) -> torch.Tensor:
 
 
 def psnr(model: Any, source: PretrainingSource, most: int = 500) -> float:
-    """Peak signal-to-noise ratio (dB) of decoded pictures of the test split, over all their pixels."""
+    """Return the peak signal-to-noise ratio (dB) of decoded images of the test split, over all pixels."""
     import torch
     import torch.nn.functional as F
 

@@ -1,7 +1,7 @@
 """The text and image encoder of a family: a small CLIPModel, trained contrastively on a catalogue.
 
-A batch holds several texts that are true of one picture, and several pictures that one text is true
-of (a title leaves the second colour out). Those are no negatives: they are masked.
+In a batch several texts can be true of one image, and one text of several images (a title leaves the second
+colour out). Such pairs are not negatives: they are masked.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 FOLDER = "clip"
 SCHEDULE = Schedule(steps=1500, lr=1e-3, warmup=60, weight_decay=0.1)
 BATCH = 128
-SENTENCES = 0.5  # share of the texts of a batch that are sentences; the rest are titles and keywords
+SENTENCES = 0.5  # share of sentences among the texts of a batch; the rest are titles and keywords
 PATCH, WIDTH, PROJECTION = 8, 128, 128
 TEXT_LAYERS, IMAGE_LAYERS = 2, 3
-COLDEST = float(np.log(100))  # CLIP: the learned temperature does not fall below 1/100
-MEASURED = 2000  # pictures of the train split that mean and deviation of pixels are taken from
-AMONG = 1000  # held-out pictures at most that one is to be found among
+COLDEST = float(np.log(100))  # as in CLIP: the learned temperature is at least 1/100
+MEASURED = 2000  # images of the train split for mean and deviation of pixels
+AMONG = 1000  # most held-out images for retrieval
 
 
 def pretrain(
@@ -46,10 +46,10 @@ def pretrain(
     tracker: Tracker | None = None,
     schedule: Schedule = SCHEDULE,
 ) -> dict[str, Any]:
-    """Train a ``CLIPModel`` on pictures and words and write ``OUTPUT/clip``.
+    """Train a ``CLIPModel`` on images and texts and write ``OUTPUT/clip``.
 
-    Loss: symmetric InfoNCE with a learned temperature over batches of 128. Gives the losses, and for
-    the test split ``recall_at_1`` and ``median_rank`` of text to image, the captions being unique.
+    Loss: symmetric InfoNCE with a learned temperature over batches of 128. Returns the losses, and for the
+    test split ``recall_at_1`` and ``median_rank`` of text-to-image retrieval, with unique captions.
     """
     import torch
 
@@ -91,7 +91,7 @@ def pretrain(
 
 
 def new_clip(tokenizer: CLIPTokenizer, size: int, rng: Rng) -> CLIPModel:
-    """An untrained CLIPModel for pictures of ``size``×``size``: 1.1 M parameters and its vocabulary."""
+    """Return an untrained CLIPModel for images of ``size``×``size``: 1.1 M parameters and its vocabulary."""
     from transformers import CLIPConfig, CLIPModel
 
     common = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": 4}
@@ -110,7 +110,7 @@ def new_clip(tokenizer: CLIPTokenizer, size: int, rng: Rng) -> CLIPModel:
 
 
 def image_processor(source: PretrainingSource, rng: Rng) -> CLIPImageProcessor:
-    """A CLIPImageProcessor of the source's size, with mean and deviation of its own pixels."""
+    """Return a CLIPImageProcessor of the source's size, with mean and deviation of its pixels."""
     from transformers import CLIPImageProcessor
 
     size = source.images.shape[1]
@@ -127,9 +127,9 @@ def image_processor(source: PretrainingSource, rng: Rng) -> CLIPImageProcessor:
 def drawn_texts(
     forms: Sequence[Wording], rows: np.ndarray, random: np.random.Generator
 ) -> tuple[list[str], np.ndarray]:
-    """A text for each of ``rows`` (B,), half of them sentences, and where a text is true of a picture.
+    """Return a text for each of ``rows`` (B,), half of them sentences, and which texts fit which images.
 
-    The second is (B, B) bool, text by picture; its diagonal is True.
+    The second is (B, B) bool, text by image; its diagonal is True.
     """
     others = (1 - SENTENCES) / (len(forms) - 1)
     form = random.choice(len(forms), size=len(rows), p=[SENTENCES] + [others] * (len(forms) - 1))
@@ -139,10 +139,10 @@ def drawn_texts(
 
 
 def contrastive_loss(similar: torch.Tensor, true: np.ndarray) -> torch.Tensor:
-    """Symmetric InfoNCE of ``similar`` (B, B), text by picture, whose diagonal holds the pairs.
+    """Return the symmetric InfoNCE of ``similar`` (B, B), text by image, with the pairs on the diagonal.
 
-    Off the diagonal, places that are ``true`` (B, B) are left out of both sums: a picture that a text
-    is true of is no negative of it. Radford et al. 2021, Fig. 3, but for this mask.
+    Off-diagonal entries that are ``true`` (B, B) are excluded from both sums, since they are not negatives.
+    Radford et al. 2021, Fig. 3, except for this mask.
     """
     import torch
     import torch.nn.functional as F
@@ -154,13 +154,13 @@ def contrastive_loss(similar: torch.Tensor, true: np.ndarray) -> torch.Tensor:
 
 
 def normalised(pixels: torch.Tensor, processor: CLIPImageProcessor) -> torch.Tensor:
-    """``pixels`` (B, 3, H, W) in [0, 1] less the processor's mean, by its deviation."""
+    """Return ``pixels`` (B, 3, H, W) in [0, 1] minus the processor's mean, divided by its deviation."""
     mean, sd = (pixels.new_tensor(x)[:, None, None] for x in (processor.image_mean, processor.image_std))
     return (pixels - mean) / sd
 
 
 def save(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor) -> None:
-    """Model, tokenizer and image processor in one folder, as ``hf:FOLDER`` and the loaders read it."""
+    """Save model, tokenizer and image processor in one folder, as ``hf:FOLDER`` and the loaders read it."""
     from transformers import CLIPProcessor
 
     with atomic(folder) as temporary:
@@ -170,7 +170,7 @@ def save(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer, processor: CL
 
 
 def unique_captions(source: PretrainingSource, split: str = "test") -> tuple[np.ndarray, list[str]]:
-    """At most 1,000 rows of a split and their captions, those dropped whose caption another row has."""
+    """Return at most 1,000 rows of a split and their captions, without rows whose caption is not unique."""
     sentences = np.array(item_sentences(source))
     rows = source.rows(split)
     _, first, counts = np.unique(sentences[rows], return_index=True, return_counts=True)
@@ -187,9 +187,9 @@ def text_to_image_ranks(
     *,
     batch: int = 250,
 ) -> np.ndarray:
-    """(n,) rank of picture i among all n for text i by cosine; 1 is best, ties take the average.
+    """Return (n,) the rank of image i among all n for text i by cosine; 1 is best, ties are averaged.
 
-    ``pixels`` (n, 3, H, W) in [0, 1], of the size that the model takes.
+    ``pixels`` (n, 3, H, W) in [0, 1], of the model's size.
     """
     import torch
     import torch.nn.functional as F

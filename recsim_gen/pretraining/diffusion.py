@@ -1,8 +1,8 @@
-"""The diffusion model of a family: words to pictures, as an ordinary ``StableDiffusionPipeline``.
+"""The diffusion model of a family: text to image, as an ordinary ``StableDiffusionPipeline``.
 
-The scheduler's settings belong to the weights. A v-predicting model on a schedule that ends near
-zero signal must be sampled from the very last timestep ("trailing") and without clipping of
-latents; diffusers' defaults lose the colour of the whole picture.
+The scheduler's settings belong to the weights. A v-predicting model on a schedule that ends near zero signal
+must be sampled from the last timestep ("trailing") and without clipping of latents; diffusers' defaults lose
+the overall colour of the image.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ CHANNELS = (64, 96)
 HEADS = 4
 SCHEDULE = Schedule(steps=11_000, lr=2e-3, warmup=100, weight_decay=0.01, ema=0.999)
 BATCH = 32
-NO_WORDS = 0.1  # share of pictures shown with the empty text, for classifier-free guidance
-NOISY = 0.5  # share of pictures at a timestep of the last 30%, where colours are decided by the words alone
+NO_WORDS = 0.1  # share of images trained with the empty text, for classifier-free guidance
+NOISY = 0.5  # share of images at the last 30% of timesteps, where only the text determines colours
 SENTENCES = 0.6  # share of captions among the texts; the rest are titles and keywords
 SAMPLING = {"steps": 20, "guidance": 2.0}
 
@@ -46,13 +46,13 @@ def pretrain(
     tracker: Tracker | None = None,
     schedule: Schedule = SCHEDULE,
 ) -> dict[str, Any]:
-    """Train a ``UNet2DConditionModel`` on latents and words and write ``OUTPUT/diffusion``.
+    """Train a ``UNet2DConditionModel`` on latents and texts and write ``OUTPUT/diffusion``.
 
-    Reads ``OUTPUT/vae`` and ``OUTPUT/clip``, whose text encoder it is conditioned on; both go into
-    the pipeline, whose weights are kept at 16 bits. Loss: MSE of v (Salimans & Ho 2022). Gives the
-    losses, that of the test split, and the settings to sample with.
+    Reads ``OUTPUT/vae`` and ``OUTPUT/clip``, whose text encoder conditions it; both become part of the
+    pipeline, whose weights are stored with 16 bits. Loss: MSE of v (Salimans & Ho 2022). Returns the losses,
+    that of the test split, and the settings to sample with.
 
-    Raises SettingError where one of the two folders is missing.
+    Raises SettingError if one of the two folders is missing.
     """
     import torch
 
@@ -102,9 +102,9 @@ def pretrain(
 
 
 def new_unet(width: int, latents: Sequence[int], rng: Rng) -> Any:
-    """An untrained ``UNet2DConditionModel``, 2.8 M parameters, for texts of this width.
+    """Return an untrained ``UNet2DConditionModel``, 2.8 M parameters, for texts of this width.
 
-    ``latents``: (channels, side, side) of what it denoises.
+    ``latents``: (channels, side, side) of its input.
     """
     from diffusers import UNet2DConditionModel
 
@@ -118,12 +118,12 @@ def new_unet(width: int, latents: Sequence[int], rng: Rng) -> Any:
             down_block_types=("CrossAttnDownBlock2D",) * len(CHANNELS),
             up_block_types=("CrossAttnUpBlock2D",) * len(CHANNELS),
             cross_attention_dim=width,
-            attention_head_dim=HEADS,  # of these models, diffusers takes it for the number of heads
+            attention_head_dim=HEADS,  # for these models, diffusers uses it as the number of heads
         )
 
 
 def new_scheduler() -> Any:
-    """A ``DDIMScheduler`` with the noise that the UNet is trained on and the way it is to be sampled."""
+    """Return a ``DDIMScheduler`` with the noise schedule of the training and the settings for sampling."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
@@ -143,7 +143,7 @@ def denoising_loss(
     states: torch.Tensor,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """MSE between v and the UNet's, at a random timestep for each of ``latents`` (B, c, h, w).
+    """Return the MSE of v, at a random timestep for each of ``latents`` (B, c, h, w).
 
     v = √ᾱ ε − √(1−ᾱ) x; ``states`` (B, T, d) are those of the texts.
     """
@@ -156,10 +156,10 @@ def denoising_loss(
 
 
 def timesteps(count: int, steps: int, generator: torch.Generator) -> torch.Tensor:
-    """(count,) timesteps below ``steps``: a share ``NOISY`` from the last 30%, the others from all.
+    """Return (count,) timesteps below ``steps``: a share ``NOISY`` from the last 30%, the others from all.
 
-    With uniform ones the picture's shape is learned at once and its colours hardly: where noise has
-    covered them they are known from the words alone, and that is seen too seldom.
+    With uniform timesteps the shapes are learned quickly and the colours hardly: where noise covers the
+    colours, only the text determines them, and such timesteps are too rare.
     """
     import torch
 
@@ -169,9 +169,9 @@ def timesteps(count: int, steps: int, generator: torch.Generator) -> torch.Tenso
 
 
 class Words:
-    """Texts of a source's rows as the UNet reads them: all last hidden states, padding included.
+    """Texts of a source's rows as the UNet reads them: all last hidden states, including padding.
 
-    ``forms``: one list of n texts for each way to word a row, sentences first.
+    ``forms``: one list of n texts for each form of wording, sentences first.
     """
 
     def __init__(self, tokenizer: Any, text_encoder: Any, forms: Sequence[Sequence[str]]) -> None:
@@ -181,7 +181,7 @@ class Words:
         self._shares = [SENTENCES, *[(1 - SENTENCES) / others] * others] if others else [1.0]
 
     def states(self, rows: np.ndarray, random: np.random.Generator, no_words: float) -> torch.Tensor:
-        """(B, T, d) states of a random wording of each row, of the empty text for a share ``no_words``."""
+        """Return (B, T, d) states of a random wording of each row, a share ``no_words`` of them empty."""
         form = random.choice(len(self._forms), size=len(rows), p=self._shares)
         empty = random.random(len(rows)) < no_words
         texts = ["" if e else self._forms[f][row] for f, row, e in zip(form, rows, empty, strict=True)]
@@ -189,7 +189,7 @@ class Words:
 
 
 def text_states(tokenizer: Any, text_encoder: Any, texts: Sequence[str]) -> torch.Tensor:
-    """(B, T, d) last hidden states, padded to the tokenizer's length, as the pipeline has them."""
+    """Return (B, T, d) last hidden states, padded to the tokenizer's length, as in the pipeline."""
     import torch
 
     tokens = tokenizer(
@@ -205,7 +205,7 @@ def text_states(tokenizer: Any, text_encoder: Any, texts: Sequence[str]) -> torc
 
 
 def encoded(vae: Any, source: PretrainingSource) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation (n, c, h, w) of the latents of all pictures, unscaled; kept in the cache."""
+    """Return mean and deviation (n, c, h, w) of the latents of all images, unscaled; cached."""
     import torch
 
     def make() -> np.ndarray:
@@ -224,9 +224,9 @@ def encoded(vae: Any, source: PretrainingSource) -> tuple[torch.Tensor, torch.Te
 
 
 def save(folder: Path, **parts: Any) -> None:
-    """The pipeline of these parts in one folder: weights of 16 bits under configs that say float32.
+    """Save the pipeline of these parts in one folder: weights of 16 bits with configs that say float32.
 
-    The models are rounded alike, so what is measured after is what was kept.
+    The models in memory are rounded likewise, so that later measurements apply to what was saved.
     """
     import torch
     from diffusers import StableDiffusionPipeline
@@ -234,16 +234,16 @@ def save(folder: Path, **parts: Any) -> None:
     pipeline: Any = StableDiffusionPipeline(
         **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
-    pipeline.vae.register_to_config(_name_or_path="vae")  # not the folder that it was read from
+    pipeline.vae.register_to_config(_name_or_path="vae")  # not the path that it was loaded from
     with atomic(folder) as temporary, quiet_diffusers():
         pipeline.to(torch.float16).save_pretrained(temporary)
         pipeline.to(torch.float32)
-        pipeline.text_encoder.config.dtype = torch.float32  # transformers loads what the config says
+        pipeline.text_encoder.config.dtype = torch.float32  # transformers loads with the type in the config
         pipeline.text_encoder.config.save_pretrained(temporary / "text_encoder")
 
 
 def _read(output: Path) -> tuple[Any, Any, Any]:
-    """Autoencoder, tokenizer and text encoder of the family, not to be trained."""
+    """Return autoencoder, tokenizer and text encoder of the family, frozen."""
     import torch
     import transformers
     from diffusers import AutoencoderKL

@@ -1,8 +1,8 @@
-"""The GLIDE of a family: a base that draws small pictures from captions, and the net that enlarges them.
+"""The GLIDE of a family: a base that draws small images from captions, and the net that enlarges them.
 
-Differences to the published training, which takes minutes here: v instead of the noise, more timesteps
-at which the caption alone decides the colours, and an upsampler that learns what bilinear
-enlargement lacks, because one that starts from nothing loses what that keeps.
+Differences to the published training, since this one takes minutes: v instead of the noise, more timesteps at
+which only the caption determines the colours, and an upsampler that learns the difference to bilinear
+enlargement, because one that starts from noise loses what the enlargement preserves.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from recsim_gen.pretraining.source import PretrainingSource
 
 FOLDER = "glide"
-SHRINK = 4  # the base's pictures have a quarter of the side
+SHRINK = 4  # the base's images have a quarter of the side
 BASE = NetConfig(
     channels=(24, 48, 64),
     blocks=1,
@@ -46,7 +46,7 @@ BASE = NetConfig(
 UPSAMPLER = replace(
     BASE,
     in_channels=6,
-    out_channels=3,  # its steps need no variance
+    out_channels=3,  # its sampling steps need no variance
     channels=(8, 16, 24),
     attended=1,
     head_channels=8,
@@ -62,8 +62,8 @@ SCHEDULES = {
     "upsampler": Schedule(steps=300, lr=2e-3, warmup=20, weight_decay=0.01, ema=0.99),
 }
 BATCHES = {"base": 16, "upsampler": 4}
-NO_WORDS = 0.1  # share of the base's pictures shown with the empty text, for classifier-free guidance
-LONGEST = 48  # tokens of a caption
+NO_WORDS = 0.1  # share of the base's images trained with the empty text, for classifier-free guidance
+LONGEST = 48  # most tokens of a caption
 
 
 def pretrain(
@@ -74,10 +74,10 @@ def pretrain(
     minutes: float | None = None,
     tracker: Tracker | None = None,
 ) -> dict[str, Any]:
-    """Train both nets on pictures and captions and write ``OUTPUT/glide``, weights at 16 bits.
+    """Train both nets on images and captions and write ``OUTPUT/glide``, with weights of 16 bits.
 
-    Of ``minutes`` the base has three quarters. Gives the losses of the base, and of the upsampler below
-    its name.
+    The base gets three quarters of ``minutes``. Returns the losses of the base, and those of the upsampler
+    under its name.
     """
     import torch
 
@@ -117,7 +117,7 @@ def pretrain(
 
 
 def new_glide(source: PretrainingSource, captions: list[str], rng: Rng) -> Glide:
-    """An untrained GLIDE for pictures of the source's size, with a tokenizer of its captions."""
+    """Return an untrained GLIDE for images of the source's size, with a tokenizer of its captions."""
     from recsim_gen.models.glide.pipeline import Glide
 
     tokenizer = clip_tokenizer(list(dict.fromkeys(captions)))
@@ -140,7 +140,7 @@ def new_glide(source: PretrainingSource, captions: list[str], rng: Rng) -> Glide
 def base_losses(
     net: GlideNet, pixels: torch.Tensor, states: torch.Tensor, generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
-    """MSE of v of ``pixels`` (B, 3, s, s) in [-1, 1], shrunk, and the bits that learned variances cost."""
+    """Return the MSE of v of downscaled ``pixels`` (B, 3, s, s) in [-1, 1], and the variances' bits."""
     import torch
     import torch.nn.functional as F
 
@@ -165,7 +165,7 @@ def variance_bits(
     t: torch.Tensor,
     alphas: torch.Tensor,
 ) -> torch.Tensor:
-    """KL(q(x_{t−1} | x_t, x_0) ‖ p), bits per number, mean over pictures; 0 at t = 0, which has no noise.
+    """Return KL(q(x_{t−1} | x_t, x_0) ‖ p), bits per number, averaged over images; 0 at t = 0, without noise.
 
     log σ² of p lies between those of β̃ (``share`` −1) and β (``share`` 1). Nichol & Dhariwal 2021, Eq. 15.
     """
@@ -185,7 +185,7 @@ def variance_bits(
 def upsampler_losses(
     net: GlideNet, pixels: torch.Tensor, states: torch.Tensor, generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
-    """MSE of v of what the enlarged picture lacks; ``pixels`` (B, 3, s, s) in [-1, 1]."""
+    """Return the MSE of v of the difference to the enlarged image; ``pixels`` (B, 3, s, s) in [-1, 1]."""
     import torch
     import torch.nn.functional as F
 

@@ -1,4 +1,4 @@
-"""What a language model of the family is taught: prompts with right answers, from a catalogue."""
+"""Training data of the family's language model: prompts with correct answers, from a catalogue."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from recsim_gen.pretraining.source import PretrainingSource
 from recsim_gen.pretraining.wordings import item_keywords
 
 LONGEST_HISTORY = 20
-LIKED = 0.6  # share of a history's items that have one of its two favourite keywords
+LIKED = 0.6  # share of a history's items with one of its two favourite keywords
 
 
 @dataclass(frozen=True, eq=False)
 class InstructionData:
-    """Prompts and right answers from the rows (m,) of a source that may be used."""
+    """Prompts and correct answers from the allowed rows (m,) of a source."""
 
     source: PretrainingSource
     rows: np.ndarray
@@ -43,17 +43,17 @@ class InstructionData:
         return {word: np.array(rows) for word, rows in rows_of.items()}
 
     def item(self, row: int) -> tuple[str, str]:
-        """p_k of a row, and its answer."""
+        """Return p_k of a row, and its answer."""
         prompt = keywords_prompt(self.source.titles[row], self.source.captions[row])
         return prompt, keywords_line(self.keywords[row])
 
     def taste(self, history: Sequence[int]) -> tuple[str, str]:
-        """p_g of a history of rows, oldest first, and its answer."""
+        """Return p_g of a history of rows, oldest first, and its answer."""
         chosen = [self.keywords[row] for row in history]
         return taste_prompt(chosen), keywords_line(favourites(chosen, aligned=self.aligned))
 
     def history(self, length: int, random: np.random.Generator) -> list[int]:
-        """Rows that somebody might choose who likes two keywords of some item."""
+        """Return rows that a person who likes two keywords of some item might choose."""
         words = self.keywords[random.choice(self.rows)]
         liked = random.choice(words, size=2).tolist() if words else []
         pools = [self._rows_of[word] for word in liked] or [self.rows]
@@ -63,12 +63,12 @@ class InstructionData:
         ]
 
     def liked(self, history: Sequence[int]) -> list[set[str]]:
-        """What an answer to p_g of this history must name: of each set one keyword."""
+        """Return what an answer to p_g of this history must name: one keyword of each set."""
         return equally_liked([self.keywords[row] for row in history], aligned=self.aligned)
 
 
 def equally_liked(keywords_by_item: Sequence[Sequence[str]], *, aligned: bool) -> list[set[str]]:
-    """For each of the ``favourites`` the keywords that are as frequent, itself among them.
+    """Return for each of the ``favourites`` the set of equally frequent keywords, including itself.
 
     ``aligned``: one set for each attribute.
     """

@@ -1,7 +1,7 @@
-"""The language model of a family: a small LlamaForCausalLM that answers the two prompts in keywords.
+"""The language model of a family: a small LlamaForCausalLM that answers the two prompts with keywords.
 
-p_k: title and caption of an item → its keywords. p_g: the keywords of several items → what somebody
-likes who chose them, as keywords: the values they have most often.
+p_k: title and caption of an item → its keywords. p_g: the keywords of several chosen items → the keywords of
+the taste behind them: their most frequent values.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 FOLDER = "llm"
 SCHEDULE = Schedule(steps=2000, lr=2e-3, warmup=50, weight_decay=0.05)
-BATCH = 16  # of each of the two prompts
+BATCH = 16  # batch size of each of the two prompts
 LAYERS, WIDTH, HEADS, FEED_FORWARD = 4, 192, 6, 512
-PROMPTS = 0.5  # weight of the prompts' own tokens: what comes next in a history tells the taste in it
-MEASURED, TASTES = 1000, 200  # held-out items and histories of them that answers are measured on
+PROMPTS = 0.5  # weight of the prompts' own tokens: predicting the next item of a history teaches its taste
+MEASURED, TASTES = 1000, 200  # number of held-out items, and of histories of them, for the evaluation
 
 
 def pretrain(
@@ -47,8 +47,8 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train a ``LlamaForCausalLM`` on both prompts and write ``OUTPUT/llm``.
 
-    Loss: cross-entropy of the answers' tokens, plus half of that of the prompts'. Gives the losses and
-    what ``measure`` measures.
+    Loss: cross-entropy of the answers' tokens, plus half of that of the prompts'. Returns the losses and the
+    result of ``measure``.
     """
     data = InstructionData(source, source.rows("train"))
     tokenizer = llama_tokenizer(_texts(data, rng.for_("texts")))
@@ -57,7 +57,7 @@ def pretrain(
     def loss(step: Rng) -> dict[str, torch.Tensor]:
         random = step.numpy()
         items = [data.item(row) for row in source.draw(BATCH, random)]
-        length = 1 + int(LONGEST_HISTORY * random.random() ** 2)  # one for the batch: no padding
+        length = 1 + int(LONGEST_HISTORY * random.random() ** 2)  # one length per batch: no padding
         tastes = [data.taste(data.history(length, random)) for _ in range(BATCH)]
         keywords, item_prompts = instruction_loss(model, tokenizer, items)
         taste, taste_prompts = instruction_loss(model, tokenizer, tastes)
@@ -82,7 +82,7 @@ def pretrain(
 
 
 def new_llama(tokenizer: PreTrainedTokenizerBase, rng: Rng) -> LlamaForCausalLM:
-    """An untrained LlamaForCausalLM: 1.8 M parameters and its vocabulary."""
+    """Return an untrained LlamaForCausalLM: 1.8 M parameters and its vocabulary."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -104,7 +104,7 @@ def new_llama(tokenizer: PreTrainedTokenizerBase, rng: Rng) -> LlamaForCausalLM:
 def instruction_loss(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy of the answers' tokens, each with the end token, and of the prompts', of ``pairs``."""
+    """Return the cross-entropy of the answers' tokens, with the end token, and that of the prompts'."""
     import torch
     import torch.nn.functional as F
 
@@ -115,14 +115,14 @@ def instruction_loss(
     ids = torch.full((len(tokens), width), tokenizer.pad_token_id)
     mask = torch.zeros_like(ids)
     answered = torch.zeros_like(ids, dtype=torch.bool)
-    for row, (prompt, answer) in enumerate(tokens):  # on the left, as in generation
+    for row, (prompt, answer) in enumerate(tokens):  # padding on the left, as in generation
         start = width - len(prompt) - len(answer)
         ids[row, start:] = torch.tensor([*prompt, *answer])
         mask[row, start:] = 1
         answered[row, -len(answer) :] = True
     logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
     each = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-    prompted = mask[:, :-1].bool() & ~answered[:, 1:]  # no token is told from what pads
+    prompted = mask[:, :-1].bool() & ~answered[:, 1:]  # no token is predicted from padding
     return each[answered[:, 1:]].mean(), each[prompted].mean()
 
 
@@ -132,12 +132,12 @@ def measure(
     source: PretrainingSource,
     split: str = "test",
 ) -> dict[str, float]:
-    """How well both prompts are answered for the items of a split, the first 1,000 of it.
+    """Measure how well both prompts are answered for the first 1,000 items of a split.
 
-    ``attribute_recall``: share of the items' keywords (Boutique: the attributes that the caption
-    names) among those of the answers to p_k. ``malformed``: share of answers, to either prompt,
-    that ``parse_keywords`` refuses. ``taste_recall``: share of what p_g asks for that is answered
-    rightly, on 200 histories of up to 20 items of the split; among equally frequent values any is right.
+    ``attribute_recall``: share of the items' keywords (Boutique: the attributes that the caption names) among
+    those of the answers to p_k. ``malformed``: share of answers, to either prompt, that ``parse_keywords``
+    rejects. ``taste_recall``: share of correct keywords in the answers to p_g, for 200 histories of up to 20
+    items of the split; any of equally frequent values is correct.
     """
     data = InstructionData(source, source.rows(split))
     rows = data.rows[:MEASURED].tolist()
@@ -154,7 +154,7 @@ def measure(
 
 
 def attribute_recall(answers: Sequence[str], right: Sequence[Sequence[str]]) -> float:
-    """Share of the ``right`` keywords, over all items, that stand among those of the answer."""
+    """Return the share of the ``right`` keywords, over all items, that are in the answer."""
     named = total = 0
     for answer, keywords in zip(answers, right, strict=True):
         got = _lower(answer)
@@ -164,12 +164,12 @@ def attribute_recall(answers: Sequence[str], right: Sequence[Sequence[str]]) -> 
 
 
 def malformed(answers: Sequence[str]) -> float:
-    """Share of answers that ``parse_keywords`` refuses."""
+    """Return the share of answers that ``parse_keywords`` rejects."""
     return float(np.mean([parse_keywords(answer) is None for answer in answers]))
 
 
 def taste_recall(answers: Sequence[str], right: Sequence[Sequence[set[str]]]) -> float:
-    """Share of the ``right`` sets, over all histories, of which the answer names a keyword."""
+    """Return the share of the ``right`` sets, over all histories, of which the answer names a keyword."""
     named = [
         not {word.lower() for word in one}.isdisjoint(_lower(answer))
         for answer, sets in zip(answers, right, strict=True)
@@ -183,7 +183,7 @@ def _lower(answer: str) -> set[str]:
 
 
 def _texts(data: InstructionData, rng: Rng) -> list[str]:
-    """What the tokenizer learns its words from: every item once, and some histories."""
+    """Return the texts that the tokenizer is trained on: every item once, and some histories."""
     random = rng.numpy()
     items = [" ".join(data.item(row)) for row in data.rows.tolist()]
     return items + [" ".join(data.taste(data.history(3, random))) for _ in range(100)]

@@ -1,4 +1,4 @@
-"""How good a family is, on what was held out when it was trained."""
+"""Evaluates a family on the held-out data of its training."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ BARS = {
     ("clip", "recall@1"): 0.60,
     ("llm", "attribute_recall"): 0.95,
 }
-"""The least that the embedded family is to reach."""
+"""Lower limits that the embedded family should reach."""
 
 CEILINGS = {("clip", "median_rank"): 1.0, ("llm", "malformed"): 0.01, ("generated", "seconds_32"): 6.0}
-"""The most that it may have."""
+"""Upper limits."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How pictures are sampled: steps, and the scale of classifier-free guidance (1 is none)."""
+    """Sampling of images: steps, and the scale of classifier-free guidance (1: none)."""
 
     steps: int
     guidance: float
 
     @classmethod
     def of(cls, family: ModelFamily, steps: int | None = None, guidance: float | None = None) -> Sampling:
-        """The family's own unless others are given."""
+        """Return the family's settings unless others are given."""
         return cls(
             family.steps if steps is None else steps, family.guidance if guidance is None else guidance
         )
 
 
 def drawn(family: ModelFamily, prompts: Sequence[str], sampling: Sampling, *, rng: Rng) -> np.ndarray:
-    """(n, s, s, 3) uint8 pictures for these prompts, from the cache where they were drawn before.
+    """Return (n, s, s, 3) uint8 images for these prompts; cached.
 
-    Picture i begins with the noise of ``rng.for_(i)``, whatever stands beside it in a batch.
+    Image i starts from the noise of ``rng.for_(i)``, independent of the other images.
     """
     key = fingerprint(family.fingerprint("diffusion"), sampling, rng)
     parts = []
@@ -79,7 +79,7 @@ def _draw(family: ModelFamily, texts: list[str], start: int, rng: Rng, sampling:
 
 
 def seconds_for_32(family: ModelFamily, prompt: str, sampling: Sampling) -> float:
-    """Wall time of one batch of 32 pictures, the second of two."""
+    """Return the wall time of one batch of 32 images, the second of two."""
     for _ in range(2):
         start = time.perf_counter()
         _draw(family, [prompt] * BATCH, 0, Rng(0), sampling)
@@ -87,7 +87,7 @@ def seconds_for_32(family: ModelFamily, prompt: str, sampling: Sampling) -> floa
 
 
 def reconstructed(family: ModelFamily, pictures: np.ndarray) -> np.ndarray:
-    """(n, s, s, 3) uint8: ``pictures`` through the autoencoder and back, without noise."""
+    """Return (n, s, s, 3) uint8: ``pictures`` encoded and decoded by the autoencoder, without noise."""
     import torch
 
     pipeline: Any = family.diffusion()
@@ -101,20 +101,20 @@ def reconstructed(family: ModelFamily, pictures: np.ndarray) -> np.ndarray:
 
 
 def as_pixels(pictures: np.ndarray) -> torch.Tensor:
-    """(B, 3, s, s) float32 in [0, 1] of uint8 pictures (B, s, s, 3)."""
+    """Return (B, 3, s, s) float32 in [0, 1] of uint8 images (B, s, s, 3)."""
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
 def psnr(pictures: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(n,) peak signal-to-noise ratio in dB between uint8 pictures (n, s, s, 3)."""
+    """Return the (n,) peak signal-to-noise ratios in dB between uint8 images (n, s, s, 3)."""
     error = np.square(pictures.astype(np.float64) - others).mean((1, 2, 3))
     return 10 * np.log10(255**2 / np.maximum(error, 1e-9))
 
 
 def text_to_image_ranks(family: ModelFamily, source: PretrainingSource, rows: np.ndarray) -> np.ndarray:
-    """(n,) rank of each row's picture among those of all ``rows`` for its caption, by cosine; 1 is best."""
+    """Return (n,) the rank of each row's image among all ``rows`` for its caption, by cosine; 1 is best."""
     import torch
     from PIL import Image
 
@@ -129,7 +129,7 @@ def text_to_image_ranks(family: ModelFamily, source: PretrainingSource, rows: np
 
 
 def add_rows(results: Results, variant: str, values: Mapping[str, np.ndarray], clusters: np.ndarray) -> None:
-    """A row for the mean of each column of ``values`` (n,), with a bootstrap interval over ``clusters``."""
+    """Add a row for the mean of each column of ``values`` (n,), with an interval over ``clusters``."""
     from recsim_gen.core.statistics import bootstrap_columns
 
     table = np.stack([np.asarray(column, dtype=float) for column in values.values()], axis=1)
@@ -138,7 +138,7 @@ def add_rows(results: Results, variant: str, values: Mapping[str, np.ndarray], c
 
 
 def judge_by_bars(results: Results) -> None:
-    """A verdict for each number that has a bar."""
+    """Add a verdict for each number that has a limit."""
     values = {(row["variant"], row["metric"]): row["value"] for row in results.rows}
     for bars, word in ((BARS, "at least"), (CEILINGS, "at most")):
         for key, limit in bars.items():

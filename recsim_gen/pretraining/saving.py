@@ -1,4 +1,4 @@
-"""Models of transformers kept at half their size."""
+"""Saves transformers models with 16-bit weights."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from recsim_gen.encoders.weights import no_bars
 
 
 def save_at_half(model: Any, folder: Path) -> None:
-    """``save_pretrained`` with weights of 16 bits under a config that says float32.
+    """Call ``save_pretrained`` with weights of 16 bits and a config that says float32.
 
-    Whoever loads it gets float32, which CPUs want. ``model`` itself is rounded alike, so what is
-    measured after this is what was kept.
+    Loading gives float32, which CPUs need. ``model`` itself is rounded likewise, so that later measurements
+    apply to what was saved.
     """
     import torch
     import transformers

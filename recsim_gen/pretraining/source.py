@@ -1,4 +1,4 @@
-"""What the models of a family are trained on and measured with: pictures and the words for them."""
+"""Data that the models of a family are trained and evaluated on: images with texts."""
 
 from __future__ import annotations
 
@@ -24,22 +24,32 @@ if TYPE_CHECKING:
 
 RENDERS = 24_000
 N_TEST = 1_000
-VALID_RENDERS = 3  # of each look of validation
+VALID_RENDERS = 3  # renders of each validation look
 HELD_OUT_LOOKS = 0.2
 HELD_OUT_ITEMS, VALID_ITEMS = 0.1, 0.02
 
 HELD_OUT = Rng(0).for_("pretraining", "held out")
-"""Which looks and items are held out: the same for every seed, so that families can be compared."""
+"""Stream that selects the held-out looks and items: the same for every seed, to compare families."""
 
 
 @dataclass(frozen=True, eq=False)
 class PretrainingSource:
-    """n pictures with their words; row i of everything belongs together.
+    """n images with texts; row i of all fields belongs together.
 
-    ``pictures`` (n, s, s, 3) uint8 RGB, maybe memory-mapped; ``captions``, ``titles`` and
-    ``categories`` n strings; ``attributes`` (n, 4) int codes, None where the catalogue has none;
-    ``split`` (n,) train (to learn from), valid (to choose settings by) or test (to report).
-    ``dataset`` is what they come from, ``rng`` the stream of the renders.
+    Parameters
+    ----------
+    pictures
+        (n, s, s, 3) uint8 RGB, possibly memory-mapped.
+    captions, titles, categories
+        n strings.
+    attributes
+        (n, 4) int codes, None if the catalogue has none.
+    split
+        (n,) train, valid or test.
+    dataset
+        The data set that they come from.
+    rng
+        Stream of the renders.
     """
 
     dataset: Dataset
@@ -68,22 +78,22 @@ class PretrainingSource:
 
     @property
     def heldout(self) -> np.ndarray:
-        """(n,) bool: rows that nothing may be trained on (valid and test)."""
+        """(n,) bool: rows that must not be trained on (valid and test)."""
         return self.split != "train"
 
     def rows(self, split: str) -> np.ndarray:
-        """Rows of one split, ascending."""
+        """Return the rows of one split, ascending."""
         return np.flatnonzero(self.split == split)
 
     def pixels(self, rows: np.ndarray) -> torch.Tensor:
-        """(B, 3, s, s) float32 RGB in [0, 1] of these rows."""
+        """Return (B, 3, s, s) float32 RGB in [0, 1] of these rows."""
         import torch
 
         chosen = torch.from_numpy(np.ascontiguousarray(self.images[rows]))
         return chosen.permute(0, 3, 1, 2).float() / 255
 
     def draw(self, count: int, generator: np.random.Generator) -> np.ndarray:
-        """``count`` rows of the train split, uniform with replacement."""
+        """Return ``count`` rows of the train split, uniformly with replacement."""
         train = self._train
         return train[generator.integers(len(train), size=count)]
 
@@ -93,17 +103,17 @@ class PretrainingSource:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of pictures, words and split."""
+        """Hash of images, texts and split."""
         words = [np.array(x) for x in (self.captions, self.titles, self.categories)]
         return fingerprint(np.asarray(self.images), words, self.attributes, self.split)
 
     def other_renders(
         self, name: str, renders: int = RENDERS, *, every_look: bool = False
     ) -> PretrainingSource:
-        """A source whose renders come from the stream ``name``; the same looks are held out.
+        """Return a source with renders from the stream ``name``; the same looks are held out.
 
-        ``every_look``: its train split holds the held-out looks too, for models that only measure.
-        Raises SettingError for a catalogue that is not drawn by code.
+        ``every_look``: its train split includes the held-out looks, for models that only measure. Raises
+        SettingError for a catalogue that is not drawn by code.
         """
         if not isinstance(self.dataset, Boutique):
             raise SettingError(f"only boutique can be drawn again, {self.dataset.name!r} is what it is")
@@ -111,16 +121,14 @@ class PretrainingSource:
 
 
 def open_source(dataset: Dataset, *, renders: int = RENDERS, size: int = SIZE, rng: Rng) -> PretrainingSource:
-    """What to train a family for this catalogue on.
+    """Return the data to train a family for this catalogue on.
 
-    Boutique: ``renders`` pictures of looks that are not held out, each look as often as any other
-    with its own jitter and caption; one picture of 1,000 held-out looks (test) and three of each
-    look that is left (valid); 20% of the 5,400 looks are held out. Any other catalogue: its items
-    that have a picture, fitted into ``size``×``size`` with the border's colour around, 10% of them
-    for test and 2% for valid.
+    Boutique: ``renders`` images of looks that are not held out, each look equally often with its own jitter
+    and caption; one image of 1,000 held-out looks (test) and three of each remaining held-out look (valid);
+    20% of the 5,400 looks are held out. Any other catalogue: its items with an image, fitted into
+    ``size``×``size`` and padded with the border's colour, 10% of them for test and 2% for valid.
 
-    Raises SettingError for Boutique at another size than it is drawn at, DataError for a catalogue
-    without pictures.
+    Raises SettingError for Boutique with a size other than its own, DataError for a catalogue without images.
     """
     if isinstance(dataset, Boutique):
         if size != SIZE:
@@ -130,7 +138,7 @@ def open_source(dataset: Dataset, *, renders: int = RENDERS, size: int = SIZE, r
 
 
 def looks_by_split() -> dict[str, np.ndarray]:
-    """(m, 4) looks of Boutique in train, valid and test: 4,320, 80 and 1,000 of the 5,400."""
+    """Return (m, 4) looks of Boutique in train, valid and test: 4,320, 80 and 1,000 of the 5,400."""
     looks = np.concatenate([all_codes(category) for category in CATEGORIES])
     mixed = looks[HELD_OUT.for_("looks").numpy().permutation(len(looks))]
     held_out = round(HELD_OUT_LOOKS * len(looks))
@@ -192,7 +200,7 @@ def _items(dataset: Dataset, size: int, rng: Rng) -> PretrainingSource:
 
 
 def _fitted(image: Image.Image, size: int) -> np.ndarray:
-    """(size, size, 3) uint8: the whole picture in the middle, around it the mean colour of its border."""
+    """Return (size, size, 3) uint8: the whole image centred, padded with the mean colour of its border."""
     from PIL import Image, ImageOps
 
     pixels = np.asarray(image)

@@ -1,8 +1,7 @@
-"""Tokenizers of a catalogue's own text: byte-level BPE, small, and able to write any string.
+"""Tokenizers trained on a catalogue's text: byte-level BPE, small, and able to encode any string.
 
-Both are ordinary classes of transformers and are read back by the ordinary loaders, offline. Words
-of the catalogue become one token each; what it never wrote falls apart into bytes, so no string is
-unknown.
+Both are ordinary transformers classes and can be loaded offline by the ordinary loaders. Words of the
+catalogue become one token each; other words are split into bytes, so no string is unknown.
 """
 
 from __future__ import annotations
@@ -15,24 +14,23 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
 VOCABULARY = 4096
-"""Tokens at most; a catalogue with few words needs fewer."""
+"""Maximal size of a vocabulary; a catalogue with few words needs fewer tokens."""
 
-SHORTEST, LONGEST = 32, 77  # 77: what CLIP and Stable Diffusion take
+SHORTEST, LONGEST = 32, 77  # 77: the length of CLIP and Stable Diffusion
 
 
 def clip_tokenizer(texts: Sequence[str], *, vocabulary: int = VOCABULARY) -> CLIPTokenizer:
-    """A CLIPTokenizer trained on ``texts``: lower case, white space joined, byte-level BPE.
+    """Return a CLIPTokenizer trained on ``texts``: lower case, white space joined, byte-level BPE.
 
-    It pads with its end token, as Stable Diffusion's does. ``model_max_length`` is half as much again
-    as the longest of ``texts`` needs, rounded up to 8, in [32, 77]: shorter padding makes everything
-    that reads it quicker.
+    It pads with its end token, like Stable Diffusion's. ``model_max_length`` is 1.5 times the longest of
+    ``texts``, rounded up to a multiple of 8, in [32, 77]: shorter padding makes all models faster.
     """
     from transformers import CLIPTokenizer
 
     suffix, start, end = "</w>", "<|startoftext|>", "<|endoftext|>"
     bare = CLIPTokenizer().backend_tokenizer
     merges: Any = _merges(texts, bare.pre_tokenizer, bare.normalizer, vocabulary - 514, suffix)
-    # A byte may also end a word; CLIP's own vocabulary holds those too.
+    # A byte may also end a word; CLIP's own vocabulary has these tokens, too.
     letters = sorted(_alphabet())
     words = [*letters, *(letter + suffix for letter in letters), *("".join(pair) for pair in merges)]
     vocab = {word: code for code, word in enumerate(dict.fromkeys([*words, start, end]))}
@@ -45,10 +43,10 @@ def clip_tokenizer(texts: Sequence[str], *, vocabulary: int = VOCABULARY) -> CLI
 def llama_tokenizer(
     texts: Sequence[str], *, vocabulary: int = VOCABULARY, max_length: int = 512
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer for LlamaForCausalLM trained on ``texts``: exact byte-level BPE.
+    """Return a tokenizer for LlamaForCausalLM trained on ``texts``: exact byte-level BPE.
 
-    It puts ``<s>`` in front and pads with ``<pad>`` on the left, for generation; ``</s>`` ends an
-    answer. Decoding gives back every string as it was, those with the three names in them excepted.
+    It prepends ``<s>`` and pads with ``<pad>`` on the left, for generation; ``</s>`` ends an answer. Decoding
+    restores every string exactly, except strings that contain one of these three.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -76,7 +74,7 @@ def llama_tokenizer(
 
 
 def _alphabet() -> list[str]:
-    """The 256 letters that stand for bytes."""
+    """Return the 256 characters that represent bytes."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     return ByteLevel.alphabet()
@@ -85,7 +83,7 @@ def _alphabet() -> list[str]:
 def _merges(
     texts: Sequence[str], pre_tokenizer: Any, normalizer: Any, most: int, suffix: str
 ) -> list[tuple[str, str]]:
-    """At most ``most`` merges, learned from ``texts``, most frequent first."""
+    """Return at most ``most`` merges, learned from ``texts``, most frequent first."""
     from tokenizers import Tokenizer, models, trainers
 
     learner = Tokenizer(models.BPE(end_of_word_suffix=suffix))

@@ -1,7 +1,7 @@
-"""The attribute reader: what a picture shows, read from its pixels, and what a user would think of it.
+"""Training of the attribute reader, which recognises what an image shows.
 
-It is trained apart from all that it measures, on renders of its own of every look, and gives no
-generator a reward or a gradient: it only measures.
+It is trained independently of everything that it measures, on its own renders of every look, and never gives
+a generator a reward or a gradient.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ def pretrain(
     schedule: Schedule = SCHEDULE,
     renders: int | None = None,
 ) -> dict[str, Any]:
-    """Train an ``ImageVerifier`` on other renders than the source's and write ``OUTPUT/verifier``.
+    """Train an ``ImageVerifier`` on renders other than the source's and write ``OUTPUT/verifier``.
 
-    Gives the losses, and the accuracy of each attribute on fresh renders: as they are
-    (``accuracy_main`` …) and softened as generated pictures are (``softened_main`` …).
-    Raises SettingError where the catalogue's attributes are not known.
+    Returns the losses, and the accuracy of each attribute on new renders: unchanged (``accuracy_main`` …) and
+    softened like generated images (``softened_main`` …). Raises SettingError if the catalogue's attributes
+    are unknown.
     """
     if source.attributes is None:
         raise SettingError(
             "a verifier learns to read attributes, and the catalogue names none: leave out --part verifier"
         )
     own = source.other_renders("verifier", renders or int((~source.heldout).sum()), every_look=True)
-    assert own.attributes is not None  # they are renders
+    assert own.attributes is not None  # always known for renders
     targets = torch.from_numpy(own.attributes)
     with seeded(rng.for_("weights")):
         model = ImageVerifier()
@@ -84,17 +84,17 @@ def pretrain(
 
 
 def accuracy(verifier: ImageVerifier, pixels: torch.Tensor, codes: np.ndarray) -> dict[str, float]:
-    """Share of pictures (B, 3, 64, 64) whose attribute is read as ``codes`` (B, 4) have it, by attribute."""
+    """Return the share of images (B, 3, 64, 64) read as in ``codes`` (B, 4), by attribute."""
     right = (verifier.read(pixels).codes == codes).mean(0)
     return {name: round(float(share), 4) for name, share in zip(ATTRIBUTES, right, strict=True)}
 
 
 def softened(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """``pixels`` (B, 3, H, W) in [0, 1] as a generator might have drawn them: softer, noisy, moved.
+    """Return ``pixels`` (B, 3, H, W) in [0, 1] as a generator might have drawn them: softer, noisy, moved.
 
-    Half of the pictures are mixed with themselves at half the size, as an autoencoder loses detail,
-    and get noise of up to 0.05; all are moved by up to 5% of the side and scaled by up to 5%, and
-    their light changes by up to 5%.
+    Half of the images are mixed with themselves at half the size, similar to an autoencoder's loss of detail,
+    and get noise of up to 0.05; all are shifted by up to 5% of the side, scaled by up to 5%, and changed in
+    brightness by up to 5%.
     """
     n, size = len(pixels), pixels.shape[2:]
 

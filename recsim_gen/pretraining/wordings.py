@@ -1,4 +1,4 @@
-"""The ways in which a picture is put into words: caption, title, lists of keywords."""
+"""Wordings of an image: caption, title, lists of keywords."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MOST_KEYWORDS = 8
 
 @dataclass(frozen=True, eq=False)
 class Wording:
-    """One text per row of a source, and what it says.
+    """One text per row of a source, and its meaning.
 
-    ``texts`` n strings; ``meaning`` (n,) int: equal numbers where the texts are true of each other's
-    pictures ("Striped pink T-shirt" is true of one with blue and of one with red stripes).
+    ``texts`` n strings; ``meaning`` (n,) int: equal numbers if the texts are true of each other's images
+    ("Striped pink T-shirt" is true of one with blue and of one with red stripes).
     """
 
     texts: list[str]
@@ -27,9 +27,9 @@ class Wording:
 
 
 def item_keywords(source: PretrainingSource) -> list[list[str]]:
-    """Keywords of each row: category, main colour, second colour and pattern where attributes are known.
+    """Return keywords of each row: category, main colour, second colour and pattern if attributes are known.
 
-    Of any other catalogue: the category, then the content words of title and caption, 8 at most.
+    For other catalogues: the category, then the content words of title and caption, at most 8.
     """
     if source.attributes is not None:
         looks = [Attributes.of(codes) for codes in source.attributes]
@@ -39,14 +39,14 @@ def item_keywords(source: PretrainingSource) -> list[list[str]]:
 
 
 def item_sentences(source: PretrainingSource) -> list[str]:
-    """What stands for each row as a sentence: its caption, its title where that is blank."""
+    """Return a sentence for each row: its caption, or its title if that is blank."""
     return [c if c.strip() else t for c, t in zip(source.captions, source.titles, strict=True)]
 
 
 def wordings(source: PretrainingSource) -> list[Wording]:
-    """Caption, title, and keywords in the orders in which people type them.
+    """Return caption, title, and keywords in the orders in which people type them.
 
-    Where attributes are known, one form leaves the second colour out: "pink, stripes, T-shirt".
+    If attributes are known, one form leaves the second colour out: "pink, stripes, T-shirt".
     """
     sentences, keywords = item_sentences(source), item_keywords(source)
     looks = None if source.attributes is None else [tuple(codes) for codes in source.attributes.tolist()]
@@ -76,6 +76,6 @@ def _content_words(category: str, text: str) -> list[str]:
 
 
 def _numbered(values: Sequence[str] | Sequence[tuple[int, ...]]) -> np.ndarray:
-    """(n,) int: equal values have equal numbers."""
+    """Return (n,) int: equal values have equal numbers."""
     codes: dict[object, int] = {}
     return np.array([codes.setdefault(value, len(codes)) for value in values])

@@ -1,6 +1,6 @@
-"""What every ranker, generator, data set and encoder must hold, as suites that one's own are tested by.
+"""Contract suites for rankers, generators, data sets and encoders, also for user-defined ones.
 
-A part outside the library is tested as the library's are, by a subclass that says where it is::
+A user-defined part is tested like those of the library, by a subclass that names it::
 
     from recsim_gen.testing import GeneratorContract, RankerContract, tiny
 
@@ -11,9 +11,9 @@ A part outside the library is tested as the library's are, by a subclass that sa
     class TestMyPictures(GeneratorContract):
         name = "mymodule:MyGenerator"
 
-``tiny`` is a fixture that generators need: a small shop and models of a few thousand weights. ``worlds`` are
-data whose right answer is known, ``tiny_models`` random models that load in a second. All of it needs pytest
-(extra ``testing``).
+``tiny`` is a fixture for generators: a small shop and models of a few thousand weights. ``worlds`` has data
+sets whose correct answer is known, ``tiny_models`` random models that load within a second. All of it needs
+pytest (extra ``testing``).
 """
 
 import lazy_loader

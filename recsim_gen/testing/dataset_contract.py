@@ -1,4 +1,4 @@
-"""What every dataset must hold; a new one is tested by a subclass with ``make``."""
+"""Contract of datasets; test a new one by a subclass that implements ``make``."""
 
 import numpy as np
 
@@ -9,7 +9,11 @@ from recsim_gen.datasets.splits import resplit
 
 
 class DatasetContract:
-    """Subclass and give ``make``; a class fixture keeps one opening for the laws that only read."""
+    """Contract of datasets.
+
+    Subclasses implement ``make``, which opens the dataset. It is opened once per class for the tests that
+    only read.
+    """
 
     def make(self) -> Dataset:
         raise NotImplementedError

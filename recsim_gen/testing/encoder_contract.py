@@ -1,4 +1,4 @@
-"""What every encoder keeps. Subclass and give a fixture ``make``."""
+"""Contract of encoders; test a new one by a subclass with a fixture ``make``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXTS = [
 
 
 def pictures() -> list[Image.Image]:
-    """Pictures of several sizes and shapes, one of a single colour."""
+    """Return images of several sizes and shapes, one of a single colour."""
     drawn = [Image.new("RGB", (48, 48), "white")]
     sizes = [(64, 64), (86, 128), (128, 86), (31, 30), (224, 224)]
     for i, (size, colour) in enumerate(zip(sizes, ["red", "navy", "gold", "green", "black"], strict=True)):
@@ -85,7 +85,10 @@ class _Laws:
 
 
 class TextEncoderContract(_Laws):
-    """Subclasses give a fixture ``make`` of class scope: a function that makes the encoder."""
+    """Contract of text encoders.
+
+    Subclasses define a fixture ``make`` of class scope: a function that returns a new encoder.
+    """
 
     inputs = TEXTS
 
@@ -97,7 +100,10 @@ class TextEncoderContract(_Laws):
 
 
 class ImageEncoderContract(_Laws):
-    """Subclasses give a fixture ``make`` of class scope: a function that makes the encoder."""
+    """Contract of image encoders.
+
+    Subclasses define a fixture ``make`` of class scope: a function that returns a new encoder.
+    """
 
     inputs = pictures()
 

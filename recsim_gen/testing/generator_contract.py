@@ -1,4 +1,4 @@
-"""What every generator must hold; a new one is tested by a subclass with its name."""
+"""Contract of generators; test a new one by a subclass with its name."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from recsim_gen.datasets.boutique import world as boutique
 from recsim_gen.models.family import open_family
 from recsim_gen.testing import tiny_models
 
-OTHERS = {"original": {}, "sd": {}}  # name: settings of a generator that learns nothing
+OTHERS = {"original": {}, "sd": {}}  # name and settings of generators that need no training
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """A small shop and a family of tiny random models that draw in two steps."""
+    """Return a small shop and a family of tiny random models that draw in two steps."""
     folder = tmp_path_factory.mktemp("generators")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECSIM_CACHE", str(folder / "cache"))
@@ -38,7 +38,11 @@ def tiny(tmp_path_factory):
 
 
 class GeneratorContract:
-    """Subclass and give ``name``; ``still``: chance plays no part in its pictures."""
+    """Contract of generators.
+
+    Subclasses set ``name`` (of the registry or ``module:Class``) and optionally ``still``, True if its images
+    are deterministic.
+    """
 
     name: str
     settings: ClassVar[dict[str, Any]] = {}
@@ -55,7 +59,7 @@ class GeneratorContract:
         return generator_class(models=self.family, device="cpu", **{**self.settings, **settings})
 
     def fitted(self, **settings: Any) -> Any:
-        """Fitted once for all tests of a class that ask for the same settings."""
+        """Return a generator fitted once per class for each combination of settings."""
         kept = self.__class__.__dict__.get("_kept") or {}
         key = json.dumps(settings, sort_keys=True)
         if key not in kept:
@@ -96,7 +100,7 @@ class GeneratorContract:
         assert isinstance(generator, InWords)
         assert isinstance(said, str)
         assert bool(said) == bool({"diffusion", "glide", "pipeline"} & set(generator.roles))
-        assert generator.words(episode) == said  # no chance plays a part
+        assert generator.words(episode) == said  # not random
 
     def test_chance_comes_from_the_stream(self):
         generator = self.fitted()
@@ -207,10 +211,10 @@ class GeneratorContract:
 
 
 class TrainedGeneratorContract(GeneratorContract):
-    """For generators that learn; ``settings`` make that short."""
+    """Contract of generators that learn; ``settings`` make the training short."""
 
     def trained(self, rng: Rng | None = None, **family: Any) -> tuple[Any, int]:
-        """Fitted anew with a family that is otherwise so, and the bytes that were kept for gradients."""
+        """Return a newly fitted generator with these family settings, and the bytes stored for gradients."""
         self.family, before, kept = replace(self.family, **family), self.family, []
 
         def keep(x: torch.Tensor) -> torch.Tensor:
@@ -252,7 +256,7 @@ def _flat(weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 
 class LearnedGeneratorContract(TrainedGeneratorContract):
-    """For those that learn from histories by denoising."""
+    """Contract of generators that learn from histories by denoising."""
 
     def test_references_are_not_looked_at(self):
         n = len(self.catalog)
@@ -294,7 +298,7 @@ class LearnedGeneratorContract(TrainedGeneratorContract):
         with pytest.raises(KeyboardInterrupt):
             self.make().fit(self.catalog, self.shop.episodes, rng=Rng(0), work=tmp_path)
         again = self.make().fit(self.catalog, self.shop.episodes, rng=Rng(0), work=tmp_path)
-        assert len(calls) == 1 + self.settings["steps"]  # what was done is not done again
+        assert len(calls) == 1 + self.settings["steps"]  # finished steps are not repeated
         assert again.fingerprint == whole
         assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""What every ranker must hold; a new one is tested by a subclass with its name."""
+"""Contract of rankers; test a new one by a subclass with its name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ LONG = {"epochs": 60, "eval_step": 60, "embedding_size": 16, "train_batch_size":
 
 
 class RankerContract:
-    """Subclass and give ``spec``; ``learns`` is False for a ranker without weights."""
+    """Contract of rankers.
+
+    Subclasses set ``spec`` (a name of the registry or ``module:Class``), and ``learns`` to False for a ranker
+    without weights.
+    """
 
     spec: str
     settings: ClassVar[dict[str, Any]] = SHORT
@@ -34,7 +38,7 @@ class RankerContract:
 
     @pytest.fixture(autouse=True)
     def _apart(self, tmp_path, monkeypatch):
-        """An empty working directory and an empty cache."""
+        """Use an empty working directory and an empty cache."""
         monkeypatch.setenv("RECSIM_CACHE", str(tmp_path / "cache"))
         self.here = tmp_path / "here"
         self.here.mkdir()
@@ -190,7 +194,7 @@ class RankerContract:
             for name, value in (("epochs", 0), ("epochs", "ten"), ("epochs", 2.5), ("learning_rate", True)):
                 with pytest.raises(SettingError, match=name):
                     ranker_class(**{name: value})
-            evil = "__import__('os').getcwd()"  # RecBole evaluates the strings it is given
+            evil = "__import__('os').getcwd()"  # RecBole evaluates strings in settings
             with pytest.raises(SettingError, match=r"one of Recall@10.*got .*__import__"):
                 ranker_class(valid_metric=evil)
 
@@ -215,7 +219,7 @@ class RankerContract:
 
 
 class LearnedRankerContract(RankerContract):
-    """For rankers that RecBole trains; ``blind``: features do not matter to it."""
+    """Contract of rankers that RecBole trains; ``blind``: features do not affect it."""
 
     blind = False
 
@@ -254,12 +258,12 @@ class LearnedRankerContract(RankerContract):
         ranker.fit(*world, rng=Rng(0), on_epoch=lambda epoch, numbers: told.update({epoch: dict(numbers)}))
         best = max(
             told, key=lambda epoch: (told[epoch]["valid_recall@20"], epoch)
-        )  # RecBole: the later of equals
+        )  # RecBole keeps the later of equal ones
         assert ranker.valid["recall@20"] == told[best]["valid_recall@20"]
         assert told[ranker.best_epoch]["valid_recall@20"] == told[best]["valid_recall@20"]
 
     def test_other_features_start_and_draw_alike(self, monkeypatch):
-        """Shared initialisation and negatives: what makes two trainings comparable pair by pair."""
+        """Equal initial weights and negatives make two trainings comparable pair by pair."""
         from rankers.recbole.bridge import QuietTrainer
 
         catalog, chosen = worlds.noise()

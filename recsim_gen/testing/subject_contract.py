@@ -1,4 +1,4 @@
-"""What every subject-driven method must hold; a new one is tested by a subclass with its name."""
+"""Contract of subject-driven methods; test a new one by a subclass with its name."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ PROMPT = "a {subject}"
 
 
 def subject(design: Attributes, each: int = 3) -> Subject:
-    """A design of Boutique, in ``each`` pictures."""
+    """Return a design of Boutique as a subject, with ``each`` images."""
     name = f"{design.main} {design.category}"
     images = tuple(render(design, Rng(0).for_(name, k)) for k in range(each))
     return Subject(name, design.category, images)
 
 
 class SubjectContract:
-    """Subclass and give ``name``, and ``settings`` that make learning short.
+    """Contract of subject-driven methods.
 
-    ``looks``: it looks at the reference; ``learns``: it learns each subject.
+    Subclasses set ``name``, and ``settings`` that make the training short. ``looks``: whether it uses the
+    reference; ``learns``: whether it trains on each subject.
     """
 
     name: str
@@ -52,12 +53,12 @@ class SubjectContract:
         self.one, self.other, *self.others = map(subject, DESIGNS)
 
     def make(self, **settings: Any) -> Any:
-        """With a family of tiny models."""
+        """Return a new method with a family of tiny models."""
         method = resolve(self.name, SUBJECT_GENERATORS, SubjectGeneratorSpec.what)
         return method(models=self.family, device="cpu", **{**self.settings, **settings})
 
     def taught(self, **settings: Any) -> Any:
-        """What learned from others, once for all tests of a class that ask for the same settings."""
+        """Return a method trained on other subjects, once per class for each combination of settings."""
         kept = self.__class__.__dict__.get("_kept") or {}
         key = json.dumps(settings, sort_keys=True)
         if key not in kept:
@@ -66,7 +67,7 @@ class SubjectContract:
         return kept[key]
 
     def drawn(self, method: Any, count: int = 1, stream: int = 0) -> list[torch.Tensor]:
-        """Pictures of the subject it was fitted to, of several seeds."""
+        """Return images of the fitted subject with several seeds."""
         requests = [(PROMPT, self.one.images[0], Rng(stream).for_(k)) for k in range(count)]
         pictures: list[torch.Tensor] = method.draw_each(requests)
         return pictures
@@ -106,7 +107,7 @@ class SubjectContract:
         assert torch.equal(one, two) != self.looks
 
     def test_the_subject_counts_where_it_is_learned(self) -> None:
-        """Two subjects of one kind; and what was drawn of the first is not changed by the second."""
+        """Two subjects of one kind differ, and images of the first are not changed by fitting the second."""
         method = self.taught()
         one = self.drawn(method.fit(self.one, rng=Rng(0)))[0]
         other = self.drawn(method.fit(self.other, rng=Rng(0)))[0]
@@ -145,7 +146,7 @@ class SubjectContract:
             self.drawn(self.taught_anew())
 
     def taught_anew(self) -> Any:
-        """What learned from others, and knows no subject."""
+        """Return a method trained on other subjects and not fitted to one."""
         method = self.make()
         method.restore(self.taught().weights())
         return method

@@ -1,4 +1,4 @@
-"""Tiny random models of the real classes, saved as folders that the real loaders read."""
+"""Tiny random models of the real classes, saved as folders for the real loaders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS = [
 
 
 def save_tokenizer(folder: Path):
-    """A word tokenizer with a start and an end token; returns it."""
+    """Save and return a word tokenizer with a start and an end token."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -50,7 +50,7 @@ def save_tokenizer(folder: Path):
 
 
 def save_clip(folder: Path) -> Path:
-    """A CLIPModel of 2 layers with tokenizer and image processor."""
+    """Save a CLIPModel of 2 layers with tokenizer and image processor."""
     import torch
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
@@ -69,7 +69,7 @@ def save_clip(folder: Path) -> Path:
 
 
 def save_bert(folder: Path) -> Path:
-    """A BertModel of 2 layers with tokenizer."""
+    """Save a BertModel of 2 layers with tokenizer."""
     import torch
     from transformers import BertConfig, BertModel
 
@@ -88,7 +88,7 @@ def save_bert(folder: Path) -> Path:
 
 
 def save_vit(folder: Path, *, pooler: bool = True) -> Path:
-    """A ViTModel of 2 layers with image processor; without its pooler on request."""
+    """Save a ViTModel of 2 layers with image processor, with or without its pooler."""
     import torch
     from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
@@ -114,7 +114,7 @@ OPEN_CLIP = {
 
 
 def save_open_clip(folder: Path) -> Path:
-    """A CLIP of open_clip, 2 layers, as a folder that its loader reads."""
+    """Save a CLIP of open_clip, 2 layers, as a folder for its loader."""
     import torch
     from open_clip.model import CLIP
     from safetensors.torch import save_file
@@ -133,7 +133,7 @@ SIZE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num
 
 
 def bytes_tokenizer(*special: str):
-    """One token per byte, after the special ones: takes and gives any text."""
+    """Return a tokenizer with one token per byte, after the special ones, for any text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     words = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
@@ -144,7 +144,7 @@ def bytes_tokenizer(*special: str):
 
 
 def clip_tokenizer(length: int = 77):
-    """A CLIPTokenizer of letters, from its vocabulary and merges."""
+    """Return a CLIPTokenizer of letters, from its vocabulary and merges."""
     from tokenizers import pre_tokenizers
     from transformers import CLIPTokenizer
 
@@ -154,7 +154,7 @@ def clip_tokenizer(length: int = 77):
 
 
 def lively(model, factor: float = 8.0):
-    """The model with larger matrices: as it is initialised, its answer hardly depends on its input."""
+    """Return the model with larger matrices: with initial weights its output hardly depends on its input."""
     import torch
 
     with torch.no_grad():
@@ -165,7 +165,7 @@ def lively(model, factor: float = 8.0):
 
 
 def save_llama(folder: Path) -> Path:
-    """A LlamaForCausalLM of 1 layer with a tokenizer that, as Llama 2's, has no token for padding."""
+    """Save a LlamaForCausalLM of 1 layer with a tokenizer that, like Llama 2's, has no padding token."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -182,7 +182,7 @@ def save_llama(folder: Path) -> Path:
 
 
 def save_blip2(folder: Path) -> Path:
-    """A Blip2ForConditionalGeneration (OPT) with its processor: asked by a question in words."""
+    """Save a Blip2ForConditionalGeneration (OPT) with its processor; prompted by a question."""
     import torch
     from transformers import (
         Blip2Config,
@@ -223,7 +223,7 @@ QWEN_CHAT = (
 
 
 def save_qwen(folder: Path) -> Path:
-    """A Qwen2_5_VLForConditionalGeneration with its processor: asked through a chat template."""
+    """Save a Qwen2_5_VLForConditionalGeneration with its processor; prompted through a chat template."""
     import torch
     from transformers import (
         PreTrainedTokenizerFast,
@@ -264,7 +264,7 @@ def save_qwen(folder: Path) -> Path:
 
 
 def save_diffusion(folder: Path) -> Path:
-    """A StableDiffusionPipeline that draws 32×32 pictures: one block each, text width 16."""
+    """Save a StableDiffusionPipeline for 32×32 images: one block each, text width 16."""
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -297,7 +297,7 @@ def save_diffusion(folder: Path) -> Path:
             prediction_type="v_prediction",
             timestep_spacing="trailing",
             clip_sample=False,
-            steps_offset=1,  # the pipeline insists on it
+            steps_offset=1,  # required by the pipeline
         ),
         safety_checker=None,
         feature_extractor=None,
@@ -307,7 +307,7 @@ def save_diffusion(folder: Path) -> Path:
 
 
 def save_glide(folder: Path) -> Path:
-    """A Glide that draws 8×8 pictures and enlarges them to 32×32."""
+    """Save a Glide that draws 8×8 images and enlarges them to 32×32."""
     import torch
 
     from recsim_gen.models.glide.config import GlideConfig, NetConfig
@@ -330,7 +330,7 @@ def save_glide(folder: Path) -> Path:
 
 
 def save_family(folder: Path) -> Path:
-    """A folder that is a family by itself: clip, llm, diffusion and glide."""
+    """Save a folder that is a family: clip, llm, diffusion and glide."""
     save_clip(folder / "clip")
     save_llama(folder / "llm")
     save_diffusion(folder / "diffusion")

@@ -1,4 +1,4 @@
-"""Tiny worlds whose right answer is known."""
+"""Tiny data sets whose correct answer is known."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from recsim_gen.core.types import Catalog, Interactions
 
 
 def catalog(features: dict[str, np.ndarray], n: int | None = None) -> Catalog:
-    """Items ``i0``, ``i1``… with these features."""
+    """Return items ``i0``, ``i1``… with these features."""
     ids = [f"i{i}" for i in range(n or len(next(iter(features.values()))))]
     return Catalog(ids, ids, ids, ids, None, features)
 
 
 def interactions(choices: list[list[int]], n_items: int) -> Interactions:
-    """Each user's items, oldest first: the last is test, the one before valid, the rest train."""
+    """Return each user's items, oldest first, as interactions: the last is test, the one before valid."""
     user = np.repeat(np.arange(len(choices)), [len(items) for items in choices])
     place = np.concatenate([np.arange(len(items)) for items in choices])
     from_end = np.concatenate([np.arange(len(items))[::-1] for items in choices])
@@ -28,7 +28,7 @@ def interactions(choices: list[list[int]], n_items: int) -> Interactions:
 
 
 def noise(n_users: int = 30, n_items: int = 40, seed: int = 0) -> tuple[Catalog, Interactions]:
-    """Two modalities and 5 to 9 choices a user, all at random: nothing to learn."""
+    """Return two modalities and 5 to 9 choices per user, all random: nothing to learn."""
     draw = np.random.default_rng(seed)
     features = {"image": draw.standard_normal((n_items, 12)), "text": draw.standard_normal((n_items, 7))}
     choices = [draw.permutation(n_items)[: draw.integers(5, 10)].tolist() for _ in range(n_users)]
@@ -36,10 +36,10 @@ def noise(n_users: int = 30, n_items: int = 40, seed: int = 0) -> tuple[Catalog,
 
 
 def checkerboard(size: int = 24, seed: int = 0) -> tuple[Catalog, Interactions]:
-    """Even users choose even items, odd users odd ones, each all but its own two (valid and test).
+    """Return users who choose all but two items of their own colour: even or odd.
 
-    After the test world of the library ``implicit``: what a user did not choose of its own colour
-    must rank above every item of the other. Features are noise.
+    After the test data of the library ``implicit``: every item of the user's own colour that was not chosen
+    must rank above every item of the other colour. Features are noise.
     """
     draw = np.random.default_rng(seed)
     choices = []
@@ -54,11 +54,11 @@ def checkerboard(size: int = 24, seed: int = 0) -> tuple[Catalog, Interactions]:
 def pictures_only(
     seed: int = 0, styles: int = 4, warm: int = 20, cold: int = 20
 ) -> tuple[Catalog, Interactions]:
-    """Users like one style; the items asked for were never chosen in training: only the picture tells.
+    """Return users who each like one style; test items never occur in training: only images identify them.
 
-    ``styles`` groups of ``warm`` items that train rows hold and ``cold`` ones that only valid and
-    test rows hold; features are the style's direction plus noise. Items of style s are the rows
-    from s·(warm + cold), warm ones first.
+    ``styles`` groups of ``warm`` items that occur in train rows and ``cold`` ones that only occur in valid
+    and test rows; features are the style's direction plus noise. Items of style s are the rows from s·(warm +
+    cold), warm ones first.
     """
     draw = np.random.default_rng(seed)
     size = warm + cold
@@ -76,7 +76,7 @@ def pictures_only(
 
 
 def own_style_wins(ranker: Any, chosen: Interactions, styles: int = 4) -> float:
-    """In `pictures_only`: how often a cold item of the user's style is scored above one of another style."""
+    """Return how often, in `pictures_only`, a cold item of the user's style scores above one of another."""
     row, users = np.arange(chosen.n_items), np.arange(chosen.n_users)
     never = ~np.isin(row, chosen.only("train")[1])
     own = row // (chosen.n_items // styles) == users[:, None] % styles
