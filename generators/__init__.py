@@ -1,1 +1,1 @@
-"""Generators: each draws pictures of reference items for the people of episodes."""
+"""Generators: each draws images of reference items, personalised for the people of episodes."""

@@ -1,7 +1,7 @@
-"""The weights of an IP-Adapter, by the names of ``ip-adapter_sd15.safetensors``.
+"""Weights of an IP-Adapter, with the names of ``ip-adapter_sd15.safetensors``.
 
-``image_proj.proj`` and ``image_proj.norm`` make 4 tokens of an image's vector (the plus kind: `resampler`);
-``ip_adapter.{k}.to_k_ip`` and ``.to_v_ip`` attend to them in the cross-attentions, k = 1, 3, 5…
+``image_proj.proj`` and ``image_proj.norm`` map an image's vector to 4 tokens (for the plus type see
+`resampler`); ``ip_adapter.{k}.to_k_ip`` and ``.to_v_ip`` attend to them in the cross-attentions, k = 1, 3, 5…
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from recsim_gen.encoders.weights import quiet_diffusers
 if TYPE_CHECKING:
     from recsim_gen.core.randomness import Rng
 
-TOKENS = 4  # of an image, as diffusers has it for adapters of this kind
+TOKENS = 4  # tokens per image, as in diffusers for this type of adapter
 FILE = "models/ip-adapter_sd15.safetensors"
 
 
 def published(folder: Path, name: str = FILE) -> dict[str, torch.Tensor]:
-    """The adapter in a folder laid out as the published repository. Raises DataError where it is broken."""
+    """Load the adapter from a folder with the layout of the published repository.
+
+    DataError if it is broken.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -36,7 +39,7 @@ def published(folder: Path, name: str = FILE) -> dict[str, torch.Tensor]:
 
 
 def untrained(unet: Any, width: int, rng: Rng) -> dict[str, torch.Tensor]:
-    """A first guess for image vectors of ``width``: attention to images begins as that to text."""
+    """Return initial weights for image vectors of ``width``: attention to images starts like that to text."""
     from recsim_gen.core.training_loop import seeded
 
     d = unet.config.cross_attention_dim
@@ -47,7 +50,7 @@ def untrained(unet: Any, width: int, rng: Rng) -> dict[str, torch.Tensor]:
 
 
 def check_adapter(unet: Any, weights: Mapping[str, torch.Tensor], width: int) -> None:
-    """DataError unless the weights are those of an adapter of this UNet and image vectors of ``width``."""
+    """Raise DataError unless the weights fit this UNet and image vectors of ``width``."""
     d = unet.config.cross_attention_dim
     expected: dict[str, tuple[int, ...]] = {
         "image_proj.proj.weight": (TOKENS * d, width),
@@ -59,7 +62,7 @@ def check_adapter(unet: Any, weights: Mapping[str, torch.Tensor], width: int) ->
 
 
 def check_shapes(weights: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """DataError unless the weights of an adapter have these names and shapes."""
+    """Raise DataError unless the weights of an adapter have these names and shapes."""
     shapes = {name: tuple(x.shape) for name, x in weights.items()}
     for name, shape in {**shapes, **expected}.items():
         if shapes.get(name) != expected.get(name):
@@ -72,23 +75,23 @@ def check_shapes(weights: Mapping[str, torch.Tensor], expected: Mapping[str, tup
 
 
 def install(pipeline: Any, weights: Mapping[str, torch.Tensor]) -> None:
-    """Put the adapter into the pipeline, which must be one's own, in place of one it may have."""
+    """Install the adapter in the pipeline, replacing any other; the pipeline must not be shared."""
     parts: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
     for name, x in weights.items():
         part, _, key = name.partition(".")
         parts[part][key] = x.clone()
-    with quiet_diffusers(), torch.random.fork_rng(devices=[]):  # diffusers starts a resampler by chance
+    with quiet_diffusers(), torch.random.fork_rng(devices=[]):  # diffusers initialises a resampler randomly
         pipeline.load_ip_adapter(parts, subfolder="", weight_name="", image_encoder_folder=None)
 
 
 def trainable(unet: Any) -> torch.nn.Module:
-    """The modules of the adapter in a UNet, as one, in float32."""
+    """Return the adapter's modules in a UNet as one module, in float32."""
     processors = [m.processor for m in _attentions(unet).values()]
     return torch.nn.ModuleList([unet.encoder_hid_proj, *processors]).requires_grad_(True).float()
 
 
 def installed(unet: Any) -> dict[str, torch.Tensor]:
-    """The weights of the adapter in a UNet, on the CPU."""
+    """Return the weights of the adapter in a UNet, on the CPU."""
     (projection,) = unet.encoder_hid_proj.image_projection_layers
     parts = {"proj": projection.image_embeds, "norm": projection.norm}
     weights = {f"image_proj.{p}.{n}": x for p, m in parts.items() for n, x in m.named_parameters()}
@@ -96,7 +99,7 @@ def installed(unet: Any) -> dict[str, torch.Tensor]:
 
 
 def text_attention(unet: Any) -> dict[str, torch.Tensor]:
-    """A UNet's attention to text, under the names of an adapter's to images: how that begins."""
+    """Return a UNet's attention to text with an adapter's names: the initial attention to images."""
     weights = {}
     for k, module in _attentions(unet).items():
         weights[f"ip_adapter.{k}.to_k_ip.weight"] = module.to_k.weight.detach().clone()
@@ -105,7 +108,7 @@ def text_attention(unet: Any) -> dict[str, torch.Tensor]:
 
 
 def image_attention(unet: Any) -> dict[str, torch.Tensor]:
-    """The attention to images of the adapter in a UNet, on the CPU."""
+    """Return the adapter's attention to images in a UNet, on the CPU."""
     weights = {}
     for k, module in _attentions(unet).items():
         weights[f"ip_adapter.{k}.to_k_ip.weight"] = on_cpu(module.processor.to_k_ip[0].weight)
@@ -114,11 +117,11 @@ def image_attention(unet: Any) -> dict[str, torch.Tensor]:
 
 
 def on_cpu(x: torch.Tensor) -> torch.Tensor:
-    """A copy in float32, without gradient."""
+    """Return a copy in float32, without gradient."""
     return x.detach().float().cpu().clone()
 
 
 def _attentions(unet: Any) -> dict[int, Any]:
-    """{k: cross-attention}, k odd, in the order in which diffusers numbers them."""
+    """Return {k: cross-attention}, k odd, in diffusers' numbering."""
     names = [n for n in unet.attn_processors if n.endswith("attn2.processor")]
     return {2 * i + 1: unet.get_submodule(n.removesuffix(".processor")) for i, n in enumerate(names)}

@@ -1,4 +1,4 @@
-"""What generators share: settings, the catalogue, a checkpoint, and one picture at a time."""
+"""Base classes of generators: settings, the catalogue, checkpoints, and batching."""
 
 from __future__ import annotations
 
@@ -28,19 +28,24 @@ Self = TypeVar("Self", bound="BaseGenerator")
 
 
 class Configured:
-    """A class with settings over the models of a family.
+    """Base class for classes with settings and the models of a family.
+
+    Subclasses set ``name``, ``config_class`` and ``roles``.
 
     Parameters
     ----------
-    models: a family or what ``open_family`` takes; what is given is never changed.
-    device: where its models run; None: Accelerate's choice.
-    settings: fields of ``config_class``; those that are not given are the recipe's, where it has recipes.
+    models
+        A family or an argument of ``open_family``; it is never modified.
+    device
+        Device of the models; None: Accelerate's choice.
+    settings
+        Fields of ``config_class``; fields not given have the recipe's values, if there are recipes.
     """
 
     name: ClassVar[str]
     config_class: ClassVar[type[Any]]
     roles: tuple[str, ...] = ()
-    """Models of the family that its pictures depend on."""
+    """Roles of the family's models that its images depend on."""
 
     def __init__(
         self, *, models: ModelFamily | str | Path = "embedded", device: str | None = None, **settings: Any
@@ -50,7 +55,7 @@ class Configured:
         self.device = device
 
     def _with_recipe(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The settings over the recipe's that they name, or the family's, where the class has recipes."""
+        """Return the settings on top of those of their recipe, or of the family's recipe."""
         recipes: Mapping[str, Mapping[str, Any]] = getattr(self.config_class, "recipes", {})
         family = self.family.name if self.family.name in recipes else next(iter(recipes), "")
         recipe = settings.get("recipe") or family
@@ -58,11 +63,14 @@ class Configured:
 
 
 class BaseGenerator(Configured):
-    """A generator that lacks ``draw``, and where it ``learns`` ``fit``, ``weights`` and ``restore``."""
+    """Base class of generators.
+
+    Subclasses implement ``draw``, and if they ``learns`` also ``fit``, ``weights`` and ``restore``.
+    """
 
     learns: bool = False
     training_version: int = 1
-    """Raise it when the same settings come to train otherwise: what was kept before is not found again."""
+    """Increase it when equal settings give other weights: generators cached before are then not used."""
     uses_ranker: bool = False
     chooses: bool = False
     weighs_doubt: bool = False
@@ -73,14 +81,14 @@ class BaseGenerator(Configured):
 
     @property
     def catalog(self) -> Catalog:
-        """What it was fitted or loaded with; SettingError before."""
+        """The catalogue of `fit` or `load`; SettingError before."""
         if self._catalog is None:
             raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
         return self._catalog
 
     @property
     def fingerprint(self) -> str:
-        """Hash of name, settings, models and how they draw, catalogue and weights."""
+        """Hash of name, settings, models and their image settings, catalogue and weights."""
         weights = {name: x.numpy() for name, x in self.weights().items()}
         models = self.family.fingerprint(*self.roles) if self.roles else None
         return fingerprint(self.name, asdict(self.config), models, catalog_key(self.catalog), weights)
@@ -96,19 +104,39 @@ class BaseGenerator(Configured):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> Self:
-        """Take the catalogue; there is nothing to learn."""
+        """Set the catalogue; there is nothing to learn. Parameters are those of `Generator.fit`."""
         self._catalog = catalog
         return self
 
     def judged_by(self, ranker: Ranker | None) -> None:
-        """Take a judge to choose pictures with when drawing; most need none."""
+        """Set the ranker that selects images when drawing; ignored by most generators."""
 
     def generate(self, episodes: Sequence[Episode], *, n: int = 1, rng: Rng) -> ImageBatch:
-        """``n`` pictures of each episode's reference, by episode, then by seed 0…n−1.
+        """Draw ``n`` images of the reference item of each episode.
 
-        All chance in picture (episode, seed) comes from ``rng.for_("noise", episode.id, seed)``, and the
-        others cannot change a bit of it. Raises DataError for items outside the catalogue, and where
-        pictures differ in size.
+        All randomness of image (episode, seed) comes from ``rng.for_("noise", episode.id, seed)``; other
+        images do not change a bit of it.
+
+        Parameters
+        ----------
+        episodes
+            (B,) episodes.
+        n
+            Images per episode, with the seeds 0…n−1.
+        rng
+            Source of the noise.
+
+        Returns
+        -------
+        ImageBatch
+            B·n images, ordered by episode, then by seed.
+
+        Raises
+        ------
+        SettingError
+            If ``n`` is below 1.
+        DataError
+            If an item is not in the catalogue, or images differ in size.
         """
         if n < 1:
             raise SettingError(f"n must be 1 picture an episode or more, got {n}")
@@ -123,31 +151,34 @@ class BaseGenerator(Configured):
         )
 
     def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
-        """A picture for each, bit for bit the same whatever else is drawn: one at a time, here."""
+        """Draw one image per request, independent of the other requests; here one at a time."""
         shown = bar(requests, f"{self.name}: drawing", unit="picture") if len(requests) > 1 else requests
         return [self.draw(episode, noise) for episode, noise in shown]
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
-        """One picture (3, H, W) float32 RGB in [0, 1], on the CPU; all chance comes from ``noise``."""
+        """Draw one image: (3, H, W) float32 RGB in [0, 1], on the CPU.
+
+        All randomness comes from ``noise``.
+        """
         raise NotImplementedError
 
     def words(self, episode: Episode) -> str:
-        """What a picture of this episode is drawn from, as far as that is said in words; "" for nothing."""
+        """Return the text that the image of this episode is drawn from; "" if there is none."""
         return ""
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """What it found in training, on the CPU; {} where it learns nothing."""
+        """Return the trained weights, on the CPU; {} if there is nothing to learn."""
         return {}
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what ``weights`` gave. Raises DataError where they do not fit the models."""
+        """Load what ``weights`` returned. Raises DataError if the weights do not fit the models."""
 
     def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
-        """Write what it learned for other libraries, where it ``learns``; see `Exporting`."""
+        """Write what was learned for other libraries, if it ``learns``; see `Exporting`."""
         raise SettingError(f"{self.name} learned nothing of its own: there is nothing to export")
 
     def save(self, folder: str | Path) -> None:
-        """Write ``config.json`` and, where it learns, ``model.safetensors``, whole or not at all."""
+        """Write ``config.json`` and, if it learns, ``model.safetensors``, atomically."""
         about = {"settings": asdict(self.config), "data": catalog_key(self.catalog), "models": self._models()}
         with checkpoint.writing(folder, self.name, about) as temporary:
             self._write_weights(temporary)
@@ -161,9 +192,9 @@ class BaseGenerator(Configured):
         models: ModelFamily | str | Path = "embedded",
         device: str | None = None,
     ) -> Self:
-        """Read what ``save`` wrote.
+        """Load what ``save`` wrote.
 
-        Raises DataError for a checkpoint of another generator, of another catalogue or other models.
+        Raises DataError for a checkpoint of another generator, another catalogue or other models.
         """
         folder = Path(folder)
         about = checkpoint.read(folder, cls.name)
@@ -190,19 +221,22 @@ class BaseGenerator(Configured):
             self.restore(checkpoint.read_weights(folder))
 
     def _own_family(self) -> ModelFamily:
-        """The family with models of one's own, to be changed: others may hold those of ``family``."""
+        """Return the family with its own copies of the models, which may be modified."""
         return replace(self.family)
 
 
 class BatchedGenerator(BaseGenerator):
-    """One that draws a batch at a time: it lacks ``draw_batch``."""
+    """Base class of generators that draw a batch at a time; subclasses implement ``draw_batch``."""
 
     def draw_batch(self, requests: Sequence[tuple[Episode, Rng]]) -> torch.Tensor:
-        """Pictures (B, 3, H, W) float32 in [0, 1] on the CPU, one for each; B is the family's ``batch``."""
+        """Return (B, 3, H, W) float32 in [0, 1] on the CPU, one per request; B is the family's ``batch``."""
         raise NotImplementedError
 
     def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
-        """In batches of one size, the last filled up: the last bits depend on how many rows there are."""
+        """Draw in batches of constant size, the last one padded.
+
+        The last bits of an image depend on the number of rows.
+        """
         batch = self.family.batch
         pictures: list[torch.Tensor] = []
         for start in bar(range(0, len(requests), batch), f"{self.name}: drawing", unit="batch"):
@@ -213,22 +247,28 @@ class BatchedGenerator(BaseGenerator):
 
 
 class SamplingGenerator(BaseGenerator):
-    """One whose pictures come from the family's diffusion model: it lacks ``conditions`` and ``sampler``."""
+    """Base class of generators that use the family's diffusion model.
+
+    Subclasses implement ``conditions`` and ``ready``.
+    """
 
     def conditions(self, episode: Episode) -> Conditions:
-        """What the pictures of this episode are drawn from. Raises DataError where something lacks."""
+        """Return what the images of this episode are conditioned on.
+
+        Raises DataError if something is missing.
+        """
         raise NotImplementedError
 
     def words(self, episode: Episode) -> str:
-        """The text of its `conditions`."""
+        """Return the text of its `conditions`."""
         return self.conditions(episode).text
 
     def ready(self) -> Sampler:
-        """What draws. Raises SettingError where it is neither fitted nor loaded."""
+        """Return the sampler. Raises SettingError if the generator is neither fitted nor loaded."""
         raise NotImplementedError
 
     def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
-        """In batches of one size."""
+        """Draw one image per request, in batches of constant size."""
         sampler = self.ready()
         conditions = {episode: self.conditions(episode) for episode, _ in requests}
         pairs = [(conditions[episode], noise) for episode, noise in requests]
@@ -236,13 +276,13 @@ class SamplingGenerator(BaseGenerator):
 
 
 def catalog_key(catalog: Catalog) -> str:
-    """Hash of items, texts and pictures; features are the rankers' affair."""
+    """Return a hash of items, texts and images; features only matter to rankers."""
     images = None if catalog.images is None else catalog.images.fingerprint
     return fingerprint(catalog.item_ids, catalog.titles, catalog.captions, catalog.categories, images)
 
 
 def check_episodes(episodes: Sequence[Episode], catalog: Catalog) -> None:
-    """DataError unless all items of all episodes are rows of the catalogue."""
+    """Raise DataError unless all items of all episodes are rows of the catalogue."""
     for episode in episodes:
         for row in (episode.reference, *episode.history):
             if not 0 <= row < len(catalog):

@@ -1,4 +1,4 @@
-"""Which of several pictures fits both what was asked for and what somebody likes (PMG, Shen et al. 2024)."""
+"""Selects the image that best fits both the request and the person's taste (PMG, Shen et al. 2024)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog, Episode
     from recsim_gen.models.family import ModelFamily
 
-FLOOR = 0.01  # cosines below it count as it: their logarithm must exist
+FLOOR = 0.01  # lower bound of cosines, so that their logarithm exists
 
 
 def fit_of(pictures: np.ndarray, target: np.ndarray, liked: np.ndarray) -> np.ndarray:
-    """log d_target + 2·log d_style (C,) of the vectors of C ``pictures`` (C, D).
+    """Return log d_target + 2·log d_style (C,) of the vectors of C ``pictures`` (C, D).
 
     d_target: cosine with ``target`` (D,). d_style: mean cosine with ``liked`` (H, D). Both at least 0.01.
     """
@@ -35,10 +35,10 @@ def fit_of(pictures: np.ndarray, target: np.ndarray, liked: np.ndarray) -> np.nd
 
 
 class Choice:
-    """Chooses among pictures of an episode by `fit_of`, in the vectors of the family's image encoder.
+    """Selects among images of an episode by `fit_of`, with the vectors of the family's image encoder.
 
-    The target is the prompt of the reference, where texts and pictures have one encoder (CLIP), or the
-    picture of the reference; what is liked are the pictures of the history.
+    The target is the prompt of the reference, if texts and images share an encoder (CLIP), or the image of
+    the reference; the liked images are those of the history.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Choice:
         self._vectors = ImageVectors(catalog, self._encode)
 
     def best(self, pictures: Sequence[torch.Tensor], episode: Episode) -> int:
-        """The place of the best of ``pictures`` (3, H, W) in [0, 1]; the first among equals.
+        """Return the index of the best of ``pictures`` (3, H, W) in [0, 1]; the first if tied.
 
-        Raises DataError where no item of the history has a picture, or the target's text or picture lacks.
+        Raises DataError if no item of the history has an image, or the target's text or image is missing.
         """
         from PIL import Image
 

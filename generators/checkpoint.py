@@ -1,4 +1,4 @@
-"""A generator on disk: ``config.json``, which says what it is, and what it learned beside it."""
+"""Checkpoints of generators: ``config.json`` with name and settings, and the learned weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ABOUT, WEIGHTS = "config.json", "model.safetensors"
 
 @contextmanager
 def writing(folder: str | Path, name: str, about: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder to write weights into; with ``config.json`` it becomes ``folder``, whole or not at all."""
+    """Context that gives a folder for the weights; with ``config.json`` it becomes ``folder``, atomically."""
     with atomic(folder) as temporary:
         temporary.mkdir()
         yield temporary
@@ -29,7 +29,7 @@ def writing(folder: str | Path, name: str, about: Mapping[str, Any]) -> Iterator
 
 
 def read(folder: Path, name: str) -> dict[str, Any]:
-    """``config.json`` of a checkpoint of the generator ``name``; DataError where it is none."""
+    """Return ``config.json`` of a checkpoint of the generator ``name``; DataError if it is none."""
     about = read_about(folder)
     if about["generator"] != name:
         problem = f"a checkpoint of {name!r} is wanted, got one of {about['generator']!r}"
@@ -38,7 +38,7 @@ def read(folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_about(folder: str | Path) -> dict[str, Any]:
-    """``config.json`` of any generator's checkpoint: ``generator``, ``settings``, ``data``, ``models``."""
+    """Return ``config.json`` of any generator's checkpoint: generator, settings, data, models."""
     try:
         about = json.loads((Path(folder) / ABOUT).read_text(encoding="utf-8"))
         kinds = {"format": int, "generator": str, "settings": dict, "data": str, "models": dict}
@@ -57,12 +57,12 @@ def read_about(folder: str | Path) -> dict[str, Any]:
 
 
 def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """Tensors of the CPU as safetensors."""
+    """Write tensors on the CPU as safetensors."""
     from safetensors.torch import save_file
 
     save_file({name: x.contiguous() for name, x in weights.items()}, folder / WEIGHTS)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return what ``write_weights`` wrote; DataError where it cannot be read."""
+    """Read what ``write_weights`` wrote; DataError if that fails."""
     return read_tensors(folder / WEIGHTS)

@@ -1,4 +1,4 @@
-"""Learning by denoising: what a generator that conditions a frozen diffusion model is trained on."""
+"""Training by denoising, for generators that condition a frozen diffusion model."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ if TYPE_CHECKING:
 
 
 class Denoiser:
-    """A pipeline's UNet asked about pictures with noise."""
+    """Evaluates a pipeline's UNet on noisy images."""
 
     def __init__(self, sampler: Sampler) -> None:
         from diffusers import DDPMScheduler
 
         self.sampler = sampler
-        # The sampler's own may lack the velocity; the noise of the two is the same.
+        # The sampler's scheduler may not support velocity; its noise schedule is the same.
         self._scheduler: Any = DDPMScheduler.from_config(sampler.pipeline.scheduler.config)
 
     def on_pixels(
         self, pixels: torch.Tensor, states: torch.Tensor, random: torch.Generator, **conditions: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the UNet says of pictures at one random timestep each, and what is right; float32.
+        """Return the UNet's prediction for images at one random timestep each, and the target; float32.
 
-        ``pixels`` (B, 3, H, W) in [0, 1], ``states`` (B, T, d); ``conditions`` go to the UNet as
-        ``added_cond_kwargs``. Asked for is the noise (Ho et al. 2020) or v = √ᾱ ε − √(1−ᾱ) x (Salimans &
-        Ho 2022), whichever the model was trained on. The UNet computes in its own precision, also where
-        parts of it learn in float32; latents and noise have float32.
+        ``pixels`` (B, 3, H, W) in [0, 1], ``states`` (B, T, d); ``conditions`` are passed to the UNet as
+        ``added_cond_kwargs``. The target is the noise (Ho et al. 2020) or v = √ᾱ ε − √(1−ᾱ) x (Salimans & Ho
+        2022), as the model was trained. The UNet computes in its own precision, also if parts of it are
+        trained in float32; latents and noise are float32.
         """
         latents = self.encoded(pixels, random)
         noise, t = self.noise(latents, random)
         return self.predicted(latents, noise, t, states, **conditions)
 
     def noise(self, latents: torch.Tensor, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """ε ~ N(0, I) as large as ``latents`` (B, c, h, w), and a timestep t (B,) for each, uniform."""
+        """Return ε ~ N(0, I) shaped like ``latents`` (B, c, h, w), and a uniform timestep t (B,) for each."""
         import torch
 
         noise = torch.randn(latents.shape, generator=random).to(latents)
@@ -66,9 +66,9 @@ class Denoiser:
         beside: torch.Tensor | None = None,
         **conditions: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the UNet says of latents (B, c, h, w) with noise of step t, and what is right; float32.
+        """Return the UNet's prediction for latents (B, c, h, w) with noise of step t, and the target.
 
-        ``beside`` (B, C, h, w): channels without noise that it sees as well, if it is made for that.
+        Float32. ``beside`` (B, C, h, w): additional input channels without noise, if the UNet has them.
         """
         import torch
 
@@ -96,7 +96,7 @@ class Denoiser:
         return velocity
 
     def encoded(self, pixels: torch.Tensor, random: torch.Generator) -> torch.Tensor:
-        """(B, c, h, w) float32 latents of pictures (B, 3, H, W) in [0, 1]: sampled, as the UNet has them."""
+        """Return (B, c, h, w) float32 latents of images (B, 3, H, W) in [0, 1], sampled and scaled."""
         import torch
 
         vae = self.sampler.pipeline.vae
@@ -109,7 +109,7 @@ class Denoiser:
 
 
 class Denoising(Denoiser):
-    """The loss of a frozen pipeline on pictures of a catalogue."""
+    """The denoising loss of a frozen pipeline on images of a catalogue."""
 
     def __init__(self, sampler: Sampler, catalog: Catalog) -> None:
         super().__init__(sampler)
@@ -118,7 +118,7 @@ class Denoising(Denoiser):
     def loss(
         self, rows: Sequence[int], states: torch.Tensor, random: torch.Generator, **conditions: Any
     ) -> torch.Tensor:
-        """MSE of `on_pixels` over the items' pictures."""
+        """Return the MSE of `on_pixels` over the items' images."""
         import torch
         import torch.nn.functional as F
 
@@ -127,7 +127,7 @@ class Denoising(Denoiser):
 
 
 def frozen_sampler(family: ModelFamily, device: str | None) -> Sampler:
-    """Of a family of one's own (`ModelFamily.to_learn`): its models let gradients through and keep none."""
+    """Return a sampler with its own frozen models (`ModelFamily.to_learn`), through which gradients flow."""
     from generators.sampler import Sampler
 
     sampler = Sampler(family, device)
@@ -140,7 +140,7 @@ def frozen_sampler(family: ModelFamily, device: str | None) -> Sampler:
 
 
 def with_images(catalog: Catalog, items: Sequence[int]) -> list[int]:
-    """Those of the items that have a picture, in their order."""
+    """Return the items that have an image, in their order."""
     if catalog.images is None:
         return []
     present = catalog.images.present
@@ -148,10 +148,9 @@ def with_images(catalog: Catalog, items: Sequence[int]) -> list[int]:
 
 
 def user_items(catalog: Catalog, episodes: Sequence[Episode], least: int = 1) -> dict[int, list[int]]:
-    """{user row: the items with a picture in their histories}, of users with ``least`` or more.
+    """Return {user row: items with an image in their histories}, for users with ``least`` or more.
 
-    References are left out: they may be those that pictures are judged on. Raises DataError where
-    nobody is left.
+    References are left out, since images may be judged on them. Raises DataError if no user is left.
     """
     items: dict[int, dict[int, None]] = {}
     for episode in episodes:
@@ -176,7 +175,7 @@ def train(
     work: Path | None,
     tracker: TrainingTracker | None,
 ) -> None:
-    """`training.fit` of the parameters of ``model``; without ``work`` a killed training is lost."""
+    """Train the parameters of ``model`` by `training.fit`; without ``work`` it cannot be resumed."""
     from recsim_gen.core.training_loop import fit, forget
 
     with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
@@ -185,6 +184,6 @@ def train(
 
 
 def draw_rows(count: int, size: int, random: np.random.Generator) -> list[int]:
-    """``size`` of ``count`` positions, uniform, with repetition."""
+    """Return ``size`` of ``count`` positions, uniformly with replacement."""
     drawn: list[int] = random.integers(count, size=size).tolist()
     return drawn

@@ -1,7 +1,7 @@
-"""``glide``: text to image by GLIDE (Nichol et al. 2022), the same for everybody.
+"""``glide``: text to image by GLIDE (Nichol et al. 2022), without personalisation.
 
-RAGAR names it as a baseline and says neither how it was prompted nor at what resolution; it cannot have
-had SD-1.5 inside, as the others there. Here it draws the reference's caption, without personalisation.
+RAGAR lists it as a baseline without saying how it was prompted or at which resolution; unlike the other
+baselines it cannot be based on SD-1.5. Here it draws the reference's caption.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 class GLIDEConfig:
     """Settings."""
 
-    prompt: str = "{caption}"  # of the reference; {title} and {category} as well
-    upsampler: Literal["learned", "bilinear"] = "learned"  # bilinear: the base's picture, enlarged: a control
+    prompt: str = "{caption}"  # template; fields {caption}, {title} and {category} of the reference
+    upsampler: Literal["learned", "bilinear"] = "learned"  # bilinear: without the second net, as a control
 
     def __post_init__(self) -> None:
         check_template(self.prompt)
 
 
 class GLIDE(BatchedGenerator):
-    """The family's GLIDE, at its own size and with its own steps and guidance."""
+    """The family's GLIDE, with its own size, steps and guidance."""
 
     name = "glide"
     config_class = GLIDEConfig
     roles = ("glide",)
 
     def words(self, episode: Episode) -> str:
-        """The prompt."""
+        """Return the prompt."""
         return prompt_of(self.catalog, episode.reference, self.config.prompt)
 
     def draw_batch(self, requests: Sequence[tuple[Episode, Rng]]) -> torch.Tensor:
-        """By both nets."""
+        """Return the images of both nets."""
         texts, noise = [self.words(episode) for episode, _ in requests], [stream for _, stream in requests]
         return self.family.glide(device=self.device).draw(texts, noise, upsampler=self.config.upsampler)

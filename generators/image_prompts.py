@@ -1,4 +1,4 @@
-"""Pictures as vectors, for those that are told by pictures: each encoded alone and once."""
+"""Image vectors, for generators that are conditioned on images: each image is encoded alone and once."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 Encode = Callable[["Image.Image"], np.ndarray]
-"""A picture to its vector (D,)."""
+"""Maps an image to its vector (D,)."""
 
 EncodePatches = Callable[["Image.Image | None"], np.ndarray]
-"""A picture to the vectors of its patches (S, D)."""
+"""Maps an image to the vectors of its patches (S, D)."""
 
 
 class ImageVectors:
-    """Vectors of a catalogue's pictures.
+    """Vectors of a catalogue's images.
 
-    Each is encoded alone, so that its last bits do not depend on those encoded with it.
+    Each is encoded alone, so that its last bits do not depend on other images.
     """
 
     def __init__(self, catalog: Catalog, encode: Encode) -> None:
@@ -34,7 +34,7 @@ class ImageVectors:
         self._known: dict[int, np.ndarray] = {}
 
     def of(self, rows: Sequence[int]) -> torch.Tensor:
-        """(n, D) float32. Raises DataError for an item without picture."""
+        """Return (n, D) float32. Raises DataError for an item without an image."""
         import torch
 
         for row in rows:
@@ -44,13 +44,13 @@ class ImageVectors:
 
 
 def family_encoder(family: ModelFamily, device: str | None) -> Encode:
-    """The family's own image encoder."""
+    """Return the family's image encoder."""
     encoder = family.image_encoder(device=device)
     return lambda picture: encoder.encode_images([picture])[0]
 
 
 def family_patches(family: ModelFamily, device: str | None) -> EncodePatches:
-    """The patches of a picture by the family's own image encoder; of zeros for None."""
+    """Return the family's image encoder for patches; None as input means an image of zeros."""
     import torch
     from PIL import Image
 
@@ -65,7 +65,7 @@ def family_patches(family: ModelFamily, device: str | None) -> EncodePatches:
 
 
 def adapter_encoder(family: ModelFamily, device: str | None) -> Encode:
-    """The image encoder that came with the family's IP-Adapter: projected features of CLIP."""
+    """Return the image encoder of the family's IP-Adapter: projected features of CLIP."""
     see = _adapter_vision(family, device)
 
     def encode(picture: Image.Image) -> np.ndarray:
@@ -76,7 +76,7 @@ def adapter_encoder(family: ModelFamily, device: str | None) -> Encode:
 
 
 def adapter_patches(family: ModelFamily, device: str | None) -> EncodePatches:
-    """The patches of a picture by that encoder, of its last layer but one; of zeros for None."""
+    """Return the patches of that encoder, from its penultimate layer; None as input means zeros."""
     see = _adapter_vision(family, device)
 
     def encode(picture: Image.Image | None) -> np.ndarray:
@@ -87,7 +87,7 @@ def adapter_patches(family: ModelFamily, device: str | None) -> EncodePatches:
 
 
 def _adapter_vision(family: ModelFamily, device: str | None) -> Callable[[Image.Image | None, bool], Any]:
-    """The encoder asked about a picture, None for zeros; the flag asks for the states of all layers."""
+    """Return the encoder applied to an image (None: zeros); the flag requests the states of all layers."""
     import torch
     from PIL import Image
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection

@@ -1,4 +1,4 @@
-"""Pictures of a catalogue as generators give them."""
+"""Images of a catalogue in the form that generators return."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def image_of(catalog: Catalog, row: int) -> Image.Image:
-    """The picture of an item as RGB. Raises DataError where it has none."""
+    """Return the image of an item as RGB. Raises DataError if it has none."""
     if catalog.images is None or not catalog.images.present[row]:
         item = catalog.item_ids[row]
         raise DataError(f"item {item!r} has no picture", remedy="Leave out the episodes that need it")
@@ -24,7 +24,7 @@ def image_of(catalog: Catalog, row: int) -> Image.Image:
 
 
 def to_pixels(image: Image.Image, size: int = 0) -> torch.Tensor:
-    """(3, H, W) float32 in [0, 1]; ``size`` pixels a side where it is not 0, else as it is."""
+    """Return (3, H, W) float32 in [0, 1], scaled to side ``size`` unless that is 0."""
     import torch
 
     if size and image.size != (size, size):

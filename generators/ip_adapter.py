@@ -1,8 +1,8 @@
-"""``ip_adapter``: pictures of the history as image prompts (Ye et al. 2023), all through one adapter.
+"""``ip_adapter``: images of the history as image prompts (Ye et al. 2023), with one adapter for all people.
 
-A family that names an ``ip_adapter`` brings a trained one with its image encoder, as published for
-SD-1.5. Elsewhere the projection and the attention to images are trained on histories, with the UNet
-frozen: draw one item from its category and *other* items of the same person.
+A family that names an ``ip_adapter`` brings a trained one with its image encoder, as published for SD-1.5.
+Otherwise the projection and the attention to images are trained on histories with a frozen UNet: to draw one
+item from its category and *other* items of the same person.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 class IPAdapterConfig:
     """Settings."""
 
-    images: int = 5  # the latest of the history that are shown to the adapter
-    scale: float = 0.6  # of the attention to images against that to text, when drawing
-    prompt: str = "{caption}"  # of the reference; {title} and {category} as well
-    train_prompt: str = "{category}"  # what tells colours apart is left to the images
-    steps: int = 1000  # of training, where the family brings no adapter
-    batch_size: int = 16  # pictures of a batch
-    accumulate: int = 1  # batches of a step, which processes share
-    lr: float = 3e-4  # the highest rate of AdamW, after the warm-up
+    images: int = 5  # number of latest history images used
+    scale: float = 0.6  # weight of the attention to images relative to text, when drawing
+    prompt: str = "{caption}"  # template; fields {caption}, {title} and {category} of the reference
+    train_prompt: str = "{category}"  # without colours, which the images must provide
+    steps: int = 1000  # training steps, if the family has no adapter
+    batch_size: int = 16  # images per batch
+    accumulate: int = 1  # batches per step, shared by processes
+    lr: float = 3e-4  # peak learning rate of AdamW, after the warm-up
     weight_decay: float = 0.01  # of AdamW
-    drop: float = 0.1  # share of examples without text, and of examples without images: for guidance
+    drop: float = 0.1  # share of examples without text, and without images, for guidance
 
     def __post_init__(self) -> None:
         for name in ("images", "steps", "batch_size", "accumulate"):
@@ -56,7 +56,7 @@ class IPAdapterConfig:
 
 
 class IPAdapter(SamplingGenerator):
-    """The reference's prompt, and the latest pictures of the history beside it."""
+    """Conditions on the reference's prompt and the latest images of the history."""
 
     name = "ip_adapter"
     config_class = IPAdapterConfig
@@ -79,7 +79,7 @@ class IPAdapter(SamplingGenerator):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> IPAdapter:
-        """Train the adapter on histories, without their references; take the one that is published."""
+        """Train the adapter on histories, without their references, or use the published one."""
         self._catalog = catalog
         self.__dict__.pop("_vectors", None)
         if not self.learns:
@@ -137,7 +137,7 @@ class IPAdapter(SamplingGenerator):
         train(self.name, adapter, loss, schedule, data=data, rng=rng, work=work, tracker=tracker)
 
     def conditions(self, episode: Episode) -> Conditions:
-        """The reference's prompt beside the history's pictures. Raises DataError where these lack."""
+        """Return the reference's prompt and the history's images. Raises DataError if one is missing."""
         rows = with_images(self.catalog, episode.history)[-self.config.images :]
         if not rows:
             raise DataError(
@@ -150,7 +150,7 @@ class IPAdapter(SamplingGenerator):
         return Conditions(states, self._vectors.of(rows).to(states), text)
 
     def ready(self) -> Sampler:
-        """The sampler with the adapter in it."""
+        """Return the sampler with the adapter installed."""
         if self._sampler is None:
             if self.learns:
                 raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
@@ -167,16 +167,19 @@ class IPAdapter(SamplingGenerator):
         self._sampler = sampler
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """As ``ip-adapter_sd15.safetensors`` names them; {} of a published adapter, which is a model."""
+        """Return the weights with the names of ``ip-adapter_sd15.safetensors``.
+
+        {} for a published adapter.
+        """
         return dict(self._weights)
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take an adapter. Raises DataError where it is not as wide as the UNet or the image vectors."""
+        """Load an adapter. Raises DataError if it does not fit the UNet or the image vectors."""
         self._put(weights)
         self._weights = dict(weights)
 
     def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
-        """The pipeline, the adapter and its image encoder, laid out as the published ones are."""
+        """Write the pipeline, the adapter and its image encoder, in the published layout."""
         if not self.learns:
             return super().export(folder, user_ids)
         from recsim_gen.core.protocols import ExportedPart

@@ -1,8 +1,8 @@
-"""Keywords of items and of tastes, as the family's language model answers its two prompts.
+"""Keywords of items and of tastes, from the family's language model and two prompts.
 
-Where an answer about an item cannot be read, the first words of its title stand in, of its caption where
-it has none, or its category; where one about a taste cannot, the most frequent keywords of the items.
-Answers are greedy, and asked for in batches that do not depend on who asks: equal for all.
+If an answer about an item cannot be parsed, the first words of its title are used, or of its caption if it
+has none, or its category; if one about a taste cannot, the most frequent keywords of the items. Decoding is
+greedy and in fixed batches, so answers do not depend on the caller.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Catalog
     from recsim_gen.models.family import ModelFamily
 
-CHUNK = 100  # neighbouring items, asked about together
-TOGETHER = 4  # tastes, asked for together
+CHUNK = 100  # neighbouring items in one batch
+TOGETHER = 4  # tastes in one batch
 
 
 class Keywords:
-    """Asks the language model of a family about items of a catalogue; answers are kept in the cache."""
+    """Prompts the language model of a family for keywords of a catalogue's items; answers are cached."""
 
     def __init__(self, family: ModelFamily, device: str | None, catalog: Catalog) -> None:
         self._family, self._device, self._catalog = family, device, catalog
@@ -38,35 +38,35 @@ class Keywords:
 
     @cached_property
     def model(self) -> tuple[Any, Any]:
-        """The language model and its tokenizer, loaded when they are first needed."""
+        """The language model and its tokenizer, loaded on first use."""
         return self._family.language_model(device=self._device)
 
     def of(self, rows: Sequence[int]) -> list[list[str]]:
-        """Return keywords of each item (p_k). Raises DataError for one without caption and title."""
+        """Return keywords of each item (p_k). Raises DataError for an item without caption and title."""
         for row in rows:
-            prompt_of(self._catalog, row, "{caption}")  # which raises for one that has no text
+            prompt_of(self._catalog, row, "{caption}")  # raises if it has no text
         self._ask_about(rows)
         return [self._of_items[row] for row in rows]
 
     def of_all(self) -> list[list[str]]:
-        """Return keywords of every item of the catalogue; one without text has its category, or none."""
+        """Return keywords of every item; an item without text has its category, or none."""
         rows = range(len(self._catalog))
         self._ask_about(rows)
         return [self._of_items[row] for row in rows]
 
     def taste(self, rows: Sequence[int]) -> list[str]:
-        """Keywords of what somebody likes who chose these items, oldest first (p_g).
+        """Return keywords of the taste behind these items, oldest first (p_g).
 
-        Without those that name a category: what is drawn is the reference's affair.
+        Without names of categories, since the reference determines what is drawn.
         """
         self.ask_tastes([rows])
         return self._tastes[self.taste_prompt(rows)]
 
     def ask_tastes(self, histories: Sequence[Sequence[int]]) -> None:
-        """Ask for the `taste` of many histories at once, each answered bit for bit as if it were asked alone.
+        """Compute the `taste` of many histories at once, each bit-identical to a single query.
 
-        Only prompts of equal length stand in one batch, which is filled up with its first: so neither
-        padding nor the number of rows tells who else is asked about.
+        Only prompts of equal length are in one batch, which is padded with its first prompt, so neither
+        padding nor the number of rows depends on the other histories.
         """
         tokenizer = self.model[1]
         rows_of = {self.taste_prompt(rows): rows for rows in histories}
@@ -81,13 +81,16 @@ class Keywords:
                 self._tastes[prompt] = self._read_taste(answer, rows_of[prompt])
 
     def tastes(self, histories: Sequence[Sequence[int]]) -> list[list[str]]:
-        """The same of many histories, asked for together: for training, where batches are always alike."""
+        """Return the tastes of many histories, computed together.
+
+        For training, where batches are always the same.
+        """
         prompts = [self.taste_prompt(rows) for rows in bar(histories, "prompts of tastes", unit="history")]
         pairs = zip(self._answers(prompts), histories, strict=True)
         return [self._read_taste(answer, rows) for answer, rows in pairs]
 
     def taste_prompt(self, rows: Sequence[int]) -> str:
-        """p_g of as many of the latest of these items as the language model can read, one at least."""
+        """Return p_g for as many of the latest of these items as fit the language model, at least one."""
         model, tokenizer = self.model
         room = min(tokenizer.model_max_length, model.config.max_position_embeddings) - LONGEST_ANSWER
         keywords = self.of(rows)
@@ -98,7 +101,7 @@ class Keywords:
         return prompt
 
     def _ask_about(self, rows: Sequence[int]) -> None:
-        """Fill in the keywords of these items and of their neighbours."""
+        """Compute the keywords of these items and of their neighbours."""
         chunks = dict.fromkeys(row // CHUNK for row in rows if row not in self._of_items)
         for chunk in bar(chunks, "keywords of items", unit="chunk") if len(chunks) > 1 else chunks:
             neighbours = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self._catalog)))
@@ -113,11 +116,11 @@ class Keywords:
                 self._of_items[row] = parse_keywords(answer_to.get(row, "")) or self._instead(row)
 
     def _texts(self, row: int) -> tuple[str, str]:
-        """Title and caption, "" for none."""
+        """Return title and caption, "" for none."""
         return str(self._catalog.titles[row]).strip(), str(self._catalog.captions[row]).strip()
 
     def _instead(self, row: int) -> list[str]:
-        """What stands in for keywords that cannot be read."""
+        """Return the substitute for keywords that cannot be parsed."""
         title, caption = self._texts(row)
         words = " ".join((title or caption).split()[:MOST_WORDS])
         text = words or str(self._catalog.categories[row]).strip()

@@ -1,4 +1,4 @@
-"""New words of a text encoder: looked up in tensors of their own, kept in files as diffusers has them."""
+"""New words of a text encoder: looked up in separate tensors, and stored in diffusers' format."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 
 PLACE = "<word>"
-SPREAD = 0.1  # of the first guess, in standard deviations of the table
+SPREAD = 0.1  # noise of the initial vectors, in standard deviations of the table
 
 
 class Lookup(torch.nn.Module):
-    """In place of ``table``: ids from ``first`` on have their vectors in row b of ``vectors`` (B, k, d)."""
+    """Replaces ``table``: ids from ``first`` on have their vectors in row b of ``vectors`` (B, k, d)."""
 
     def __init__(self, table: torch.nn.Embedding, first: int) -> None:
         super().__init__()
         self.table, self.first = table, first
-        self.weight = table.weight  # what others ask an embedding for
+        self.weight = table.weight  # other code accesses this attribute of an embedding
         self.vectors: torch.Tensor | None = None
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """(B, T, d) for ``ids`` (B, T)."""
+        """Return (B, T, d) for ``ids`` (B, T)."""
         looked_up: torch.Tensor = self.table(ids.clamp(max=self.first - 1))
         if self.vectors is None:
             return looked_up
@@ -34,10 +34,10 @@ class Lookup(torch.nn.Module):
 
 
 class NewWords:
-    """A pipeline whose prompts may hold ``word``, which means what it is told each time.
+    """A pipeline whose prompts may contain ``word``, with vectors given at each call.
 
-    The pipeline's tokenizer learns the word, and its text encoder to look it up elsewhere: the
-    pipeline must be one's own.
+    The word is added to the pipeline's tokenizer, and its text encoder looks it up in other tensors, so the
+    pipeline must not be shared.
     """
 
     def __init__(self, pipeline: Any, vectors: int) -> None:
@@ -46,19 +46,19 @@ class NewWords:
         tokenizer, text_encoder = pipeline.tokenizer, pipeline.text_encoder
         self._table: torch.nn.Embedding = text_encoder.get_input_embeddings()
         self.shape = (vectors, self._table.embedding_dim)
-        # As load_textual_inversion names the vectors of one word, so that prompts are read alike.
+        # Named as by load_textual_inversion, so that prompts are tokenised in the same way.
         tokenizer.add_tokens([PLACE, *(f"{PLACE}_{k}" for k in range(1, vectors))])
         self._lookup = Lookup(self._table, tokenizer.convert_tokens_to_ids(PLACE))
         text_encoder.set_input_embeddings(self._lookup)
 
     def start(self, words: int, rng: Rng) -> torch.Tensor:
-        """(words, vectors, d) first guesses: the mean of all words, and a little noise."""
+        """Return (words, vectors, d) initial vectors: the mean of all words plus a little noise."""
         table = self._table.weight.detach().float().cpu()
         noise = torch.randn(words, *self.shape, generator=rng.torch())
         return table.mean(0) + SPREAD * table.std(0) * noise
 
     def states(self, texts: Sequence[str], vectors: torch.Tensor) -> torch.Tensor:
-        """(B, T, d) states of texts in which the word of row b is ``vectors[b]`` (B, vectors, d)."""
+        """Return (B, T, d) states of texts in which the word of row b is ``vectors[b]`` (B, vectors, d)."""
         self._lookup.vectors = vectors.to(self._table.weight)
         try:
             device = self._table.weight.device
@@ -69,7 +69,7 @@ class NewWords:
 
 
 def write_words(folder: Path, words: Mapping[str, torch.Tensor]) -> None:
-    """A file for each word, ``user-3.safetensors`` for ``<user-3>``; `load_textual_inversion` reads it."""
+    """Write a file per word for `load_textual_inversion`: ``user-3.safetensors`` for ``<user-3>``."""
     from safetensors.torch import save_file
 
     folder.mkdir()
@@ -78,7 +78,7 @@ def write_words(folder: Path, words: Mapping[str, torch.Tensor]) -> None:
 
 
 def read_words(folder: Path) -> dict[str, torch.Tensor]:
-    """What ``write_words`` wrote. Raises DataError for anything else."""
+    """Read what ``write_words`` wrote. Raises DataError for anything else."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

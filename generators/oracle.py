@@ -1,7 +1,8 @@
-"""Ceilings (Boutique only): what the user likes best in the reference's category.
+"""Oracles (Boutique only): what the user truly likes best in the reference's category.
 
-``oracle`` is drawn by the shop: if it does not move ΔR, the ranker does not see taste in pictures, and no
-generator can. ``oracle_sd`` is its caption, drawn by the family: the difference is what drawing costs.
+``oracle`` is drawn by the shop: if it does not improve ΔR, the ranker does not recognise taste in images, and
+no generator can improve it. ``oracle_sd`` is its caption, drawn by the family: the difference is the loss due
+to drawing.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OracleConfig:
-    """Nothing to set."""
+    """No settings."""
 
 
 class OfKnownWorld(BaseGenerator):
-    """A generator that is told the truth."""
+    """Base class of generators that know the true preferences."""
 
     config_class = OracleConfig
 
@@ -46,34 +47,34 @@ class OfKnownWorld(BaseGenerator):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> Self:
-        """Take the catalogue. Raises DataError where tastes are not known."""
+        """Set the catalogue. Raises DataError if true preferences are unknown."""
         known_world(catalog)
         return super().fit(catalog, episodes, rng=rng)
 
 
 class Oracle(OfKnownWorld):
-    """Draws argmax V(u, look) over all looks of the category, in the shop or not."""
+    """Draws argmax V(u, look) over all looks of the category, whether in the shop or not."""
 
     name = "oracle"
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
-        """(3, 64, 64) the best look for ``episode.user``."""
+        """Return (3, 64, 64) the best look for ``episode.user``."""
         return drawn(best_look(self.catalog, episode), noise)
 
 
 class OracleSD(OfKnownWorld, SamplingGenerator):
-    """Draws the caption of that look, as the shop writes it of its items, by the family's diffusion model."""
+    """Draws the caption of that look, worded like the shop's, with the family's diffusion model."""
 
     name = "oracle_sd"
     roles = ("diffusion",)
 
     def conditions(self, episode: Episode) -> Conditions:
-        """The caption, in one of the shop's wordings."""
+        """Return the caption, in one of the shop's wordings."""
         caption = best_look(self.catalog, episode).caption(episode.reference)
         return Conditions(self.ready().states([caption])[0], text=caption)
 
     def ready(self) -> Sampler:
-        """The family's, loaded when it is first needed."""
+        """Return the family's sampler, loaded on first use."""
         return self._sampler
 
     @cached_property

@@ -1,4 +1,4 @@
-"""``original`` (ORI): the reference's own picture, by which nothing may change."""
+"""``original`` (ORI): the reference's own image, which must not change any rank."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 class OriginalConfig:
     """Settings."""
 
-    size: int = 0  # pixels a side; 0: each as it is, so that its own picture gives exactly ΔR = 0
+    size: int = 0  # side in pixels; 0: unchanged, so that it gives exactly ΔR = 0
 
 
 class Original(BaseGenerator):
-    """Gives the reference's own picture, whatever the seed."""
+    """Returns the reference's own image, whatever the seed."""
 
     name = "original"
     config_class = OriginalConfig
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
-        """The picture of the reference. Raises DataError where it has none."""
+        """Return the image of the reference. Raises DataError if it has none."""
         return to_pixels(image_of(self.catalog, episode.reference), self.config.size)

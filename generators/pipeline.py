@@ -1,8 +1,8 @@
-"""``pipeline:CLASS``: any pipeline of diffusers that takes a prompt, and pictures where it takes some.
+"""``pipeline:CLASS``: any diffusers pipeline that takes a prompt and optionally images.
 
-Today's models that draw and edit (FLUX Kontext, OmniGen, Qwen-Image-Edit, GLM-Image…) come as such classes.
-Each is asked with a prompt of the reference, which may tell the taste of the history, and shown pictures of
-either, as far as it looks at pictures. Numbers and texts of its call are settings, by the class's own names.
+Current models for drawing and editing (FLUX Kontext, OmniGen, Qwen-Image-Edit, GLM-Image…) are available as
+such classes. The prompt describes the reference and possibly the taste of the history; images of either are
+passed if the class takes images. Numbers and strings in its call are settings, by the class's own names.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Episode
 
 SHOWN_AS = ("image", "input_images", "images")
-"""What arguments for pictures are called, the likeliest first."""
+"""Names of image arguments, in order of preference."""
 
 OURS = ("prompt", "output_type", "return_dict", "num_images_per_prompt")
-"""Numbers and texts that are not settings: the generator gives them, or they make no sense here."""
+"""Arguments that are not settings: the generator sets them, or they make no sense here."""
 
 TASTE = "taste"
-"""Field of the prompt: what somebody with the history likes, in keywords of the family's language model."""
+"""Prompt field: the taste of the history, in keywords of the family's language model."""
 
 
 @dataclass(frozen=True)
 class PipelineConfig:
-    """Settings; the arguments of the pipeline's call are further ones."""
+    """Settings; the arguments of the pipeline's call are additional ones."""
 
-    pipeline: str = ""  # its class in diffusers; pipeline:FluxKontextPipeline says the same
-    weights: str = ""  # its folder (./…, /…, ~…) or name on the hub; "": the family's pipeline
-    prompt: str = "{caption}"  # of the reference; {title}, {category}, and {taste} of the history, as well
-    pictures: Literal["none", "reference", "history", "both"] = "none"  # that it is shown
-    history: int = 3  # the latest items of a history whose pictures it is shown, where it is shown any
-    told: int = 10  # the latest items of a history that its taste is read from
-    call: Mapping[str, Any] = field(default_factory=dict)  # arguments of its call, by name
+    pipeline: str = ""  # class in diffusers; pipeline:FluxKontextPipeline is equivalent
+    weights: str = ""  # folder (./…, /…, ~…) or name on the hub; "": the family's pipeline
+    prompt: str = "{caption}"  # template; fields {caption}, {title}, {category} and {taste} (of the history)
+    pictures: Literal["none", "reference", "history", "both"] = "none"  # images to pass
+    history: int = 3  # number of latest history images to pass
+    told: int = 10  # number of latest history items that {taste} is based on
+    call: Mapping[str, Any] = field(default_factory=dict)  # arguments of its call by name
 
     def __post_init__(self) -> None:
         check_template(self.prompt, TASTE)
@@ -60,15 +60,15 @@ class PipelineConfig:
 
     @property
     def asks_for_taste(self) -> bool:
-        """Whether the prompt has the keywords of a taste in it."""
+        """Whether the prompt contains the keywords of a taste."""
         return f"{{{TASTE}}}" in self.prompt
 
 
 class Pipeline(BaseGenerator):
-    """Draws by a pipeline of diffusers, one picture at a time, with all chance from the picture's stream.
+    """Draws with a diffusers pipeline, one image at a time, with all randomness from the image's stream.
 
-    Raises SettingError where diffusers has no such class, where the class takes no prompt or no pictures
-    that it is to be shown, and for an argument that its call does not have.
+    Raises SettingError if diffusers has no such class, if the class takes no prompt, or no images although
+    some are to be passed, and for an argument that its call does not have.
     """
 
     name = "pipeline"
@@ -88,7 +88,7 @@ class Pipeline(BaseGenerator):
 
     @classmethod
     def arguments(cls, pipeline: str) -> list[Setting]:
-        """Return numbers and texts that the call of a class of diffusers takes, as settings."""
+        """Return the numbers and strings that the call of a diffusers class takes, as settings."""
         taken = _parameters(pipeline_class(pipeline))
         typed = {name: (_simple(p.annotation), p.default) for name, p in taken.items() if name not in OURS}
         return [
@@ -98,20 +98,20 @@ class Pipeline(BaseGenerator):
         ]
 
     def words(self, episode: Episode) -> str:
-        """The prompt. Raises DataError for a reference without text."""
+        """Return the prompt. Raises DataError for a reference without text."""
         if not self.config.asks_for_taste:
             return prompt_of(self.catalog, episode.reference, self.config.prompt)
         taste = keywords_line(self._keywords.taste(self._told(episode)))
         return prompt_of(self.catalog, episode.reference, self.config.prompt, taste=taste)
 
     def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
-        """One at a time, told of tastes that are asked for together."""
+        """Draw one at a time, after computing all tastes together."""
         if self.config.asks_for_taste:
             self._keywords.ask_tastes([self._told(episode) for episode, _ in requests])
         return super().draw_each(requests)
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
-        """Raises DataError for items that lack the text or the picture that it is to be told by."""
+        """Draw one image. Raises DataError if an item lacks the text or image that is needed."""
         import torch
 
         from recsim_gen.core.training_loop import seeded
@@ -120,13 +120,16 @@ class Pipeline(BaseGenerator):
         if self.config.pictures != "none":
             arguments |= self._shown(episode)
         stream = noise.for_("pipeline")
-        with torch.no_grad(), seeded(stream.for_("global")):  # some draw from torch's own generator, too
+        with (
+            torch.no_grad(),
+            seeded(stream.for_("global")),
+        ):  # some pipelines also use torch's global generator
             pixels = self._loaded(generator=stream.torch(), **arguments).images[0]
         drawn: torch.Tensor = pixels.float().cpu().clamp(0, 1)
         return drawn
 
     def _shown(self, episode: Episode) -> dict[str, Any]:
-        """The pictures that it is shown, by the name of the argument, as the class wants them."""
+        """Return the images to pass, by the name of the argument, in the form that the class requires."""
         rows: list[int] = []
         if self.config.pictures in ("history", "both"):
             rows += episode.history[-self.config.history :]
@@ -136,7 +139,7 @@ class Pipeline(BaseGenerator):
             raise DataError(f"episode {episode.id}: pictures of its history are wanted, it has no history")
         images: list[Image.Image] = [image_of(self.catalog, row) for row in rows]
         name = _shown_as(type(self._loaded))
-        if name == "input_images":  # OmniGen's: a list for each prompt
+        if name == "input_images":  # OmniGen: a list per prompt
             return {name: [images]}
         return {name: images[0] if len(images) == 1 else images}
 
@@ -153,7 +156,7 @@ class Pipeline(BaseGenerator):
 
 
 def pipeline_class(name: str) -> Any:
-    """A pipeline of diffusers that takes a prompt. Raises SettingError for anything else."""
+    """Return a diffusers pipeline class that takes a prompt. Raises SettingError for anything else."""
     import diffusers
 
     names = [n for n in dir(diffusers) if n.endswith("Pipeline")]
@@ -166,12 +169,12 @@ def pipeline_class(name: str) -> Any:
 
 
 def _near(name: str, names: list[str]) -> str:
-    """A suggestion, and a few of the hundreds that there are."""
+    """Return a suggestion, and a few of the hundreds of names."""
     return did_you_mean(name, names).split(" Known:", maxsplit=1)[0]
 
 
 def _check(config: PipelineConfig) -> None:
-    """Raise SettingError where no class is named, and for what its call does not take."""
+    """Raise SettingError if no class is named, and for arguments that its call does not take."""
     if not config.pipeline:
         raise SettingError("a class of diffusers is wanted, got none. Write pipeline:CLASS")
     found = pipeline_class(config.pipeline)
@@ -185,7 +188,7 @@ def _check(config: PipelineConfig) -> None:
 
 
 def _shown_as(pipeline: Any) -> str:
-    """The name of its argument for pictures. Raises SettingError where it has none."""
+    """Return the name of its image argument. Raises SettingError if it has none."""
     taken = _parameters(pipeline)
     for name in SHOWN_AS:
         if name in taken:
@@ -198,6 +201,6 @@ def _parameters(pipeline: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def _simple(annotation: Any) -> Any:
-    """The type of a number or a text, also of one that may be left out; None for all else."""
+    """Return the type of a number or a string, also of an optional one; None for anything else."""
     parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     return next((kind for kind in (bool, int, float, str) if kind in parts), None)

@@ -1,7 +1,7 @@
-"""``placebo``: another real picture of the reference, which carries nobody's taste.
+"""``placebo``: another real image of the reference, unrelated to anybody's taste.
 
-In Boutique the same look is drawn again. Elsewhere other pictures of the items are brought: other
-posters of the films, other photographs of the goods.
+In Boutique the same look is drawn again. For other data the user provides other images of the items: other
+posters of the films, other photographs of the products.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class PlaceboConfig:
     """Settings."""
 
     images: str = ""  # folder or tar of <item id>.png; needed unless the catalogue is Boutique's
-    size: int = 0  # pixels a side; 0: each as it is
+    size: int = 0  # side in pixels; 0: unchanged
 
 
 class Placebo(BaseGenerator):
-    """Another picture of the reference; of those that are brought there is one, whatever the seed."""
+    """Returns another image of the reference; if images are provided, the same one for every seed."""
 
     name = "placebo"
     config_class = PlaceboConfig
@@ -53,9 +53,9 @@ class Placebo(BaseGenerator):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> Placebo:
-        """Take the catalogue.
+        """Set the catalogue.
 
-        Raises SettingError where other pictures have to be brought, DataError where those are of no item.
+        Raises SettingError if other images must be provided, DataError if those provided belong to no item.
         """
         if world_of(catalog) is None and not self.config.images:
             raise SettingError(
@@ -74,12 +74,12 @@ class Placebo(BaseGenerator):
 
     @property
     def fingerprint(self) -> str:
-        """With the content of the pictures that were brought."""
+        """Hash that includes the content of the provided images."""
         brought = self._brought.fingerprint if self.config.images else None
         return fingerprint(super().fingerprint, brought)
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
-        """Another picture of the reference. Raises DataError where there is none."""
+        """Return another image of the reference. Raises DataError if there is none."""
         if self.config.images:
             return self._read(episode.reference)
         return drawn(known_world(self.catalog).attributes(episode.reference), noise)

@@ -1,10 +1,10 @@
-"""``pmg``: what somebody likes, told to the diffusion model in words and in vectors (Shen et al., WWW 2024).
+"""``pmg``: conditions the diffusion model on a person's taste in words and vectors (Shen et al., WWW 2024).
 
-The family's language model tells keywords of the items of a history, then of the taste behind them: the
-preference in words. Soft tokens that it answers with are the preference in vectors; they are learned
-by denoising items of a history, given the others, with all models frozen. Both stand beside the
-reference's prompt, each side with a weight; of several candidates the one is kept that fits best both
-the reference and the history.
+The family's language model gives keywords of the items of a history, then of the taste behind them: the
+preference in words. Soft tokens of the language model are the preference in vectors; they are learned by
+denoising items of a history given the others, with all models frozen. Both are added to the reference's
+prompt, each part with a weight; of several candidates the one that best fits both the reference and the
+history is kept.
 """
 
 from __future__ import annotations
@@ -39,19 +39,21 @@ if TYPE_CHECKING:
 class PMGConfig:
     """Settings."""
 
-    history: int = 10  # the latest items that the taste is read from
-    prefix: int = 4  # positions before the prompt of the language model; "4 + 4" in the release
-    tokens: int = 4  # soft tokens behind it
-    target_weight: float = 1.0  # w_t, of the states of the reference's prompt
-    preference_weight: float = 0.5  # w_p, of those of keywords and soft tokens
-    candidates: int = 2  # pictures of which the best is kept; 1: no choice
-    target: Literal["caption", "picture"] = "caption"  # of the reference, what candidates are compared with
-    prompt: str = "{caption}"  # of the reference; {title} and {category} as well
-    train_prompt: str = "{category}"  # what tells colours apart is left to the preference
-    steps: int = 400  # of training
-    batch_size: int = 16  # pictures of a batch
-    accumulate: int = 1  # batches of a step, which processes share
-    lr: float = 1e-3  # the highest rate of AdamW, after the warm-up
+    history: int = 10  # number of latest items that the taste is based on
+    prefix: int = 4  # learned positions before the prompt of the language model; "4 + 4" in the release
+    tokens: int = 4  # soft tokens after the prompt
+    target_weight: float = 1.0  # w_t, weight of the states of the reference's prompt
+    preference_weight: float = 0.5  # w_p, weight of the keywords' states and soft tokens
+    candidates: int = 2  # number of images of which the best is kept; 1: no selection
+    target: Literal["caption", "picture"] = (
+        "caption"  # part of the reference that candidates are compared with
+    )
+    prompt: str = "{caption}"  # template; fields {caption}, {title} and {category} of the reference
+    train_prompt: str = "{category}"  # without colours, which the preference must provide
+    steps: int = 400  # training steps
+    batch_size: int = 16  # images per batch
+    accumulate: int = 1  # batches per step, shared by processes
+    lr: float = 1e-3  # peak learning rate of AdamW, after the warm-up
     weight_decay: float = 0.01  # of AdamW
 
     def __post_init__(self) -> None:
@@ -66,7 +68,7 @@ class PMGConfig:
 
 
 class PMG(SamplingGenerator):
-    """The reference's prompt beside keywords and soft tokens of the history's taste."""
+    """Conditions on the reference's prompt, and on keywords and soft tokens of the history's taste."""
 
     name = "pmg"
     config_class = PMGConfig
@@ -93,8 +95,8 @@ class PMG(SamplingGenerator):
     ) -> PMG:
         """Learn the soft preference from histories, without their references.
 
-        The items of a user are cut into two halves at random: each item is denoised given the taste
-        that the other half tells, so that no item is told by itself.
+        The items of a user are split into two random halves: each item is denoised given the taste of the
+        other half, so that no item contributes to its own condition.
         """
         check_episodes(episodes, catalog)
         self._open(catalog)
@@ -112,7 +114,7 @@ class PMG(SamplingGenerator):
         return self
 
     def _halves(self, items: Mapping[int, Sequence[int]], rng: Rng) -> list[tuple[list[int], list[int]]]:
-        """(items to draw, the latest of the other half) of every user, both ways round."""
+        """Return (items to draw, the latest of the other half) for every user, in both directions."""
         halves = []
         for user, rows in items.items():
             mixed = rng.for_("halves", user).numpy().permutation(len(rows))
@@ -157,7 +159,7 @@ class PMG(SamplingGenerator):
     def _states(
         self, sampler: Sampler, texts: Sequence[str], tastes: Sequence[str], soft: torch.Tensor
     ) -> torch.Tensor:
-        """(B, 2T + S, d): w_t · the prompt's states, w_p · the keywords', w_p · soft tokens."""
+        """Return (B, 2T + S, d): w_t · the prompt's states, w_p · the keywords', w_p · soft tokens."""
         import torch
 
         target, words = sampler.states(texts), sampler.states(tastes)
@@ -165,7 +167,10 @@ class PMG(SamplingGenerator):
         return torch.cat([self.config.target_weight * target, self.config.preference_weight * liked], dim=1)
 
     def conditions(self, episode: Episode) -> Conditions:
-        """The reference's prompt beside the taste of the history. Raises DataError for items without text."""
+        """Return the reference's prompt and the taste of the history.
+
+        Raises DataError for items without text.
+        """
         import torch
 
         sampler, rows = self.ready(), episode.history[-self.config.history :]
@@ -177,15 +182,15 @@ class PMG(SamplingGenerator):
             return Conditions(self._states(sampler, [text], [taste], soft)[0], text=f"{text}; {taste}")
 
     def ready(self) -> Sampler:
-        """The family's sampler."""
+        """Return the family's sampler."""
         if self._soft is None:
             raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
         return self._sampler
 
     def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
-        """The best candidate of each: the first from the noise itself, the others from streams of it.
+        """Return the best candidate of each: the first from the noise itself, the others from sub-streams.
 
-        Raises DataError where pictures to choose by lack.
+        Raises DataError if images needed for the selection are missing.
         """
         n = self.config.candidates
         self._keywords.ask_tastes([e.history[-self.config.history :] for e, _ in requests])
@@ -197,11 +202,11 @@ class PMG(SamplingGenerator):
         return [g[self._choice.best(g, e)] for g, (e, _) in zip(groups, requests, strict=True)]
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Of the soft preference; see `SoftPreference.learned`."""
+        """Return the weights of the soft preference; see `SoftPreference.learned`."""
         return dict(self._weights)
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take a soft preference. Raises DataError where it is not as wide as the models."""
+        """Load a soft preference. Raises DataError if it does not fit the models."""
         from recsim_gen.core.randomness import Rng
 
         soft = self._untrained(self.family, self._sampler, Rng(0))
@@ -209,7 +214,7 @@ class PMG(SamplingGenerator):
         self._soft, self._weights = soft.eval(), dict(weights)
 
     def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
-        """The pipeline, and the soft preference, which needs the code of `SoftPreference`."""
+        """Write the pipeline, and the soft preference, which needs the code of `SoftPreference`."""
         from recsim_gen.models.exporting import write_pipeline, write_tensors
 
         what = (
@@ -224,14 +229,14 @@ class PMG(SamplingGenerator):
         from generators.soft_preference import SoftPreference
 
         model, tokenizer = family.language_model(device=self.device)
-        if family is not self.family:  # one's own, to learn through: nothing of it gets a gradient
+        if family is not self.family:  # a copy for training, with frozen parameters
             model.requires_grad_(False)
         config = self.config
         size = {"prefix": config.prefix, "tokens": config.tokens, "width": sampler.width}
         return SoftPreference(model, tokenizer, **size, rng=rng.for_("start")).to(sampler.device)
 
     def _open(self, catalog: Catalog) -> None:
-        """Take the catalogue, and forget what was made for another."""
+        """Set the catalogue, and drop everything computed for another."""
         self._catalog = catalog
         for made in ("_keywords", "_choice"):
             self.__dict__.pop(made, None)

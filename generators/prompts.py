@@ -1,4 +1,4 @@
-"""Prompts about an item of the catalogue: templates with its title, caption and category."""
+"""Prompt templates with title, caption and category of an item."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FIELDS = ("caption", "title", "category")
 
 
 def check_template(template: str, *more: str, needs: tuple[str, ...] = ()) -> None:
-    """SettingError for a field that is not of ``FIELDS`` and ``more``, or one of ``needs`` that lacks."""
+    """Raise SettingError for a field outside ``FIELDS`` and ``more``, or a missing one of ``needs``."""
     try:
         named = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
     except ValueError as error:
@@ -26,10 +26,10 @@ def check_template(template: str, *more: str, needs: tuple[str, ...] = ()) -> No
 
 
 def prompt_of(catalog: Catalog, row: int, template: str, **more: str) -> str:
-    """The template filled for an item, ``more`` as further fields.
+    """Return the template filled for an item, with ``more`` as further fields.
 
-    Its title stands in for a blank caption, as everywhere in this library. Raises DataError where a
-    field that the template asks for is blank.
+    The title replaces a blank caption, as everywhere in this library. Raises DataError if a field of the
+    template is blank.
     """
     caption, title = str(catalog.captions[row]).strip(), str(catalog.titles[row]).strip()
     texts = {"caption": caption or title, "title": title, "category": str(catalog.categories[row]).strip()}

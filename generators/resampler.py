@@ -1,7 +1,7 @@
-"""The weights of an IP-Adapter Plus, by the names of ``ip-adapter-plus_sd15.safetensors``.
+"""Weights of an IP-Adapter Plus, with the names of ``ip-adapter-plus_sd15.safetensors``.
 
-``image_proj`` is a resampler: a few learned queries attend to all patches of an image. The attention of the
-UNet to what they gather is that of the plain adapter (`generators.adapter`).
+``image_proj`` is a resampler: a few learned queries attend to all patches of an image. The UNet's attention
+to its output is that of the plain adapter (`generators.adapter`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.randomness import Rng
 
 FILE = "models/ip-adapter-plus_sd15.safetensors"
-HEAD = 64  # channels of a head, as diffusers has it
+HEAD = 64  # channels per head, as in diffusers
 LAYER = {
     "ln0": "0.norm1",
     "ln1": "0.norm2",
@@ -28,13 +28,13 @@ LAYER = {
     "ff.1.net.0.proj": "1.1",
     "ff.1.net.2": "1.3",
 }
-"""Parts of a layer: in diffusers, and in the file, which has keys and values in one matrix, ``0.to_kv``."""
+"""Names of a layer's parts in diffusers and in the file, where keys and values are one matrix ``0.to_kv``."""
 
 
 def untrained(unet: Any, width: int, rng: Rng, *, hidden: int, queries: int) -> dict[str, torch.Tensor]:
-    """A first guess for patches of ``width``: attention to images begins as that to text.
+    """Return initial weights for patches of ``width``: attention to images starts like that to text.
 
-    ``hidden`` channels, of one head for each 64 begun, and ``queries`` tokens of an image.
+    ``hidden`` channels, with one head per 64 (rounded up), and ``queries`` tokens per image.
     """
     from recsim_gen.core.training_loop import seeded
 
@@ -44,7 +44,7 @@ def untrained(unet: Any, width: int, rng: Rng, *, hidden: int, queries: int) -> 
 
 
 def check_resampler(unet: Any, weights: Mapping[str, torch.Tensor], width: int) -> None:
-    """DataError unless the weights are those of a resampler for this UNet and patches of ``width``."""
+    """Raise DataError unless the weights fit this UNet and patches of ``width``."""
     try:
         _, queries, hidden = weights["image_proj.latents"].shape
         heads = len(weights["image_proj.layers.0.0.to_q.weight"]) // HEAD
@@ -61,7 +61,7 @@ def check_resampler(unet: Any, weights: Mapping[str, torch.Tensor], width: int) 
 
 
 def installed(unet: Any) -> dict[str, torch.Tensor]:
-    """The weights of the adapter in a UNet, on the CPU."""
+    """Return the weights of the adapter in a UNet, on the CPU."""
     (projection,) = unet.encoder_hid_proj.image_projection_layers
     return {**_named(projection), **image_attention(unet)}
 
@@ -84,7 +84,7 @@ def _named(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _parts(module: Any) -> dict[str, torch.Tensor]:
-    """The parameters by their names in the file."""
+    """Return the parameters with their names in the file."""
     parts = {n: x for n, x in module.named_parameters() if not n.startswith("layers.")}
     for k, layer in enumerate(module.layers):
         own = dict(layer.named_parameters())

@@ -1,4 +1,4 @@
-"""Sampling of a family's diffusion model, as all generators that have one do it."""
+"""Sampling of a family's diffusion model, shared by all generators that use it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 SMALL = 50_000_000
-"""Parameters of a UNet up to which several cores draw a batch each: its operations are too small to share."""
+"""Parameters of a UNet up to which each core draws a batch: its operations are too small to be split."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What one picture is drawn from: ``states`` (T, d), and ``image_embeds`` of an IP-Adapter.
+    """Conditions of one image: ``states`` (T, d), and ``image_embeds`` of an IP-Adapter.
 
-    Those are (n, D) for n images, or (n, S, D) where it looks at S patches of each; ``no_image_embeds``, of
-    the same shape, stand for no image, where that is not zeros. ``text`` says to people what the states say
-    to the model, as far as that is said in words.
+    These are (n, D) for n images, or (n, S, D) for S patches each; ``no_image_embeds``, of the same shape,
+    represent no image, if that is not zeros. ``text`` is what the states encode, as far as it can be written
+    in words.
     """
 
     states: torch.Tensor
@@ -38,16 +38,16 @@ class Conditions:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Only pictures of one shape can stand in one batch."""
+        """Shapes; only images of equal shapes can be in one batch."""
         images = () if self.image_embeds is None else tuple(self.image_embeds.shape)
         return (*self.states.shape, *images)
 
 
 class Sampler:
-    """Texts or their states to pictures, with the steps, guidance and size of the family."""
+    """Maps texts or their states to images, with the steps, guidance and size of the family."""
 
     def __init__(self, family: ModelFamily, device: str | None = None) -> None:
-        self.pipeline = cast(Any, family.diffusion(device=device))  # whose types say less than it has
+        self.pipeline = cast(Any, family.diffusion(device=device))  # Any: its type stubs lack attributes
         self.steps, self.guidance, self.batch = family.steps, family.guidance, family.batch
         scale: int = self.pipeline.vae_scale_factor
         unet: Any = self.pipeline.unet.config
@@ -57,18 +57,18 @@ class Sampler:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """Device of the models."""
         device: torch.device = self.pipeline.unet.device
         return device
 
     def latents(self, noise: Rng) -> torch.Tensor:
-        """(c, h, w) float32 standard normal, drawn on the CPU: equal on every device."""
+        """Return (c, h, w) float32 standard normal noise, drawn on the CPU: equal on every device."""
         import torch
 
         return torch.randn(self.latent_shape, generator=noise.for_("latents").torch())
 
     def states(self, texts: Sequence[str]) -> torch.Tensor:
-        """(B, T, d) states of the text encoder, padded to its length; what is longer is cut."""
+        """Return (B, T, d) states of the text encoder, padded to its length; longer texts are cut."""
         import torch
 
         with torch.no_grad():
@@ -76,7 +76,7 @@ class Sampler:
         return states
 
     def no_words(self, length: int) -> torch.Tensor:
-        """(1, length, d) states of the empty text; where it is shorter, its last state is repeated."""
+        """Return (1, length, d) states of the empty text, extended by repeating the last state if needed."""
         import torch
 
         empty = self.states([""])
@@ -84,11 +84,11 @@ class Sampler:
         return torch.cat([empty[:, :length], last], dim=1)
 
     def draw_each(self, requests: Sequence[tuple[Conditions, Rng]], what: str) -> list[torch.Tensor]:
-        """A picture (3, size, size) for each of ``requests``, bit for bit the same whatever it is drawn with.
+        """Return an image (3, size, size) per request, bit-identical whatever the other requests are.
 
-        Rows of a batch do not know of each other, but the last bits of floating point depend on how many
-        there are. So batches always have ``batch`` rows; the last of a shape is filled up with its first.
-        On CPUs a small model draws as many batches at a time as there are threads.
+        Rows of a batch are independent, but the last bits of floating point depend on their number. So
+        batches always have ``batch`` rows; the last one of a shape is padded with its first row. On CPUs a
+        small model draws one batch per thread.
         """
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for row, (conditions, _) in enumerate(requests):
@@ -107,12 +107,12 @@ class Sampler:
     def _each_batch(
         self, batches: Sequence[Sequence[tuple[Conditions, Rng]]]
     ) -> Iterator[Iterator[torch.Tensor]]:
-        """The pictures of each batch in turn; drawn by a thread each where that is worth it."""
+        """Yield an iterator over the images of each batch, drawn by one thread per batch for small models."""
         import torch
 
         threads = torch.get_num_threads()
         size = sum(x.numel() for x in self.pipeline.unet.parameters())
-        hooked = any(c.image_embeds is not None for batch in batches for c, _ in batch)  # on the one UNet
+        hooked = any(c.image_embeds is not None for batch in batches for c, _ in batch)  # of the shared UNet
         count = 1 if self.device.type != "cpu" or size > SMALL or hooked else min(threads, len(batches))
         if count < 2:
             yield map(self._draw_batch, batches)
@@ -136,7 +136,7 @@ class Sampler:
             torch.set_num_threads(threads)
 
     def _draw_batch(self, requests: Sequence[tuple[Conditions, Rng]]) -> torch.Tensor:
-        """Pictures (B, 3, size, size) of conditions of one shape."""
+        """Return images (B, 3, size, size) for conditions of one shape."""
         import torch
 
         images = [c.image_embeds for c, _ in requests if c.image_embeds is not None]
@@ -156,9 +156,9 @@ class Sampler:
         image_embeds: torch.Tensor | None = None,
         no_image_embeds: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(B, 3, size, size) float32 in [0, 1], on the CPU, without gradients.
+        """Return (B, 3, size, size) float32 in [0, 1], on the CPU, without gradients.
 
-        ``states`` (B, T, d) of any length T condition it; ``noise`` B streams, equal ones for equal
+        ``states`` (B, T, d) of any length T are the condition; ``noise`` B streams, equal ones for equal
         initial latents; ``image_embeds`` (B, n, D) or (B, n, S, D) for an IP-Adapter. Classifier-free
         guidance is against the empty text and ``no_image_embeds``, by default zeros.
         """
@@ -190,7 +190,7 @@ class Sampler:
 
 
 def with_own(sampler: Sampler, part: str) -> Sampler:
-    """The same with a ``unet`` or ``scheduler`` of its own, as it is now; all other parts are shared."""
+    """Return the sampler with its own copy of ``part`` (``unet``, ``scheduler``); all others are shared."""
     own = copy.copy(sampler)
     own.pipeline = copy.copy(sampler.pipeline)
     setattr(own.pipeline, part, copy.deepcopy(getattr(sampler.pipeline, part)))
@@ -199,9 +199,9 @@ def with_own(sampler: Sampler, part: str) -> Sampler:
 
 @contextmanager
 def _each_its_own(unet: Any, images: torch.Tensor) -> Iterator[None]:
-    """Inside, row i of the UNet's batch is shown ``images[i]``, (n, D) or (n, S, D).
+    """Context in which row i of the UNet's batch uses ``images[i]``, (n, D) or (n, S, D).
 
-    The pipeline shows every picture of a batch the images of all.
+    The pipeline itself would give every row of a batch the images of all.
     """
 
     def swap(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""``sd``: text to image from the reference's caption, the same for everybody."""
+"""``sd``: text to image from the reference's caption, without personalisation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class StableDiffusionConfig:
     """Settings."""
 
-    prompt: str = "{caption}"  # of the reference; {title} and {category} as well
+    prompt: str = "{caption}"  # template; fields {caption}, {title} and {category} of the reference
 
     def __post_init__(self) -> None:
         check_template(self.prompt)
@@ -36,10 +36,10 @@ class StableDiffusion(SamplingGenerator):
         return Sampler(self.family, self.device)
 
     def ready(self) -> Sampler:
-        """The family's, loaded when it is first needed."""
+        """Return the family's sampler, loaded on first use."""
         return self._sampler
 
     def conditions(self, episode: Episode) -> Conditions:
-        """The reference's prompt. Raises DataError where it has no text."""
+        """Return the reference's prompt. Raises DataError if it has no text."""
         text = prompt_of(self.catalog, episode.reference, self.config.prompt)
         return Conditions(self._sampler.states([text])[0], text=text)

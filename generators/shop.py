@@ -1,4 +1,4 @@
-"""Boutique's own pictures: any look, drawn by the code that drew the shop."""
+"""Boutique's own images: any look, drawn by the code of the shop."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def world_of(catalog: Catalog) -> World | None:
-    """The truth behind a catalogue; None where it is real."""
+    """Return the ground truth of a catalogue; None for real data."""
     from recsim_gen.datasets.boutique.world import ShopCatalog
 
     return catalog.world if isinstance(catalog, ShopCatalog) else None
 
 
 def known_world(catalog: Catalog) -> World:
-    """The truth behind a catalogue; DataError where it is real."""
+    """Return the ground truth of a catalogue; DataError for real data."""
     world = world_of(catalog)
     if world is None:
         raise DataError("tastes must be known, those of real people are not", remedy="Use --data boutique")
@@ -32,13 +32,13 @@ def known_world(catalog: Catalog) -> World:
 
 
 def best_look(catalog: Catalog, episode: Episode) -> Attributes:
-    """What the person of the episode likes best in the reference's category, in the shop or not."""
+    """Return what the person of the episode likes best in the reference's category, in the shop or not."""
     world = known_world(catalog)
     return world.best_attributes(episode.user, world.attributes(episode.reference).category)
 
 
 def drawn(look: Attributes, noise: Rng) -> torch.Tensor:
-    """(3, 64, 64) a picture of the look; ``noise`` places and tilts it."""
+    """Return (3, 64, 64) an image of the look; ``noise`` determines position and tilt."""
     from recsim_gen.datasets.boutique.drawing import render
 
     return to_pixels(render(look, noise.for_("render")))

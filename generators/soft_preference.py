@@ -1,7 +1,7 @@
-"""Somebody's taste as vectors beside the text: soft tokens that a frozen language model answers with.
+"""A person's taste as vectors in addition to the text: soft tokens of a frozen language model.
 
-Learned are what stands before the prompt in every layer (keys and values: P-Tuning v2, Liu et al. 2022),
-the tokens behind it, and a linear map from their last states to the width of the text encoder.
+The learned parameters are a prefix to the prompt in every layer (keys and values: P-Tuning v2, Liu et al.
+2022), the tokens after it, and a linear map from their last states to the width of the text encoder.
 """
 
 from __future__ import annotations
@@ -15,22 +15,29 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.training_loop import seeded
 
-SPREAD = 0.1  # of the first tokens around the mean of all words, in standard deviations of the table
+SPREAD = 0.1  # spread of the initial tokens around the mean of all words, in standard deviations
 
 
 class SoftPreference(torch.nn.Module):
-    """Prompts to soft tokens (B, S, width) through a language model, which it holds but does not own.
+    """Maps prompts to soft tokens (B, S, width) through a language model.
+
+    The language model is not part of its parameters.
 
     Parameters
     ----------
-    model, tokenizer: a causal language model, frozen here, and its tokenizer, which pads on the left.
-    prefix, tokens: P learned positions before the prompt, S soft tokens behind it.
-    width: of the text encoder's states.
+    model, tokenizer
+        A causal language model, frozen here, and its tokenizer, which pads on the left.
+    prefix, tokens
+        P learned positions before the prompt, S soft tokens after it.
+    width
+        Width of the text encoder's states.
+    rng
+        Source of the initial weights.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, prefix: int, tokens: int, width: int, rng: Rng) -> None:
         super().__init__()
-        self._language = (model, tokenizer)  # a tuple: its weights are not among the parameters
+        self._language = (model, tokenizer)  # a tuple, so that its weights are not among the parameters
         config = model.config
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -43,7 +50,7 @@ class SoftPreference(torch.nn.Module):
             self.out = torch.nn.Linear(config.hidden_size, width)
 
     def forward(self, prompts: Sequence[str]) -> torch.Tensor:
-        """(B, S, width) float32; what is padded in a batch is masked."""
+        """Return (B, S, width) float32; padding is masked."""
         from transformers import DynamicCache
 
         model, tokenizer = self._language
@@ -68,11 +75,11 @@ class SoftPreference(torch.nn.Module):
         return states
 
     def learned(self) -> dict[str, torch.Tensor]:
-        """What training changes, on the CPU: ``prefix``, ``tokens``, ``out.weight`` and ``out.bias``."""
+        """Return the trained parameters on the CPU: ``prefix``, ``tokens``, ``out.weight``, ``out.bias``."""
         return {name: x.detach().float().cpu().clone() for name, x in self.state_dict().items()}
 
     def take(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what ``learned`` gave. Raises DataError where it is not as wide as the models."""
+        """Load what ``learned`` returned. Raises DataError if it does not fit the models."""
         expected = {name: tuple(x.shape) for name, x in self.state_dict().items()}
         got = {name: tuple(x.shape) for name, x in weights.items()}
         for name, shape in {**got, **expected}.items():

@@ -1,11 +1,11 @@
-"""``textual_inversion``: a new word that means somebody's taste (Gal et al. 2023), personalised.
+"""``textual_inversion``: a new word that represents a person's taste (Gal et al. 2023), personalised.
 
-A word is a few vectors in the text encoder's embedding table, learned from the pictures of a history
-while the UNet and the text encoder are frozen. The published benchmark of this field trains one word
-for a whole data set; that is ``per: dataset``.
+A word consists of a few vectors in the text encoder's embedding table, learned from the images of a history
+with frozen UNet and text encoder. The published benchmark of this field trains one word for a whole data set;
+that is ``per: dataset``.
 
-The table itself is never touched: new words are looked up in tensors of their own, so neither an
-optimiser nor weight decay can move the others.
+The table itself is not modified: new words are looked up in separate tensors, so neither an optimiser nor
+weight decay can change the others.
 """
 
 from __future__ import annotations
@@ -42,15 +42,17 @@ MEMBERS, WORDS = "members.json", "words"
 class TextualInversionConfig:
     """Settings."""
 
-    per: Literal["dataset", "user", "cluster"] = "user"  # whose taste a word means: dataset is everybody's
-    clusters: int = 20  # of users by the mean of their pictures' vectors; for per: cluster
-    vectors: int = 1  # of a word; one, as in the paper's experiments
-    train_prompt: str = "{category} {word}"  # what tells colours apart is left to the word
-    prompt: str = "{caption} {word}"  # of the reference; {title} and {category} as well
-    steps: int = 1000  # of training
-    batch_size: int = 16  # pictures of a batch
-    accumulate: int = 1  # batches of a step, which processes share
-    lr: float = 5e-3  # the highest rate of AdamW, after the warm-up
+    per: Literal["dataset", "user", "cluster"] = "user"  # people who share a word; dataset: everybody
+    clusters: int = 20  # clusters of users by the mean of their image vectors; for per: cluster
+    vectors: int = 1  # vectors per word; one, as in the paper's experiments
+    train_prompt: str = "{category} {word}"  # without colours, which the word must provide
+    prompt: str = (
+        "{caption} {word}"  # template; fields {caption}, {title}, {category} of the reference, and {word}
+    )
+    steps: int = 1000  # training steps
+    batch_size: int = 16  # images per batch
+    accumulate: int = 1  # batches per step, shared by processes
+    lr: float = 5e-3  # peak learning rate of AdamW, after the warm-up
     weight_decay: float = 0.0  # of AdamW, on the new vectors
 
     def __post_init__(self) -> None:
@@ -62,7 +64,7 @@ class TextualInversionConfig:
 
 
 class TextualInversion(SamplingGenerator):
-    """One word for each user, for each cluster of users, or for all."""
+    """One word per user, per cluster of users, or for all."""
 
     name = "textual_inversion"
     config_class = TextualInversionConfig
@@ -89,7 +91,7 @@ class TextualInversion(SamplingGenerator):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> TextualInversion:
-        """Learn the words of these users from their histories; references are not looked at."""
+        """Learn the words of these users from their histories, without the references."""
         import torch
 
         check_episodes(episodes, catalog)
@@ -141,7 +143,7 @@ class TextualInversion(SamplingGenerator):
         train(self.name, table, loss, schedule, data=data, rng=rng, work=work, tracker=tracker)
 
     def _divide(self, catalog: Catalog, items: Mapping[int, Sequence[int]], rng: Rng) -> dict[int, str]:
-        """{user row: name of their word}."""
+        """Return {user row: name of their word}."""
         if self.config.per == "dataset":
             return dict.fromkeys(items, "<dataset>")
         if self.config.per == "user":
@@ -156,7 +158,10 @@ class TextualInversion(SamplingGenerator):
         return {user: f"<cluster-{k}>" for user, k in zip(items, means.fit_predict(x), strict=True)}
 
     def conditions(self, episode: Episode) -> Conditions:
-        """The reference's prompt with the word of ``episode.user``. Raises DataError where there is none."""
+        """Return the reference's prompt with the word of ``episode.user``.
+
+        Raises DataError if there is none.
+        """
         import torch
 
         self.ready()
@@ -166,7 +171,7 @@ class TextualInversion(SamplingGenerator):
             return Conditions(self._new.states([text], self._vectors(episode)[None])[0], text=text)
 
     def ready(self) -> Sampler:
-        """The sampler whose tokenizer knows the word."""
+        """Return the sampler whose tokenizer has the word."""
         if self._sampler is None or self._new is None:
             raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
         return self._sampler
@@ -184,11 +189,11 @@ class TextualInversion(SamplingGenerator):
         return self._words[name]
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """{word: (vectors, d)}."""
+        """Return {word: (vectors, d)}."""
         return dict(self._words)
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take words. Raises DataError where they are not as wide as the text encoder's."""
+        """Load words. Raises DataError if they do not fit the text encoder."""
         self._sampler = Sampler(self._own_family(), self.device)
         self._new = NewWords(self._sampler.pipeline, self.config.vectors)
         for word, vectors in weights.items():
@@ -200,7 +205,7 @@ class TextualInversion(SamplingGenerator):
         self._words = dict(weights)
 
     def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
-        """The pipeline, a file for each word as ``load_textual_inversion`` reads it, and whose each is."""
+        """Write the pipeline, a file per word for ``load_textual_inversion``, and each user's word."""
         from recsim_gen.core.protocols import ExportedPart
         from recsim_gen.models.exporting import write_pipeline
 
@@ -218,7 +223,7 @@ class TextualInversion(SamplingGenerator):
 
     @property
     def fingerprint(self) -> str:
-        """With who has which word."""
+        """Hash that includes the assignment of users to words."""
         return fingerprint(super().fingerprint, {str(user): word for user, word in self._members.items()})
 
     def _write_weights(self, folder: Path) -> None:

@@ -19,9 +19,9 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 def install(unet: Any, rank: int, alpha: int, rng: Rng) -> dict[str, nn.Parameter]:
-    """Put LoRA of float32 into a UNet that has none, and freeze the rest; return its parameters by name.
+    """Add LoRA of float32 to a UNet, and freeze the rest; return its parameters by name.
 
-    As it starts it adds nothing: the UNet's output stays the same to the bit.
+    Initially it adds nothing: the UNet's output is bit-identical.
     """
     from peft import LoraConfig
 
@@ -35,7 +35,7 @@ def install(unet: Any, rank: int, alpha: int, rng: Rng) -> dict[str, nn.Paramete
 
 @torch.no_grad()
 def restore(learned: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
-    """Copy ``weights`` into what `install` returned. Raises DataError where names or shapes are others."""
+    """Copy ``weights`` into the result of `install`. Raises DataError for other names or shapes."""
     expected = {name: tuple(x.shape) for name, x in learned.items()}
     got = {name: tuple(x.shape) for name, x in weights.items()}
     if expected != got:
@@ -49,7 +49,7 @@ def restore(learned: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) 
 
 
 def write_lora(unet: Any, folder: Path) -> ExportedPart:
-    """Write what `install` put in, with rank and alpha, as ``load_lora_weights`` of diffusers reads it."""
+    """Write the LoRA of `install`, with rank and alpha, for diffusers' ``load_lora_weights``."""
     from diffusers import StableDiffusionPipeline
     from peft import get_peft_model_state_dict
 
@@ -68,7 +68,7 @@ def write_lora(unet: Any, folder: Path) -> ExportedPart:
 
 @contextmanager
 def without(unet: Any) -> Iterator[None]:
-    """Inside, the UNet is what it was before `install`."""
+    """Context in which the UNet is as before `install`."""
     unet.disable_adapters()
     try:
         yield

@@ -1,1 +1,1 @@
-"""Editing: the reference's own picture, changed to what somebody would like of it."""
+"""Editing: changes the reference's own image towards a person's taste."""

@@ -1,4 +1,4 @@
-"""Settings of the editors; published values stand beside those that have one."""
+"""Settings of the editors, with published values beside them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from recsim_gen.core.errors import SettingError
 
 @dataclass(frozen=True)
 class EditConfig:
-    """Settings of ``edit``. The strength is the middle of those to be measured, not chosen on data yet."""
+    """Settings of ``edit``. The strength is the middle of the tested range, not tuned on data."""
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"embedded": {}, "paper": {"draw_steps": 50}}
 
     recipe: Literal["", "embedded", "paper"] = ""  # values of all below; "": paper with --models paper
 
-    strength: float = 0.6  # share of the noise's schedule that the reference is covered by: 1 leaves nothing
-    prompt: Literal["taste", "keywords", "caption"] = "taste"  # look by taste, RAGAR's keywords, own caption
-    draw_steps: int = 20  # of the whole schedule; strength's share of them is done
+    strength: float = 0.6  # share of the noise schedule applied to the reference; 1 removes it entirely
+    prompt: Literal["taste", "keywords", "caption"] = (
+        "taste"  # preferred look, RAGAR's keywords, or its own caption
+    )
+    draw_steps: int = 20  # steps of the whole schedule, of which a share ``strength`` is run
 
-    # Keywords, as of `ragar`
-    k: int = RAGARConfig.k  # items retrieved; 0: the whole history
-    history: int = RAGARConfig.history  # the latest items of a history that are looked at
-    keywords: int = RAGARConfig.keywords  # n: the most frequent keywords that are kept
+    # Keywords, as in `ragar`
+    k: int = RAGARConfig.k  # number of retrieved items; 0: the whole history
+    history: int = RAGARConfig.history  # number of latest history items used
+    keywords: int = RAGARConfig.keywords  # n: number of most frequent keywords kept
 
     def __post_init__(self) -> None:
         if not 0 < self.strength <= 1:
@@ -37,7 +39,7 @@ class EditConfig:
 
     @property
     def of_evidence(self) -> RAGARConfig:
-        """The same as RAGAR's settings. Raises SettingError for a value out of range."""
+        """Return the corresponding RAGAR settings. Raises SettingError for a value out of range."""
         by_taste = self.prompt == "taste"
         return RAGARConfig(
             evidence="taste" if by_taste else "caption",
@@ -49,31 +51,31 @@ class EditConfig:
 
 
 PUBLISHED = {"guidance": 7.5, "image_guidance": 1.5, "draw_steps": 100}
-"""Of InstructPix2Pix's release (Brooks et al. 2023), of what is set when drawing."""
+"""Drawing settings of InstructPix2Pix's release (Brooks et al. 2023)."""
 
 
 @dataclass(frozen=True)
 class InstructEditConfig:
-    """Settings of ``instruct_edit``. The image guidance is the published one; none was chosen on data yet."""
+    """Settings of ``instruct_edit``. The image guidance is the published one; nothing is tuned on data."""
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"embedded": {}, "paper": PUBLISHED}
 
     recipe: Literal["", "embedded", "paper"] = ""  # values of all below; "": paper with --models paper
 
     # Drawing
-    guidance: float = 2.0  # towards the instruction; 7.5 as published; 1: none, nor by the picture
-    image_guidance: float = 1.5  # towards the reference's picture, if guidance is above 1; as published
-    draw_steps: int = 20  # of the sampler; 100 as published
-    additions: int = 3  # keywords told at most, where they cannot be told one by one in place of others
+    guidance: float = 2.0  # guidance by the instruction, 7.5 as published; 1: no guidance at all
+    image_guidance: float = 1.5  # guidance by the reference's image if guidance is above 1; as published
+    draw_steps: int = 20  # sampling steps; 100 as published
+    additions: int = 3  # most keywords to add, if they cannot replace others one by one
 
-    # Training, where the family names no instruct_pix2pix
-    pairs: int = 4000  # pictures before and after an edit that are drawn to learn from
-    steps: int = 1200  # of the training
-    batch_size: int = 16  # pairs of a batch
-    accumulate: int = 1  # batches of a step, which processes share
-    lr: float = 1e-3  # the highest rate of AdamW, after the warm-up
+    # Training, if the family names no instruct_pix2pix
+    pairs: int = 4000  # number of generated image pairs, before and after an edit, to train on
+    steps: int = 1200  # training steps
+    batch_size: int = 16  # pairs per batch
+    accumulate: int = 1  # batches per step, shared by processes
+    lr: float = 1e-3  # peak learning rate of AdamW, after the warm-up
     weight_decay: float = 0.01  # of AdamW
-    drop: float = 0.05  # share of examples without text, without picture, and without both; as published
+    drop: float = 0.05  # share of examples without text, without image, and without both; as published
 
     def __post_init__(self) -> None:
         for name in ("draw_steps", "additions", "pairs", "steps", "batch_size", "accumulate"):
@@ -87,11 +89,11 @@ class InstructEditConfig:
 
     @property
     def of_training(self) -> dict[str, Any]:
-        """The settings that the UNet depends on; all others may differ and share it."""
+        """Return the settings that the UNet depends on; trainings that differ only in others share it."""
         names = ("pairs", "steps", "batch_size", "accumulate", "lr", "weight_decay", "drop")
         return {name: getattr(self, name) for name in names}
 
     @property
     def of_evidence(self) -> RAGARConfig:
-        """What looks are chosen by: the taste for keywords, as `ragar_taste` has it."""
+        """Return the RAGAR settings that select looks by taste, as in `ragar_taste`."""
         return RAGARConfig(evidence="taste", action="keywords")

@@ -1,4 +1,4 @@
-"""What editors share: the reference's own picture, and evidence of what somebody would like of it."""
+"""Base class of editors, which use the reference's own image and evidence of a person's taste."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Editor(BatchedGenerator):
-    """One that redraws the reference's picture: it lacks ``words``, ``pipeline`` and ``arguments``."""
+    """Base class of generators that edit the reference's image.
+
+    Subclasses implement ``words``, ``pipeline`` and ``arguments``.
+    """
 
     def fit(
         self,
@@ -35,9 +38,9 @@ class Editor(BatchedGenerator):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> Editor:
-        """Take the catalogue, and learn tastes from the histories where keywords are chosen by taste.
+        """Set the catalogue, and learn tastes from the histories if keywords are selected by taste.
 
-        Raises DataError where there are no histories to learn from.
+        Raises DataError if there are no histories to learn from.
         """
         self._catalog = catalog
         self.__dict__.pop("_evidence", None)
@@ -49,22 +52,22 @@ class Editor(BatchedGenerator):
         return self
 
     def pipeline(self) -> Any:
-        """The pipeline of diffusers that edits. Raises SettingError where it has to be trained first."""
+        """The diffusers pipeline that edits. Raises SettingError if it must be trained first."""
         raise NotImplementedError
 
     def arguments(self) -> dict[str, Any]:
-        """What is set of its call, the same for all pictures."""
+        """Arguments of its call that are the same for all images."""
         raise NotImplementedError
 
     @property
     def size(self) -> int:
-        """Pixels a side of what it sees and draws."""
+        """Side in pixels of its input and output."""
         pipeline = self.pipeline()
         size: int = self.family.image_size or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
         return size
 
     def draw_batch(self, requests: Sequence[tuple[Episode, Rng]]) -> torch.Tensor:
-        """The references' pictures, edited. Raises DataError for a reference without picture."""
+        """Return the references' images, edited. Raises DataError for a reference without an image."""
         import torch
 
         size = self.size
@@ -77,9 +80,9 @@ class Editor(BatchedGenerator):
         )
 
     def edited(self, texts: Sequence[str], images: torch.Tensor, noise: Sequence[Rng]) -> torch.Tensor:
-        """(B, 3, s, s) float32 in [0, 1] on the CPU, from ``images`` (B, 3, s, s) and a text for each.
+        """Return (B, 3, s, s) float32 in [0, 1] on the CPU, from ``images`` (B, 3, s, s) and one text each.
 
-        All chance in row i comes from ``noise[i]``.
+        All randomness of row i comes from ``noise[i]``.
         """
         drawn = self.pipeline()(
             prompt=[*texts],
@@ -92,11 +95,11 @@ class Editor(BatchedGenerator):
         return pixels
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """What the evidence learned."""
+        """Return what the evidence learned."""
         return self._evidence.weights()
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what was learned. Raises DataError where it does not fit the catalogue."""
+        """Load what was learned. Raises DataError if it does not fit the catalogue."""
         self._evidence.restore(weights)
 
     @cached_property

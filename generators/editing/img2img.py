@@ -1,8 +1,8 @@
-"""``edit``: the reference's picture under noise, drawn again from there (SDEdit, Meng et al. 2022).
+"""``edit``: adds noise to the reference's image and denoises it with a prompt (SDEdit, Meng et al. 2022).
 
-How much is covered is its ``strength``; what it is drawn to is the look that somebody's taste would have of
-it, RAGAR's keywords, or its own caption. As ``StableDiffusionImg2ImgPipeline`` of diffusers does it, with the
-family's models and the scheduler of their checkpoint.
+``strength`` is the share of the noise schedule that is applied. The prompt is the look that fits the person's
+taste, RAGAR's keywords, or the reference's own caption. Uses diffusers' ``StableDiffusionImg2ImgPipeline``
+with the family's models and the scheduler of their checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Edit(Editor):
-    """The family's Stable Diffusion from the reference's picture instead of from noise alone."""
+    """The family's Stable Diffusion, started from the reference's image instead of pure noise."""
 
     name = "edit"
     config_class = EditConfig
@@ -34,14 +34,14 @@ class Edit(Editor):
         self.roles = ("diffusion", *asked[self.config.prompt])
 
     def words(self, episode: Episode) -> str:
-        """The prompt. Raises DataError for a reference without text."""
+        """Return the prompt. Raises DataError if the reference has no text."""
         if self.config.prompt == "caption":
             return prompt_of(self.catalog, episode.reference, "{caption}")
         (looks,) = self._evidence.looks([episode])
         return self._evidence.text(episode.reference, looks.keywords[0])
 
     def pipeline(self) -> Any:
-        """The family's models, loaded when they are first needed."""
+        """The pipeline of the family's models, loaded on first use."""
         return self._pipeline
 
     def arguments(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Edit(Editor):
         }
 
     def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
-        """The pipeline, and the tastes that prompts are chosen by."""
+        """Write the pipeline, and the taste model that selects prompts."""
         if not self.learns:
             return super().export(folder, user_ids)
         from recsim_gen.models.exporting import write_pipeline
@@ -64,7 +64,7 @@ class Edit(Editor):
     def _pipeline(self) -> Any:
         from diffusers import StableDiffusionImg2ImgPipeline
 
-        own: Any = self.family.diffusion(device=self.device)  # whose types say less than it has
+        own: Any = self.family.diffusion(device=self.device)  # Any: its type stubs lack attributes
         made: Any = StableDiffusionImg2ImgPipeline(**own.components, requires_safety_checker=False)
         made.set_progress_bar_config(disable=True)
         return made

@@ -1,9 +1,9 @@
-"""``instruct_edit``: the reference's picture, edited as an instruction says (Brooks et al. 2023).
+"""``instruct_edit``: edits the reference's image by an instruction (Brooks et al. 2023).
 
-The instruction is what parts the reference's own keywords from the look that somebody's taste would have of
-it. A family that names an ``instruct_pix2pix`` brings published weights. Elsewhere the family's UNet, shown
-the picture's latents beside its own, is trained on edits that Boutique's code draws: nothing of the shop's
-people or of its items is among them.
+The instruction is the difference between the reference's own keywords and the look that fits the person's
+taste. A family that names an ``instruct_pix2pix`` brings published weights. Otherwise the family's UNet, with
+the image's latents as additional input, is trained on edits drawn by Boutique's code, independent of the
+shop's people and items.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.types import Catalog, Episode
 
-PREFIX = "unet."  # of weights that are the UNet's
+PREFIX = "unet."  # prefix of the UNet's weights
 
 
 class InstructEdit(Editor):
-    """InstructPix2Pix, told what to change."""
+    """InstructPix2Pix with an instruction derived from the person's taste."""
 
     name = "instruct_edit"
     config_class = InstructEditConfig
-    learns = True  # tastes at least
+    learns = True  # at least the taste model
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -60,9 +60,9 @@ class InstructEdit(Editor):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> InstructEdit:
-        """Learn tastes from the histories, and to edit where no weights for that are named.
+        """Learn tastes from the histories and, if no weights are named, learn to edit.
 
-        Raises SettingError where there are neither weights nor edits to learn from.
+        Raises SettingError if there are neither weights nor edits to learn from.
         """
         if not self._published and world_of(catalog) is None:
             raise SettingError(
@@ -75,7 +75,7 @@ class InstructEdit(Editor):
         return self
 
     def _learn(self, rng: Rng, work: Path | None, tracker: TrainingTracker | None) -> None:
-        """Train the UNet, or take what was trained alike: guidances and people make no difference."""
+        """Train the UNet, or load it from an equal training, which does not depend on guidance and people."""
         from safetensors.torch import load_file, save_file
 
         models = self.family.to_learn().fingerprint("diffusion")
@@ -94,7 +94,7 @@ class InstructEdit(Editor):
     def _trained(
         self, key: str, rng: Rng, work: Path | None, tracker: TrainingTracker | None
     ) -> dict[str, torch.Tensor]:
-        """The UNet's weights, after training; nothing else is changed."""
+        """Return the UNet's weights after training; nothing else is changed."""
         import torch
 
         from generators.editing.pairs import draw_pairs
@@ -112,7 +112,7 @@ class InstructEdit(Editor):
         return {name: x.detach().cpu().clone() for name, x in unet.state_dict().items()}
 
     def words(self, episode: Episode) -> str:
-        """The instruction."""
+        """Return the instruction."""
         (looks,), taste = self._evidence.looks([episode]), self._evidence.taste
         own, wanted = taste.lists[episode.reference], looks.keywords[0]
         if len(own) == len(wanted) == taste.length:
@@ -120,7 +120,7 @@ class InstructEdit(Editor):
         return additions(own, wanted, self.config.additions)
 
     def pipeline(self) -> Any:
-        """The published one, or the family's models with the UNet that was learned."""
+        """The published pipeline, or the family's models with the trained UNet."""
         if self._editor is None:
             if not self._published:
                 raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
@@ -128,7 +128,7 @@ class InstructEdit(Editor):
         return self._editor
 
     def arguments(self) -> dict[str, Any]:
-        """Steps and both guidances."""
+        """Steps and both guidance scales."""
         return {
             "num_inference_steps": self.config.draw_steps,
             "guidance_scale": self.config.guidance,
@@ -136,18 +136,18 @@ class InstructEdit(Editor):
         }
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The tastes, and the UNet where it learned."""
+        """Return the taste model, and the UNet if it was trained."""
         return {**super().weights(), **{f"{PREFIX}{name}": x for name, x in self._unet.items()}}
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what was learned. Raises DataError where it does not fit the models or the catalogue."""
+        """Load what was learned. Raises DataError if it does not fit the models or the catalogue."""
         super().restore({name: x for name, x in weights.items() if name.startswith(OF_TASTE)})
         if not self._published:
             unet = {n.removeprefix(PREFIX): x for n, x in weights.items() if n.startswith(PREFIX)}
             self._put(unet)
 
     def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
-        """The pipeline that edits, and the tastes that instructions are made of."""
+        """Write the editing pipeline, and the taste model that instructions are made from."""
         from recsim_gen.core.protocols import ExportedPart
 
         self.pipeline().save_pretrained(folder)
@@ -159,7 +159,7 @@ class InstructEdit(Editor):
         return [part, *self._evidence.export(folder)]
 
     def _put(self, weights: dict[str, torch.Tensor]) -> None:
-        """Edit with this UNet from now on."""
+        """Use this UNet from now on."""
         from diffusers import StableDiffusionInstructPix2PixPipeline
 
         from generators.editing.training import editing_unet

@@ -1,7 +1,7 @@
-"""Pictures before and after an edit, with the instruction between them, as Boutique's code draws them.
+"""Image pairs before and after an edit, with the instruction, drawn by Boutique's code.
 
-Both pictures of a pair have one pose, one phase of the pattern and one background, so that nothing changes
-that was not asked for: what Prompt-to-Prompt is for in InstructPix2Pix's own training data.
+Both images of a pair have the same pose, pattern phase and background, so that only the requested change is
+visible; InstructPix2Pix's own training data uses Prompt-to-Prompt for this purpose.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from recsim_gen.datasets.boutique.attributes import COLOURS, PATTERNS, Attribute
 from recsim_gen.datasets.boutique.canvas import SIZE
 from recsim_gen.datasets.boutique.drawing import render
 
-VALUES = {1: len(COLOURS), 2: len(COLOURS), 3: len(PATTERNS)}  # of each attribute that edits may change
-KEPT = 0.1  # share of pairs in which nothing changes
+VALUES = {1: len(COLOURS), 2: len(COLOURS), 3: len(PATTERNS)}  # number of values of each editable attribute
+KEPT = 0.1  # share of pairs without a change
 
 
 @dataclass(frozen=True, eq=False)
 class EditPairs:
     """N edits.
 
-    ``codes`` (N, 2, 4) looks before and after, whose category is the same; ``pictures`` (N, 2, s, s, 3) uint8
-    of them; ``instructions`` N texts.
+    ``codes`` (N, 2, 4) looks before and after, with the same category; ``pictures`` (N, 2, s, s, 3) uint8;
+    ``instructions`` N texts.
     """
 
     codes: np.ndarray
@@ -37,10 +37,11 @@ class EditPairs:
 def draw_pairs(
     looks: np.ndarray, count: int, rng: Rng, *, kept: float = KEPT, among: np.ndarray | None = None
 ) -> EditPairs:
-    """``count`` edits of ``looks`` (m, 4), uniform, of one to three attributes; a share ``kept`` of none.
+    """Draw ``count`` edits of ``looks`` (m, 4), uniformly, of one to three attributes.
 
-    They lead to looks ``among`` these (M, 4), default ``looks``. How many attributes change is uniform as
-    well, as far as looks allow. Pictures before and after an edit differ in what was changed alone.
+    A share ``kept`` changes nothing. The results are looks ``among`` these (M, 4), default ``looks``. The
+    number of changed attributes is also uniform, as far as looks allow. Images before and after an edit
+    differ only in what was changed.
     """
     codes = edits(looks, looks if among is None else among, count, rng.for_("edits"), kept)
     pictures = np.empty((count, 2, SIZE, SIZE, 3), dtype=np.uint8)
@@ -52,7 +53,7 @@ def draw_pairs(
 
 
 def edits(looks: np.ndarray, among: np.ndarray, count: int, rng: Rng, kept: float) -> np.ndarray:
-    """(count, 2, 4) looks before and after."""
+    """Return (count, 2, 4) looks before and after."""
     allowed, random = {tuple(look) for look in among.tolist()}, rng.numpy()
     found: list[tuple[list[int], list[int]]] = []
     while len(found) < count:
@@ -67,6 +68,6 @@ def edits(looks: np.ndarray, among: np.ndarray, count: int, rng: Rng, kept: floa
 
 
 def keywords(look: np.ndarray) -> list[str]:
-    """Main colour, second colour and pattern, in the words and the order of an item's keywords."""
+    """Return main colour, second colour and pattern, in the words and order of an item's keywords."""
     shown = Attributes.of(look)
     return [shown.main, shown.second, shown.pattern]

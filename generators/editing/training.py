@@ -1,4 +1,4 @@
-"""How an embedded InstructPix2Pix is learned: a UNet that draws, shown the picture that it is to edit."""
+"""Trains an embedded InstructPix2Pix: a UNet with the image to edit as additional input."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ ENCODED_AT_ONCE = 50
 
 
 def editing_unet(unet: Any) -> Any:
-    """A UNet like this one, in float32, with as many input channels more, for the latents of a picture.
+    """Return a copy of the UNet in float32 with twice the input channels, for the latents of an image.
 
-    As it starts the further channels weigh nothing: it gives what ``unet`` does, whatever picture it sees.
+    The weights of the new channels are zero, so its initial output is that of ``unet``, whatever the image.
     """
     channels = unet.config.in_channels
     with seeded(Rng(0)):
@@ -51,7 +51,7 @@ def learn(
     work: Path | None,
     tracker: TrainingTracker | None,
 ) -> None:
-    """Train ``unet`` in place; the models of ``denoising``, whose UNet it replaces, stay as they are."""
+    """Train ``unet`` in place; the other models of ``denoising`` are not changed."""
     denoising.sampler.pipeline.unet = unet
     schedule = Schedule(
         config.steps,
@@ -65,11 +65,11 @@ def learn(
 
 
 def editing_loss(pairs: EditPairs, denoising: Denoising, config: InstructEditConfig) -> Loss:
-    """MSE of denoising the picture after an edit, given the instruction and the picture before.
+    """Return the loss of denoising the image after an edit, given the instruction and the image before.
 
-    A share ``drop`` of examples has no instruction, another no picture, another neither (Brooks et al. 2023,
-    Sec. 3.2.1), for guidance by each. Timesteps as the family's UNet was trained: half of them late, where
-    words decide.
+    A share ``drop`` of examples has no instruction, another no image, another neither (Brooks et al. 2023,
+    Sec. 3.2.1), for both kinds of guidance. Timesteps as in the training of the family's UNet: half of them
+    late, where the text decides.
     """
     sampler = denoising.sampler
     before, mean, std = encoded(pairs, denoising)
@@ -91,16 +91,17 @@ def editing_loss(pairs: EditPairs, denoising: Denoising, config: InstructEditCon
 
 
 def dropped(chance: np.ndarray, drop: float) -> tuple[np.ndarray, np.ndarray]:
-    """(B,) bool each, of uniform ``chance`` (B,): without text, without picture.
+    """Return (B,) bool each: without text, without image; given uniform ``chance`` (B,).
 
-    A share ``drop`` is without text alone, as large a one without picture alone, and another without both.
+    A share ``drop`` is without text only, an equal share without image only, and another without both.
     """
     return chance < 2 * drop, (drop <= chance) & (chance < 3 * drop)
 
 
 def encoded(pairs: EditPairs, denoising: Denoising) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents (N, c, h, w) float32: before an edit the mode, unscaled, as the pipeline shows it to the UNet;
-    after it mean and deviation, scaled.
+    """Return latents (N, c, h, w) float32 of the images before, and mean and deviation of those after.
+
+    Before: the mode, unscaled, as the pipeline passes it to the UNet. After: scaled.
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""``lavit``: pictures as words of a language model (Jin et al., ICLR 2024)."""
+"""``lavit``: images as tokens of a language model (Jin et al., ICLR 2024)."""
 
 from generators.lavit.generator import LaVIT
 

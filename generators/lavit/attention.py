@@ -1,4 +1,4 @@
-"""Attention of LaVIT's tokenizer and de-tokenizer; parameters are named as in its published files."""
+"""Attention layers of LaVIT's tokenizer and de-tokenizer, with the published parameter names."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-EPS = 1e-6  # of the weights below: where nothing is allowed, all have the same
+EPS = 1e-6  # smoothing of the weights: if nothing is allowed, they are uniform
 
 
 def masked_softmax(scores: Tensor, allowed: Tensor) -> Tensor:
-    """(…, N, M) weights w = (e ∘ a + EPS/M) / (Σ e ∘ a + EPS), e = exp(scores − max).
+    """Return (…, N, M) weights w = (e ∘ a + EPS/M) / (Σ e ∘ a + EPS), e = exp(scores − max).
 
-    ``allowed`` a is 0 or 1 and broadcasts; gradients run through it, so that who was allowed can be learned.
+    ``allowed`` a is 0 or 1 and broadcasts; gradients flow through it, so that the selection can be learned.
     """
     weight = (scores - scores.amax(-1, keepdim=True)).exp() * allowed
     return (weight + EPS / scores.shape[-1]) / (weight.sum(-1, keepdim=True) + EPS)
@@ -23,7 +23,7 @@ def masked_softmax(scores: Tensor, allowed: Tensor) -> Tensor:
 def attend(
     queries: Tensor, keys: Tensor, values: Tensor, heads: int, allowed: Tensor | None = None
 ) -> Tensor:
-    """(B, N, d) of ``queries`` (B, N, d), ``keys`` and ``values`` (B, M, d).
+    """Return (B, N, d) attention of ``queries`` (B, N, d) to ``keys`` and ``values`` (B, M, d).
 
     ``allowed`` (B, 1 or N, M): None for all; bool for an ordinary softmax; float for ``masked_softmax``.
     """
@@ -37,7 +37,7 @@ def attend(
 
 
 class SelfAttention(nn.Module):
-    """Of (B, N, width) among themselves."""
+    """Self-attention of (B, N, width)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -46,14 +46,14 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """``allowed`` as in ``attend``."""
+        """Return (B, N, width); ``allowed`` as for ``attend``."""
         queries, keys, values = self.qkv(x).chunk(3, dim=-1)
         mixed: Tensor = self.proj(attend(queries, keys, values, self.heads, allowed))
         return mixed
 
 
 class CrossAttention(nn.Module):
-    """Of (B, N, width) to others (B, M, width)."""
+    """Attention of (B, N, width) to others (B, M, width)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -62,14 +62,14 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, others: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """``allowed`` as in ``attend``."""
+        """Return (B, N, width); ``allowed`` as for ``attend``."""
         mixed = attend(self.query(x), self.key(others), self.value(others), self.heads, allowed)
         projected: Tensor = self.proj(mixed)
         return projected
 
 
 class FeedForward(nn.Module):
-    """Two layers with a GELU between."""
+    """Two linear layers with a GELU between them."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -77,6 +77,6 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, width)."""
+        """Return (…, width)."""
         y: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return y

@@ -1,4 +1,4 @@
-"""The words that pictures are made of: unit vectors, of which a feature becomes the nearest."""
+"""The codebook of image tokens: unit vectors to which features are quantised."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SHARPNESS = 10.0  # of the softmax over codes that tells how evenly they are used
+SHARPNESS = 10.0  # inverse temperature of the softmax that measures how evenly codes are used
 
 
 class Codes(NamedTuple):
@@ -30,19 +30,19 @@ class Codebook(nn.Module):
             self.embedding.weight.copy_(F.normalize(self.embedding.weight, dim=-1))
 
     def distances(self, features: Tensor) -> Tensor:
-        """(…, codes) squared distances of unit vectors ``features`` (…, width)."""
+        """Return (…, codes) squared distances of unit vectors ``features`` (…, width)."""
         codes = self.embedding.weight
         return 1 + codes.square().sum(1) - 2 * features @ codes.T
 
     def nearest(self, features: Tensor) -> Tensor:
-        """(…) the nearest code of each of ``features`` (…, width), which are made unit vectors first."""
+        """Return (…) the nearest code of each of ``features`` (…, width), which are normalised first."""
         return self.distances(F.normalize(features, dim=-1)).argmin(-1)
 
     def forward(self, features: Tensor, present: Tensor) -> Codes:
-        """Nearest codes of ``features`` (B, M, width) made unit vectors, with gradients straight through.
+        """Quantise normalised ``features`` (B, M, width), with straight-through gradients.
 
         Loss over those that are ``present`` (B, M): ‖sg(z) − e‖² + ‖z − sg(e)‖²/4 (van den Oord et al. 2017),
-        and log K − H of how often codes are near, without which most of the K codes fall out of use.
+        and log K − H of the usage of the K codes, without which most of them fall out of use.
         """
         features = F.normalize(features, dim=-1)
         distances = self.distances(features)

@@ -1,4 +1,4 @@
-"""Tokens to what the diffusion model is told: LaVIT's de-tokenizer."""
+"""LaVIT's de-tokenizer: image tokens to conditions of the diffusion model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from generators.lavit.tokenizer import Sizes
 
 
 class DecoderBlock(nn.Module):
-    """Attention among queries, attention to tokens, feed-forward."""
+    """Self-attention of queries, attention to tokens, feed-forward."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class DecoderBlock(nn.Module):
         self.mlp = FeedForward(width, inner)
 
     def forward(self, queries: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
-        """(B, Q, width) of ``queries`` (B, Q, width) and ``tokens`` (B, M, width)."""
+        """Return (B, Q, width) given ``queries`` (B, Q, width) and ``tokens`` (B, M, width)."""
         x = queries + self.self_attn(self.norm0(queries))
         x = x + self.cross_attn(self.norm1(x), tokens, present[:, None])
         y: Tensor = x + self.mlp(self.norm2(x))
@@ -28,9 +28,9 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A query for each patch, with parameters named as in ``tokenizer_decoder.bin``.
+    """One query per patch, with the parameter names of ``tokenizer_decoder.bin``.
 
-    ``states``: width of what the diffusion model is told, 768 for SD-1.5.
+    ``states``: width of the diffusion model's text states, 768 for SD-1.5.
     """
 
     def __init__(self, sizes: Sizes, states: int) -> None:
@@ -38,16 +38,19 @@ class Decoder(nn.Module):
         width = sizes.width
         self.in_proj = nn.Linear(sizes.code_width, width)
         self.pos_embed = nn.Parameter(0.3 * torch.randn(1, sizes.patches, width))
-        self.query_embed = nn.Parameter(torch.randn(1, sizes.patches, width))  # apart from the start
+        self.query_embed = nn.Parameter(
+            torch.randn(1, sizes.patches, width)
+        )  # random, so that queries differ from the start
         blocks = [DecoderBlock(width, sizes.heads, sizes.inner) for _ in range(sizes.blocks)]
         self.blocks, self.norm = nn.ModuleList(blocks), nn.LayerNorm(width)
         self.decode_task_layer = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width))
         self.unet_proj = nn.Linear(width, states)
 
     def features(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """(B, patches, width) features of the patches, of code ``vectors`` (B, M, c).
+        """Return (B, patches, width) features of the patches, given code ``vectors`` (B, M, c).
 
-        ``present`` (B, M) bool. M is at most the number of patches: a token is known by its place among all.
+        ``present`` (B, M) bool. M is at most the number of patches: a token is identified by its place among
+        all.
         """
         tokens = self.in_proj(vectors) + self.pos_embed[:, : vectors.shape[1]]
         queries = self.query_embed.expand(len(tokens), -1, -1)
@@ -57,6 +60,6 @@ class Decoder(nn.Module):
         return features
 
     def forward(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """(B, patches, states) what the diffusion model is told in place of a text."""
+        """Return (B, patches, states) conditions of the diffusion model in place of text states."""
         states: Tensor = self.unet_proj(self.features(vectors, present))
         return states

@@ -1,14 +1,14 @@
-"""``lavit``: pictures as words of a language model, and the pictures of a history before the reference's.
+"""``lavit``: images as tokens of a language model, with the history's images before the reference's.
 
-LaVIT (Jin et al., ICLR 2024) reads a picture as a few discrete tokens, continues documents of words and
-such tokens by a language model, and draws the tokens that it says by a diffusion model. RAGAR has it among
-its baselines and does not say how it was prompted. Here it is asked as Pigeon (Xu et al., WWW 2025), which
-is built on it, asks: pictures of the history, each between its two signs, then what the reference is
-told to be; Pigeon's learned masks and its embedding of the reference's picture are its own and not
-here, nor its instruction in words, which small language models do not know how to follow.
+LaVIT (Jin et al., ICLR 2024) reads an image as a few discrete tokens, continues documents of words and such
+tokens with a language model, and draws the generated tokens with a diffusion model. RAGAR lists it as a
+baseline without saying how it was prompted. Here the prompt is that of Pigeon (Xu et al., WWW 2025), which is
+based on LaVIT: images of the history, each between its two special tokens, then the text of the reference.
+Pigeon's learned masks, its embedding of the reference's image, and its textual instruction, which small
+language models cannot follow, are not used.
 
-A family that names a ``lavit`` brings its weights, as published, and nothing is learned. Elsewhere
-tokenizer, decoder and the family's language model are trained on histories, with vision and UNet frozen.
+A family that names a ``lavit`` brings its published weights, and nothing is trained. Otherwise tokenizer,
+decoder and the family's language model are trained on histories, with frozen image encoder and UNet.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 
-PATCHES_OF = 200  # pictures whose patches are what features are standardised by
+PATCHES_OF = 200  # images whose patches define the standardisation of features
 
 
 class LaVIT(BaseGenerator):
-    """Codes drawn behind the history's pictures and the reference's prompt, made a picture."""
+    """Samples codes after the history's images and the reference's prompt, and draws them."""
 
     name = "lavit"
     config_class = LaVITConfig
@@ -70,7 +70,7 @@ class LaVIT(BaseGenerator):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> LaVIT:
-        """Learn from histories, without their references; take the weights that are published."""
+        """Train on histories, without their references, or use the published weights."""
         from generators.lavit.training import learn
 
         if not self.learns:
@@ -90,7 +90,7 @@ class LaVIT(BaseGenerator):
         return self
 
     def _texts(self, catalog: Catalog, rows: Sequence[int]) -> dict[int, str]:
-        """Of each row, what the decoder's states are held against."""
+        """Return the target text of the decoder's states for each row."""
         if self.config.target_text == "caption":
             return {row: prompt_of(catalog, row, "{caption}") for row in rows}
         keywords = Keywords(self.family, self.device, catalog).of(rows)
@@ -101,7 +101,7 @@ class LaVIT(BaseGenerator):
         self.__dict__.pop("_codes", None)
 
     def _untrained(self, family: ModelFamily, sampler: Sampler, rng: Rng) -> Parts:
-        """The family's models, with tokenizer, decoder and rows of the vocabulary as the stream has them."""
+        """Return the family's models, with new tokenizer, decoder and vocabulary rows."""
         import torch
 
         from generators.lavit.decoder import Decoder
@@ -130,17 +130,17 @@ class LaVIT(BaseGenerator):
         return Parts(vision, tokenizer.to(device), decoder.to(device), language, words, vocabulary, sampler)
 
     def words(self, episode: Episode) -> str:
-        """The prompt; the history's pictures before it are not said in words."""
+        """Return the prompt, without the history's images."""
         return prompt_of(self.catalog, episode.reference, self.config.prompt)
 
     def draw_each(self, requests: Sequence[tuple[Episode, Rng]]) -> list[torch.Tensor]:
-        """Codes one picture at a time, pictures in batches of one size."""
+        """Sample codes one image at a time, and draw images in batches of constant size."""
         sampler = self._ready().sampler
         pairs = [(self.conditions(episode, noise), noise) for episode, noise in requests]
         return sampler.draw_each(pairs, f"{self.name}: drawing")
 
     def conditions(self, episode: Episode, noise: Rng) -> Conditions:
-        """What a picture is drawn from: the states of codes, drawn from ``noise``."""
+        """Return the states of codes sampled with ``noise``."""
         parts, config = self._ready(), self.config
         history = with_images(self.catalog, episode.history)[-config.images :] if config.images else []
         words = parts.text(self.words(episode))
@@ -156,7 +156,7 @@ class LaVIT(BaseGenerator):
         return Conditions(parts.states(codes))
 
     def round_trip(self, rows: Sequence[int], rng: Rng) -> list[torch.Tensor]:
-        """Pictures (3, H, W) of items' own tokens: what of a picture tokens and diffusion model keep."""
+        """Return images (3, H, W) reconstructed from items' own tokens, to evaluate the tokens."""
         parts = self._ready()
         pairs = [(Conditions(parts.states(self._codes.of(row))), rng.for_("noise", row)) for row in rows]
         return parts.sampler.draw_each(pairs, f"{self.name}: round trip")
@@ -171,7 +171,7 @@ class LaVIT(BaseGenerator):
         return self._parts
 
     def _guiding(self, parts: Parts) -> Parts:
-        """With the diffusion model's guidance of the settings, if they have one."""
+        """Return the parts with the guidance of the diffusion model from the settings, if given."""
         parts.sampler.guidance = self.config.picture_guidance or parts.sampler.guidance
         return parts
 
@@ -181,13 +181,16 @@ class LaVIT(BaseGenerator):
         return PictureCodes(self.catalog, parts.vision, parts.tokenizer)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Of ``tokenizer``, ``decoder`` and the whole ``language`` model; {} where these are published."""
+        """Return the weights of ``tokenizer``, ``decoder`` and ``language`` model.
+
+        {} if these are published.
+        """
         if self._parts is None or not self.learns:
             return {}
         return {name: x.detach().cpu() for name, x in _learned(self._parts).items()}
 
     def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
-        """The pipeline, the language model over words and codes, and the visual tokenizer and its decoder."""
+        """Write the pipeline, the language model over words and codes, and the tokenizer and decoder."""
         if not self.learns:
             return super().export(folder, user_ids)
         from recsim_gen.core.protocols import ExportedPart
@@ -214,7 +217,7 @@ class LaVIT(BaseGenerator):
         ]
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what was learned. Raises DataError where names or shapes are others."""
+        """Load what was learned. Raises DataError for other names or shapes."""
         import torch
 
         family = self._own_family()
@@ -236,7 +239,7 @@ class LaVIT(BaseGenerator):
 
 
 def _learned(parts: Parts) -> dict[str, torch.Tensor]:
-    """Parameters by name, each once, and what features are standardised by."""
+    """Return all parameters by name, without repetitions, and the standardisation of features."""
     models = {"tokenizer": parts.tokenizer, "decoder": parts.decoder, "language": parts.language}
     learned = {f"{part}.{name}": x for part, m in models.items() for name, x in m.named_parameters()}
     assert parts.vision.mean is not None

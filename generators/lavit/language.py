@@ -1,4 +1,4 @@
-"""A language model whose vocabulary has the tokens of pictures behind its words."""
+"""A language model whose vocabulary has image tokens in addition to words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """``words`` of the language first, then the two signs around a picture, then its ``codes``.
+    """``words`` of the language, then the two special tokens around an image, then its ``codes``.
 
     LaVIT's: 32,000 words, begin 32000, end 32001, codes 32002 to 48385.
     """
@@ -24,32 +24,32 @@ class Vocabulary:
 
     @property
     def begin(self) -> int:
-        """Of a picture."""
+        """Token that begins an image."""
         return self.words
 
     @property
     def end(self) -> int:
-        """Of a picture."""
+        """Token that ends an image."""
         return self.words + 1
 
     def __len__(self) -> int:
         return self.words + 2 + self.codes
 
     def picture(self, codes: Sequence[int]) -> list[int]:
-        """Tokens of a picture, the signs around it."""
+        """Return the tokens of an image with the special tokens around it."""
         return [self.begin, *(self.words + 2 + code for code in codes), self.end]
 
     def document(self, pictures: Sequence[Sequence[int]], text: Sequence[int]) -> list[int]:
-        """Tokens that a picture is to follow: pictures of a history (codes), a text (words), and the sign."""
+        """Return the tokens of a prompt: images of a history (codes), a text (words), and the begin token."""
         before = [token for codes in pictures for token in self.picture(codes)]
         return [*before, *text, self.begin]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How codes are drawn: guidance g, the ``top_k`` likeliest, ``temperature``, ``least`` to ``most`` codes.
+    """Sampling of codes: guidance g, ``top_k`` most likely, ``temperature``, ``least`` to ``most`` codes.
 
-    LaVIT's: guidance 4, 50 likeliest, temperature 1, 20 to 200 codes.
+    LaVIT's: guidance 4, top 50, temperature 1, 20 to 200 codes.
     """
 
     guidance: float
@@ -60,7 +60,7 @@ class Sampling:
 
 
 def extended(model: Any, vocabulary: Vocabulary, rng: Rng) -> Any:
-    """The language model with rows for the tokens of pictures, drawn as its own were."""
+    """Return the language model with new rows for image tokens, initialised like its own rows."""
     from recsim_gen.core.training_loop import seeded
 
     with seeded(rng):
@@ -71,13 +71,13 @@ def extended(model: Any, vocabulary: Vocabulary, rng: Rng) -> Any:
 def answer_loss(
     model: Any, documents: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
 ) -> torch.Tensor:
-    """Mean cross-entropy of the tokens of ``answers``, each behind its document."""
+    """Return the mean cross-entropy of the tokens of ``answers``, each after its document."""
     import torch
     import torch.nn.functional as F
 
     rows = [[*document, *answer] for document, answer in zip(documents, answers, strict=True)]
     width = max(map(len, rows))
-    # Filled up on the right: attention is causal, so that no token is told of what fills up.
+    # Padded on the right: attention is causal, so padding does not affect any token.
     ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=model.device)
     answered = torch.zeros_like(ids, dtype=torch.bool)
     for k, (document, row) in enumerate(zip(documents, rows, strict=True)):
@@ -88,7 +88,7 @@ def answer_loss(
 
 
 def guided(logits: torch.Tensor, guidance: float) -> torch.Tensor:
-    """(V,) u + g (c − u) of the log-probabilities of two rows ``logits`` (2, V): c is told, u is not."""
+    """Return (V,) u + g (c − u) for log-probabilities of ``logits`` (2, V): c conditional, u without."""
     given, free = logits.float().log_softmax(-1)
     mixed: torch.Tensor = free + guidance * (given - free)
     return mixed
@@ -97,11 +97,11 @@ def guided(logits: torch.Tensor, guidance: float) -> torch.Tensor:
 def draw_codes(
     model: Any, vocabulary: Vocabulary, document: Sequence[int], how: Sampling, noise: torch.Generator
 ) -> list[int]:
-    """Codes of a picture that follows ``document``, ``how.least`` to ``how.most`` of them.
+    """Sample the codes of an image after ``document``, ``how.least`` to ``how.most`` of them.
 
-    Two rows run side by side: one behind the document, one behind the sign that begins a picture and
-    nothing else; their log-probabilities are mixed by ``guided``, as LaVIT had it from transformers 4.33
-    (later versions begin the second row otherwise). Words are not drawn, nor the sign that begins.
+    Two rows run in parallel: one after the document, one after the begin token only; their log-probabilities
+    are combined by ``guided``, as LaVIT did with transformers 4.33 (later versions start the second row
+    differently). Words and the begin token are never sampled.
     """
     import torch
 
@@ -134,7 +134,7 @@ def draw_codes(
 
 
 def _drawn(scores: torch.Tensor, top_k: int, noise: torch.Generator) -> int:
-    """One of the ``top_k`` likeliest tokens, by the softmax of their ``scores``."""
+    """Sample one of the ``top_k`` most likely tokens, by the softmax of their ``scores``."""
     import torch
 
     best, tokens = scores.topk(min(top_k, len(scores)))

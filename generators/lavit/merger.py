@@ -1,4 +1,4 @@
-"""What the patches that are dropped have to say to those that are kept: LaVIT's token merger."""
+"""LaVIT's token merger: passes information from dropped patches to kept ones."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class MergerBlock(nn.Module):
         self.mlp = FeedForward(width, inner)
 
     def forward(self, x: Tensor, origin: Tensor, kept: Tensor) -> Tensor:
-        """(B, N, width) of ``x`` and of the features ``origin`` as they came, both (B, N, width)."""
+        """Return (B, N, width) given ``x`` and the original features ``origin``, both (B, N, width)."""
         eye = torch.eye(x.shape[1], device=x.device, dtype=x.dtype)
-        seen = (kept[:, None] + (1 - kept[:, None]) * eye).tril()  # a dropped patch sees itself as well
+        seen = (kept[:, None] + (1 - kept[:, None]) * eye).tril()  # a dropped patch also attends to itself
         x = x + self.token_causal_attn(self.norm0(x), seen)
         x = x + self.token_cross_attn(self.norm1(x), origin, 1 - kept[:, None])
         y: Tensor = x + self.mlp(self.norm2(x))
@@ -29,7 +29,7 @@ class MergerBlock(nn.Module):
 
 
 class Merger(nn.Module):
-    """Blocks between a norm of what comes and one of what goes."""
+    """Blocks with a norm before and after."""
 
     def __init__(self, width: int, heads: int, blocks: int, inner: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Merger(nn.Module):
         self.ln_vision, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
 
     def forward(self, features: Tensor, kept: Tensor) -> Tensor:
-        """(B, N, width) of ``features`` (B, N, width) and who is ``kept`` (B, N), 1 or 0."""
+        """Return (B, N, width) given ``features`` (B, N, width) and ``kept`` (B, N), 1 or 0."""
         x, origin = features, self.ln_vision(features)
         for block in self.blocks:
             x = block(x, origin, kept)

@@ -1,4 +1,4 @@
-"""All that LaVIT is made of, together: from pictures to tokens, among tokens, from tokens to pictures."""
+"""All parts of LaVIT: images to tokens, language model, tokens to images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """Models that are loaded; ``words`` is the language model's own tokenizer."""
+    """The loaded models; ``words`` is the language model's own tokenizer."""
 
     vision: Vision
     tokenizer: Tokenizer
@@ -33,12 +33,15 @@ class Parts:
     sampler: Sampler
 
     def text(self, text: str) -> list[int]:
-        """Words of a text, without signs of beginning or end."""
+        """Return the tokens of a text, without begin and end tokens."""
         tokens: list[int] = self.words(text, add_special_tokens=False)["input_ids"]
         return tokens
 
     def states(self, codes: Sequence[int]) -> torch.Tensor:
-        """(patches, d) what the diffusion model is told of a picture's codes, at most as many as patches."""
+        """Return (patches, d) the conditions of the diffusion model for an image's codes.
+
+        There may be at most as many codes as patches.
+        """
         import torch
 
         device = self.sampler.device
@@ -50,14 +53,14 @@ class Parts:
 
 
 class PictureCodes:
-    """Codes of a catalogue's pictures, each tokenised alone and once: its chance is that of its row."""
+    """Codes of a catalogue's images, each tokenised alone and once, with a random stream per row."""
 
     def __init__(self, catalog: Catalog, vision: Vision, tokenizer: Tokenizer) -> None:
         self._catalog, self._vision, self._tokenizer = catalog, vision, tokenizer
         self._known: dict[int, list[int]] = {}
 
     def of(self, row: int) -> list[int]:
-        """Codes of an item's picture. Raises DataError where it has none."""
+        """Return the codes of an item's image. Raises DataError if it has none."""
         import torch
 
         if row not in self._known:

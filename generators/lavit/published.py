@@ -1,13 +1,13 @@
-"""LaVIT's weights as its authors publish them, read from a folder laid out as rain1011/LaVIT-7B-v2.
+"""LaVIT's published weights, read from a folder with the layout of rain1011/LaVIT-7B-v2.
 
 ``language_model/`` (a LlamaForCausalLM and its tokenizer), ``visual_tokenizer/`` (``eva_vitg_psz14.bin``,
 ``tokenizer_encoder.bin``, ``tokenizer_decoder.bin``) and ``pixel_decoding/`` (``unet``, ``vae``,
-``scheduler``, ``uncond_embeddings.bin``): the pixel decoder of the size of Stable Diffusion 1.5, which is
-what RAGAR draws with. The one of the size of SDXL (``highres_…``) is not read.
+``scheduler``, ``uncond_embeddings.bin``): the pixel decoder of the size of Stable Diffusion 1.5, which RAGAR
+uses. The one of the size of SDXL (``highres_…``) is not supported.
 
-Files are read with ``weights_only=True``, sizes from the shapes in them, heads alone are known beforehand.
-Names are those of the public code (jy0205/LaVIT), which loads ``tokenizer_encoder.bin`` without asking for
-all names or for no others: what that file holds besides what is named here is told, by name.
+Files are read with ``weights_only=True``; sizes are read from the shapes in them, except for the number of
+heads. Names are those of the public code (jy0205/LaVIT), which loads ``tokenizer_encoder.bin`` non-strictly:
+unexpected entries of that file are reported by name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from recsim_gen.models.checkpoint import Checkpoint
     from recsim_gen.models.family import ModelFamily
 
-HEADS = 16  # of vision, merger and decoder
+HEADS = 16  # heads of vision, merger and decoder
 REMEDY = "Was it made by other code? Take the files of rain1011/LaVIT-7B-v2"
 
 VISION = {"patch_embed.proj": "embeddings.patch_embedding", "norm": "post_layernorm"}
@@ -46,33 +46,33 @@ BLOCK = {
     "mlp.fc1": "mlp.fc1",
     "mlp.fc2": "mlp.fc2",
 }
-"""Modules with weight and bias, by their names in Blip2VisionModel: all of it, and of each block."""
+"""Modules with weight and bias, by their names in Blip2VisionModel: of the model, and of each block."""
 
 UNUSED = ("head.weight", "head.bias")
-"""Of EVA-CLIP's contrastive training: in the file, and of no use."""
+"""Weights of EVA-CLIP's contrastive training: in the file, but not used."""
 
 
 def read(file: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Tensors of a torch file. Raises MissingDependency where there is none, DataError where it is broken."""
+    """Return the tensors of a torch file; MissingDependency if it is missing, DataError if it is broken."""
     if not file.is_file():
         raise checkpoint.missing(f"no {file}")
     return read_state_dict(file, REMEDY)
 
 
 def shape(weights: Mapping[str, Tensor], name: str, file: Path) -> tuple[int, ...]:
-    """Of a tensor that sizes are read from. Raises DataError where it lacks."""
+    """Return the shape of a tensor that sizes are read from. Raises DataError if it is missing."""
     if name not in weights:
         raise DataError(f"weights {name!r} are wanted, got none of that name", file=file, remedy=REMEDY)
     return tuple(weights[name].shape)
 
 
 def blocks(names: Iterable[str], before: str) -> int:
-    """How many blocks names of ``before`` + number + … tell of."""
+    """Return the number of blocks among names of the form ``before`` + number + …."""
     return len({name[len(before) :].split(".")[0] for name in names if name.startswith(before)})
 
 
 def check_names(expected: Iterable[str], got: Iterable[str], file: Path) -> None:
-    """Raise DataError for a name that lacks and for one that is unknown."""
+    """Raise DataError for missing and for unknown names."""
     expected, got = set(expected), set(got)
     for problem, names in (("missing", expected - got), ("unknown", got - expected)):
         if names:
@@ -81,9 +81,9 @@ def check_names(expected: Iterable[str], got: Iterable[str], file: Path) -> None
 
 
 def filled(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> nn.Module:
-    """A module (of no memory yet) that has these weights, in float32.
+    """Return a module (on the meta device before) with these weights, in float32.
 
-    Raises DataError for a name that lacks, one that is unknown, and another shape.
+    Raises DataError for a missing or unknown name, and another shape.
     """
     expected = {name: tuple(x.shape) for name, x in module.state_dict().items()}
     check_names(expected, weights, file)
@@ -96,9 +96,9 @@ def filled(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> nn.M
 
 
 def vision_weights(weights: Mapping[str, Tensor], layers: int, file: Path) -> dict[str, Tensor]:
-    """EVA-CLIP's by the names of Blip2VisionModel; keys have no bias, which is 0 there.
+    """Return EVA-CLIP's weights with the names of Blip2VisionModel; keys have no bias, which is 0 there.
 
-    Raises DataError for a name that lacks and for one that is unknown.
+    Raises DataError for a missing or unknown name.
     """
     modules, names = dict(VISION), {}
     for i in range(layers):
@@ -116,7 +116,10 @@ def vision_weights(weights: Mapping[str, Tensor], layers: int, file: Path) -> di
 
 
 def read_vision(file: Path, checkpoint: Checkpoint) -> Vision:
-    """EVA-CLIP's vision transformer as a Blip2VisionModel, and the processor that squeezes into a square."""
+    """Return EVA-CLIP's vision transformer as a Blip2VisionModel, and its processor.
+
+    The processor resizes to a square.
+    """
     from transformers import Blip2VisionConfig, Blip2VisionModel, BlipImageProcessorPil
 
     weights = read(file, checkpoint)
@@ -139,7 +142,7 @@ def read_vision(file: Path, checkpoint: Checkpoint) -> Vision:
 
 
 def read_pictures(folder: Path, checkpoint: Checkpoint) -> tuple[Tokenizer, Decoder]:
-    """Tokenizer and decoder in ``visual_tokenizer``."""
+    """Return tokenizer and decoder from ``visual_tokenizer``."""
     files = [folder / f"tokenizer_{part}.bin" for part in ("encoder", "decoder")]
     encoder, decoder = (read(file, checkpoint) for file in files)
     inner = shape(encoder, "causal_encoder.blocks.0.mlp.fc1.weight", files[0])
@@ -167,7 +170,7 @@ def read_pictures(folder: Path, checkpoint: Checkpoint) -> tuple[Tokenizer, Deco
 
 
 def read_language(folder: Path, checkpoint: Checkpoint, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    """The language model and its tokenizer. Raises DataError where weights lack."""
+    """Return the language model and its tokenizer. Raises DataError if weights are missing."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     def make(_: Path) -> Any:
@@ -181,9 +184,9 @@ def read_language(folder: Path, checkpoint: Checkpoint, device: str, dtype: torc
 
 
 class PixelDecoder(Sampler):
-    """The diffusion model in ``pixel_decoding``, which is told decoded tokens.
+    """The diffusion model in ``pixel_decoding``, conditioned on decoded tokens.
 
-    Guidance goes away from the saved states of the empty text (77 of them, the others masked).
+    Guidance is against the saved states of the empty text (77 of them, the others masked).
     """
 
     def __init__(
@@ -203,7 +206,7 @@ class PixelDecoder(Sampler):
             return unet, vae, DDIMScheduler.from_pretrained(folder / "scheduler")
 
         unet, vae, scheduler = checkpoint.load(make)
-        for model in (unet, vae):  # diffusers leaves weights that lack without storage
+        for model in (unet, vae):  # diffusers leaves missing weights without storage
             checkpoint.refuse_incomplete(model, [n for n, x in model.named_parameters() if x.is_meta])
             model.to(device).eval().requires_grad_(False)
         self.pipeline = SimpleNamespace(unet=unet, vae=vae, scheduler=scheduler)
@@ -223,7 +226,7 @@ class PixelDecoder(Sampler):
         image_embeds: Tensor | None = None,
         no_image_embeds: Tensor | None = None,
     ) -> Tensor:
-        """(B, 3, size, size) float32 in [0, 1], on the CPU, of ``states`` (B, T, d) and B streams."""
+        """Return (B, 3, size, size) float32 in [0, 1] on the CPU, for ``states`` (B, T, d) and B streams."""
         unet, vae, scheduler = self.pipeline.unet, self.pipeline.vae, self.pipeline.scheduler
         scheduler.set_timesteps(self.steps)
         latents = torch.stack([self.latents(stream) for stream in noise]) * scheduler.init_noise_sigma
@@ -231,7 +234,7 @@ class PixelDecoder(Sampler):
         free = self.empty.expand(len(states), -1, -1)
         for t in scheduler.timesteps:
             told = unet(latents, t, encoder_hidden_states=states).sample
-            if self.guidance > 1:  # two calls: the rows differ in length, and nothing has to be masked
+            if self.guidance > 1:  # two calls, since the rows differ in length; no masking needed
                 untold = unet(latents, t, encoder_hidden_states=free).sample
                 told = untold + self.guidance * (told - untold)
             latents = scheduler.step(told, t, latents).prev_sample
@@ -240,9 +243,9 @@ class PixelDecoder(Sampler):
 
 
 def read_parts(family: ModelFamily, device: str | None) -> Parts:
-    """All parts of the family's ``lavit``.
+    """Return all parts of the family's ``lavit``.
 
-    Raises MissingDependency where a file lacks, DataError where names or sizes are others.
+    Raises MissingDependency if a file is missing, DataError for other names or sizes.
     """
     checkpoint, place = family.checkpoint("lavit"), device or str(this_process().device)
     folder, dtype = checkpoint.folder(), getattr(torch, family.dtype)

@@ -1,4 +1,4 @@
-"""Which patches of a picture become tokens: LaVIT's token selector."""
+"""LaVIT's token selector: which patches of an image become tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Selector(nn.Module):
-    """Keeps or drops each patch by a Gumbel-softmax of its features and the picture's mean."""
+    """Keeps or drops each patch by a Gumbel-softmax of its features and the image's mean."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Selector(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, N, 2) log-probabilities to be kept and to be dropped, of ``features`` (B, N, width)."""
+        """Return (B, N, 2) log-probabilities to keep and to drop, given ``features`` (B, N, width)."""
         own, shared = self.in_conv(features).chunk(2, dim=-1)
         shared = shared.mean(1, keepdim=True).expand_as(shared)
         scores: Tensor = self.out_conv(torch.cat([own, shared], dim=-1))
@@ -31,10 +31,10 @@ class Selector(nn.Module):
 
 
 def keep(scores: Tensor, noise: torch.Generator) -> Tensor:
-    """(B, N) 1 where a patch is kept and 0 where not, drawn from ``scores`` (B, N, 2), also when drawing.
+    """Sample (B, N) 1 for kept and 0 for dropped patches from ``scores`` (B, N, 2), also at inference.
 
-    The gradient is that of the softmax (straight through). A picture of which no patch is drawn keeps the
-    likeliest one, without which it would be nothing.
+    The gradient is that of the softmax (straight-through). If no patch is sampled, the most likely one is
+    kept, since an image needs at least one token.
     """
     gumbel = -torch.empty(scores.shape).exponential_(generator=noise).log().to(scores)
     soft = (scores + gumbel).softmax(-1)[..., 0]

@@ -1,4 +1,4 @@
-"""Features of a picture's patches to discrete tokens: LaVIT's dynamic visual tokenizer."""
+"""LaVIT's dynamic visual tokenizer: features of an image's patches to discrete tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from generators.lavit.selector import Selector, keep
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of tokenizer and decoder: ``patches`` a picture, and what the layers are made of."""
+    """Sizes of tokenizer and decoder: ``patches`` per image, and the layers."""
 
     patches: int
     width: int
@@ -27,11 +27,11 @@ class Sizes:
 
 
 class Tokens(NamedTuple):
-    """Tokens of B pictures, in the order of their patches, those of short ones filled up on the right.
+    """Tokens of B images, in the order of their patches, padded on the right.
 
-    ``numbers`` (B, M) codes; ``vectors`` (B, M, c) of the codes, ``features`` (B, M, c) that they are nearest
-    to; ``present`` (B, M) bool, False where filled up; ``share`` scalar, of patches that were kept; ``loss``
-    scalar, of the codebook.
+    ``numbers`` (B, M) codes; ``vectors`` (B, M, c) of the codes, ``features`` (B, M, c) before quantisation;
+    ``present`` (B, M) bool, False for padding; ``share`` scalar, share of kept patches; ``loss`` scalar, of
+    the codebook.
     """
 
     numbers: Tensor
@@ -43,7 +43,7 @@ class Tokens(NamedTuple):
 
 
 class Tokenizer(nn.Module):
-    """Selector, merger and codebook; parameters are named as in ``tokenizer_encoder.bin``."""
+    """Selector, merger and codebook, with the parameter names of ``tokenizer_encoder.bin``."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Tokenizer(nn.Module):
         )
 
     def forward(self, features: Tensor, noise: torch.Generator) -> Tokens:
-        """Tokens of ``features`` (B, N, width); which patches are kept is drawn from ``noise``."""
+        """Return the tokens of ``features`` (B, N, width); the kept patches are sampled with ``noise``."""
         kept = keep(self.token_predictor(features), noise)
         merged = self.causal_encoder(features, kept)
         is_kept = kept.detach() > 0.5

@@ -1,4 +1,4 @@
-"""How an embedded LaVIT is learned: first to read and draw pictures as tokens, then to speak of them."""
+"""Training of an embedded LaVIT: first tokenizer and decoder, then the language model."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def learn(
     work: Path | None,
     tracker: TrainingTracker | None,
 ) -> None:
-    """Train tokenizer and decoder, then the language model, in place; vision and UNet stay as they are.
+    """Train tokenizer and decoder, then the language model, in place; image encoder and UNet stay frozen.
 
-    ``items``: of each user, rows with a picture, two or more; ``texts``: of each of these rows, what the
-    decoder's states are held against. Without ``work`` a killed training is lost.
+    ``items``: for each user, two or more rows with an image; ``texts``: for each of these rows, the target
+    text of the decoder's states. Without ``work`` the training cannot be resumed.
     """
     from torch import nn
 
@@ -70,14 +70,14 @@ def _schedule(config: LaVITConfig, steps: int, lr: float) -> Schedule:
 
 
 def reading_loss(parts: Parts, catalog: Catalog, texts: Mapping[int, str], config: LaVITConfig) -> Loss:
-    """Of tokenizer and decoder, on pictures of the rows of ``texts``.
+    """Return the loss of tokenizer and decoder, on images of the rows of ``texts``.
 
-    1 − cos of the patches' features and those decoded, as LaVIT's own; the codebook's; ``keep_weight`` times
-    (share kept − ``keep``)². And for a UNet that is not trained along: what it makes of the decoder's
-    states (denoising), and how far these are from those of the item's text, which it knows how to read.
-    Attention does not care how often all keys are repeated: the text's states are, until there are as
-    many as patches. Of every second picture the features are decoded and not their codes: so the decoder
-    learns at once, and codes come to features that mean something.
+    1 − cos of the patches' features and the decoded ones, as in LaVIT; the codebook's loss; ``keep_weight``
+    times (share kept − ``keep``)². In addition, for a frozen UNet: its denoising loss with the decoder's
+    states, and their distance from the text states of the item, which the UNet can interpret. Attention is
+    invariant to repeating all keys, so the text states are repeated until there are as many as patches. For
+    half of the images the features are decoded instead of their codes, so that the decoder learns from the
+    beginning, and codes are fitted to meaningful features.
     """
     import torch
     import torch.nn.functional as F
@@ -109,10 +109,10 @@ def reading_loss(parts: Parts, catalog: Catalog, texts: Mapping[int, str], confi
 def speaking_loss(
     parts: Parts, catalog: Catalog, items: Sequence[Sequence[int]], config: LaVITConfig
 ) -> Loss:
-    """Of the language model: codes of an item, behind other items of its user and its own prompt.
+    """Return the loss of the language model: codes of an item, after other items of its user and its prompt.
 
-    How many others a batch is shown, 0 to ``images``, is drawn; a share ``drop`` of examples is told
-    nothing, which is what guidance goes away from.
+    The number of other items in a batch, 0 to ``images``, is random; a share ``drop`` of examples has no
+    condition, for classifier-free guidance.
     """
     pictures, vocabulary = PictureCodes(catalog, parts.vision, parts.tokenizer), parts.vocabulary
 

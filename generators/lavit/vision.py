@@ -1,4 +1,4 @@
-"""Features of a picture's patches: what the tokenizer reads."""
+"""Features of an image's patches, the input of the tokenizer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Vision:
-    """A vision transformer and how pictures are made ready for it.
+    """A vision transformer with its preprocessing.
 
-    ``model``: of transformers; its ``hidden_states[-1]`` are (B, 1 + N, width), the class token first, and
-    have not been through the last norm. ``processor``: an image processor. ``mean`` and ``sd`` (width,):
-    what features are standardised by, where what reads them is learned here.
+    ``model``: of transformers; its ``hidden_states[-1]`` are (B, 1 + N, width), class token first, before the
+    last norm. ``processor``: an image processor. ``mean`` and ``sd`` (width,): standardisation of the
+    features, if the tokenizer is trained here.
     """
 
     model: Any
@@ -29,12 +29,12 @@ class Vision:
 
     @property
     def patches(self) -> int:
-        """N, of a picture."""
+        """Number N of patches of an image."""
         config = self.model.config
         return int(config.image_size // config.patch_size) ** 2
 
     def features(self, pictures: list[Image.Image]) -> torch.Tensor:
-        """(B, N, width) float32 of the last layer's patches."""
+        """Return (B, N, width) float32 features of the last layer's patches."""
         import torch
 
         pixels = self.processor(images=pictures, return_tensors="pt")["pixel_values"]
@@ -48,9 +48,9 @@ class Vision:
 
 
 def standardise(vision: Vision, pictures: Sequence[Image.Image]) -> None:
-    """Set ``mean`` and ``sd``, which must be there, to those of the patches of ``pictures``.
+    """Set ``mean`` and ``sd``, which must exist, to those of the patches of ``pictures``.
 
-    CLIP's patches have much in common, behind which it is slow to learn what tells them apart.
+    CLIP's patches have large common components, which would slow down learning of their differences.
     """
     import torch
 
@@ -64,9 +64,9 @@ def standardise(vision: Vision, pictures: Sequence[Image.Image]) -> None:
 
 
 def family_vision(family: ModelFamily, device: str | None) -> Vision:
-    """The vision transformer of the family's CLIP, standardised by nothing yet.
+    """Return the vision transformer of the family's CLIP, without standardisation.
 
-    Raises what loading a CLIP model does.
+    Raises what loading a CLIP model raises.
     """
     import torch
     from transformers import CLIPImageProcessor, CLIPModel

@@ -1,4 +1,4 @@
-"""``ragar``: retrieval-augmented personalised pictures, guided by a ranker (Ling et al.)."""
+"""``ragar``: retrieval-augmented personalised images, guided by a ranker (Ling et al.)."""
 
 from generators.ragar.generator import RAGAR
 

@@ -1,4 +1,4 @@
-"""What a RAGAR chooses when it draws: the states of a network (`states`), or keywords (`keyword_action`)."""
+"""Interface of RAGAR's actions: states of a network (`states`), or keywords (`keyword_action`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Proposal(NamedTuple):
-    """What a candidate is drawn from, and what is expected of it before it is drawn, in units of gain."""
+    """Conditions of a candidate, and its expected gain before it is drawn, in units of gain."""
 
     conditions: Conditions
     prior: float
@@ -26,18 +26,18 @@ class Proposal(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """A training: its chance, where it keeps how far it is, and who is told.
+    """Context of one training.
 
     Parameters
     ----------
     rng
-        All its chance.
+        Source of all randomness.
     folder
-        Where a killed training finds how far it was.
+        Folder for checkpoints, from which an interrupted training resumes.
     data, start
-        Hashes of all that it, and its warm start, depend on.
+        Hashes of everything that the training, and its warm start, depend on.
     tracker
-        Gets losses and evaluations, if there is one.
+        Receives losses and evaluations, if given.
     """
 
     rng: Rng
@@ -48,7 +48,7 @@ class TrainingContext:
 
 
 class Action(Protocol):
-    """What the policy chooses."""
+    """What the policy selects."""
 
     def train(
         self,
@@ -57,16 +57,16 @@ class Action(Protocol):
         watching: PictureJudge | None,
         run: TrainingContext,
     ) -> None:
-        """Learn from what ``judge`` says of pictures, if there is one; ``watching`` tells when to stop."""
+        """Train with rewards of ``judge``, if given; ``watching`` decides when to stop."""
 
     def proposals(self, episodes: Sequence[Episode], count: int) -> list[list[Proposal]]:
-        """``count`` candidates of each episode, the most promising first."""
+        """Return ``count`` candidates of each episode, the most promising first."""
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """What was learned, on the CPU."""
+        """Return the learned weights, on the CPU."""
 
     def export(self, folder: Path) -> list[ExportedPart]:
-        """Write what was learned as other libraries read it."""
+        """Write what was learned in the formats of other libraries."""
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what ``weights`` gave."""
+        """Load what ``weights`` returned."""

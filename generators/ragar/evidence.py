@@ -1,8 +1,8 @@
-"""What is known of an episode before it is drawn: retrieval, keywords, prompts (Eq. 1–6).
+"""Evidence for an episode before drawing: retrieval, keywords, prompts (Eq. 1–6).
 
-``evidence: caption`` is the paper's: items whose captions are like the reference's, and their most frequent
-keywords. ``evidence: taste`` is ours: items of categories whose tastes agree with the reference's, and the
-keywords that the posterior of the taste there likes best (`looks`).
+``evidence: caption`` is the paper's: items whose captions are similar to the reference's, and their most
+frequent keywords. ``evidence: taste`` is ours: items of categories whose tastes correlate with those of the
+reference's category, and the keywords with the highest posterior worth there (`looks`).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from recsim_gen.models.family import ModelFamily
 
 BATCH = 64
-PREFIX = "taste."  # of weights that are the evidence's
+PREFIX = "taste."  # prefix of the evidence's weights
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Of B episodes: ``prompts`` p_g for the language model, ``keys`` the texts of E_key.
+    """Inputs for B episodes: ``prompts`` p_g of the language model, ``keys`` the texts of E_key.
 
-    ``preference`` (B, d_vis): P_ret (Eq. 5), or None where nothing is retrieved.
+    ``preference`` (B, d_vis): P_ret (Eq. 5), or None if nothing is retrieved.
     """
 
     prompts: list[str]
@@ -50,10 +50,10 @@ class Inputs:
 
 
 class Evidence:
-    """What a family's encoders and language model say of a catalogue, and training histories of tastes.
+    """Encodings and keywords of a catalogue, and a taste model of training histories.
 
-    It depends on no ranker. All items are encoded in batches that are always the same, and kept by content: a
-    picture's conditions do not depend on those asked for with it.
+    It does not depend on any ranker. All items are encoded in fixed batches and cached by content: an image's
+    conditions do not depend on other images.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Evidence:
         self._taste: KeywordLooks | None = None
 
     def learn(self, histories: Sequence[np.ndarray]) -> None:
-        """Learn how tastes of categories agree from item rows of each training user."""
+        """Fit the taste model to the item rows of each training user."""
         self._taste = KeywordLooks(self.catalog, self.keywords, histories)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """What was learned, on the CPU; {} of evidence by caption."""
+        """Return what was learned, on the CPU; {} for evidence by caption."""
         import torch
 
         if self._taste is None:
@@ -76,7 +76,7 @@ class Evidence:
         return {f"{PREFIX}{n}": torch.from_numpy(np.ascontiguousarray(x)) for n, x in arrays.items()}
 
     def export(self, folder: Path) -> list[ExportedPart]:
-        """Write the tastes that were learned, if any were."""
+        """Write the taste model, if there is one."""
         from recsim_gen.models.exporting import write_tensors
 
         what = "tastes for keywords in closed form: the arrays of `recsim_gen.taste.model.TasteModel`"
@@ -84,7 +84,7 @@ class Evidence:
         return [write_tensors(folder / "taste.safetensors", arrays, what)] if arrays else []
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what ``weights`` gave. Raises DataError where an array lacks."""
+        """Load what ``weights`` returned. Raises DataError if an array is missing."""
         from recsim_gen.taste.model import TasteModel
 
         if self.config.evidence == "taste":
@@ -95,7 +95,7 @@ class Evidence:
     def keywords(self) -> list[list[str]]:
         """w_i of every item (Eq. 6)."""
         keywords = Keywords(self.family, self.device, self.catalog).of_all()
-        self.family.release("language_model")  # what learns is a copy: of 7 B, two are too many
+        self.family.release("language_model")  # the trained model is a copy; two of 7 B are too many
         return keywords
 
     @cached_property
@@ -112,7 +112,7 @@ class Evidence:
 
     @cached_property
     def visual(self) -> np.ndarray:
-        """(n, d_vis) E_vis of every item's picture (Eq. 4), the mean of the others where it has none."""
+        """(n, d_vis) E_vis of every item's image (Eq. 4), the mean of the others for items without one."""
         images = self.catalog.images
         if images is None or not images.present.any():
             raise DataError("pictures to retrieve are wanted, the catalogue has none", remedy="Set k to 0")
@@ -129,7 +129,10 @@ class Evidence:
         return every
 
     def of(self, episodes: Sequence[Episode]) -> Inputs:
-        """Raises DataError for a history shorter than k, and for a reference without text."""
+        """Return the inputs of episodes.
+
+        Raises DataError for a history shorter than k, or a reference without text.
+        """
         config = self.config
         for episode in episodes:
             self._check(episode)
@@ -146,7 +149,10 @@ class Evidence:
         return Inputs([self._prompt(rows, key) for rows, key in zip(chosen, keys, strict=True)], keys, ret)
 
     def looks(self, episodes: Sequence[Episode]) -> list[Looks]:
-        """What each episode's reference could look like, the most promising first; by caption one look."""
+        """Return candidate looks of each episode's reference, the most promising first.
+
+        By caption a single one.
+        """
         config = self.config
         if config.evidence == "taste":
             return self.taste.looks(episodes, most=config.looks, caution=config.caution)
@@ -163,13 +169,13 @@ class Evidence:
 
     @property
     def taste(self) -> KeywordLooks:
-        """Tastes for keywords. Raises SettingError before `learn` or `restore`."""
+        """The taste model for keywords. Raises SettingError before `learn` or `restore`."""
         if self._taste is None:
             raise SettingError("evidence by taste is learned from training histories: call fit or load first")
         return self._taste
 
     def _retrieved(self, episodes: Sequence[Episode]) -> Retrieved:
-        """Histories in order of similarity with the reference: of captions, or of tastes for categories."""
+        """Return histories sorted by similarity with the reference: of captions, or of category tastes."""
         if self.config.evidence == "caption":
             return retrieve(episodes, self.semantic)
         rows, length = padded(episodes)
@@ -179,22 +185,22 @@ class Evidence:
         return ordered(rows, agreement, length)
 
     def _favourites(self, episodes: Sequence[Episode], chosen: Sequence[Sequence[int]]) -> list[list[str]]:
-        """Keywords w′ of each episode: of its best look, or those of the rows ``chosen`` (Eq. 6)."""
+        """Return keywords w′ of each episode: of its best look, or of the rows ``chosen`` (Eq. 6)."""
         if self.config.evidence == "taste":
             return [looks.keywords[0] for looks in self.looks(episodes)]
         return [self._frequent(e.reference, rows) for e, rows in zip(episodes, chosen, strict=True)]
 
     def of_items(self, rows: Sequence[int], others: Sequence[Sequence[int]]) -> Inputs:
-        """Prompts that end with the items' own keywords, after those of ``others``: what GILL trains on."""
+        """Return prompts that end with the items' own keywords, after those of ``others``, as in GILL."""
         keys = [self.line(row) for row in rows]
         return Inputs([self._prompt(h, key) for h, key in zip(others, keys, strict=True)], keys, None)
 
     def line(self, row: int) -> str:
-        """An item as category and keywords."""
+        """Return an item as category and keywords."""
         return key_line(str(self.catalog.categories[row]), self.keywords[row])
 
     def spoken(self, row: int) -> str:
-        """The text of an item that learned states are to resemble."""
+        """Return the text of an item that learned states should resemble."""
         return self.line(row) if self.config.target_text == "keywords" else str(item_texts(self.catalog)[row])
 
     @cached_property
@@ -202,9 +208,10 @@ class Evidence:
         return frozenset(str(c).strip().lower() for c in np.unique(self.catalog.categories))
 
     def _frequent(self, reference: int, rows: Sequence[int]) -> list[str]:
-        """w′ of the rows (Eq. 6), and what `reference` says of the reference's own keywords.
+        """Return w′ of the rows (Eq. 6) and, by the setting `reference`, of the reference's own keywords.
 
-        ``category``: none of them. ``counted``: they count as those of the rows. ``first``: they stand first.
+        ``category``: none of them. ``counted``: they count like those of the rows. ``first``: they come
+        first.
         """
         own, counted = self.keywords[reference], self.config.reference == "counted"
         lists = [self.keywords[row] for row in ([*rows, reference] if counted else rows)]
@@ -216,7 +223,7 @@ class Evidence:
         return [*first, *(word for word in top if word.lower() not in said)]
 
     def text(self, reference: int, keywords: Sequence[str]) -> str:
-        """What E_key encodes: the reference's category, or a keyword of it, and these keywords."""
+        """Return the text of E_key: the reference's category, or a keyword of it, and these keywords."""
         category = str(self.catalog.categories[reference]).strip()
         return key_line(category or (self.keywords[reference] or [""])[0], keywords)
 
@@ -242,12 +249,11 @@ class Evidence:
 
 
 def top_keywords(lists: Sequence[Sequence[str]], n: int, *, without: Collection[str] = ()) -> list[str]:
-    """w′: the ``n`` most frequent keywords of several items, those of low frequency left out.
+    """Return w′: the ``n`` most frequent keywords of several items.
 
-    Among equally frequent ones the first to appear; letters' case does not matter. They are told in the
-    order of their mean places in the lists, which means something where lists are ordered: of two colours
-    the first is the main one. ``without``: words in lower case that do not count, such as names of
-    categories: they tell what things are, not what is liked of them.
+    Ties go to the first to appear; case is ignored. They are ordered by their mean positions in the lists,
+    which is meaningful if lists are ordered: of two colours the first is the main one. ``without``: words in
+    lower case to ignore, such as names of categories, which say what an item is, not what is liked about it.
     """
     places: dict[str, list[int]] = defaultdict(list)
     first: dict[str, str] = {}
@@ -260,7 +266,7 @@ def top_keywords(lists: Sequence[Sequence[str]], n: int, *, without: Collection[
 
 
 def key_line(category: str, keywords: Sequence[str]) -> str:
-    """The text that E_key encodes: what the thing is, then what is liked of things like it."""
+    """Return the text for E_key: the category, then the liked keywords."""
     first = [category.strip()] if category.strip() else []
     named = {word.lower() for word in first}
     return keywords_line([*first, *(word for word in keywords if word.lower() not in named)])

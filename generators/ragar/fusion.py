@@ -1,4 +1,4 @@
-"""The fusion (Eq. 8–9): what the language model says, set against the keywords."""
+"""The fusion (Eq. 8–9): combines the language model's output with the keywords."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from torch import Tensor, nn
 
 from recsim_gen.core.errors import SettingError
 
-START = 0.02  # standard deviation of the last linear map before training
+START = 0.02  # initial standard deviation of the last linear map
 
 
 class Fusion(nn.Module):
     """E_m = [E_txt; mapped], cross-attention from E_m to E_key, and a map to what is added to E_key.
 
-    E_txt is the mean of the prompt's states, one token: as many tokens as the prompt has would drown
-    all others in the UNet's attention. What is found is added to E_key's own states, by a map that starts
-    near zero: so that P_gen begins as something that the UNet can read, and the first pictures are those
-    of the keywords.
+    E_txt is the mean of the prompt's states, a single token, since all tokens of the prompt would dominate
+    the UNet's attention. The result is added to E_key's own states, by a map initialised near zero, so that
+    initially the UNet can interpret P_gen, and the first images are those of the keywords.
     """
 
     def __init__(self, width_text: int, width: int, heads: int) -> None:
@@ -30,14 +29,13 @@ class Fusion(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def joined(self, text: Tensor, mapped: Tensor) -> Tensor:
-        """E_m (B, 1 + Q, d) of ``text`` (B, h) and ``mapped`` (B, Q, d) (Eq. 8)."""
+        """Return E_m (B, 1 + Q, d) of ``text`` (B, h) and ``mapped`` (B, Q, d) (Eq. 8)."""
         return torch.cat([self.text(text)[:, None], mapped], dim=1)
 
     def forward(self, joined: Tensor, key: Tensor, mask: Tensor) -> Tensor:
-        """The learned part of P_gen (B, 1 + Q, d) (Eq. 9).
+        """Return the learned part of P_gen (B, 1 + Q, d) (Eq. 9).
 
-        ``key`` (B, T, d); ``mask`` (B, T) is True at its words and False where it was padded: padding
-        is not attended to.
+        ``key`` (B, T, d); ``mask`` (B, T) is True for words and False for padding, which is not attended to.
         """
         attended = self.attention(joined, key, key, key_padding_mask=~mask, need_weights=False)[0]
         moved: Tensor = spread(key, joined.shape[1] - 1) + self.leave(joined + attended)
@@ -45,6 +43,6 @@ class Fusion(nn.Module):
 
 
 def spread(states: Tensor, queries: int) -> Tensor:
-    """(B, 1 + queries, d) of text states (B, T, d): the last, which has read all, then evenly spaced ones."""
+    """Return (B, 1 + queries, d) of text states (B, T, d): the last state, then evenly spaced ones."""
     places = torch.linspace(0, states.shape[1] - 1, queries, device=states.device).round().long()
     return torch.cat([states[:, -1:], states[:, places]], dim=1)

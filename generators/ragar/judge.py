@@ -1,4 +1,4 @@
-"""What a ranker says of pictures of references, to reward them and to choose among them (Eq. 13)."""
+"""A ranker as judge of images of references, for rewards and for the selection of candidates (Eq. 13)."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from recsim_gen.core.protocols import Ranker
     from recsim_gen.core.types import Catalog, Episode, Scope
 
-SAME = 1e-3  # largest difference, relative to the row's length, of a feature made again
+SAME = 1e-3  # tolerance for recomputed features, relative to their length
 
 
 class PictureJudge:
-    """Asks a ranker about pictures put onto the references of episodes.
+    """Evaluates images put onto the references of episodes by a ranker.
 
     Parameters
     ----------
     ranker
-        What is asked.
+        The ranker.
     encoder
-        What made its features of pictures.
+        Encoder of its image features.
     doubt
-        κ ≥ 0: standard deviations that a lower bound takes off, where the ranker says how sure it is.
+        κ ≥ 0: standard deviations subtracted for a lower bound, if the ranker reports its uncertainty.
     scope
-        Of its answers otherwise.
+        As for `Ranker.substitute`, for other rankers.
     """
 
     def __init__(self, ranker: Ranker, encoder: Any, *, doubt: float, scope: Scope) -> None:
         self.ranker, self.encoder, self.doubt, self.scope = ranker, encoder, doubt, scope
 
     def scores(self, episodes: Sequence[Episode], pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """ρ (B, T) of references with these pictures (B, T, 3, H, W), and with their own (B,) (Eq. 13)."""
+        """Return ρ (B, T) of references with images (B, T, 3, H, W), and with their own (B,) (Eq. 13)."""
         b, t = pixels.shape[:2]
         features = self.encoder.encode_images(pictures(pixels.flatten(0, 1)))
         users, items = (np.repeat([getattr(e, name) for e in episodes], t) for name in ("user", "reference"))
@@ -50,10 +50,10 @@ class PictureJudge:
         return score, original
 
     def bounds(self, episodes: Sequence[Episode], pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """The same as lower bounds, mean − κ·sd, of what people with these histories would think.
+        """Return the same as lower bounds, mean − κ·sd, of the opinions of people with these histories.
 
-        The reference is evidence, as what comes before it. A ranker that does not say how sure it is has no
-        doubt: `scores`.
+        The reference counts as part of the history. For a ranker that does not report its uncertainty:
+        `scores`.
         """
         if not isinstance(self.ranker, ContentJudge):
             return self.scores(episodes, pixels)
@@ -69,7 +69,7 @@ class PictureJudge:
 
 
 def pictures(pixels: Tensor) -> list[Image.Image]:
-    """Pictures of 8 bits, as they are written and judged, of (B, 3, H, W) in [0, 1]."""
+    """Return 8-bit images, as they are saved and judged, of (B, 3, H, W) in [0, 1]."""
     from PIL import Image
 
     levels = (pixels.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
@@ -77,7 +77,7 @@ def pictures(pixels: Tensor) -> list[Image.Image]:
 
 
 def check_encoder(catalog: Catalog, encoder: Any, spec: str) -> None:
-    """DataError unless ``encoder`` made the image features of the catalogue, by one of its pictures."""
+    """Raise DataError unless ``encoder`` made the image features of the catalogue, tested on one image."""
     if "image" not in catalog.features:
         raise DataError(
             f"image features, which the ranker was trained on, are wanted; have {sorted(catalog.features)}",

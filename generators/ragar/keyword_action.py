@@ -1,4 +1,4 @@
-"""Our action: which list of keywords to draw, by a policy with exact probabilities (`keyword_policy`)."""
+"""Our action: selects a list of keywords, by a policy with exact probabilities (`keyword_policy`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PART, PREFIX = "ragar-keywords", "policy."
 
 
 class KeywordAction:
-    """A policy over the looks of each episode that the evidence thinks of."""
+    """A policy over the candidate looks of each episode."""
 
     def __init__(self, evidence: Evidence, sampler: Sampler, config: RAGARConfig) -> None:
         self.evidence, self.sampler, self.config = evidence, sampler, config
@@ -45,7 +45,10 @@ class KeywordAction:
         watching: PictureJudge | None,
         run: TrainingContext,
     ) -> None:
-        """From what ``judge`` says of pictures of the looks; without it the policy stays where it starts."""
+        """Train with ``judge``'s scores of images of the looks.
+
+        Without it the policy keeps its initial state.
+        """
         config, policy = self.config, self._new_policy()
         self._policy = policy
         if judge is None:
@@ -91,9 +94,9 @@ class KeywordAction:
         actions: Tensor,
         step: Rng,
     ) -> Tensor:
-        """R (B, T) of the pictures of these actions, all of an episode from one latent.
+        """Return R (B, T) of the images of these actions, all of an episode from one latent.
 
-        Where Eq. 14 compares, the first look stands for the keywords' picture.
+        In the comparison of Eq. 14, the first look takes the role of the keywords' image.
         """
         shown = [[*chosen, 0] for chosen in actions.tolist()]
         texts = [
@@ -109,7 +112,7 @@ class KeywordAction:
         return reward_of(*asked(episodes, pixels), self.config).float()
 
     def proposals(self, episodes: Sequence[Episode], count: int) -> list[list[Proposal]]:
-        """The looks that the policy likes best, and where there are fewer than ``count``, these again."""
+        """Return the looks that the policy prefers, repeated if there are fewer than ``count``."""
         found = []
         for episode, looks in zip(episodes, self.ranked(episodes), strict=True):
             texts = [self.evidence.text(episode.reference, words) for words in looks.keywords[:count]]
@@ -119,26 +122,26 @@ class KeywordAction:
         return found
 
     def ranked(self, episodes: Sequence[Episode]) -> list[Looks]:
-        """The looks of each episode, those that the policy likes best first."""
+        """Return the looks of each episode, sorted by the policy's preference."""
         looks = self.evidence.looks(episodes)
         order = torch.argsort(self.log_policy(looks), dim=1, descending=True, stable=True).tolist()
         return [one.take(row[: len(one.keywords)]) for one, row in zip(looks, order, strict=True)]
 
     @torch.no_grad()
     def log_policy(self, looks: Sequence[Looks]) -> Tensor:
-        """log π (B, C) of the looks of B episodes, −∞ where one has fewer than C."""
+        """Return log π (B, C) of the looks of B episodes, −∞ as padding."""
         if self._policy is None:
             raise SettingError("ragar is neither fitted nor loaded: call fit or load first")
         log_policy: Tensor = self._policy(self._policy.choices(looks))
         return log_policy
 
     def weights(self) -> dict[str, Tensor]:
-        """The policy's."""
+        """Return the weights of the policy."""
         assert self._policy is not None
         return {f"{PREFIX}{n}": x.detach().cpu().clone() for n, x in self._policy.state_dict().items()}
 
     def export(self, folder: Path) -> list[ExportedPart]:
-        """The policy as tensors, and the words that its offsets are of."""
+        """Write the policy as tensors, and the words of its offsets."""
         from recsim_gen.core.protocols import ExportedPart
         from recsim_gen.core.store import write_json
         from recsim_gen.models.exporting import write_tensors
@@ -154,7 +157,7 @@ class KeywordAction:
         return [policy, ExportedPart("keywords.json", f"the {len(words):,} words, in the order of `offset`")]
 
     def restore(self, weights: Mapping[str, Tensor]) -> None:
-        """Take what was learned. Raises DataError where it does not fit the catalogue."""
+        """Load what was learned. Raises DataError if it does not fit the catalogue."""
         policy = self._new_policy()
         expected = {f"{PREFIX}{n}": tuple(x.shape) for n, x in policy.state_dict().items()}
         got = {name: tuple(x.shape) for name, x in weights.items()}

@@ -1,8 +1,9 @@
-"""The policy over looks (`action: keywords`): which list of keywords to draw, learned from a judge's word.
+"""The policy over looks (`action: keywords`): which list of keywords to draw, trained by a judge's rewards.
 
-Of an episode's C looks (`looks.Looks`) the start is π₀(c) ∝ exp((gain_c − caution·sd_c)/τ). What is learned
-is small and shared by all people: weights of gain, doubt and number of changes, and an offset for each word,
-since some words are drawn better than others. log π is exact, so that Eq. 15 needs no noise on latents.
+For an episode's C looks (`looks.Looks`) the initial policy is π₀(c) ∝ exp((gain_c − caution·sd_c)/τ). The
+learned parameters are few and shared by all people: weights of gain, uncertainty and number of changes, and
+an offset for each word, since some words are drawn better than others. log π is exact, so Eq. 15 needs no
+noise on latents.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from torch import Tensor, nn
 from generators.ragar.looks import Looks
 from recsim_gen.judging.reward import advantages
 
-FACTS = 3  # gain, sd, places changed
+FACTS = 3  # gain, sd, number of changed places
 
 
 class Choices(NamedTuple):
-    """Looks of B episodes, filled up to C: ``start`` log π₀ (B, C), −∞ where there is none.
+    """Looks of B episodes, padded to C: ``start`` log π₀ (B, C), −∞ for padding.
 
-    ``facts`` (B, C, 3); ``words`` (B, C, W) how often each word stands in a look.
+    ``facts`` (B, C, 3); ``words`` (B, C, W) number of occurrences of each word in a look.
     """
 
     start: Tensor
@@ -32,16 +33,16 @@ class Choices(NamedTuple):
 
 
 class KeywordPolicy(nn.Module):
-    """π(c) ∝ π₀(c)·exp(facts_c·weight + words_c·offset); the start until it learns.
+    """π(c) ∝ π₀(c)·exp(facts_c·weight + words_c·offset); initially π₀.
 
     Parameters
     ----------
     vocabulary
         Words that have an offset.
     temperature
-        τ > 0 of the start, in units of gain.
+        τ > 0 of the initial policy, in units of gain.
     caution
-        Standard deviations of gain that the start takes off.
+        Standard deviations of gain that the initial policy subtracts.
     """
 
     def __init__(self, vocabulary: Sequence[str], *, temperature: float, caution: float) -> None:
@@ -69,20 +70,20 @@ class KeywordPolicy(nn.Module):
         return Choices(first.log_softmax(1), *rest)
 
     def forward(self, choices: Choices) -> Tensor:
-        """log π (B, C)."""
+        """Return log π (B, C)."""
         moved = choices.facts @ self.weight + choices.words @ self.offset
         return (choices.start + moved).log_softmax(1)
 
 
 def draw_actions(log_policy: Tensor, count: int, generators: Sequence[torch.Generator]) -> Tensor:
-    """(B, count) looks drawn from π, each episode by a generator of its own."""
+    """Return (B, count) looks sampled from π, each episode with its own generator."""
     rows = zip(log_policy.detach().exp().cpu(), generators, strict=True)
     drawn = [torch.multinomial(p, count, replacement=True, generator=generator) for p, generator in rows]
     return torch.stack(drawn)
 
 
 def keyword_loss(log_policy: Tensor, actions: Tensor, reward: Tensor, *, standardise: bool = False) -> Tensor:
-    """−mean_t log π(a_t)·A_t (Eq. 15), A_t of `judging.reward.advantages`.
+    """Return −mean_t log π(a_t)·A_t (Eq. 15), A_t from `judging.reward.advantages`.
 
     ``log_policy`` (B, C); ``actions`` and ``reward`` (B, T), T ≥ 2.
     """
@@ -91,6 +92,6 @@ def keyword_loss(log_policy: Tensor, actions: Tensor, reward: Tensor, *, standar
 
 
 def divergence(log_policy: Tensor, log_start: Tensor) -> Tensor:
-    """Mean KL(π ‖ π₀) ≥ 0 of the episodes, in nats: how far the policy has left its start."""
+    """Return the mean KL(π ‖ π₀) ≥ 0 of the episodes, in nats."""
     ratio = torch.where(log_start.isinf(), torch.zeros_like(log_policy), log_policy - log_start)
     return (log_policy.exp() * ratio).sum(1).mean()

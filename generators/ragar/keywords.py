@@ -1,4 +1,4 @@
-"""``keywords``: Stable Diffusion on RAGAR's keywords alone, so what the prompt does without any training."""
+"""``keywords``: Stable Diffusion with RAGAR's keywords as prompt, without any training."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KeywordsConfig:
-    """Settings, as of ``ragar``."""
+    """Settings, as for ``ragar``."""
 
-    k: int = RAGARConfig.k  # items retrieved; 0: the whole history
-    history: int = RAGARConfig.history  # the latest items of a history that are looked at
-    keywords: int = RAGARConfig.keywords  # n: the most frequent keywords that are kept
-    reference: Literal["category", "counted", "first"] = "category"  # what is said of the reference
+    k: int = RAGARConfig.k  # number of retrieved items; 0: the whole history
+    history: int = RAGARConfig.history  # number of latest history items used
+    keywords: int = RAGARConfig.keywords  # n: number of most frequent keywords kept
+    reference: Literal["category", "counted", "first"] = "category"  # what the prompt has of the reference
 
     def __post_init__(self) -> None:
         _ = self.of_evidence
 
     @property
     def of_evidence(self) -> RAGARConfig:
-        """The same as RAGAR's settings. Raises SettingError for a value out of range."""
+        """Return the corresponding RAGAR settings. Raises SettingError for a value out of range."""
         return RAGARConfig(k=self.k, history=self.history, keywords=self.keywords, reference=self.reference)
 
 
 class KeywordsAlone(SamplingGenerator):
-    """Draws the reference's category and the most frequent keywords of what is retrieved (Eq. 1–6)."""
+    """Draws the reference's category and the most frequent keywords of the retrieved items (Eq. 1–6)."""
 
     name = "keywords"
     config_class = KeywordsConfig
     roles = ("diffusion", "text_encoder", "language_model")
 
     def conditions(self, episode: Episode) -> Conditions:
-        """E_key. Raises DataError for a history shorter than k, or a reference without text."""
+        """Return E_key. Raises DataError for a history shorter than k, or a reference without text."""
         (looks,) = self._evidence.looks([episode])
         text = self._evidence.text(episode.reference, looks.keywords[0])
         return Conditions(self._sampler.states([text])[0], text=text)
 
     def ready(self) -> Sampler:
-        """The family's, loaded when it is first needed."""
+        """Return the family's sampler, loaded on first use."""
         return self._sampler
 
     @cached_property

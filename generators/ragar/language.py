@@ -1,4 +1,4 @@
-"""The language model of RAGAR (Eq. 7): image tokens of its own, and LoRA."""
+"""The language model of RAGAR (Eq. 7), with additional image tokens and LoRA."""
 
 from __future__ import annotations
 
@@ -23,14 +23,21 @@ if TYPE_CHECKING:
 class ImageTokens(nn.Module):
     """A causal language model that reads a prompt followed by [IMG1]…[IMGL].
 
-    Its weights are frozen; what is learned is LoRA of the attention and the rows of the new tokens,
-    which are parameters of their own, so that no optimiser moves the other rows.
+    Its weights are frozen; the trained parameters are LoRA of the attention and the rows of the new tokens,
+    which are separate parameters, so that no optimiser changes the other rows.
 
     Parameters
     ----------
-    model, tokenizer: as a family gives them; the model is changed.
-    tokens: L.
-    rank, alpha: of LoRA (Hu et al. 2022), on the projections of queries and values.
+    model, tokenizer
+        From a family; the model is modified.
+    tokens
+        L.
+    rank, alpha
+        Of LoRA (Hu et al. 2022), on the projections of queries and values.
+    rng
+        Source of the initial weights.
+    gradient_checkpointing
+        Recompute activations to save memory.
     """
 
     _new: Tensor
@@ -61,12 +68,12 @@ class ImageTokens(nn.Module):
             model.resize_token_embeddings(old + tokens, mean_resizing=False)
             words = model.get_input_embeddings()
             self._start(words.weight, old, rng)
-            # Without the head: nothing is told in words here.
+            # Without the head, since no words are generated here.
             self.model: Any = get_peft_model(model.base_model, config).to(device)
         self.width = int(model.config.hidden_size)
         if gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
-            self.model.train()  # or transformers keeps everything
+            self.model.train()  # gradient checkpointing of transformers needs training mode
         self.register_buffer("_new", torch.tensor(new, device=device), persistent=False)
         longest = getattr(model.config, "max_position_embeddings", None) or 2048
         self._longest = int(longest) - tokens
@@ -74,20 +81,20 @@ class ImageTokens(nn.Module):
     @staticmethod
     @torch.no_grad()
     def _start(table: Tensor, old: int, rng: Rng) -> None:
-        """New rows begin at the mean of the others, a little apart from each other."""
+        """Initialise new rows near the mean of the others."""
         words = table[:old].float()
         shape = (len(table) - old, table.shape[1])
         apart = torch.randn(shape, generator=rng.for_("tokens").torch()).to(table.device)
         table[old:] = (words.mean(0) + 0.1 * words.std(0) * apart).to(table.dtype)
 
     def forward(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """E_txt (B, h), the mean of the prompt's last states, and E_img (B, L, h), both float32.
+        """Return E_txt (B, h), the mean of the prompt's last states, and E_img (B, L, h), both float32.
 
-        E_img is the last state of each image token plus its embedding, as in GILL. Of a prompt that is
-        longer than the model takes, the end is read.
+        E_img is the last state of each image token plus its embedding, as in GILL. A prompt that is too long
+        for the model is cut at its beginning.
         """
         ids, mask = self._batch(prompts)
-        places = (mask.cumsum(1) - 1).clamp_min(0)  # as without padding
+        places = (mask.cumsum(1) - 1).clamp_min(0)  # positions as without padding
         output = self.model(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False)
         hidden = output.last_hidden_state.float()
         rows = self.model.get_input_embeddings()(ids[:, -self.tokens :]).float()
@@ -95,14 +102,14 @@ class ImageTokens(nn.Module):
         return text, hidden[:, -self.tokens :] + rows
 
     def export(self, folder: Path, family: ModelFamily) -> ExportedPart:
-        """LoRA and the rows of the new tokens as PEFT reads them, over ``family``'s language model."""
+        """Write LoRA and the rows of the new tokens in PEFT's format, for ``family``'s language model."""
         from recsim_gen.core.protocols import ExportedPart
         from recsim_gen.models.exporting import write_base
 
         base, name = write_base(family, "language_model", folder), "language_model_lora"
         self.model.peft_config["default"].base_model_name_or_path = base
         self.model.save_pretrained(folder / name, save_embedding_layers=False)
-        (folder / name / "README.md").unlink(missing_ok=True)  # an empty form of PEFT's
+        (folder / name / "README.md").unlink(missing_ok=True)  # an empty template of PEFT
         rows = int(self._new[-1]) + 1
         return ExportedPart(
             name,
@@ -114,7 +121,7 @@ class ImageTokens(nn.Module):
         )
 
     def _batch(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Ids and mask (B, S + L), prompts padded on the left, the image tokens at the end."""
+        """Return ids and mask (B, S + L), prompts padded on the left, the image tokens at the end."""
         cut = [ids[-self._longest :] for ids in self._tokenizer(list(prompts))["input_ids"]]
         padded = self._tokenizer.pad({"input_ids": cut}, return_tensors="pt", padding_side="left")
         ids, mask = (padded[name].to(self._new.device) for name in ("input_ids", "attention_mask"))

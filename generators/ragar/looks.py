@@ -1,9 +1,9 @@
-"""What a reference could look like to please somebody: keywords by their posterior (`evidence: taste`).
+"""Candidate looks of a reference that would please a person: keywords by their posterior (`evidence: taste`).
 
-A `KeywordTaste` learns from the histories of training how tastes of categories agree. Somebody's
-history and the reference itself, which is evidence as well, give the posterior of their taste for the
-reference's category, and so of every list of keywords in it: a mean gain over the reference's own look,
-and how uncertain that gain is. The own look is always among the candidates, with gain 0 and no doubt.
+A `KeywordTaste` learns from the training histories how tastes of categories correlate. A person's history and
+the reference itself, which is also evidence, give the posterior of their taste for the reference's category,
+and so for every list of keywords in it: a mean gain over the reference's own look, and its uncertainty. The
+own look is always among the candidates, with gain 0 and no uncertainty.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import numpy as np
 from recsim_gen.core.types import Episode
 from recsim_gen.taste.keywords import KeywordTaste
 
-PER_PLACE = 5  # words a place that looks are composed of
+PER_PLACE = 5  # words per place to compose looks of
 
 
 @dataclass(frozen=True, eq=False)
 class Looks:
     """C lists of keywords for one episode's reference, the most promising first.
 
-    ``keywords`` without the category; ``gain`` (C,) posterior mean of their worth over that of the
-    reference's own look; ``sd`` (C,) of that gain; ``changed`` (C,) places that differ from the own look.
+    ``keywords`` without the category; ``gain`` (C,) posterior mean of their worth minus that of the
+    reference's own look; ``sd`` (C,) of that gain; ``changed`` (C,) number of places that differ from the own
+    look.
     """
 
     keywords: list[list[str]]
@@ -34,20 +35,20 @@ class Looks:
     changed: np.ndarray
 
     def take(self, order: Sequence[int]) -> Looks:
-        """The looks at these places, in this order."""
+        """Return the looks at these positions, in this order."""
         at = list(order)
         return Looks([self.keywords[k] for k in at], self.gain[at], self.sd[at], self.changed[at])
 
 
 class KeywordLooks(KeywordTaste):
-    """Looks composed by tastes for keywords.
+    """Composes looks from tastes for keywords.
 
-    Where places of keywords mean something, looks are composed place by place; elsewhere the candidates are
-    the lists that items of the category have.
+    If positions of keywords are meaningful, looks are composed position by position; otherwise the candidates
+    are the lists of the category's items.
     """
 
     def looks(self, episodes: Sequence[Episode], *, most: int, caution: float) -> list[Looks]:
-        """``most`` looks of each episode's reference by gain − ``caution``·sd, its own look among them."""
+        """Return ``most`` looks of each reference by gain − ``caution``·sd, including its own look."""
         rows = [np.array([*e.history, e.reference]) for e in episodes]
         references = np.array([e.reference for e in episodes], dtype=np.int64)
         taste = self.model.tastes(rows, self.category[references][:, None])
@@ -66,14 +67,16 @@ class KeywordLooks(KeywordTaste):
         z = self.model.coordinates(self.vectors(lists), np.repeat(category, len(lists)))
         moved = z - self.model.features[reference]
         gain, sd = moved @ mean, np.sqrt(moved**2 @ variance)
-        order = np.argsort(caution * sd - gain, kind="stable")[:most]  # where all are equal, the own stays
+        order = np.argsort(caution * sd - gain, kind="stable")[
+            :most
+        ]  # the own look comes first if all are equal
         if 0 not in order:
             order[-1] = 0
         changed = np.array([len(set(self.keys(own)) - set(self.keys(words))) for words in lists])
         return Looks([lists[k] for k in order], gain[order], sd[order], changed[order])
 
     def _candidates(self, reference: int, mean: np.ndarray) -> list[list[str]]:
-        """Lists of keywords that things of the reference's category could have."""
+        """Return lists of keywords that items of the reference's category could have."""
         rows = np.flatnonzero(self.category == self.category[reference])
         if self.length is None:
             return [list(words) for words in dict.fromkeys(tuple(self.lists[row]) for row in rows)]
@@ -87,7 +90,7 @@ class KeywordLooks(KeywordTaste):
 
 
 def training_choices(episodes: Sequence[Episode]) -> list[np.ndarray]:
-    """Items of each user of training episodes, references among them: all are choices of training."""
+    """Return the items of each user of training episodes, references included: all are training choices."""
     items: dict[int, dict[int, None]] = {}
     for episode in episodes:
         items.setdefault(episode.user, {}).update(dict.fromkeys([*episode.history, episode.reference]))

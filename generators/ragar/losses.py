@@ -14,29 +14,29 @@ from recsim_gen.core.errors import DataError
 if TYPE_CHECKING:
     from generators.ragar.config import RAGARConfig
 
-RIDGE = 1.0  # penalty, of standardised vectors
+RIDGE = 1.0  # penalty for standardised vectors
 
 
 def calibrator_loss(states: Tensor, target: Tensor) -> Tensor:
-    """L_cal ≥ 0 (Eq. 10): ‖mean-pool(P_gen) − W·P_ret‖²/d, a mean over the batch.
+    """Return L_cal ≥ 0 (Eq. 10): ‖mean-pool(P_gen) − W·P_ret‖²/d, averaged over the batch.
 
-    ``states`` P_gen (B, T, d); ``target`` W·P_ret (B, d), P_ret itself without a gradient.
+    ``states`` P_gen (B, T, d); ``target`` W·P_ret (B, d), where P_ret itself has no gradient.
     """
     return _apart(states, target)
 
 
 def semantic_loss(mapped: Tensor, target: Tensor) -> Tensor:
-    """L_sem ≥ 0 (Eq. 16): as Eq. 10, of the mapper's states (B, Q, d) and the reference's text (B, d)."""
+    """Return L_sem ≥ 0 (Eq. 16): as Eq. 10, for the mapper's states (B, Q, d) and the text (B, d)."""
     return _apart(mapped, target.detach())
 
 
 def divergence(mean: Tensor, start: Tensor, sigma: float) -> Tensor:
-    """KL of the policies N(mean, σ²) and N(start, σ²), per dimension: ‖mean − start‖²/(2σ²d)."""
+    """Return the KL of the policies N(mean, σ²) and N(start, σ²), per dimension: ‖mean − start‖²/(2σ²d)."""
     return (mean - start).square().mean() / (2 * sigma**2)
 
 
 def total(parts: Mapping[str, Tensor], config: RAGARConfig) -> Tensor:
-    """α·L_cal + β·L_rank + γ·L_sem (Eq. 17) of those of the parts that are there, and our anchor."""
+    """Return α·L_cal + β·L_rank + γ·L_sem (Eq. 17) of the parts that exist, plus our anchor."""
     weight = {
         "calibrator": config.calibrator_weight,
         "rank": config.rank_weight,
@@ -47,10 +47,10 @@ def total(parts: Mapping[str, Tensor], config: RAGARConfig) -> Tensor:
 
 
 def ridge(visual: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """W (d, d_vis) and b (d,): the least squares of text ≈ W·visual + b, with a penalty on W.
+    """Return W (d, d_vis) and b (d,): ridge regression of text ≈ W·visual + b.
 
-    Of the pictures (n, d_vis) and texts (n, d) of one catalogue, before anything else is learned: it
-    says where in the space of texts a picture lies, and cannot be moved to please a loss.
+    Fitted to the images (n, d_vis) and texts (n, d) of one catalogue before anything else is trained: it
+    locates an image in the space of texts, and cannot be changed to reduce a loss.
     """
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline

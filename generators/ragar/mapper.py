@@ -1,4 +1,4 @@
-"""The Modal Mapper (Eq. 8): from states of image tokens to states that the UNet can read."""
+"""The Modal Mapper (Eq. 8): maps states of image tokens to states that the UNet can interpret."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from torch import Tensor, nn
 
 
 class ModalMapper(nn.Module):
-    """As GILL's (Koh et al. 2023): linear in, transformer with learned queries, linear out.
+    """As in GILL (Koh et al. 2023): linear in, transformer with learned queries, linear out.
 
     Parameters
     ----------
-    width_in: of the language model.
-    width_out: of the text encoder of the diffusion model.
-    width, layers, heads, feed_forward: of the transformer; ``layers`` in encoder and decoder each.
-    queries: states that are given.
+    width_in
+        Width of the language model.
+    width_out
+        Width of the diffusion model's text encoder.
+    width, layers, heads, feed_forward
+        Of the transformer; ``layers`` in encoder and decoder each.
+    queries
+        Number of output states.
     """
 
     def __init__(
@@ -32,9 +36,7 @@ class ModalMapper(nn.Module):
     ) -> None:
         super().__init__()
         self.enter = nn.Linear(width_in, width)
-        with (
-            warnings.catch_warnings()
-        ):  # norms that come first, without which it does not learn, exclude a speed-up
+        with warnings.catch_warnings():  # pre-norm layers, needed for training, exclude a speed-up
             warnings.filterwarnings("ignore", message="enable_nested_tensor is True")
             self.transformer = nn.Transformer(
                 width, heads, layers, layers, feed_forward, dropout=0.0, norm_first=True, batch_first=True
@@ -43,7 +45,7 @@ class ModalMapper(nn.Module):
         self.leave = nn.Linear(width, width_out)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, queries, width_out) of E_img (B, L, width_in)."""
+        """Return (B, queries, width_out) given E_img (B, L, width_in)."""
         decoded = self.transformer(self.enter(image), self.queries.expand(len(image), -1, -1))
         states: Tensor = self.leave(decoded)
         return states

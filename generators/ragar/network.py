@@ -1,4 +1,4 @@
-"""All of RAGAR that learns: language model, Modal Mapper, fusion, and W where it is learned."""
+"""All trained parts of RAGAR: language model, Modal Mapper, fusion, and W if it is learned."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class States(NamedTuple):
-    """What the network says of B people: E_m (Eq. 8), and the part of P_gen that is learned (Eq. 9).
+    """Output of the network for B people: E_m (Eq. 8), and the learned part of P_gen (Eq. 9).
 
     Both (B, 1 + Q, d); P_gen is ``learned`` followed by E_key.
     """
@@ -31,13 +31,22 @@ class States(NamedTuple):
 
 
 class Network(nn.Module):
-    """Prompts and E_key to P_gen.
+    """Maps prompts and E_key to P_gen.
 
     Parameters
     ----------
-    family: whose language model it changes.
-    length, width: of the states of the diffusion model's text encoder.
-    visual: width of E_vis, for the map W of Eq. 10.
+    family
+        Family whose language model is modified.
+    config
+        Settings.
+    length, width
+        Of the states of the diffusion model's text encoder.
+    visual
+        Width of E_vis, for the map W of Eq. 10.
+    device
+        Device of the models.
+    rng
+        Source of the initial weights.
     """
 
     def __init__(
@@ -77,18 +86,18 @@ class Network(nn.Module):
         self.to(model.device)
 
     def forward(self, prompts: Sequence[str], key: Tensor, mask: Tensor) -> States:
-        """Of ``prompts`` (B), E_key (B, T, d) and where it has words (B, T)."""
+        """Return the states for ``prompts`` (B), E_key (B, T, d) and its mask of words (B, T)."""
         text, image = self.language(prompts)
         joined = self.fusion.joined(text, self.mapper(image))
         return States(joined, self.fusion(joined, key, mask))
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """What is learned, by name: the only weights that change and the only ones that are kept."""
+        """Return the trained parameters by name, the only ones that are changed and saved."""
         return {name: x for name, x in self.named_parameters() if x.requires_grad}
 
     @torch.no_grad()
     def restore(self, weights: Mapping[str, Tensor]) -> None:
-        """Take what was learned. Raises DataError where names or shapes are others."""
+        """Load what was learned. Raises DataError for other names or shapes."""
         expected = {name: tuple(x.shape) for name, x in self.trainable().items()}
         got = {name: tuple(x.shape) for name, x in weights.items()}
         if expected != got:

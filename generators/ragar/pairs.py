@@ -1,4 +1,4 @@
-"""Pairs of pictures that a judge tells apart: what preferences are learned from."""
+"""Pairs of images ordered by a judge: training data for preference learning."""
 
 from __future__ import annotations
 
@@ -30,23 +30,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """P pairs: ``texts`` that both pictures are drawn from, ``latents`` (P, 2, c, h, w), the better first."""
+    """P pairs: ``texts`` that both images are drawn from, ``latents`` (P, 2, c, h, w), the better first."""
 
     texts: list[str]
     latents: Tensor
 
 
 class PairDrawing:
-    """Draws pictures of training episodes and keeps the judge's best and worst of each.
+    """Draws images of training episodes and keeps the judge's best and worst of each.
 
     Parameters
     ----------
     action
-        Whose looks are drawn: of each episode one by its policy, several times from other latents.
+        Its policy selects one look per episode, which is drawn several times from other latents.
     denoising
-        Of the model that draws, as it is before it learns.
+        The model that draws, before its training.
     judge
-        Orders the pictures of an episode: by scores where the reward is of ranks, else by lower bounds.
+        Orders the images of an episode: by scores if the reward is of ranks, else by lower bounds.
+    episodes
+        Training episodes.
     """
 
     def __init__(
@@ -55,10 +57,10 @@ class PairDrawing:
         self.action, self.denoising, self.judge, self.episodes = action, denoising, judge, episodes
 
     def __call__(self, count: int, run: TrainingContext) -> Pairs:
-        """``count`` pairs, less those that the judge cannot tell apart.
+        """Return ``count`` pairs, without those that the judge cannot distinguish.
 
-        They are drawn in parts, which processes share and which a killed training finds again. Raises
-        DataError where the judge tells no pair apart.
+        They are drawn in parts, which processes share and which an interrupted training reuses. Raises
+        DataError if the judge distinguishes no pair.
         """
         rng, size, team = run.rng.for_("pairs"), self.action.config.batch_size, Team()
         order = rng.numpy().permutation(len(self.episodes))
@@ -80,7 +82,7 @@ class PairDrawing:
         return pairs
 
     def _part(self, episodes: Sequence[Episode], streams: Sequence[Rng]) -> tuple[list[str], Tensor]:
-        """Texts and latents (B, 2, c, h, w) of the pairs of B episodes that the judge tells apart."""
+        """Return texts and latents (B, 2, c, h, w) of those pairs that the judge distinguishes."""
         action, sampler, count = self.action, self.denoising.sampler, self.action.config.samples
         looks = action.evidence.looks(episodes)
         chosen = draw_actions(action.log_policy(looks), 1, [s.for_("look").torch() for s in streams])
@@ -103,7 +105,7 @@ class PairDrawing:
 
 
 def forget_pairs(run: TrainingContext) -> None:
-    """Remove the pairs of a training that is finished."""
+    """Remove the pairs of a finished training."""
     if Team().is_main_process:
         shutil.rmtree(_folder(run), ignore_errors=True)
 

@@ -1,4 +1,7 @@
-"""Preferences instead of a policy gradient: LoRA of the UNet by Diffusion-DPO (Wallace et al. 2023)."""
+"""Preference learning instead of a policy gradient: LoRA of the UNet by Diffusion-DPO.
+
+Wallace et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,9 @@ PART, PREFIX = "ragar-dpo", "unet."
 
 
 class PreferenceAction(KeywordAction):
-    """The looks of the evidence, drawn by a UNet that learned which pictures of a look a judge prefers.
+    """The looks of the evidence, drawn by a UNet that learned which images of a look a judge prefers.
 
-    Its ``sampler`` is changed: nobody else holds it.
+    Its ``sampler`` is modified and must not be shared.
     """
 
     config: RAGARDPOConfig
@@ -49,7 +52,10 @@ class PreferenceAction(KeywordAction):
         watching: PictureJudge | None,
         run: TrainingContext,
     ) -> None:
-        """From pairs that ``judge`` orders; without it the UNet stays as it is. The policy always does."""
+        """Train on pairs that ``judge`` orders; without it the UNet is unchanged.
+
+        The policy is never trained.
+        """
         super().train(episodes, None, watching, run)
         if judge is not None:
             denoising = self.denoising()
@@ -58,13 +64,13 @@ class PreferenceAction(KeywordAction):
             forget_pairs(run)
 
     def denoising(self) -> Denoising:
-        """What pairs are drawn with, and what learns from them: a model of its own, frozen as yet."""
+        """The model that draws pairs and learns from them: its own copy, still frozen."""
         sampler = frozen_sampler(self.evidence.family.to_learn(), self.evidence.device)
         sampler.steps = self.config.reward_steps or sampler.steps
         return Denoising(sampler, self.evidence.catalog)
 
     def learn(self, pairs: Pairs, denoising: Denoising, run: TrainingContext) -> None:
-        """Learn from these pairs, and draw with what was learned from now on."""
+        """Train on these pairs, and draw with the result from now on."""
         config, unet = self.config, denoising.sampler.pipeline.unet
         learned = install(unet, config.lora_rank, config.lora_alpha, run.rng.for_("lora"))
 
@@ -86,16 +92,16 @@ class PreferenceAction(KeywordAction):
         self._put({name: x.detach().cpu().clone() for name, x in learned.items()})
 
     def weights(self) -> dict[str, Tensor]:
-        """The policy's, and LoRA of the UNet where it learned."""
+        """Return the policy's weights, and LoRA of the UNet if it was trained."""
         return {**super().weights(), **{f"{PREFIX}{name}": x for name, x in self._lora.items()}}
 
     def export(self, folder: Path) -> list[ExportedPart]:
-        """With LoRA of the UNet, where it learned, as `load_lora_weights` reads it."""
+        """Write also LoRA of the UNet, if it was trained, for `load_lora_weights`."""
         lora = [write_lora(self.sampler.pipeline.unet, folder)] if self._lora else []
         return [*lora, *super().export(folder)]
 
     def restore(self, weights: Mapping[str, Tensor]) -> None:
-        """Take what was learned. Raises DataError where it does not fit the models or the catalogue."""
+        """Load what was learned. Raises DataError if it does not fit the models or the catalogue."""
         lora = {name.removeprefix(PREFIX): x for name, x in weights.items() if name.startswith(PREFIX)}
         super().restore({name: x for name, x in weights.items() if not name.startswith(PREFIX)})
         if lora:
@@ -111,10 +117,10 @@ class PreferenceAction(KeywordAction):
 def squared_errors(
     denoising: Denoising, pairs: Pairs, rows: Sequence[int], step: Rng
 ) -> tuple[Tensor, Tensor]:
-    """Squared errors (2, B) with LoRA and, without a gradient, those without it; the better pictures first.
+    """Return squared errors (2, B) with LoRA and, without gradient, those without it; better images first.
 
-    Of noise or velocity, whichever the model predicts, averaged over dimensions. Both pictures of a pair have
-    one timestep and one noise.
+    Of noise or velocity, as the model predicts, averaged over dimensions. Both images of a pair have the same
+    timestep and noise.
     """
     sampler = denoising.sampler
     latents = pairs.latents[list(rows)].transpose(0, 1).to(sampler.device)
@@ -131,18 +137,20 @@ def squared_errors(
 
 
 def preference_loss(errors: Tensor, reference: Tensor, beta: float) -> dict[str, Tensor]:
-    """−mean log σ(m) with m = −β·((e_w − e_w⁰) − (e_l − e_l⁰)) (Eq. 14; its T·ω(λ_t) are part of β).
+    """Return −mean log σ(m) with m = −β·((e_w − e_w⁰) − (e_l − e_l⁰)) (Eq. 14; its T·ω(λ_t) are part of β).
 
     Parameters
     ----------
     errors, reference
-        (2, B) ≥ 0: squared errors e of what learns and e⁰ of the reference model, on the pictures that
-        were preferred (w) and on the others (l).
+        (2, B) ≥ 0: squared errors e of the trained model and e⁰ of the reference model, on the preferred
+        images (w) and the others (l).
     beta
-        β > 0: how little is to change; of errors averaged over dimensions.
+        β > 0: strength of the regularisation; for errors averaged over dimensions.
 
-    Returns ``loss``, ``accuracy`` (the share of pairs with m > 0, where m = 0 is half a pair) and the mean
-    ``margin`` m.
+    Returns
+    -------
+    dict
+        ``loss``, ``accuracy`` (share of pairs with m > 0, m = 0 counts half) and mean ``margin`` m.
     """
     better, worse = errors - reference
     margin = -beta * (better - worse)

@@ -1,4 +1,4 @@
-"""The reflection (Eq. 11–15): pictures of noisy preferences, and what a ranker says of them."""
+"""The reflection (Eq. 11–15): images of noisy preferences, and a ranker's rewards."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Reflected(NamedTuple):
-    """Of B episodes and T pictures: ``action`` a_t (B, T, K, d), ``reward`` R_t (B, T).
+    """Result for B episodes and T images: ``action`` a_t (B, T, K, d), ``reward`` R_t (B, T).
 
-    ``gain`` (B,): ρ_gen − ρ_ref of the picture without noise; ``pixels`` (B, T + 1, 3, H, W), the one of
-    E_key last.
+    ``gain`` (B,): ρ_gen − ρ_ref of the image without noise; ``pixels`` (B, T + 1, 3, H, W), that of E_key
+    last.
     """
 
     action: Tensor
@@ -32,7 +32,7 @@ class Reflected(NamedTuple):
 
 
 class Reflection:
-    """Draws with a frozen diffusion model and asks a ranker; nothing here has a gradient."""
+    """Draws with a frozen diffusion model and evaluates by a ranker; nothing here has a gradient."""
 
     def __init__(self, sampler: Sampler, judge: PictureJudge, config: RAGARConfig) -> None:
         self.sampler, self.judge, self.config = sampler, judge, config
@@ -42,9 +42,9 @@ class Reflection:
     ) -> Reflected:
         """Draw a_t = P_gen + σ·ε_t for t = 0…r with ε_0 = 0, and E_key, all from one initial latent.
 
-        ``mean`` (B, K, d) is the learned part of P_gen, ``key`` (B, T, d) the rest of it, which is the
-        same for all t: noise on what no parameter moves would only blur the reward. The literal reading
-        has it there, too.
+        ``mean`` (B, K, d) is the learned part of P_gen, ``key`` (B, T, d) the rest of it, which is the same
+        for all t: noise on parts without parameters would only add variance to the reward. The literal
+        reading adds noise there, too.
         """
         action = self.actions(episodes, mean.detach(), key, rng, noises)
         b, t = action.shape[:2]
@@ -58,7 +58,10 @@ class Reflection:
     def rewards(
         self, judge: PictureJudge, episodes: Sequence[Episode], pixels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """R (B, T) of pictures (B, T + 1, 3, H, W), the one of E_key last; ρ − ρ_ref (B,) of the first."""
+        """Return R (B, T) of images (B, T + 1, 3, H, W), that of E_key last.
+
+        And ρ − ρ_ref (B,) of the first.
+        """
         asked = judge.bounds if self.config.reward == "gain" else judge.scores
         score, original = asked(episodes, pixels)
         return reward_of(score, original, self.config), score[:, 0] - original
@@ -69,7 +72,7 @@ class Reflection:
     def actions(
         self, episodes: Sequence[Episode], mean: Tensor, key: Tensor, rng: Rng, noises: int | None = None
     ) -> Tensor:
-        """a_t (B, r + 1, K, d), the first without noise (Eq. 11–12)."""
+        """Return a_t (B, r + 1, K, d), the first without noise (Eq. 11–12)."""
         mean = torch.cat([mean, key], 1) if self.config.reading == "literal" else mean
         count = self.config.noises if noises is None else noises
         shape = (count, *mean.shape[1:])
@@ -78,7 +81,7 @@ class Reflection:
         return mean[:, None] + self.config.sigma * noise
 
     def loss(self, reflected: Reflected, mean: Tensor, key: Tensor) -> Tensor:
-        """L_rank (Eq. 15); only here ``mean`` carries a gradient."""
+        """Return L_rank (Eq. 15); only here ``mean`` carries a gradient."""
         config = self.config
         whole = torch.cat([mean, key], 1) if config.reading == "literal" else mean
         return policy_loss(
@@ -92,16 +95,16 @@ class Reflection:
 
 
 def with_key(action: Tensor, key: Tensor) -> Tensor:
-    """P_gen (…, K + T, d): learned states (B, …, K, d), then E_key (B, T, d)."""
+    """Return P_gen (…, K + T, d): learned states (B, …, K, d), then E_key (B, T, d)."""
     shape = (*action.shape[:-2], *key.shape[1:])
     between = key.reshape(len(key), *[1] * (action.ndim - 3), *key.shape[1:])
     return torch.cat([action, between.expand(shape)], dim=-2)
 
 
 def reward_of(score: Tensor, original: Tensor, config: RAGARConfig) -> Tensor:
-    """R (B, T) of scores (B, T + 1), that of the keywords' picture last, and of the own picture (B,).
+    """Return R (B, T) given scores (B, T + 1), that of the keywords' image last, and of the own image (B,).
 
-    ``rank``: Eq. 14, against both. ``gain``: score less the own picture's.
+    ``rank``: Eq. 14, compared with both. ``gain``: score minus that of the own image.
     """
     if config.reward == "gain":
         return score[:, :-1] - original[:, None]

@@ -1,4 +1,4 @@
-"""A sheet of pictures for the tracker: reference, the picture of the keywords, the one of the preference."""
+"""A sheet of sample images for the tracker: reference, image of the keywords, image of the preference."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
     from recsim_gen.core.types import Catalog, Episode
 
-ROWS = 8  # episodes on a sheet
+ROWS = 8  # episodes per sheet
 
 
 @contextmanager
 def sheet(catalog: Catalog, episodes: Sequence[Episode], pixels: Tensor, step: int) -> Iterator[Path]:
-    """A temporary PNG of the first episodes; ``pixels`` (B, 2, 3, H, W): of P_gen, then of E_key."""
+    """Context that gives a temporary PNG of the first episodes.
+
+    ``pixels`` (B, 2, 3, H, W): of P_gen, then of E_key.
+    """
     from PIL import Image
 
     size = (pixels.shape[-1], pixels.shape[-2])

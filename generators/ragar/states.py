@@ -1,4 +1,4 @@
-"""The paper's action: P_gen of the network, with noise on it while it learns (Eq. 7–12)."""
+"""The paper's action: P_gen of the network, with noise during training (Eq. 7–12)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class StatesAction:
-    """A network that speaks to the diffusion model in the states of its text encoder."""
+    """A network whose output replaces the states of the diffusion model's text encoder."""
 
     def __init__(self, evidence: Evidence, sampler: Sampler, config: RAGARConfig) -> None:
         self.evidence, self.sampler, self.config = evidence, sampler, config
@@ -40,21 +40,21 @@ class StatesAction:
         watching: PictureJudge | None,
         run: TrainingContext,
     ) -> None:
-        """Warm start, then what ``judge`` says of pictures, with ``watching`` to tell when to stop."""
+        """Run the warm start, then train with rewards of ``judge``; ``watching`` decides when to stop."""
         training = self.training(judge, run.rng)
         train(training, episodes, watching, run)
         self._network = training.network.eval()
         self._weights = {n: x.detach().cpu().clone() for n, x in training.network.trainable().items()}
 
     def training(self, judge: PictureJudge | None, rng: Rng) -> Training:
-        """What a step of training computes."""
+        """Return the computation of a training step."""
         sampler = Sampler(self.evidence.family, self.evidence.device)
         sampler.steps = self.config.reward_steps or sampler.steps
         reflection = None if judge is None else Reflection(sampler, judge, self.config)
         return Training(self._new_network(rng), self.evidence, sampler, reflection, self.config, rng)
 
     def proposals(self, episodes: Sequence[Episode], count: int) -> list[list[Proposal]]:
-        """P_gen of each episode, ``count`` times: only the noise that they are drawn from differs.
+        """Return P_gen of each episode, ``count`` times: candidates differ only by their noise.
 
         Raises DataError for a history shorter than k, or a reference without text.
         """
@@ -72,11 +72,11 @@ class StatesAction:
         return Conditions(states[0], text=inputs.keys[0])
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """LoRA, image tokens, mapper, fusion, and W where it is learned."""
+        """Return LoRA, image tokens, mapper, fusion, and W if it is learned."""
         return dict(self._weights)
 
     def export(self, folder: Path) -> list[ExportedPart]:
-        """LoRA and image tokens as PEFT reads them; mapper, fusion and W as tensors."""
+        """Write LoRA and image tokens in PEFT's format; mapper, fusion and W as tensors."""
         from recsim_gen.models.exporting import write_tensors
 
         assert self._network is not None
@@ -89,7 +89,7 @@ class StatesAction:
         return [lora, write_tensors(folder / "network.safetensors", rest, what)]
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what was learned. Raises DataError where it does not fit the models."""
+        """Load what was learned. Raises DataError if it does not fit the models."""
         self._network = self._new_network(Rng(0)).eval()
         self._network.restore(weights)
         self._weights = dict(weights)

@@ -1,4 +1,4 @@
-"""Training of RAGAR: a warm start as GILL trains its mapper, then the joint reflection (Eq. 17)."""
+"""Training of RAGAR: a warm start like GILL's training of its mapper, then the joint reflection (Eq. 17)."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Episode
 
 WARM_START, PART = "ragar-warm-start", "ragar"
-DISTRACTING = 5  # items before the one that the mapper is to speak of, at most
+DISTRACTING = 5  # most items before the one that the mapper should represent
 
 
 class Training:
-    """What a step of either stage computes; the network is changed, everything else is frozen."""
+    """Computation of a step in both stages; the network is trained, everything else is frozen."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Training:
         self._start: dict[str, Tensor] = {}
 
     def warm_start(self, step: Rng) -> dict[str, Tensor]:
-        """MSE between E_m of an item's keywords and the text encoder's states of its text, as in GILL."""
+        """Return the MSE between E_m of an item's keywords and the text encoder's states, as in GILL."""
         random, n = step.numpy(), len(self.evidence.catalog)
         rows = draw_rows(n, self.config.batch_size, random)
         others = [draw_rows(n, int(random.integers(1, DISTRACTING + 1)), random) for _ in rows]
@@ -65,7 +65,7 @@ class Training:
         return {"loss": F.mse_loss(joined, spread(self.text_states(rows), joined.shape[1] - 1))}
 
     def joint(self, episodes: Sequence[Episode], step: Rng) -> dict[str, Tensor]:
-        """The losses of these episodes (Eq. 17), and what the ranker says of their pictures."""
+        """Return the losses of these episodes (Eq. 17), and the ranker's evaluation of their images."""
         config = self.config
         inputs = self.evidence.of(episodes)
         states, key = self.states(inputs)
@@ -88,32 +88,32 @@ class Training:
         return {"loss": total(parts, config), **parts, **measured}
 
     def states(self, inputs: Inputs) -> tuple[States, Tensor]:
-        """What the network says, and E_key (B, T, d), in float32."""
+        """Return the network's output, and E_key (B, T, d), in float32."""
         key, mask = self.key(inputs.keys)
         return self.network(inputs.prompts, key, mask), key
 
     def keep_start(self) -> None:
-        """Take the network as it is for the policy's start, where an anchor holds it."""
+        """Store the current network as the initial policy, if there is an anchor."""
         if self.config.anchor:
             self._start = {name: x.detach().clone() for name, x in self.network.trainable().items()}
 
     @torch.no_grad()
     def _at_start(self, inputs: Inputs) -> Tensor:
-        """The learned part of P_gen (B, K, d) as it was at the policy's start."""
+        """Return the learned part of P_gen (B, K, d) under the initial policy."""
         key, mask = self.key(inputs.keys)
         start: States = functional_call(self.network, self._start, (inputs.prompts, key, mask))
         return start.learned
 
     def key(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """E_key (B, T, d) float32 of texts, and where they have words (B, T)."""
+        """Return E_key (B, T, d) float32 of texts, and their mask of words (B, T)."""
         return key_states(self.sampler, texts)
 
     def text_states(self, rows: Sequence[int]) -> Tensor:
-        """(B, T, d) states of the items' texts."""
+        """Return (B, T, d) states of the items' texts."""
         return self.sampler.states([self.evidence.spoken(row) for row in rows]).float()
 
     def visual_as_text(self, inputs: Inputs) -> Tensor:
-        """W·P_ret (B, d) (Eq. 10)."""
+        """Return W·P_ret (B, d) (Eq. 10)."""
         assert inputs.preference is not None
         preference = torch.from_numpy(inputs.preference).to(self.sampler.device)
         if self.network.visual is not None:
@@ -132,7 +132,7 @@ class Training:
 
 
 def key_states(sampler: Sampler, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """E_key (B, T, d) float32 of the diffusion model's text encoder, and where it has words (B, T)."""
+    """Return E_key (B, T, d) float32 of the diffusion model's text encoder, and the mask of words (B, T)."""
     tokenizer = sampler.pipeline.tokenizer
     states = sampler.states(texts).float()
     tokens = tokenizer(
@@ -144,7 +144,10 @@ def key_states(sampler: Sampler, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
 def train(
     training: Training, episodes: Sequence[Episode], judge: PictureJudge | None, run: TrainingContext
 ) -> str | None:
-    """Both stages, resumed where they were killed; why it stopped early, or None. ``judge`` watches."""
+    """Run both stages, resuming interrupted ones; return why it stopped early, or None.
+
+    ``judge`` is held out.
+    """
     config, network, work = training.config, training.network, run.folder
     learned = nn.ParameterList(training.network.trainable().values())
     if config.warm_start:
@@ -185,7 +188,7 @@ def train(
 
 
 def schedule_of(config: RAGARConfig) -> Schedule:
-    """Rates and steps of the training by a reward."""
+    """Return learning rates and steps of the training with a reward."""
     return Schedule(
         config.steps,
         config.lr,
@@ -197,7 +200,10 @@ def schedule_of(config: RAGARConfig) -> Schedule:
 
 
 def _warmed(training: Training, learned: nn.Module, work: Path, key: str) -> None:
-    """The network as the warm start leaves it; kept, as trainings that differ in the rest share it."""
+    """Load the network after the warm start, or run it.
+
+    Cached, since trainings that differ otherwise share it.
+    """
     config, network = training.config, training.network
     file = cache_dir() / "warm-starts" / f"{key}.safetensors"
     team = Team()
@@ -227,7 +233,7 @@ def _warmed(training: Training, learned: nn.Module, work: Path, key: str) -> Non
 
 
 class Evaluation:
-    """The fixed episodes of a training, drawn without noise from fixed latents."""
+    """Evaluation on fixed training episodes, drawn without noise from fixed latents."""
 
     def __init__(
         self,
@@ -244,10 +250,10 @@ class Evaluation:
 
     @torch.no_grad()
     def __call__(self, step: int) -> dict[str, float]:
-        """``reward``, ``gain`` ρ_gen − ρ_ref, ``judge_reward``, and ``distance`` from the start.
+        """Return ``reward``, ``gain`` ρ_gen − ρ_ref, ``judge_reward``, and ``distance`` from the start.
 
-        ``distance``: ‖P_gen − P_gen⁰‖²/(2σ²d), which for the policies N(P_gen, σ²) is the KL divergence
-        per dimension.
+        ``distance``: ‖P_gen − P_gen⁰‖²/(2σ²d), which for the policies N(P_gen, σ²) is the KL divergence per
+        dimension.
         """
         training, rng = self.training, self.training.rng.for_("evaluation")
         states, key = training.states(training.evidence.of(self.episodes))

@@ -1,4 +1,4 @@
-"""Looking at a training from outside: a fixed set of episodes, a judge that gives no reward, a stop."""
+"""Monitoring of a training: fixed episodes, a held-out judge, and early stopping."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from recsim_gen.core.progress import say
 from recsim_gen.core.store import atomic, write_json
 
 Evaluate = Callable[[int], Mapping[str, float]]
-"""What is measured after so many steps: ``reward``, ``judge_reward`` where there is a judge, and more."""
+"""Returns measurements at a step: ``reward``, ``judge_reward`` if there is a judge, and more."""
 
 BEST = "best.safetensors"
 
 
 class Watch:
-    """Evaluates every so many steps and says when to stop.
+    """Evaluates periodically and decides when to stop.
 
-    Over-optimisation, the rule: of the evaluations so far, take the mean of the last ``patience`` and
-    the mean of the ``patience`` before. Where the training reward rose from one to the other and the
-    judge's fell, the training stops, and the weights of the evaluation that the judge liked best are
-    kept. Without a judge it never stops.
+    Rule for over-optimisation: compare the mean of the last ``patience`` evaluations with the mean of the
+    ``patience`` before. If the training reward rose and the judge's fell, the training stops, and the weights
+    with the judge's best evaluation are kept. Without a judge it never stops.
 
-    What was found is a function of the step and lies in ``folder``, so that a training that was killed
-    sees the same.
+    Results depend only on the step and are stored in ``folder``, so that a resumed training makes the same
+    decisions.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Watch:
         self.stopped: str | None = None
 
     def __call__(self, step: int) -> bool:
-        """Whether to go on after so many steps."""
+        """Return whether to continue after this step."""
         if step % self.every and step < self.steps:
             return True
         if not self._file(step).exists():
@@ -58,12 +57,12 @@ class Watch:
         return self.stopped is None
 
     def evaluations(self, step: int) -> list[tuple[int, dict[str, float]]]:
-        """(step, numbers) of the evaluations up to this step."""
+        """Return (step, numbers) of the evaluations up to this step."""
         files = sorted(self.folder.glob("*.json"))
         return [(int(f.stem), json.loads(f.read_text())) for f in files if int(f.stem) <= step]
 
     def best(self) -> dict[str, Tensor]:
-        """The weights that the judge liked best."""
+        """Return the weights with the judge's best evaluation."""
         from safetensors.torch import load_file
 
         return load_file(self.folder / BEST)
@@ -74,7 +73,7 @@ class Watch:
         numbers = dict(self.evaluate(step))
         before = [x["judge_reward"] for _, x in self.evaluations(step) if "judge_reward" in x]
         if "judge_reward" in numbers and numbers["judge_reward"] > max(before, default=-np.inf):
-            with atomic(self.folder / BEST) as temporary:  # first: the numbers say that it is there
+            with atomic(self.folder / BEST) as temporary:  # before the numbers, which imply that it exists
                 save_file({n: x.detach().cpu().contiguous() for n, x in self.weights().items()}, temporary)
         write_json(self._file(step), numbers)
 
@@ -87,7 +86,7 @@ class Watch:
 
 
 def over_optimised(evaluations: list[dict[str, float]], patience: int) -> str | None:
-    """Why to stop, in words, or None; ``evaluations`` by step, the rule as in `Watch`."""
+    """Return the reason to stop, or None; ``evaluations`` by step, rule as in `Watch`."""
     if len(evaluations) < 2 * patience or "judge_reward" not in evaluations[0]:
         return None
     means = {}

@@ -1,1 +1,1 @@
-"""Subject-driven methods: somebody or something that a few pictures show, drawn where a prompt says."""
+"""Subject-driven methods: draw the subject of a few images in the scene of a prompt."""

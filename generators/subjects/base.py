@@ -1,4 +1,4 @@
-"""What subject-driven methods share: settings, the subject, prompts with a place for it, and batches."""
+"""Base classes of subject-driven methods: settings, the subject, prompts with a placeholder, and batching."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Subject
 
 Request = tuple[str, "Image.Image", "Rng"]
-"""Prompt with ``{subject}`` in it, a picture of the subject, and the stream of all chance."""
+"""Prompt with ``{subject}``, an image of the subject, and the source of all randomness."""
 
 Self = TypeVar("Self", bound="BaseSubjectGenerator")
 
 
 class BaseSubjectGenerator(Configured):
-    """A method that lacks ``draw_each``; where it learns, `_fit`, or `learn`, `weights` and `restore`."""
+    """Base class of subject-driven methods.
+
+    Subclasses implement ``draw_each``; if they train per subject `_fit`, and if they train on others `learn`,
+    `weights` and `restore`.
+    """
 
     roles: tuple[str, ...] = ("diffusion",)
     learns_from_others: bool = False
@@ -40,14 +44,14 @@ class BaseSubjectGenerator(Configured):
 
     @property
     def subject(self) -> Subject:
-        """The one it draws; SettingError before `fit`."""
+        """The subject; SettingError before `fit`."""
         if self._subject is None:
             raise SettingError(f"{self.name} knows no subject yet: call fit first")
         return self._subject
 
     @property
     def fingerprint(self) -> str:
-        """Hash of name, settings, models and how they draw, and what was learned from others."""
+        """Hash of name, settings, models and their image settings, and what was learned from others."""
         weights = {name: x.numpy() for name, x in self.weights().items()}
         return fingerprint(self.name, asdict(self.config), self.family.fingerprint(*self.roles), weights)
 
@@ -59,7 +63,7 @@ class BaseSubjectGenerator(Configured):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> Self:
-        """There is nothing to learn from others."""
+        """Do nothing, since there is nothing to learn from others."""
         return self
 
     def fit(
@@ -70,62 +74,65 @@ class BaseSubjectGenerator(Configured):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> Self:
-        """Take the subject. Raises DataError where it has fewer pictures than ``fewest``."""
+        """Set the subject. Raises DataError if it has fewer images than ``fewest``."""
         if len(subject) < self.fewest:
             raise DataError(
                 f"{self.name} wants {self.fewest} or more pictures of a subject, {subject.name!r} has "
                 f"{len(subject)}",
                 remedy="Give more pictures of it",
             )
-        self._subject = None  # a training that fails leaves no subject behind
+        self._subject = None  # no subject if the training fails
         self._fit(subject, rng, work, tracker)
         self._subject = subject
         return self
 
     def _fit(self, subject: Subject, rng: Rng, work: Path | None, tracker: TrainingTracker | None) -> None:
-        """Learn the subject; here there is nothing to learn."""
+        """Train on the subject; here there is nothing to learn."""
 
     def draw(self, prompt: str, reference: Image.Image, *, noise: Rng) -> torch.Tensor:
-        """One picture (3, H, W) float32 in [0, 1], on the CPU."""
+        """Return one image (3, H, W) float32 in [0, 1], on the CPU."""
         return self.draw_each([(prompt, reference, noise)])[0]
 
     def draw_each(self, requests: Sequence[Request]) -> list[torch.Tensor]:
-        """A picture for each, to the bit the same in any company."""
+        """Return an image for each request, bit-identical whatever the other requests are."""
         raise NotImplementedError
 
     def words(self, prompt: str) -> str:
-        """The prompt with the subject in its place. Raises SettingError where it has no ``{subject}``."""
+        """Return the prompt with the subject inserted. Raises SettingError if it has no ``{subject}``."""
         check_prompt(prompt)
         return prompt.format(subject=self.called)
 
     @property
     def called(self) -> str:
-        """What stands for the subject in a prompt: what it is."""
+        """Return the words for the subject in a prompt: its noun."""
         return self.subject.noun
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """What was learned from others: nothing."""
+        """Return what was learned from others: nothing."""
         return {}
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take what ``weights`` gave."""
+        """Load what ``weights`` returned."""
 
 
 class SamplingSubjectGenerator(BaseSubjectGenerator):
-    """One that draws by the family's diffusion model: it lacks ``ready``, and ``shown`` where it looks."""
+    """Base class of methods that use the family's diffusion model.
+
+    Subclasses implement ``ready``, and ``shown`` if they use the reference.
+    """
 
     def ready(self) -> Sampler:
-        """What draws the subject."""
+        """Return the sampler that draws the subject."""
         raise NotImplementedError
 
     def conditions(self, prompt: str, reference: Image.Image) -> Conditions:
-        """What a picture is drawn from."""
+        """Return the conditions of an image."""
         from generators.sampler import Conditions
 
         text = self.words(prompt)
         return Conditions(self.ready().states([text])[0], text=text)
 
     def draw_each(self, requests: Sequence[Request]) -> list[torch.Tensor]:
-        """In batches of one size."""
+        """Draw in batches of constant size."""
         pairs = [(self.conditions(prompt, reference), noise) for prompt, reference, noise in requests]
         return self.ready().draw_each(pairs, f"{self.name}: drawing")

@@ -1,9 +1,9 @@
-"""``diptych``: the right half of a picture is painted, whose left half is the reference (Shin et al. 2024).
+"""``diptych``: inpaints the right half of an image whose left half is the reference (Shin et al. 2024).
 
 FLUX.1-dev with an inpainting ControlNet fills in the right panel of "two side-by-side images of the same
-subject", and there attends more to the left panel. The ControlNet sees the mask beside the picture, in four
-more channels than diffusers' class has. Unlike the published script, the reference is taken as it is (that
-cuts the subject out by GroundingDINO and SAM: show pictures that are cut out), the left panel is kept exactly
+subject", with increased attention to the left panel. The ControlNet receives the mask in four channels more
+than diffusers' class has. Unlike the published script, the reference is used unchanged (the script cuts out
+the subject with GroundingDINO and SAM: provide images that are cut out), the left panel is preserved exactly
 in every step, and there is no second guidance by a negative prompt.
 """
 
@@ -38,14 +38,14 @@ class DiptychConfig(FluxConfig):
 
     weights: str = "black-forest-labs/FLUX.1-dev"  # the pipeline's folder (./…) or name on the hub
     controlnet: str = "alimama-creative/FLUX.1-dev-Controlnet-Inpainting-Beta"  # its folder or name
-    size: int = 768  # pixels a side of what is drawn
-    margin: int = 8  # pixels around it that are drawn and cut off
-    boost: float = 1.3  # of the attention of the right panel to the left one
+    size: int = 768  # side of the image in pixels
+    margin: int = 8  # border in pixels that is drawn and cut off
+    boost: float = 1.3  # factor of the attention of the right panel to the left one
     control: float = 0.95  # weight of the ControlNet
 
 
 class Diptych(FluxSubjectGenerator):
-    """The reference as one half of what is drawn."""
+    """Draws the image with the reference as its left half."""
 
     name = "diptych"
     config_class = DiptychConfig
@@ -111,9 +111,9 @@ class Diptych(FluxSubjectGenerator):
 
 
 def load_controlnet(folder: Path) -> Any:
-    """An inpainting ControlNet of FLUX, whose condition has the mask in four channels more.
+    """Load an inpainting ControlNet of FLUX with four additional mask channels in its condition.
 
-    Raises DataError where the folder holds one without them, or of other shapes than its config says.
+    Raises DataError if it lacks these channels, or its shapes differ from its config.
     """
     import torch
     from diffusers import FluxControlNetModel
@@ -133,7 +133,7 @@ def load_controlnet(folder: Path) -> Any:
 
 
 def _with_mask(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The condition (B, N, c) of a diptych of N patches and, behind it, 1 on the left and 0 on the right."""
+    """Return the condition (B, N, c) of a diptych of N patches followed by the mask: 1 left, 0 right."""
     import torch
 
     condition = kwargs["controlnet_cond"]
@@ -144,10 +144,10 @@ def _with_mask(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[A
 
 
 class BoostedAttention:
-    """Attention of FLUX in which the right half of a picture attends ``boost`` times to its left half.
+    """FLUX attention in which the right half of an image attends ``boost`` times more to its left half.
 
-    Probabilities are multiplied after the softmax, so that they no longer sum to 1, as published. That is the
-    same as attention to values that are multiplied.
+    Probabilities are multiplied after the softmax, so they no longer sum to 1, as published. This equals
+    attention to values multiplied by ``boost``.
     """
 
     def __init__(self, height: int, width: int, boost: float) -> None:
@@ -161,7 +161,7 @@ class BoostedAttention:
         attention_mask: torch.Tensor | None = None,
         image_rotary_emb: Any = None,
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """What diffusers' own does but for the boost; its modules, ``hidden_states`` (B, S, d)."""
+        """Compute diffusers' attention with the boost; ``hidden_states`` (B, S, d)."""
         import torch
         import torch.nn.functional as F
         from diffusers.models.embeddings import apply_rotary_emb
@@ -192,7 +192,7 @@ class BoostedAttention:
         return shown, attn.to_add_out(out[:, :text])
 
     def _halves(self, sequence: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(S,) bool each: tokens of the left and of the right half of the picture, which stands last."""
+        """Return (S,) bool each: tokens of the left and of the right half of the image, which comes last."""
         import torch
 
         count = self.height * self.width

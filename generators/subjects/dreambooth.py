@@ -1,8 +1,8 @@
-"""``dreambooth``: the diffusion model itself learns a subject (Ruiz et al. 2023), or LoRA on it does.
+"""``dreambooth``: fine-tunes the diffusion model on a subject (Ruiz et al. 2023), fully or by LoRA.
 
-The subject is called by a rare word before what it is: "a photo of a sks wren". So that the model does not
-forget the others of its kind, it learns at the same time from pictures that it drew itself of "a photo of a
-wren" (prior preservation). The text encoder stays as it is, as in the published evaluation.
+The subject is named by a rare word before its noun: "a photo of a sks wren". So that the model does not
+forget the other members of the class, it is also trained on its own images of "a photo of a wren" (prior
+preservation). The text encoder is frozen, as in the published evaluation.
 """
 
 from __future__ import annotations
@@ -30,27 +30,32 @@ if TYPE_CHECKING:
 
 PAPER = {
     "train_prompt": "a photo of a {subject}",
-    "steps": 800,  # of the evaluation's script, as are batch_size and lr, there on SD3-medium at 768 pixels
+    "steps": 800,  # as are batch_size and lr, from the evaluation's script, for SD3-medium at 768 pixels
     "batch_size": 1,
     "lr": 5e-6,
     "prior_images": 100,  # default of diffusers' script
 }
-PAPER_LORA = {**PAPER, "steps": 500, "lr": 1e-4, "rank": 4}  # examples of diffusers; the evaluation has none
+PAPER_LORA = {
+    **PAPER,
+    "steps": 500,
+    "lr": 1e-4,
+    "rank": 4,
+}  # from diffusers' examples; the evaluation has none
 
 
 @dataclass(frozen=True)
 class DreamBoothConfig:
     """Settings."""
 
-    token: str = "sks"  # the rare word that the subject is called by, before what it is
-    train_prompt: str = "{subject}"  # of its pictures, and without the word of pictures of its kind
-    prior_weight: float = 0.5  # of the loss on pictures of its kind; 0: none are drawn
-    prior_images: int = 32  # of its kind, drawn by the model as it was
-    steps: int = 200  # of training, for each subject
-    batch_size: int = 4  # pictures of the subject in a batch, and as many of its kind
-    lr: float = 2e-4  # the highest rate of AdamW, falling to 0
+    token: str = "sks"  # rare word for the subject, before its noun
+    train_prompt: str = "{subject}"  # prompt of its images and, without the rare word, of images of its class
+    prior_weight: float = 0.5  # weight of the loss on images of its class; 0: none are drawn
+    prior_images: int = 32  # number of images of its class, drawn by the original model
+    steps: int = 200  # training steps per subject
+    batch_size: int = 4  # images of the subject per batch, and as many of its class
+    lr: float = 2e-4  # peak learning rate of AdamW, decreasing to 0
     weight_decay: float = 0.01  # of AdamW
-    recipe: Literal["embedded", "paper"] = "embedded"  # whose values the settings have that are not given
+    recipe: Literal["embedded", "paper"] = "embedded"  # source of the values of settings that are not given
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"embedded": {}, "paper": PAPER}
 
@@ -69,8 +74,8 @@ class DreamBoothConfig:
 class DreamBoothLoRAConfig(DreamBoothConfig):
     """Settings."""
 
-    rank: int = 8  # of LoRA on the attention of the UNet
-    lr: float = 2e-3  # the highest rate of AdamW, falling to 0
+    rank: int = 8  # rank of LoRA on the attention of the UNet
+    lr: float = 2e-3  # peak learning rate of AdamW, decreasing to 0
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"embedded": {}, "paper": PAPER_LORA}
 
@@ -81,7 +86,7 @@ class DreamBoothLoRAConfig(DreamBoothConfig):
 
 
 class DreamBooth(SamplingSubjectGenerator):
-    """All of the UNet learns."""
+    """Trains the whole UNet."""
 
     name = "dreambooth"
     config_class: ClassVar[type[Any]] = DreamBoothConfig
@@ -93,7 +98,7 @@ class DreamBooth(SamplingSubjectGenerator):
 
     @property
     def called(self) -> str:
-        """The rare word, and what it is."""
+        """Return the rare word and the noun."""
         return f"{self.config.token} {self.subject.noun}"
 
     def _fit(self, subject: Subject, rng: Rng, work: Path | None, tracker: TrainingTracker | None) -> None:
@@ -137,18 +142,18 @@ class DreamBooth(SamplingSubjectGenerator):
         return Schedule(config.steps, config.lr, warmup=warmup, weight_decay=config.weight_decay)
 
     def _learned(self, unet: Any, rng: Rng) -> torch.nn.Module:
-        """What learns, in float32, of a UNet that is frozen."""
+        """Return the trained module, in float32, of a frozen UNet."""
         module: torch.nn.Module = unet.float().requires_grad_(True)
         return module
 
     def _drawing(self, learned: torch.nn.Module) -> Sampler:
-        """What draws with it, in the family's precision."""
+        """Return a sampler with it, in the family's precision."""
         sampler = with_own(Sampler(self.family, self.device), "unet")
         sampler.pipeline.unet.load_state_dict(learned.state_dict())
         return sampler
 
     def _prior(self, prompt: str, rng: Rng) -> torch.Tensor:
-        """(n, 3, H, W) pictures of its kind by the model as it was, drawn once for all subjects of a kind."""
+        """Return (n, 3, H, W) images of its class by the original model, drawn once per class."""
         import torch
 
         if (prompt, rng) not in self._priors:
@@ -160,14 +165,14 @@ class DreamBooth(SamplingSubjectGenerator):
         return self._priors[prompt, rng]
 
     def ready(self) -> Sampler:
-        """The model that learned the subject."""
+        """Return the sampler trained on the subject."""
         if self._sampler is None:
             raise SettingError(f"{self.name} knows no subject yet: call fit first")
         return self._sampler
 
 
 class DreamBoothLoRA(DreamBooth):
-    """LoRA on the UNet's attention learns; the UNet stays as it is."""
+    """Trains LoRA on the UNet's attention; the UNet itself is unchanged."""
 
     name = "dreambooth_lora"
     config_class = DreamBoothLoRAConfig

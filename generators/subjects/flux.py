@@ -1,4 +1,4 @@
-"""What methods on FLUX share: weights of a pipeline, from a folder or the hub; one picture at a time."""
+"""Base class of methods on FLUX: weights of a pipeline, from a folder or the hub; one image at a time."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ NON_COMMERCIAL = "FLUX.1 [dev] Non-Commercial License"
 class FluxConfig:
     """Settings."""
 
-    weights: str = ""  # the pipeline's folder (./…, /…, ~…) or name on the hub
-    size: int = 1024  # pixels a side
-    steps: int = 30  # of the sampler; as published
-    guidance: float = 3.5  # distilled into the model: it is told the number
-    text_length: int = 512  # tokens of T5 that a prompt is cut to
+    weights: str = ""  # folder (./…, /…, ~…) of the pipeline, or its name on the hub
+    size: int = 1024  # side of the image in pixels
+    steps: int = 30  # sampling steps, as published
+    guidance: float = 3.5  # distilled guidance, an input of the model
+    text_length: int = 512  # prompts are cut to this number of T5 tokens
 
     def __post_init__(self) -> None:
         for name in ("size", "steps", "text_length"):
@@ -37,7 +37,10 @@ class FluxConfig:
 
 
 class FluxSubjectGenerator(BaseSubjectGenerator):
-    """One that lacks ``_pixels``: nothing is learned of a subject, and the reference is looked at."""
+    """Base class of methods that use the reference and are not trained per subject.
+
+    Subclasses implement ``_pixels``.
+    """
 
     config_class: ClassVar[type[Any]] = FluxConfig
     roles: tuple[str, ...] = ("pipeline",)
@@ -48,7 +51,7 @@ class FluxSubjectGenerator(BaseSubjectGenerator):
         self.family = named(self.family, self.licence, pipeline=self.config.weights)
 
     def draw_each(self, requests: Sequence[Request]) -> list[torch.Tensor]:
-        """One after the other: each has all chance from its own stream."""
+        """Draw one image at a time, each with all randomness from its own stream."""
         import torch
 
         from recsim_gen.core.training_loop import seeded
@@ -62,7 +65,7 @@ class FluxSubjectGenerator(BaseSubjectGenerator):
         return pictures
 
     def _pixels(self, text: str, reference: Image.Image, noise: Rng) -> torch.Tensor:
-        """(3, H, W) RGB in [0, 1] of any type, anywhere."""
+        """Return (3, H, W) RGB in [0, 1], of any type and on any device."""
         raise NotImplementedError
 
     @cached_property
@@ -71,7 +74,7 @@ class FluxSubjectGenerator(BaseSubjectGenerator):
 
     @property
     def _call(self) -> dict[str, Any]:
-        """Arguments of every call."""
+        """Return the arguments of every call."""
         config = self.config
         return {
             "num_inference_steps": config.steps,
@@ -82,12 +85,12 @@ class FluxSubjectGenerator(BaseSubjectGenerator):
 
 
 def named(family: ModelFamily, licence: str, **names: str) -> ModelFamily:
-    """The family with these models in some roles, and their licence to be told where they are missing."""
+    """Return the family with these models in some roles, and their licence for messages."""
     licences = {**family.licences, **dict.fromkeys(names.values(), licence)}
     return replace(family.with_models(**names), licences=licences)
 
 
 def heads(attn: Any, x: torch.Tensor) -> torch.Tensor:
-    """(1, n, heads, d) of ``x`` (1, n, heads · d), as an attention of FLUX parts it."""
+    """Return (1, n, heads, d) of ``x`` (1, n, heads · d), split as in FLUX's attention."""
     apart: torch.Tensor = x.unflatten(-1, (-1, attn.head_dim))
     return apart

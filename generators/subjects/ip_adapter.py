@@ -1,8 +1,8 @@
-"""``ip_adapter`` and ``ip_adapter_plus``: a picture of the subject beside the prompt (Ye et al. 2023).
+"""``ip_adapter`` and ``ip_adapter_plus``: an image of the subject as additional condition (Ye et al. 2023).
 
-Nothing is learned of a subject. A family that names an ``ip_adapter`` brings trained ones as published; else
-they are trained once on pairs of pictures of other subjects, with the UNet frozen: draw one of them by its
-kind and the other.
+Nothing is trained per subject. A family that names an ``ip_adapter`` brings published ones; otherwise they
+are trained once on pairs of images of other subjects, with a frozen UNet: to draw one image from the noun and
+the other image.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ FEWEST_OTHERS = 2
 class SubjectIPAdapterConfig:
     """Settings."""
 
-    scale: float = 0.6  # of the attention to the picture against that to text, when drawing; as published
-    train_prompt: str = "{subject}"  # of the others; what tells them apart is left to the picture
-    steps: int = 1000  # of training, where the family brings no adapter
-    batch_size: int = 16  # pictures of a batch
-    lr: float = 3e-4  # the highest rate of AdamW, after the warm-up
+    scale: float = 0.6  # weight of the attention to the image relative to text; as published
+    train_prompt: str = "{subject}"  # prompt in training; the image must provide all details
+    steps: int = 1000  # training steps, if the family has no adapter
+    batch_size: int = 16  # images per batch
+    lr: float = 3e-4  # peak learning rate of AdamW, after the warm-up
     weight_decay: float = 0.01  # of AdamW
-    drop: float = 0.1  # share of examples without text, and of examples without picture: for guidance
+    drop: float = 0.1  # share of examples without text, and without image, for guidance
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size"):
@@ -59,12 +59,12 @@ class SubjectIPAdapterConfig:
 class SubjectIPAdapterPlusConfig(SubjectIPAdapterConfig):
     """Settings."""
 
-    queries: int = 16  # tokens that are made of a picture's patches
-    hidden: int = 128  # channels of the resampler, a head for each 64
+    queries: int = 16  # tokens per image
+    hidden: int = 128  # channels of the resampler, one head per 64
 
 
 class SubjectIPAdapter(SamplingSubjectGenerator):
-    """The reference as one vector, of which 4 tokens are made."""
+    """Encodes the reference as one vector, mapped to 4 tokens."""
 
     name = "ip_adapter"
     config_class: ClassVar[type[Any]] = SubjectIPAdapterConfig
@@ -85,7 +85,7 @@ class SubjectIPAdapter(SamplingSubjectGenerator):
         work: Path | None = None,
         tracker: TrainingTracker | None = None,
     ) -> SubjectIPAdapter:
-        """Train the adapter on pairs of pictures; take the one that is published."""
+        """Train the adapter on pairs of images, or use the published one."""
         if not self.learns_from_others:
             return self
         pairs = [subject for subject in others if len(subject) > 1]
@@ -146,7 +146,7 @@ class SubjectIPAdapter(SamplingSubjectGenerator):
         self.ready()
 
     def ready(self) -> Sampler:
-        """The sampler with the adapter in it. Raises SettingError where it has to learn first."""
+        """Return the sampler with the adapter installed. Raises SettingError if it must be trained first."""
         if self._sampler is None:
             if self.learns_from_others:
                 raise SettingError(f"{self.name} has to learn from other subjects first: call learn")
@@ -155,18 +155,18 @@ class SubjectIPAdapter(SamplingSubjectGenerator):
         return self._sampler
 
     def conditions(self, prompt: str, reference: Image.Image) -> Conditions:
-        """The prompt beside the picture."""
+        """Return the prompt and the image as conditions."""
         text = self.words(prompt)
         states = self.ready().states([text])[0]
         shown, nothing = self._encoded(reference), self._nothing
         return Conditions(states, shown[None].to(states), text, nothing[None].to(states))
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """As the published file names them; {} of a published adapter, which is a model."""
+        """Return the weights with the published names; {} for a published adapter."""
         return dict(self._weights)
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take an adapter. Raises DataError where it is not as wide as the UNet or the encoder."""
+        """Load an adapter. Raises DataError if it does not fit the UNet or the encoder."""
         self._put(weights)
         self._weights = dict(weights)
 
@@ -178,7 +178,7 @@ class SubjectIPAdapter(SamplingSubjectGenerator):
         self._sampler = sampler
 
     def _encoded(self, image: Image.Image) -> torch.Tensor:
-        """(D,) float32."""
+        """Return the (D,) float32 vector of an image."""
         import torch
 
         return torch.from_numpy(self._encode(image))
@@ -190,7 +190,7 @@ class SubjectIPAdapter(SamplingSubjectGenerator):
 
     @cached_property
     def _nothing(self) -> torch.Tensor:
-        """What stands for no picture: zeros."""
+        """Return the encoding of no image: zeros."""
         import torch
         from PIL import Image
 
@@ -211,7 +211,7 @@ class SubjectIPAdapter(SamplingSubjectGenerator):
 
 
 class SubjectIPAdapterPlus(SubjectIPAdapter):
-    """The reference patch by patch, of which a resampler makes tokens."""
+    """Encodes the reference's patches, which a resampler maps to tokens."""
 
     name = "ip_adapter_plus"
     config_class = SubjectIPAdapterPlusConfig
@@ -224,7 +224,7 @@ class SubjectIPAdapterPlus(SubjectIPAdapter):
 
     @cached_property
     def _nothing(self) -> torch.Tensor:
-        """What stands for no picture: the patches of one of zeros, as published."""
+        """Return the encoding of no image: the patches of an image of zeros, as published."""
         import torch
 
         return torch.from_numpy(self._encode(None))

@@ -1,4 +1,4 @@
-"""``kontext``: FLUX.1 Kontext, which is shown the reference and told the prompt (Labs et al. 2025)."""
+"""``kontext``: FLUX.1 Kontext, conditioned on the reference and the prompt (Labs et al. 2025)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KontextConfig(FluxConfig):
-    """Settings; as published but for the negative prompt, which had no effect at its true_cfg_scale of 1."""
+    """Settings, as published except for the negative prompt.
 
-    weights: str = "black-forest-labs/FLUX.1-Kontext-dev"  # the pipeline's folder (./…) or name on the hub
-    guidance: float = 5.0  # distilled into the model: it is told the number
-    shown: int = 512  # pixels a side of the reference, before the model sizes it
-    resize: bool = True  # the reference to one of the sizes, about a megapixel, that the model was trained at
+    That has no effect at its true_cfg_scale of 1.
+    """
+
+    weights: str = "black-forest-labs/FLUX.1-Kontext-dev"  # folder (./…) of the pipeline or name on the hub
+    guidance: float = 5.0  # distilled guidance, an input of the model
+    shown: int = 512  # side of the reference in pixels, before the model resizes it
+    resize: bool = True  # resize the reference to a size of the model's training, about a megapixel
 
 
 class Kontext(FluxSubjectGenerator):
-    """One reference beside the prompt."""
+    """Uses one reference in addition to the prompt."""
 
     name = "kontext"
     config_class = KontextConfig

@@ -1,7 +1,7 @@
-"""FLUX with a third branch: a picture as condition, with LoRA on that branch alone (Tan et al. 2025).
+"""FLUX with a third branch: an image as condition, with LoRA on that branch only (Tan et al. 2025).
 
-Text, noise and condition attend to each other in every block. The condition's tokens are at time 0, and
-linear layers have LoRA where these pass through them, nowhere else.
+Text, noise and condition attend to each other in every block. The condition's tokens are at time 0, and LoRA
+of linear layers is only active for these tokens.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ REMEDY = "Take omini/subject_512.safetensors of Yuanshi/OminiControl, and FLUX.1
 
 @dataclass(frozen=True)
 class Condition:
-    """A picture as packed latents (1, n, c), and the positions of its patches (n, 3)."""
+    """An image as packed latents (1, n, c), and the positions of its patches (n, 3)."""
 
     latents: Tensor
     ids: Tensor
 
 
 class BranchLoRA:
-    """LoRA on linear layers of a transformer that counts inside ``with`` and nowhere else.
+    """LoRA on linear layers of a transformer that is only active inside ``with``.
 
-    ``weights`` as ``save_lora_weights`` of diffusers names them; their scale is 1. Raises DataError for a
-    layer that the transformer has not, or one of another shape.
+    ``weights`` with the names of diffusers' ``save_lora_weights``; their scale is 1. Raises DataError for a
+    layer that the transformer does not have, or of another shape.
     """
 
     def __init__(self, transformer: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -66,7 +66,7 @@ class BranchLoRA:
 
 
 class ConditionedForward:
-    """What stands for a FLUX transformer's ``forward`` while a picture is drawn beside a condition."""
+    """Replaces a FLUX transformer's ``forward`` while an image is drawn with a condition."""
 
     def __init__(self, transformer: Any, lora: BranchLoRA, condition: Condition) -> None:
         self.transformer, self.lora, self.condition = transformer, lora, condition
@@ -82,7 +82,7 @@ class ConditionedForward:
         guidance: Tensor | None = None,
         **_: Any,
     ) -> tuple[Tensor]:
-        """The prediction (1, n, c) for the noise; arguments as of ``FluxTransformer2DModel.forward``."""
+        """Return the prediction (1, n, c); arguments as for ``FluxTransformer2DModel.forward``."""
         model, lora = self.transformer, self.lora
 
         def embedded(time: Tensor, told: Tensor | None) -> Tensor:
@@ -157,13 +157,13 @@ class ConditionedForward:
 
 
 def _own(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values (1, n, heads, d) of the picture's stream."""
+    """Return queries, keys and values (1, n, heads, d) of the image stream."""
     query, key = attn.norm_q(heads(attn, attn.to_q(x))), attn.norm_k(heads(attn, attn.to_k(x)))
     return query, key, heads(attn, attn.to_v(x))
 
 
 def _attended(parts: list[tuple[Tensor, Tensor, Tensor]], rotary: Any) -> tuple[Tensor, ...]:
-    """Each part (1, n, d) after all attended to all."""
+    """Return each part (1, n, d) after joint attention of all parts."""
     from diffusers.models.embeddings import apply_rotary_emb
 
     query, key, value = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
@@ -175,7 +175,7 @@ def _attended(parts: list[tuple[Tensor, Tensor, Tensor]], rotary: Any) -> tuple[
 
 
 def _after(x: Tensor, attended: Tensor, gates: list[Tensor], norm: Any, feed_forward: Any) -> Tensor:
-    """What a block of two streams does after its attention; ``gates`` of its first norm."""
+    """Return the rest of a double-stream block after its attention; ``gates`` of its first norm."""
     gate, shift_mlp, scale_mlp, gate_mlp = (each[:, None] for each in gates)
     x = x + gate * attended
     out: Tensor = x + gate_mlp * feed_forward(norm(x) * (1 + scale_mlp) + shift_mlp)

@@ -1,4 +1,4 @@
-"""``ominicontrol``: FLUX beside the reference, a condition whose branch alone has LoRA (Tan et al. 2025)."""
+"""``ominicontrol``: FLUX with the reference as a condition whose branch has LoRA (Tan et al. 2025)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LICENCE = "Apache-2.0"
 class OminiControlConfig(FluxConfig):
     """Settings, as published."""
 
-    weights: str = "black-forest-labs/FLUX.1-schnell"  # the pipeline's folder (./…) or name on the hub
+    weights: str = "black-forest-labs/FLUX.1-schnell"  # folder (./…) of the pipeline or name on the hub
     lora: str = "Yuanshi/OminiControl"  # folder or name of omini/subject_512.safetensors
-    size: int = 512  # pixels a side, of the reference, too
+    size: int = 512  # side in pixels, also of the reference
 
 
 class OminiControl(FluxSubjectGenerator):
-    """The reference as tokens to the right of the picture."""
+    """Places the reference's tokens to the right of the image."""
 
     name = "ominicontrol"
     config_class = OminiControlConfig
@@ -57,7 +57,7 @@ class OminiControl(FluxSubjectGenerator):
         return drawn
 
     def _condition(self, reference: Image.Image, noise: Rng) -> Condition:
-        """The reference's latents, at positions to the right of the picture that is drawn."""
+        """Return the reference's latents, at positions to the right of the image that is drawn."""
         from generators.subjects.omini_forward import Condition
 
         pipeline, size = self._pipeline, self.config.size
