@@ -1,1 +1,1 @@
-"""Reads results back: tables and figures."""
+"""Tables and figures made from results."""

@@ -1,4 +1,4 @@
-"""What each part of a generator is worth: variants of one generator that differ in one setting."""
+"""Ablation figure: variants of one generator that differ in one setting."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from recsim_gen.core.results import Results
 
 METRICS = ("delta_r[held-out]", "oracle_utility", "category_kept")
-OTHERS = "other settings"  # the last column: what is no number, or has one other value
+OTHERS = "other settings"  # last column: settings that are not numbers, or have one other value
 FULL = "as it is"
 
 
 def ablated(results: Results, generator: str = "ragar") -> pd.DataFrame:
-    """Rows over all seeds of ``generator`` and its variants that differ from it in one setting.
+    """Return the rows over all seeds of ``generator`` and its variants that differ from it in one setting.
 
-    It itself is the variant of its name, else the one with the fewest settings. Columns of the results,
-    ``setting`` ("" for itself) and ``given``, the variant's value (None: its config's own). Empty where
-    nothing varies.
+    The base is the variant with its name, else the one with the fewest settings. Columns are those of the
+    results, ``setting`` ("" for the base) and ``given``, the variant's value (None: the config's own). Empty
+    if nothing varies.
     """
     import pandas as pd
 
@@ -55,10 +55,10 @@ def ablated(results: Results, generator: str = "ragar") -> pd.DataFrame:
 
 
 def against_base(frame: pd.DataFrame, results: Results) -> pd.DataFrame:
-    """Rows of `ablated` whose intervals are those of the difference to the generator as it is, laid about it.
+    """Return the rows of `ablated` with intervals of the difference to the base, placed around the values.
 
-    What parts of one generator are worth to the same people is told by paired differences; their own
-    intervals are mostly about the people. Empty where ``results`` do not compare with it (``--baseline``).
+    For the parts of one generator, paired differences are informative; intervals of the values mostly reflect
+    differences between people. Empty if ``results`` have no comparison with the base (``--baseline``).
     """
     bases = {row["metric"]: row for _, row in frame[frame["setting"] == ""].iterrows()}
     variant = next(iter(bases.values()))["variant"]
@@ -75,7 +75,7 @@ def against_base(frame: pd.DataFrame, results: Results) -> pd.DataFrame:
 
 
 def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings in a row of ``evaluate``: a number where it reads as one, else text."""
+    """Return the settings in a row of ``evaluate``: numbers where they parse, else text."""
     pairs = (part.partition("=") for part in (row.get("settings") or "").split(", ") if part)
     return {name: _number_or_text(text) for name, _, text in pairs}
 
@@ -98,19 +98,34 @@ def ablation_figure(
     defaults: Mapping[str, Any] | None = None,
     title: str | None = None,
 ) -> list[Path]:
-    """A row of panels per metric; a column per number with two values or more, and one for the rest.
+    """Draw one row of panels per metric, one column per number with several values, and one for the rest.
+
+    Lines are 95% intervals: of the difference to the base if the results have it, else of each value.
 
     Parameters
     ----------
-    results: of ``evaluate``, with variants such as ``k0=ragar:k=0`` beside ``ragar``.
-    path: where to, without suffix: ``.png`` and ``.svg`` are added.
-    generator: whose variants.
-    metrics: which; those without rows are left out.
-    defaults: values of the settings in the generator as it is; None: its config's own.
-    title: text above.
+    results
+        Results of ``evaluate``, with variants such as ``k0=ragar:k=0`` besides ``ragar``.
+    path
+        Path without suffix: ``.png`` and ``.svg`` are added.
+    generator
+        Generator of the variants.
+    metrics
+        Metrics to draw; those without rows are left out.
+    defaults
+        Values of the settings of the base; None: its config's own.
+    title
+        Title of the figure.
 
-    Lines are 95% intervals: of the difference to the generator as it is where the results compare with it,
-    else of each by itself. Returns the paths. Raises DataError where nothing varies.
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    DataError
+        If nothing varies.
     """
     frame = ablated(results, generator)
     if frame.empty:
@@ -183,7 +198,7 @@ def _several(frame: pd.DataFrame, setting: str) -> bool:
 
 
 def _numbers(axes: Axes, base: pd.Series, rows: pd.DataFrame, default: float) -> None:
-    """Against the setting's value, the default among them."""
+    """Plot against the setting's value, including the default."""
     points = sorted(
         [(default, base), *((row["given"], row) for _, row in rows.iterrows())], key=lambda p: p[0]
     )
@@ -194,7 +209,7 @@ def _numbers(axes: Axes, base: pd.Series, rows: pd.DataFrame, default: float) ->
 
 
 def _named(axes: Axes, base: pd.Series, rows: pd.DataFrame) -> None:
-    """Side by side, by name."""
+    """Plot side by side, by name."""
     points = [(FULL, base)]
     points += [(f"{row['setting']}\n{row['given']}", row) for _, row in rows.iterrows()]
     for x, (_, row) in enumerate(points):

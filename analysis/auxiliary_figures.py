@@ -1,4 +1,4 @@
-"""What recommendation gains where items get other pictures: bars, or curves over the share of them."""
+"""Effect of replaced images on recommendation: bars, or curves over the share of replaced items."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vPX*<>"
 LINES = ("-", "--", ":", "-.")
-SPREAD = 0.012  # of the axis: how far variants stand apart, so that intervals do not hide each other
+SPREAD = 0.012  # horizontal offset of variants, as a share of the axis, so that intervals do not overlap
 
 
 def fraction_curves(
     results: Results, path: str | Path, *, title: str, metrics: Sequence[str] = ("recall@10", "ndcg@10")
 ) -> list[Path]:
-    """Difference to the original pictures by fraction replaced: a column per metric, a row per policy.
+    """Draw the difference to the original images by the share replaced.
 
-    Reads the rows ``<metric>_minus_original`` over all seeds, with their ``leakage`` and ``fraction``;
-    every curve starts at 0, where nothing is replaced. Of one fraction, each variant is a bar. PNG and SVG
-    beside ``path``, whose names are returned. Raises DataError where there is no such row.
+    One column per metric, one row per policy. Reads the rows ``<metric>_minus_original`` over all seeds, with
+    their ``leakage`` and ``fraction``; every curve starts at 0. For a single fraction, each variant is a bar.
+    Writes PNG and SVG beside ``path`` and returns their paths. Raises DataError if there are no such rows.
     """
     frame = results.frame()
     differences = [f"{metric}_minus_original" for metric in metrics]
@@ -99,6 +99,6 @@ def _lines(axes: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> None:
 
 
 def _ends(rows: pd.DataFrame) -> NDArray[Any]:
-    """How far intervals reach down and up; one may miss its value by a hair, and no length is negative."""
+    """Return the lengths of intervals below and above the value, clipped at 0 for rounding errors."""
     value = rows["value"].to_numpy(float)
     return np.stack([value - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - value]).clip(min=0)

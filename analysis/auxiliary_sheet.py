@@ -1,4 +1,4 @@
-"""Pictures that replace items' own: each beside the original and the history of whom it was drawn for."""
+"""Contact sheet of replacing images, each with the original and the history of its user."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from recsim_gen.datasets.image_sets import ImageSet
 
 SHOWN = 12
-"""Pictures on a sheet."""
+"""Images per sheet."""
 
 LATEST = 10
-"""Items of a history beside each."""
+"""History items per row."""
 
 
 def replaced_sheet(
     drawn: ImageSet, episodes: Sequence[Episode], dataset: Dataset, generator: str, path: str | Path
 ) -> Path:
-    """Write a PNG of the first of ``drawn``, a row each: history, original, picture; give its path.
+    """Write a PNG of the first of ``drawn``, one row each: history, original, image; return its path.
 
-    ``episodes`` are those that pictures were drawn for; of one that was made for nobody there is no history.
+    ``episodes`` are those that images were drawn for; an image made for nobody has no history.
     """
     histories = {(e.user, e.reference): e.history for e in episodes}
     catalog, cases = dataset.catalog, []

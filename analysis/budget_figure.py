@@ -1,4 +1,4 @@
-"""What judged pictures buy: measures of several methods by how many pictures a judge was asked about."""
+"""Measures of several methods by the number of images judged in training."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-APART = 0.012  # of the axis that lines stand apart, so that intervals do not hide each other
+APART = 0.012  # horizontal offset of lines, as a share of the axis, so that intervals do not overlap
 
 
 def budget_curves(
     table: pd.DataFrame, path: str | Path, *, title: str, caption: str, panels: Mapping[str, str]
 ) -> list[Path]:
-    """One panel for each measure, judged pictures from left to right, a line for each method.
+    """Draw one panel per measure, the number of judged images on the x axis, a line per method.
 
-    ``table`` has ``method``, ``judged`` (pictures, above 0), ``measure``, ``value``, ``low`` and ``high``;
-    ``panels`` {measure: title of its panel}. PNG and SVG beside ``path``, whose names are returned. Raises
-    DataError for a panel without rows.
+    ``table`` has ``method``, ``judged`` (images, above 0), ``measure``, ``value``, ``low`` and ``high``;
+    ``panels`` {measure: title of its panel}. Writes PNG and SVG beside ``path`` and returns their paths.
+    Raises DataError for a panel without rows.
     """
     for measure in panels:
         if not (table["measure"] == measure).any():

@@ -1,4 +1,4 @@
-"""The case-study sheet (RAGAR, Fig. 5): a row per episode, from the history to what each generator drew."""
+"""The case-study sheet (RAGAR, Fig. 5): one row per episode, from the history to each generator's image."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Tone = Literal["plain", "good", "bad"]
 
-SIDE = 128  # of the reference and of what was drawn
-THUMB, ACROSS = 61, 5  # of the history's pictures, in two rows of five
+SIDE = 128  # side of the reference and of drawn images, in pixels
+THUMB, ACROSS = 61, 5  # side of history images, and their number per row (of two)
 GAP, COLUMN_GAP = 6, 18
 MARGIN, HEADING, TITLE, LINE = 16, 34, 24, 17
 HISTORY = ACROSS * THUMB + (ACROSS - 1) * GAP
@@ -28,7 +28,7 @@ _TONES = {"plain": _SOFT, "good": (18, 120, 74), "bad": (176, 42, 48)}
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture with short lines below it, each with its tone; no picture: an empty frame."""
+    """An image with short lines below it, each with its tone; without image: an empty frame."""
 
     picture: Image.Image | None
     lines: Sequence[tuple[str, Tone]] = ()
@@ -36,7 +36,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Case:
-    """A row: ``title``; ``history`` pictures oldest first, each outlined or not; a cell per column."""
+    """A row: ``title``; ``history`` images oldest first, outlined or not; one cell per column."""
 
     title: str
     history: Sequence[tuple[Image.Image | None, bool]]
@@ -44,16 +44,18 @@ class Case:
 
 
 def case_study(cases: Sequence[Case], columns: Sequence[str], path: str | Path) -> Path:
-    """Write a PNG of the cases under the names of their ``columns``; give its path.
+    """Write a PNG of the cases under the names of their ``columns``; return its path.
 
-    Of a history at most ten pictures have room. Raises SettingError without a case, and where a case has
-    not one cell for each column, or a longer history.
+    A history may have at most ten images. Raises SettingError if there is no case, or a case has not one cell
+    per column or has a longer history.
     """
     from PIL import Image, ImageDraw
 
     if not cases or any(len(c.cells) != len(columns) or len(c.history) > 2 * ACROSS for c in cases):
         sizes = [(len(c.history), len(c.cells)) for c in cases]
-        raise SettingError(f"want cases of up to {2 * ACROSS} pictures and {len(columns)} cells, got {sizes}")
+        raise SettingError(
+            f"cases must have up to {2 * ACROSS} pictures and {len(columns)} cells, got {sizes}"
+        )
     lines = max((len(cell.lines) for case in cases for cell in case.cells), default=0)
     height = TITLE + SIDE + lines * LINE + 2 * GAP + MARGIN
     width = 2 * MARGIN + HISTORY + len(columns) * (COLUMN_GAP + SIDE)
@@ -68,7 +70,7 @@ def case_study(cases: Sequence[Case], columns: Sequence[str], path: str | Path) 
     for row, case in enumerate(cases):
         _row(sheet, draw, case, MARGIN + HEADING + row * height)
     path = Path(path)
-    few = sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG)  # a third of the size, and not to be seen
+    few = sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG)  # a third of the size without visible loss
     with atomic(path) as temporary:
         few.save(temporary, format="PNG", optimize=True)
     return path

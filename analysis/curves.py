@@ -1,4 +1,4 @@
-"""Curves of trainings for the page: a panel for each metric, a line for each seed."""
+"""Training curves for the page: a panel for each metric, a line for each seed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from recsim_gen.core.tracked import Curve
 
 MOST = 200
-"""Points of a line on the page: of more every k-th is drawn, and the last."""
+"""Most points of a line on the page; of longer ones every k-th and the last are drawn."""
 
 _SEED = re.compile(r"(?:^|/)(seed_\d+)")
 
 
 def trainings(curves: Sequence[Curve], command: str) -> list[dict[str, Any]]:
-    """Return what the template shows of each training.
+    """Return the content of each training for the template.
 
-    Each has ``name`` (its variant; the command where that trains nothing else), ``lines`` (the seeds) and
+    Each has ``name`` (its variant; the command if it has no other training), ``lines`` (the seeds) and
     ``panels``, one for each metric and part of the training, with a line for each seed.
     """
     names = list(dict.fromkeys(curve.run for curve in curves))
@@ -35,18 +35,18 @@ def _training(name: str, curves: Sequence[Curve]) -> dict[str, Any]:
 
 
 def _title(part: str, metric: str, name: str) -> str:
-    """In words that can be broken; the part is left out where the training has its name."""
+    """Return a title that can be wrapped; the part is left out if it equals the training's name."""
     return f"{'' if part == name else part} {metric}".replace("_", " ").strip()
 
 
 def _line(curve: Curve) -> str:
-    """What tells lines of a panel apart: the seed."""
+    """Return the name of a line: the seed."""
     found = _SEED.search(curve.training)
     return found[1] if found else ""
 
 
 def _part(curve: Curve) -> str:
-    """What tells panels of one metric apart: the part of the training, the share of items replaced."""
+    """Return the part of a panel: the part of the training, or the share of items replaced."""
     return _SEED.sub("", curve.training).strip("/")
 
 
@@ -79,7 +79,7 @@ def _panel(title: str, curves: Sequence[Curve], lines: Sequence[str]) -> dict[st
 
 
 def _drawn(points: Sequence[tuple[int, float]]) -> Iterable[tuple[int, float]]:
-    """Few enough points; one alone is a short stroke."""
+    """Thin out the points; a single one becomes a short line."""
     if len(points) == 1:
         return [points[0], points[0]]
     every = -(-len(points) // MOST)

@@ -1,4 +1,4 @@
-"""A dataset to look at: some items, and some episodes with their history and their reference."""
+"""Contact sheet of a dataset: some items, and some episodes with their history and reference."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SIDE, LINES = 140, 4
 
 
 def data_sheet(dataset: Dataset, path: str | Path, *, items: int, episodes: int, rng: Rng) -> Path:
-    """Write a PNG of ``items`` drawn items and ``episodes`` drawn episodes, captions beneath.
+    """Write a PNG of ``items`` random items and ``episodes`` random episodes, with captions.
 
-    An episode is a row: the last of its history, oldest first, and in a frame the reference. Returns
-    the path. Raises DataError for a picture that cannot be decoded.
+    An episode is a row: the end of its history, oldest first, and the reference in a frame. Returns the path.
+    Raises DataError for an image that cannot be decoded.
     """
     catalog = dataset.catalog
     shown = _drawn(len(catalog), items, rng.for_("items"))
@@ -54,7 +54,7 @@ _NOTHING = -1
 
 
 def _drawn(n: int, count: int, rng: Rng) -> Sequence[int]:
-    """In order of the rows."""
+    """Return a random sample, sorted."""
     draw: list[int] = np.sort(rng.numpy().permutation(n)[:count]).tolist()
     return draw
 

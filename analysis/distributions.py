@@ -1,4 +1,4 @@
-"""Distributions of ΔR: images against the controls, one panel per judge."""
+"""Distributions of ΔR: images and controls, one panel per judge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# variant: colour (Okabe & Ito), line, width; told apart in grey too. "own" is 0 by law and not drawn.
+# variant: colour (Okabe & Ito), line, width; distinct in grey, too. "own" is always 0 and not drawn.
 LINES = {
     "images": ("#0072B2", "-", 2.4),
     "placebo": ("#009E73", "--", 1.6),
@@ -23,22 +23,32 @@ LINES = {
     "shuffled": ("#7F7F7F", "-.", 1.4),
 }
 COLUMNS = 3
-LINEAR = 0.1  # |ΔR| below which the axis is linear; beyond it is logarithmic: the left tail is long
+LINEAR = 0.1  # |ΔR| below which the axis is linear; logarithmic beyond, since the left tail is long
 
 
 def distributions(samples: pd.DataFrame, path: str | Path, *, title: str) -> list[Path]:
-    """Share of pairs whose ΔR is at most x, for each variant; PNG and SVG.
+    """Draw the share of pairs whose ΔR is at most x, for each variant; PNG and SVG.
+
+    A line further to the right is better.
 
     Parameters
     ----------
     samples
         Columns ``judge``, ``variant``, ``delta_r``: one row per pair (`judging.Judgement.samples`).
     path
-        Where to, without suffix.
+        Path without suffix.
     title
-        Text above the panels.
+        Title above the panels.
 
-    A line that lies to the right is better. Raises DataError where there is nothing to draw.
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to draw.
     """
     drawn = samples[samples["variant"].isin(list(LINES))]
     if drawn.empty:
@@ -60,7 +70,7 @@ def _draw(samples: pd.DataFrame, title: str) -> Figure:
             _panel(panel, samples[samples["judge"] == judge], judge)
         for panel in panels[len(judges) :]:
             panel.set_visible(False)
-        for panel in panels[max(0, len(judges) - columns) : len(judges)]:  # nothing below: show the axis
+        for panel in panels[max(0, len(judges) - columns) : len(judges)]:  # last row: show the axis
             panel.tick_params(labelbottom=True)
         for panel in panels[: len(judges) : columns]:
             panel.set_ylabel("share of pairs with ΔR ≤ x")

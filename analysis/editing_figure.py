@@ -1,4 +1,4 @@
-"""What an edit wins against what it keeps: methods as points, one method's strengths as a line."""
+"""Trade-off of editing, gain against preservation: methods as points, a method's strengths as a line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LIGHT = "0.75"  # of intervals
+LIGHT = "0.75"  # grey level of intervals
 
 
 def editing_curves(
@@ -29,25 +29,33 @@ def editing_curves(
     lines: Mapping[str, Mapping[str, str]],
     lower_is_kept: Sequence[str] = (),
 ) -> list[Path]:
-    """A panel for each measure of what is won, upwards, and of what is kept, to the right.
+    """Draw a panel for each measure of gain (y axis) and of preservation (x axis).
 
     Parameters
     ----------
     table
-        ``variant``, ``metric``, ``value``, ``low`` and ``high``, as `core.table.pooled` gives them.
+        ``variant``, ``metric``, ``value``, ``low`` and ``high``, from `core.table.pooled`.
     path
-        Where to, without suffix: PNG and SVG, whose names are returned.
+        Path without suffix, for PNG and SVG.
     title, caption
-        Text above and below.
+        Texts above and below.
     won, kept
-        {metric: what its axis is called}.
+        {metric: label of its axis}, of gain and of preservation.
     lines
-        {name: {variant: what stands beside its point}}: variants that are joined, in this order; every
-        other variant is a point of its own.
+        {name: {variant: label of its point}}: variants that are connected, in this order; every other variant
+        is a separate point.
     lower_is_kept
-        Metrics of ``kept`` of which less is more kept: their axis runs backwards.
+        Metrics of ``kept`` where lower is better preserved; their axis is inverted.
 
-    Raises DataError for a metric without rows, and a line without its variants.
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    DataError
+        If a metric has no rows, or a line lacks its variants.
     """
     wide = table.pivot(index="variant", columns="metric", values=["value", "low", "high"])
     for metric in (*won, *kept):
@@ -56,7 +64,7 @@ def editing_curves(
     for name, variants in lines.items():
         if lacking := [variant for variant in variants if variant not in wide.index]:
             raise DataError(f"the line {name} needs rows of {lacking[0]}, got none")
-    wide = wide.reindex([*dict.fromkeys(table["variant"])])  # in their order, not the alphabet's
+    wide = wide.reindex([*dict.fromkeys(table["variant"])])  # keep their order instead of sorting
     return save(_draw(wide, title, caption, won, kept, lines, lower_is_kept), path)
 
 
@@ -81,7 +89,7 @@ def _draw(
                 axes.set_xlabel(kept[across])
                 axes.set_ylabel(won[upwards])
             if across in lower_is_kept:
-                row[0].invert_xaxis()  # and so of all that share it
+                row[0].invert_xaxis()  # also inverts the axes that share it
         handles, labels = every[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, frameon=False, loc="outside right upper")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")

@@ -1,4 +1,4 @@
-"""A map of the catalogue: items by what their pictures look like, and drawn pictures among them."""
+"""Map of the catalogue: items by the similarity of their images, with drawn images among them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from recsim_gen.core.types import Episode
 
 MOST = 2000
-"""Items on a map: of a larger catalogue those that somebody shown has to do with, and others at random."""
+"""Most items on a map: of a larger catalogue those related to a person shown, and a random sample."""
 
 NUMBERS = 50
-"""Principal components that distances are taken by; more cost time and change little."""
+"""Number of principal components for distances; more take time and change little."""
 
 ROUNDS = 500
-"""Of the optimiser: half of scikit-learn's, ten seconds at 2,000 items on a core."""
+"""Iterations of the optimiser: half of scikit-learn's default, ten seconds for 2,000 items on a core."""
 
 TILE, ACROSS = 32, 50
-"""Pixels of an item's picture, and pictures in a row of the sheet that they stand on."""
+"""Side of an item's image in pixels, and images per row of the sprite sheet."""
 
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """Places (x, y) in [0, 1] of ``items`` (m, 2), and of the pictures of each generator (people, 2).
+    """Positions in [0, 1] of ``items`` (m, 2), and of each generator's images (people, 2).
 
-    ``tiles`` is the address of the items' pictures, `ACROSS` to a row; ``titles`` what they are called;
-    ``references`` and ``histories`` are places among the items, of each person.
+    ``tiles`` is the data URI of the items' images, `ACROSS` per row; ``titles`` their titles; ``references``
+    and ``histories`` are indices of items, for each person.
     """
 
     items: NDArray[Any]
@@ -47,7 +47,7 @@ class EmbeddingMap:
 
     @property
     def rows(self) -> int:
-        """Of the sheet of items' pictures."""
+        """Number of rows of the sprite sheet."""
         return -(-len(self.items) // ACROSS)
 
 
@@ -59,22 +59,27 @@ def embedding_map(
     titles: Sequence[str],
     encoder: str,
 ) -> EmbeddingMap:
-    """Lay out items and drawn pictures together by t-SNE (van der Maaten and Hinton 2008) of their features.
+    """Lay out items and drawn images together by t-SNE (van der Maaten and Hinton 2008) of their features.
 
     Parameters
     ----------
     features
-        (n, d) of the catalogue's pictures.
+        (n, d) features of the catalogue's images.
     drawn
-        {generator: (B, d)} of its picture for each episode.
+        {generator: (B, d)} features of its image for each episode.
     episodes
-        B people, their references and histories.
+        B episodes.
     picture
-        An item's own, by its row.
+        Returns an item's own image, given its row.
     titles
-        (n,) of the items.
+        (n,) titles of the items.
     encoder
-        What made the features.
+        Encoder of the features.
+
+    Returns
+    -------
+    EmbeddingMap
+        The map.
     """
     rows = _shown(len(features), episodes)
     at = {row: k for k, row in enumerate(rows.tolist())}
@@ -92,9 +97,9 @@ def embedding_map(
 
 
 def places(features: NDArray[Any]) -> NDArray[Any]:
-    """(n, 2) in [0, 1]: near each other what has like features; the same for the same features.
+    """Return (n, 2) positions in [0, 1] that are near for similar features; deterministic.
 
-    Fewer than three have no map: they lie in a row.
+    Fewer than three points are placed in a row.
     """
     n = len(features)
     if n < 3:
@@ -105,7 +110,9 @@ def places(features: NDArray[Any]) -> NDArray[Any]:
     numbers = min(NUMBERS, *features.shape)
     main = PCA(numbers, svd_solver="randomized", random_state=0).fit_transform(features.astype(np.float32))
     start = 1e-4 * np.pad(main, ((0, 0), (0, 1)))[:, :2] / (main[:, 0].std() or 1)
-    start += 1e-6 * np.random.default_rng(0).normal(size=start.shape)  # equal pictures may not lie on a point
+    start += 1e-6 * np.random.default_rng(0).normal(
+        size=start.shape
+    )  # equal images must not have equal positions
     how = {"init": start.astype(np.float32), "max_iter": ROUNDS, "random_state": 0, "n_jobs": 1}
     placed = TSNE(2, perplexity=min(30.0, (n - 1) / 3), **how).fit_transform(main)
     low, high = placed.min(0), placed.max(0)
@@ -113,17 +120,17 @@ def places(features: NDArray[Any]) -> NDArray[Any]:
 
 
 def _shown(n: int, episodes: Sequence[Episode]) -> NDArray[Any]:
-    """Rows of the items on the map; all of a small catalogue."""
+    """Return the rows of the items on the map; all of a small catalogue."""
     if n <= MOST:
         return np.arange(n)
     asked = {e.reference for e in episodes}
-    near = [row for e in episodes for row in reversed(e.history)]  # the latest are the last to be left out
+    near = [row for e in episodes for row in reversed(e.history)]  # the latest are kept longest
     order = [*asked, *near, *np.random.default_rng(0).permutation(n).tolist()]
     return np.sort(list(dict.fromkeys(order))[:MOST])
 
 
 def _sheet(pictures: Sequence[Image.Image | None]) -> str:
-    """The pictures, small and on one sheet, as an address that holds it."""
+    """Return a sprite sheet of the images as a data URI."""
     from PIL import Image, ImageOps
 
     sheet = Image.new("RGB", (ACROSS * TILE, -(-len(pictures) // ACROSS) * TILE), "white")

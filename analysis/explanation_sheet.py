@@ -1,4 +1,4 @@
-"""Explanations to read: some choices, what was chosen before, and what each method says, as Markdown."""
+"""Explanations as Markdown: some choices, their histories, and each method's explanation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from recsim_gen.experiments.explanations.shop import Shop
 
 SHOWN = 8
-"""Choices on a page."""
+"""Most choices on a page."""
 
 LATEST = 6
-"""Items of a history that are told."""
+"""Most history items to list."""
 
 
 def explanation_sheet(values: pd.DataFrame, shop: Shop, path: str | Path) -> Path:
-    """Write the first choices with the captions and reasons of every line's first seed; give the path."""
+    """Write the first choices with captions and reasons of every row's first seed; return the path."""
     catalog, parts = shop.dataset.catalog, ["# Why would they like it?\n"]
     first = values.groupby("variant", sort=False)["seed"].transform("min") == values["seed"]
     for episode in shop.dataset.episodes[:SHOWN]:

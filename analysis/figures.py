@@ -1,4 +1,4 @@
-"""Figures of results: readable without colour, equal bytes for equal numbers."""
+"""Common parts of figures: readable without colour, equal bytes for equal numbers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito (2008): told apart with any common colour blindness; ordered by lightness contrast.
+# Okabe & Ito (2008): distinct with common colour blindness; ordered by lightness contrast.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
-HATCHES = ("", "//", "..", "xx", "--", "\\\\")  # for print without colour
+HATCHES = ("", "//", "..", "xx", "--", "\\\\")  # for printing without colour
 
 STYLE: Any = {
     "font.size": 10,
@@ -31,8 +31,8 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "hatch.linewidth": 0.6,
-    "svg.hashsalt": "recsim-gen",  # element ids: equal numbers give equal files
-    "svg.fonttype": "path",  # the same picture where the font is missing
+    "svg.hashsalt": "recsim-gen",  # fixed element ids: equal numbers give equal files
+    "svg.fonttype": "path",  # renders equally without the font
 }
 
 
@@ -45,30 +45,38 @@ def grouped_bars(
     metrics: Sequence[str] | None = None,
     names: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """One group per variant, one bar per metric, with its 95% interval; PNG and SVG.
+    """Draw one group per variant, one bar per metric, with its 95% interval; PNG and SVG.
 
     Parameters
     ----------
     results
         Rows pooled as in the printed table.
     path
-        Where to, without suffix: ``.png`` (200 dpi) and ``.svg`` are added.
+        Path without suffix: ``.png`` (200 dpi) and ``.svg`` are added.
     title, ylabel
-        Text; ``ylabel`` names what is measured and its unit.
+        Texts; ``ylabel`` has the quantity and its unit.
     metrics
-        Which, in which order; default all. They should share a unit: they share the axis.
+        Metrics in order; default all. They share an axis, so they should share a unit.
     names
-        What to call variants (``{"ret": "Retrieved"}``); default their own names.
+        Names of variants (``{"ret": "Retrieved"}``); default their own.
 
-    Returns the two paths. Raises DataError for a metric without rows, or for rows that differ by more
-    than variant and metric: such a figure would draw one bar over another.
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    DataError
+        If a metric has no rows, or rows differ by more than variant and metric, since their bars would
+        overlap.
     """
     frame = _chosen(results, metrics)
     return save(_draw(frame, names or {}, title, ylabel), path)
 
 
 def save(figure: Figure, path: str | Path) -> list[Path]:
-    """Write ``path.png`` and ``path.svg``, each whole or not at all, without date or version in them."""
+    """Write ``path.png`` and ``path.svg`` atomically, without date or version in them."""
     import matplotlib
 
     paths = []
@@ -128,7 +136,7 @@ def _bars(axes: Axes, rows: pd.DataFrame, metric: str, i: int, count: int) -> No
     value = rows["value"].to_numpy(float)
     style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "hatch": HATCHES[i % len(HATCHES)]}
     axes.bar(x, value, 0.94 * width, label=metric, edgecolor="white", **style)
-    # A bootstrap interval may miss the value by a hair; a negative length is not to be drawn.
+    # By rounding, a bootstrap interval may exclude the value; negative lengths cannot be drawn.
     ends = np.stack([value - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - value]).clip(min=0)
     drawn = np.isfinite(ends).all(0)
     axes.errorbar(
@@ -137,7 +145,7 @@ def _bars(axes: Axes, rows: pd.DataFrame, metric: str, i: int, count: int) -> No
 
 
 def _caption(frame: pd.DataFrame) -> str:
-    """What the bars and lines mean, and of how many rows."""
+    """Return the caption: the meaning of bars and lines, and the number of rows."""
     counts = sorted({int(n) for n in frame["n"].dropna()})
     n = (
         ""

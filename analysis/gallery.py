@@ -1,4 +1,4 @@
-"""A page of people: what each chose, the item they are asked about, and what was drawn of it for them."""
+"""Gallery page of people: the history of each, the reference, and the images drawn for them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LARGEST = 256
-"""Pixels of a picture's longer side on the page: larger ones are made smaller."""
+"""Most pixels of an image's longer side on the page: larger ones are downscaled."""
 
 EXACT = 96
-"""Pixels up to which a picture is kept as it is; larger ones are photographs to the page."""
+"""Pixels up to which an image stays a PNG; larger ones are stored as photographs."""
 
 SMALL = 48
-"""Pixels of an item of a history, which is there to be glanced at."""
+"""Side of history images in pixels."""
 
 
 MAP_HEIGHT = 440
-"""Of the map, which is 1000 wide."""
+"""Height of the map, whose width is 1000."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """An item of a history: its ``picture`` and ``title``, and whether RAGAR ``retrieved`` it."""
+    """A history item: its ``picture`` and ``title``, and whether RAGAR ``retrieved`` it."""
 
     picture: Image.Image | None
     title: str
@@ -42,20 +42,20 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What one generator drew.
+    """One generator's image.
 
     Parameters
     ----------
     generator
-        Its label.
+        Label of the generator.
     picture
-        The picture.
+        The image.
     words
-        What it was drawn from, as far as that is said in words.
+        Text that it was drawn from, as far as there is one.
     ranks
         {judge: rank of the item before and after}.
     liking
-        True liking of it, where it is known.
+        True liking of it, if known.
     """
 
     generator: str
@@ -67,7 +67,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Person:
-    """One episode: who, about which item, and the pictures; ``liking`` is of the item as it is."""
+    """One episode: the person, the reference, and the images; ``liking`` is of the item as it is."""
 
     name: str
     item: str
@@ -83,21 +83,26 @@ class Person:
 def gallery(
     people: Sequence[Person], path: str | Path, *, title: str, around: EmbeddingMap | None = None
 ) -> Path:
-    """Write the page: one file that works offline, light and dark, on a phone, without a script for all but
-    searching, choosing a category, sorting, the slider between before and after, and pointing at the map.
+    """Write the page: a single file that works offline, in light and dark mode, and on a phone.
+
+    Scripts are only needed for search, categories, sorting, the slider between before and after, and pointing
+    at the map.
 
     Parameters
     ----------
     people
-        In the order in which they stand.
+        In the order of the page.
     path
-        Where to.
+        Path of the page.
     title
-        Its heading.
+        Heading.
     around
-        Map of the catalogue, of these people in this order.
+        Map of the catalogue, with these people in this order.
 
-    Returns the path.
+    Returns
+    -------
+    Path
+        The path.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -121,7 +126,7 @@ def gallery(
 
 
 def _map(around: EmbeddingMap) -> dict[str, Any]:
-    """What the template shows of the map, in units of its drawing."""
+    """Return the content of the map for the template, in units of the drawing."""
 
     def units(places: NDArray[Any]) -> list[tuple[float, float]]:
         return [(round(1000 * x, 1), round(MAP_HEIGHT * (1 - y), 1)) for x, y in places.tolist()]
@@ -137,19 +142,19 @@ def _map(around: EmbeddingMap) -> dict[str, Any]:
 
 
 def _orders(generators: Sequence[str], judges: Mapping[str, str], *, liked: bool) -> list[tuple[str, str]]:
-    """(key, words) of what the page can be sorted by; the keys are those of `_numbers`."""
+    """Return the (key, label) pairs to sort by; the keys are those of `_numbers`."""
     orders = [(f"{g}|{j}", f"ΔR of {g} by {name}") for g in generators for j, name in judges.items()]
     return orders + ([(f"{g}|", f"liking gained by {g}") for g in generators] if liked else [])
 
 
 def _short(judges: Sequence[str]) -> dict[str, str]:
-    """{judge: its name without the seed}, where that tells them apart."""
+    """Return {judge: its name without the seed}, if that is unique."""
     names = [judge.rpartition("-seed")[0] or judge for judge in judges]
     return dict(zip(judges, names if len(set(names)) == len(names) else judges, strict=True))
 
 
 def _card(person: Person, judges: Mapping[str, str]) -> dict[str, Any]:
-    """What the template shows of one person; ``judges`` {judge: how it is called}."""
+    """Return the content of one person for the template; ``judges`` {judge: its label}."""
     return {
         "name": person.name,
         "item": person.item,
@@ -182,7 +187,7 @@ def _picture(person: Person, drawn: Drawn, judges: Mapping[str, str]) -> dict[st
 
 
 def _numbers(person: Person, drawn: Drawn) -> dict[str, float]:
-    """What the page is sorted by: ΔR under each judge, and the liking that was gained."""
+    """Return the sort keys: ΔR under each judge, and the gain in liking."""
     import numpy as np
 
     numbers = {
@@ -195,7 +200,7 @@ def _numbers(person: Person, drawn: Drawn) -> dict[str, float]:
 
 
 def _signed(value: float | None) -> str:
-    """With one digit and a sign; zero has none, and "" stands for what is not known."""
+    """Format with one decimal and a sign; zero has no sign, and an unknown value is ""."""
     if value is None:
         return ""
     rounded = round(value, 1) + 0.0
@@ -207,7 +212,7 @@ def _tone(gained: float) -> str:
 
 
 def _address(picture: Image.Image | None, side: int = LARGEST) -> str:
-    """The picture, at most ``side`` pixels long, as an address that holds it; "" for none."""
+    """Return the image, at most ``side`` pixels long, as a data URI; "" for none."""
     if picture is None:
         return ""
     small = picture.convert("RGB")

@@ -1,4 +1,4 @@
-"""Figures of identity: mAP beside chance and ceiling, by gallery size, and what queries found."""
+"""Figures of identity: mAP with chance and ceiling, by gallery size, and retrieved images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHANCE = {
     "cmc": "cmc_chance",
 }
 MARKERS = ("o", "s", "^", "D", "v", "P")
-CEILING = "0.55"  # grey: real pictures are no competitor
+CEILING = "0.55"  # grey level: real images are not a method
 _CAPTION = (
     "Bars and lines: mean average precision, 95% intervals by identity. Dashed: chance, by gallery size.\n"
     "Diamonds: mean cosine to real pictures of the identity, which can be high where identity is lost. "
@@ -36,10 +36,10 @@ _CAPTION = (
 
 
 def identity_figure(results: Results, path: str | Path, *, title: str, ceiling: str = "real") -> list[Path]:
-    """A row of panels per encoder: mAP by group, and by gallery size where that was asked; PNG and SVG.
+    """Draw a row of panels per encoder: mAP by group, and by gallery size if measured; PNG and SVG.
 
-    ``results`` of the command ``identity``; ``path`` without suffix; ``ceiling`` is the variant drawn
-    in grey. Raises DataError where there is no mAP.
+    ``results`` of the command ``identity``; ``path`` without suffix; ``ceiling`` is the variant drawn in
+    grey. Raises DataError if there is no mAP.
     """
     frame = results.frame()
     if not (frame["metric"] == "map").any():
@@ -79,7 +79,7 @@ def _draw(frame: pd.DataFrame, title: str, ceiling: str) -> Figure:
 
 
 def _with_cmc(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows, and those of rank1, rank5… once more as one curve."""
+    """Return the rows, and those of rank1, rank5… again as one curve."""
     import pandas as pd
 
     ranks = frame["metric"].str.extract(r"^rank(?P<size>\d+)(?P<chance>_chance)?$")

@@ -1,4 +1,4 @@
-"""One HTML page of tracked runs: tables, verdicts, figures, and what they were made from."""
+"""HTML page of tracked runs: tables, verdicts, figures, and provenance."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from recsim_gen.core.tracked import TrackedRun
 
 ORDER = ("validate_assumptions", "train_ranker", "known_world", "judge", "evaluate", "simulate", "aux_rec")
-"""In which commands tell their story; others follow."""
+"""Order of commands on the page; others follow."""
 
 WIDEST = 6
-"""Metrics beside each other; more stand below each other, where there are fewer variants."""
+"""Most metrics as columns; if there are more, they are rows, unless there are more variants."""
 
 FEW = 6
-"""Verdicts that are shown at once; more are folded."""
+"""Verdicts shown initially; further ones are folded."""
 
 FIRST_WORDS = {
     "bad": ("does not", "fail", "refuse", "blind", "hurts"),
@@ -36,19 +36,19 @@ FIRST_WORDS = {
 }
 
 MARKS = {("leakage", "paper"): "paper (leaky)", ("variant", "oracle"): "oracle (known truth)"}
-"""Values of labels that no reader may miss, and how they are written."""
+"""Label values to highlight, and how they are written."""
 
 LARGEST_SVG = 400_000
-"""Bytes; a drawing of more points is shown as pixels where it was logged so, too."""
+"""Largest SVG in bytes; a larger one is shown as PNG if that was logged, too."""
 
 KINDS = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 _PASSWORD = re.compile(r"(://[^:/@\s]+):[^@/\s]+@")
 
 
 def page(runs: Sequence[TrackedRun], title: str) -> str:
-    """The page: no script, nothing loaded from elsewhere, light and dark, fit for print and a phone.
+    """Return the page: no script, no external resources, light and dark mode, printable, fit for phones.
 
-    A password in an address among the settings is not shown.
+    Passwords in addresses among the settings are hidden.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -60,7 +60,7 @@ def page(runs: Sequence[TrackedRun], title: str) -> str:
 
 
 def _section(run: TrackedRun) -> dict[str, Any]:
-    """What the template shows of one run."""
+    """Return the content of one run for the template."""
     results = run.results
     main = common_metrics(results)
     return {
@@ -86,7 +86,7 @@ def _section(run: TrackedRun) -> dict[str, Any]:
 
 
 def _question(command: str) -> str:
-    """First line of the command's module, where it is one of this release."""
+    """Return the first line of the command's module, if it exists in this release."""
     if command not in {module.name for module in pkgutil.iter_modules(recsim_gen.__path__)}:
         return ""
     doc = importlib.import_module(f"recsim_gen.{command}").__doc__ or ""
@@ -94,13 +94,13 @@ def _question(command: str) -> str:
 
 
 def _kind(verdict: str) -> str:
-    """How a verdict is coloured: good, bad or open, by its first words."""
+    """Return the colour class of a verdict: good, bad or open, by its first words."""
     first = re.split(r"[:(;,]", verdict.lower())[0].strip()
     return next((kind for kind, words in FIRST_WORDS.items() if first.startswith(words)), "open")
 
 
 def _table(results: Results, metrics: Sequence[str]) -> dict[str, Any] | None:
-    """Heads and lines of the metrics that all variants have; None without rows."""
+    """Return headers and rows of the metrics that all variants have; None without rows."""
     if not results.rows:
         return None
     frame = pooled(results)
@@ -119,7 +119,7 @@ def _table(results: Results, metrics: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _cell(row: dict[Any, Any]) -> tuple[str, str]:
-    """Value and interval."""
+    """Return value and interval."""
     low, high = row["low"], row["high"]
     interval = "" if math.isnan(low + high) else f"{_number(low)} … {_number(high)}"
     return _number(row["value"]), interval
@@ -142,7 +142,7 @@ def _number(x: Any) -> str:
 
 
 def _more(results: Results, shown: Sequence[str]) -> dict[str, Any] | None:
-    """Numbers over all seeds of metrics that only some variants have: differences, p-values, controls."""
+    """Return values over all seeds of metrics that only some variants have, such as differences."""
     frame = results.frame()
     frame = frame[frame["seed"].isna() & ~frame["metric"].isin(shown)].drop(columns="seed")
     frame = frame.dropna(axis="columns", how="all")
@@ -156,7 +156,7 @@ def _texts(row: tuple[Any, ...]) -> list[str]:
 
 
 def _figures(run: TrackedRun) -> list[tuple[str, str]]:
-    """(name, data address) of each picture, once where it was logged as drawing and as pixels."""
+    """Return (name, data URI) of each figure, once if it was logged as SVG and PNG."""
     forms: dict[str, dict[str, bytes]] = {}
     for name, content in run.files:
         path = PurePosixPath(name)
@@ -166,7 +166,7 @@ def _figures(run: TrackedRun) -> list[tuple[str, str]]:
 
 
 def _address(forms: dict[str, bytes]) -> str:
-    """The best of its forms as an address that holds the content: a small drawing, else pixels."""
+    """Return the best of its forms as a data URI: a small SVG, else PNG."""
     worth = {suffix: 1 if suffix != ".svg" else 2 * (len(x) > LARGEST_SVG) for suffix, x in forms.items()}
     best = min(forms, key=worth.__getitem__)
     return f"data:{KINDS[best]};base64,{base64.b64encode(forms[best]).decode()}"

@@ -1,4 +1,4 @@
-"""Numbers that papers and benchmarks print (``published.yaml``), read and checked."""
+"""Published numbers of papers and benchmarks (``published.yaml``), read and validated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KEYS = ("id", "document", "table", "scale", "metrics", "rows")
 
 @dataclass(frozen=True)
 class PublishedMetric:
-    """A column: its name as ours are called, its block of the table, and its better direction."""
+    """A column: name as in our results, block of the table, and direction."""
 
     name: str
     block: str
@@ -30,7 +30,7 @@ class PublishedMetric:
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A method on a data set; ``values`` and ``sds`` have one entry a metric, None where none is printed."""
+    """A method on a data set; ``values`` and ``sds`` have one entry per metric, None if not printed."""
 
     dataset: str
     method: str
@@ -40,7 +40,7 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A printed table: where it stands, what its numbers are scaled by, its columns and rows."""
+    """A published table: its source, scale of its numbers, columns and rows."""
 
     id: str
     document: str
@@ -55,7 +55,10 @@ class PublishedTable:
         return f"{self.document}, {self.table}"
 
     def frame(self) -> pd.DataFrame:
-        """Tidy: document, table, dataset, method, metric, block, value, sd; a line per printed number."""
+        """Return a tidy table with one row per printed number.
+
+        Columns: document, table, dataset, method, metric, block, value, sd.
+        """
         import pandas as pd
 
         lines = [
@@ -69,10 +72,10 @@ class PublishedTable:
 
 
 def load_published(path: str | Path = FILE) -> list[PublishedTable]:
-    """All tables of the file.
+    """Return all tables of the file.
 
-    Raises DataError (file, row) for what is no such table, a value that is no finite number, a row with
-    more or fewer values than metrics, and what stands twice.
+    Raises DataError (file, row) for an invalid table, a value that is not a finite number, a row with more or
+    fewer values than metrics, and repeated names.
     """
     import yaml
 
@@ -89,7 +92,7 @@ def load_published(path: str | Path = FILE) -> list[PublishedTable]:
 
 
 def of_blocks(tables: Sequence[PublishedTable], blocks: Sequence[str]) -> list[PublishedTable]:
-    """The tables that have a metric of these blocks."""
+    """Return the tables that have a metric of these blocks."""
     return [table for table in tables if any(metric.block in blocks for metric in table.metrics)]
 
 

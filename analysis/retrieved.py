@@ -1,4 +1,4 @@
-"""What queries found: each with the real pictures nearest to it, those of its identity framed."""
+"""Contact sheet of queries with the nearest real images; those of the query's identity are framed."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def retrieved_sheet(
     most: int = 9,
     nearby: int = 7,
 ) -> Path:
-    """A PNG with a line per query: the image itself, then the ``nearby`` nearest pictures of its group.
+    """Write a PNG with one row per query: the image itself, then the ``nearby`` nearest images of its group.
 
-    ``most`` lines in all, the methods in equal parts, each over as many identities as it can.
-    Pictures of the query's own identity have a frame. Returns the path.
+    ``most`` rows in total, equally many per method, spread over identities. Images of the query's own
+    identity have a frame. Returns the path.
     """
     images: list[Image.Image | None] = []
     labels: list[str] = []
@@ -55,6 +55,6 @@ def retrieved_sheet(
 
 
 def _spread(one: EncodedImages, count: int) -> np.ndarray:
-    """At most ``count`` places: the first picture of each identity, spread evenly over identities."""
+    """Return at most ``count`` positions: the first image of each identity, spread evenly over identities."""
     _, first = np.unique(one.points.identity, return_index=True)
     return np.sort(first)[np.unique(np.linspace(0, len(first) - 1, count).astype(int))]

@@ -1,4 +1,4 @@
-"""A search of settings: which were tried, and how good each was on validation."""
+"""Figure and table of a search of settings, with the validation result of each trial."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Tried = Sequence[tuple[Mapping[str, Any], float]]
-"""Of each trial what was set, and its value; the first is the ranker as given."""
+"""Settings and value of each trial; the first is the ranker as given."""
 
-WIDE = 4  # panels beside each other
-RATIO = 20  # of the largest to the least value from which an axis is of orders of magnitude
+WIDE = 4  # panels per row
+RATIO = 20  # ratio of largest to smallest value from which an axis is logarithmic
 
 
 def search_table(tried: Tried) -> str:
-    """The trials from the best to the worst, with what was set."""
+    """Return the trials from best to worst, with their settings."""
     from tabulate import tabulate
 
     ordered = sorted(enumerate(tried), key=lambda one: -one[1][1])
@@ -34,10 +34,10 @@ def search_table(tried: Tried) -> str:
 
 
 def search_figure(tried: Tried, path: str | Path, *, title: str) -> list[Path]:
-    """A panel for each setting, trials as points: its value from left to right, how good it was upwards.
+    """Draw one panel per setting, with trials as points: its value on the x axis, the result on the y axis.
 
-    The ranker as given is a square, the best a star. PNG and SVG beside ``path``, whose names are returned.
-    Raises DataError without trials.
+    The ranker as given is a square, the best a star. Writes PNG and SVG beside ``path`` and returns their
+    paths. Raises DataError without trials.
     """
     if not tried:
         raise DataError("a figure needs trials, got none")

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures in a grid with a caption under each."""
+"""Contact sheets: images in a grid, each with a caption."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
 GAP = 10  # pixels between cells
-CAPTION = 30  # pixels below a picture: two lines
-HEADING = 26  # pixels above a row that has a heading
+CAPTION = 30  # pixels below an image: two lines
+HEADING = 26  # pixels above a row with a heading
 _TEXT, _MARK, _EMPTY = (60, 60, 66), (214, 92, 16), (236, 236, 240)
 
 
@@ -31,18 +31,45 @@ def contact_sheet(
     marked: Collection[int] = (),
     palette: int | None = None,
 ) -> Path:
-    """Write a PNG that shows ``images`` row by row, ``columns`` to a row, ``labels`` below them.
+    """Write a PNG that shows images in a grid.
 
-    Pictures are fitted into ``side``×``side`` pixels; labels are broken into at most ``lines`` lines.
-    Where an image is None stands an empty frame, or nothing if its label is empty too. ``headings``
-    {row of the sheet: what stands above it}; ``marked`` images, by place, have a frame. ``palette``
-    (up to 256) reduces drawings to so many colours, for a smaller file. Returns the path. Raises
-    SettingError unless there is one label per image and a column at least.
+    Parameters
+    ----------
+    images
+        In row order. None: an empty frame, or nothing if its label is empty too.
+    labels
+        Captions below the images.
+    columns
+        Images per row.
+    path
+        Path of the PNG.
+    side
+        Images are fitted into ``side`` × ``side`` pixels.
+    lines
+        Labels are wrapped into at most this number of lines.
+    headings
+        {row of the sheet: heading above it}.
+    marked
+        Positions of images with a frame.
+    palette
+        Number of colours (up to 256) to reduce drawings to, for a smaller file.
+
+    Returns
+    -------
+    Path
+        The path.
+
+    Raises
+    ------
+    SettingError
+        If there is no image, not one label per image, or no column.
     """
     from PIL import Image, ImageDraw
 
     if len(images) != len(labels) or not images:
-        raise SettingError(f"want one label per image and an image at least: {len(images)}, {len(labels)}")
+        raise SettingError(
+            f"a sheet needs an image or more and a label for each, got {len(images)}, {len(labels)}"
+        )
     if columns < 1:
         raise SettingError(f"columns must be 1 or more, got {columns}")
     headings = headings or {}
@@ -71,7 +98,7 @@ def contact_sheet(
 def _cell(
     sheet: Image.Image, place: tuple[int, int], side: int, image: Image.Image | None, label: str
 ) -> None:
-    """One picture, or an empty frame, with its label."""
+    """Draw one image, or an empty frame, with its label."""
     from PIL import Image, ImageDraw, ImageOps
 
     left, top = place
@@ -89,14 +116,14 @@ def _cell(
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Of sheets, ``size`` pixels high."""
+    """Return the font of sheets, ``size`` pixels high."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)
 
 
 def _in_lines(label: str, width: int, lines: int) -> str:
-    """Letters composed: the font has no accents of their own."""
+    """Wrap a label; letters are composed, since the font has no combining accents."""
     import textwrap
     import unicodedata
 
@@ -105,7 +132,7 @@ def _in_lines(label: str, width: int, lines: int) -> str:
 
 
 def boutique_sheet(path: str | Path, *, seed: int = 0) -> Path:
-    """Boutique at a glance: a row per category, a column per main colour, patterns in turn."""
+    """Write an overview of Boutique: a row per category, a column per main colour, with varying patterns."""
     from recsim_gen.core.randomness import Rng
     from recsim_gen.datasets.boutique.attributes import CATEGORIES, COLOURS, PATTERNS, Attributes
     from recsim_gen.datasets.boutique.drawing import render

@@ -1,4 +1,4 @@
-"""Rounds of the simulated shop: what each arm is worth, round by round."""
+"""Figure of the simulated shop: measures of each arm, round by round."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vPX*<>"
 LINES = ("-", "--", ":", "-.")
-SPREAD = 0.05  # rounds that arms stand apart, so that intervals do not hide each other
+SPREAD = 0.05  # horizontal offset of arms, in rounds, so that intervals do not overlap
 COLUMNS = 3
 
 
 def round_curves(
     table: pd.DataFrame, path: str | Path, *, title: str, panels: Mapping[str, tuple[str, str]]
 ) -> list[Path]:
-    """One panel for each measure, rounds from left to right, a line for each arm with its 95% intervals.
+    """Draw one panel per measure, with rounds on the x axis and a line with 95% intervals for each arm.
 
-    ``table`` has ``variant``, ``meaning``, ``round``, ``metric``, ``value``, ``low`` and ``high``;
-    ``panels`` {title of the panel: (meaning, metric)}. PNG and SVG beside ``path``, whose names are
-    returned. Raises DataError for a panel without rows.
+    ``table`` has ``variant``, ``meaning``, ``round``, ``metric``, ``value``, ``low`` and ``high``; ``panels``
+    {title of the panel: (meaning, metric)}. Writes PNG and SVG beside ``path`` and returns their paths.
+    Raises DataError for a panel without rows.
     """
     shown = {}
     for name, (meaning, metric) in panels.items():

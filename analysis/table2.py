@@ -1,4 +1,4 @@
-"""Table 2 read back from results: metrics against methods, in blocks, the best and the second marked.
+"""Table 2 from results: metrics by methods, in blocks, with the best and second-best marked.
 
 From Python::
 
@@ -48,7 +48,7 @@ NAMES = {
     "hpsv2": "HPSv2",
     "aesthetic": "aesthetic",
 }
-"""What metrics are called in tables."""
+"""Names of metrics in tables."""
 
 TITLES = {
     "personalisation": "Personalisation: against the person and the history",
@@ -60,7 +60,7 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A method's number: mean over all seeds, ``sd`` of the seeds' means, 95% interval, ``n`` episodes.
+    """A method's value: mean over all seeds, ``sd`` of the seeds' means, 95% interval, ``n`` episodes.
 
     ``mark`` is ``best``, ``second`` or empty; ``differs`` from the baseline (see `Table2.caption`).
     """
@@ -76,9 +76,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A metric; ``cells`` by variant, None where a variant has none. ``reason``: why nobody has one.
+    """A metric; ``cells`` by variant, None if a variant has no value. ``reason``: why no variant has one.
 
-    ``reward``: it is that of the judge whose score methods may have been trained by.
+    ``reward``: it belongs to the judge whose score methods may have been trained with.
     """
 
     metric: str
@@ -90,14 +90,14 @@ class Line:
 
     @property
     def name(self) -> str:
-        """``CPS [boutique-clip]`` of ``cps[boutique-clip]``."""
+        """Display name: ``CPS [boutique-clip]`` for ``cps[boutique-clip]``."""
         plain = plain_name(self.metric)
         rest = self.metric.removeprefix(plain)
         return " ".join(filter(None, [NAMES.get(plain, plain), rest, "(reward)" if self.reward else ""]))
 
     @property
     def arrow(self) -> str:
-        """The better direction, "" where none is."""
+        """Arrow of the better direction, "" if there is none."""
         return ARROWS.get(self.better or "", "")
 
 
@@ -117,13 +117,13 @@ class Table2:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Episodes of each variant, the most that a metric has."""
+        """Number of episodes of each variant, the maximum over metrics."""
         cells = [(v, c) for lines in self.blocks.values() for x in lines for v, c in x.cells.items() if c]
         return {variant: max((c.n for v, c in cells if v == variant), default=0) for variant in self.variants}
 
     @property
     def caption(self) -> str:
-        """How to read it, in one sentence after another."""
+        """Explanation of the table, as a sequence of sentences."""
         seeds = f"mean ± sd over {self.seeds} seeds" if self.seeds > 1 else "mean of one seed"
         drawn = "people and seeds" if self.seeds > 1 else "people"
         caption = f"n test episodes; {seeds} [95% interval, {drawn} drawn again]. "
@@ -140,7 +140,7 @@ class Table2:
 
 
 def table2(results: Results) -> Table2:
-    """The table of what ``evaluate`` found. Raises DataError for results of another command."""
+    """Return the table of the results of ``evaluate``. Raises DataError for results of another command."""
     if results.command != "evaluate" or not results.rows:
         raise DataError(f"results of evaluate are wanted, got {results.command} ({len(results.rows)} rows)")
     baseline = str(results.config["baseline"])
@@ -170,7 +170,7 @@ def table2(results: Results) -> Table2:
 
 
 def marked(line: Line, controls: Sequence[str]) -> Line:
-    """The best and the second of the methods by the line's direction; equal numbers share a mark."""
+    """Mark the best and second-best method by the line's direction; equal values share a mark."""
     values = {v: cell.value for v, cell in line.cells.items() if cell is not None and v not in controls}
     if line.better is None or len(values) < 2:
         return line
@@ -190,16 +190,16 @@ def _cell(row: Mapping[str, Any] | None, differs: bool) -> Cell | None:
 
 
 def number(x: float) -> str:
-    """Three digits after the point, two from 10 on; what rounds to 0 has no sign."""
+    """Format with three decimals, two from 10 on; values that round to 0 have no sign."""
     text = f"{x:.2f}" if abs(x) >= 10 else f"{x:.3f}"
     return text.lstrip("-") if float(text) == 0 else text
 
 
 def spread(cell: Cell) -> str:
-    """`` ± sd``, or nothing where there is one seed."""
+    """Return `` ± sd``, or "" for a single seed."""
     return "" if cell.sd is None else f" ± {number(cell.sd)}"
 
 
 def interval(cell: Cell) -> str:
-    """``[low, high]``, or nothing where it is not known."""
+    """Return ``[low, high]``, or "" if it is unknown."""
     return "" if cell.low is None or cell.high is None else f"[{number(cell.low)}, {number(cell.high)}]"

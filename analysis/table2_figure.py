@@ -1,4 +1,4 @@
-"""Table 2 as a picture: two blocks, bold and underlined, for a page that shows no LaTeX."""
+"""Table 2 as an image: two blocks, with bold and underlined values, for pages without LaTeX."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDE, HIGH, NAME = 1.42, 0.42, 2.75  # inches: a column, a line, the column of names at least
-LETTER = 0.082  # inches of a letter of a name
+WIDE, HIGH, NAME = (
+    1.42,
+    0.42,
+    2.75,
+)  # inches: width of a column, height of a line, minimal width of the column of names
+LETTER = 0.082  # inches per letter of a name
 _GREY, _RULE = "0.42", "0.15"
 
 
 def picture(table: Table2, path: str | Path) -> Path:
-    """Write ``path.png`` (200 dpi), whole or not at all; give its path.
+    """Write ``path.png`` (200 dpi) atomically; return its path.
 
-    Columns of controls stand on grey; a metric that nobody has says so in its line.
+    Columns of controls are grey; a metric without any value shows the reason in its line.
     """
     import matplotlib
 
@@ -40,7 +44,7 @@ def _draw(table: Table2) -> Figure:
     names = max(NAME, LETTER * max(len(line.name) + 4 for block in table.blocks.values() for line in block))
     wide, high = names + WIDE * len(table.variants) + 0.2, bottom + 0.65
     figure = Figure(figsize=(wide, high))
-    FigureCanvasAgg(figure)  # underlines need the extent of drawn text
+    FigureCanvasAgg(figure)  # underlines need the extent of rendered text
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, wide), ylim=(high, 0))
     axes.axis("off")
@@ -79,7 +83,7 @@ def _draw(table: Table2) -> Figure:
 
 
 def _cell(axes: Axes, cell: Cell | None, x: float, y: float) -> None:
-    """Value and spread, and the interval below in small."""
+    """Draw value and spread, with the interval below in small type."""
     if cell is None:
         return
     weight: Any = "bold" if cell.mark == BEST else "normal"

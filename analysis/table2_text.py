@@ -1,4 +1,4 @@
-"""Table 2 as text: Markdown, LaTeX (booktabs) and CSV; published numbers in tables of their own."""
+"""Table 2 as text: Markdown, LaTeX (booktabs) and CSV; published numbers in separate tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TEX = {
 
 
 def markdown(table: Table2) -> str:
-    """A Markdown table for each block, metrics as lines, methods as columns."""
+    """Return a Markdown table for each block, with metrics as rows and methods as columns."""
     from tabulate import tabulate
 
     parts = []
@@ -58,7 +58,7 @@ def _markdown_cell(cell: Cell | None) -> str:
 
 
 def published_markdown(tables: Sequence[PublishedTable], blocks: Sequence[str] = tuple(TITLES)) -> str:
-    """The papers' tables that have one of these blocks, each under its source, never among our rows."""
+    """Return the published tables that have one of these blocks, each under its source."""
     from tabulate import tabulate
 
     parts = [f"**{BESIDE}**\n"]
@@ -74,7 +74,7 @@ def _arrow(higher_is_better: bool | None) -> str:
 
 
 def _printed(table: PublishedTable) -> list[list[str]]:
-    """Lines of a published table; numbers of a column have as many digits as the longest of them."""
+    """Return the rows of a published table; values of a column have equally many decimals."""
     columns = [
         [x for row in table.rows for x in (row.values[k], row.sds[k]) if x is not None]
         for k in range(len(table.metrics))
@@ -89,7 +89,10 @@ def _printed(table: PublishedTable) -> list[list[str]]:
 
 
 def latex(table: Table2, published: Sequence[PublishedTable] = ()) -> str:
-    """A ``table`` environment for ``\\usepackage{booktabs,graphicx}``; published tables have their own."""
+    """Return a ``table`` environment for ``\\usepackage{booktabs,graphicx}``.
+
+    Published tables have their own.
+    """
     columns, width = "l" + "c" * len(table.variants), 1 + len(table.variants)
     rows = [" & ".join(["", *(escaped(v) for v in table.variants)]) + r" \\"]
     for block, lines in table.blocks.items():
@@ -130,7 +133,7 @@ def _environment(columns: str, rows: Sequence[str], caption: str, label: str) ->
 
 
 def _latex_cell(cell: Cell | None) -> str:
-    """Value and spread above, interval below: ``\\shortstack`` needs no package."""
+    """Return value and spread above the interval, by ``\\shortstack``, which needs no package."""
     if cell is None:
         return "--"
     value = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}"}.get(cell.mark, "{}").format(
@@ -141,12 +144,12 @@ def _latex_cell(cell: Cell | None) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX sets as it stands."""
+    """Escape text for LaTeX."""
     return re.sub("[" + re.escape("".join(_TEX)) + "]", lambda match: _TEX[match[0]], text)
 
 
 def frame(table: Table2) -> pd.DataFrame:
-    """A line per block, metric and variant: direction, unit, the fields of `Cell`, reason."""
+    """Return one row per block, metric and variant: direction, unit, the fields of `Cell`, reason."""
     import pandas as pd
 
     lines = [
@@ -167,9 +170,9 @@ def frame(table: Table2) -> pd.DataFrame:
 
 
 def write_tables(table: Table2, path: str | Path, *, published: Sequence[PublishedTable] = ()) -> list[Path]:
-    """Write ``path.png``, ``.md``, ``.tex`` and ``.csv``, each whole or not at all; give their paths.
+    """Write ``path.png``, ``.md``, ``.tex`` and ``.csv``, each atomically; return their paths.
 
-    Published tables stand after ours in the Markdown and the LaTeX, in none of the others.
+    Published tables follow ours in Markdown and LaTeX, and are not in the other formats.
     """
     from analysis.table2_figure import picture
 
