@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Job = tuple[Catalog, int]  # what to train on, and the seed
 
 WORTH_PROCESSES = 30_000
-"""Minimal number of interactions, times rankers, to train in parallel; below it, starting processes costs more."""
+"""Interactions times rankers from which they are trained in parallel; below it, processes cost more."""
 
 
 FEW_STEPS = 100
