@@ -12,7 +12,7 @@ COPY recsim_gen recsim_gen
 COPY rankers rankers
 COPY generators generators
 COPY analysis analysis
-RUN pip install --no-cache-dir --constraint constraints.txt ".[offline,hub,metrics]"
+RUN pip install --no-cache-dir --constraint constraints.txt ".[offline,hub,metrics,recbole]"
 
 RUN useradd --create-home --home-dir /work recsim
 USER recsim

@@ -17,10 +17,16 @@ LARGE_LOG = 50_000
 STEPS = 32
 """Steps of an epoch at most. Each passes over all items: more steps for more items make time quadratic."""
 
+Sampling = Literal["interaction", "user", "user-repeated"]
+
 
 @dataclass(frozen=True)
 class Training:
-    """How a model is trained, under RecBole's names; ``search_space`` is what a search draws from."""
+    """How a model is trained, under RecBole's names; ``search_space`` is what a search draws from.
+
+    ``sampling``: ``interaction`` takes each choice once an epoch; ``user`` draws the users of a step, each
+    once, and a choice of each; ``user-repeated`` draws them repeatedly where a step has more than there are.
+    """
 
     epochs: int = 1000  # at most; validation stops earlier
     learning_rate: float = 1e-2  # of Adam, at the start
@@ -30,7 +36,7 @@ class Training:
     stopping_step: int = 5  # validations without improvement; published: 10
     valid_metric: Literal["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] = "Recall@20"  # stops the training
     valid_users: int = 10_000  # people that a validation asks at most, always the same; 0: all
-    sampling: Literal["interaction", "user"] = "interaction"  # one positive each in an epoch
+    sampling: Sampling = "interaction"  # what a step draws: choices, users, or users as published
 
     def __post_init__(self) -> None:
         for name in ("epochs", "eval_step", "stopping_step"):
@@ -61,7 +67,7 @@ PUBLISHED_CODE: Mapping[str, Any] = MappingProxyType(
         "user_item_norm": "row-self-loop",
         "raw_features": "trainable",
         "negative_cosine": "keep",
-        "sampling": "user",
+        "sampling": "user-repeated",
         "rebuild_every": 1,
         "approximate_from": 0,
         "valid_users": 0,
@@ -210,7 +216,7 @@ class DINConfig(Training):
     eval_step: int = 1  # epochs between validations
     stopping_step: int = 3  # validations without improvement
     valid_metric: Literal["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] = "NDCG@20"  # less coarse
-    sampling: Literal["interaction", "user"] = "user"  # user: each of a step's users once
+    sampling: Sampling = "user"  # each of a step's users once
 
     says_how_sure: ClassVar[bool] = True  # the ranker has ``appraise``
     search_space: ClassVar[Space] = {

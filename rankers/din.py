@@ -20,22 +20,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from recbole.model.abstract_recommender import GeneralRecommender
-from recbole.utils import InputType
 from torch import Tensor, nn
 
 from rankers.base import check_histories, check_triples, check_users
 from rankers.configs import DINConfig
 from rankers.counterfactual import InteractionMask
+from rankers.learned_ranker import LearnedRanker
 from rankers.own_row import OwnRowCounterfactuals
-from rankers.recbole.bridge import item_features
-from rankers.recbole.ranker import RecBoleRanker
 from rankers.target_attention import Encoded, TargetAttention
+from rankers.training.data import TrainingData
+from rankers.training.model import RankerModel
+from rankers.training.pairs import Batch
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.store import fingerprint
@@ -47,32 +47,36 @@ AT_ONCE = 64  # people whose scores of everything are made at a time
 HELD = 1 << 22  # numbers of histories, or attention weights, held at a time: 32 MiB
 
 
-class DIN(GeneralRecommender):  # type: ignore[misc]
-    """The model under RecBole's trainer: an epoch draws as many users as there are choices.
+class DIN(RankerModel):
+    """The model in training: an epoch draws as many users as there are choices.
 
-    A user that is drawn is trained with all of their choices, `DINConfig.history` at most. The config gives,
-    beside the settings, ``item_features`` and ``item_categories`` (n,) codes.
+    A user that is drawn is trained with all of their choices, `DINConfig.history` at most; the items of the
+    pairs do not matter. Wants ``categories`` of the data.
     """
 
-    input_type = InputType.PAIRWISE
+    config_class = DINConfig
+    settings: DINConfig
 
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        names = DINConfig.__dataclass_fields__
-        self.settings = c = DINConfig(**{n: config[n] for n in names if config[n] is not None})
-        features = {m: torch.from_numpy(x.copy()) for m, x in item_features(config, dataset).items()}
-        category = torch.as_tensor(config["item_categories"])
+    def __init__(self, settings: DINConfig, data: TrainingData) -> None:
+        super().__init__(settings, data)
+        c = settings
+        assert data.categories is not None
         self.net = TargetAttention(
-            features,
-            category,
+            {m: x.cpu() for m, x in data.features.items()},
+            data.categories.cpu(),
             size=c.embedding_size,
             heads=c.heads,
             hidden=c.hidden_size,
             width=c.width,
             dropout=c.dropout,
         )
-        user, item = (dataset.inter_feat[field].numpy() - 1 for field in (self.USER_ID, self.ITEM_ID))
-        self.chosen = InteractionMask.of(user, item, dataset.user_num - 1, config["device"])
+        user, item = (rows.cpu().numpy() for rows in (data.user, data.item))
+        self.chosen = InteractionMask.of(user, item, self.n_users, str(self.device))
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Adam with L2 regularisation."""
+        c = self.settings
+        return torch.optim.Adam(self.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay)
 
     def histories(self, users: Tensor, longest: int | None = None) -> tuple[Tensor, Tensor]:
         """(B, L) item rows that ``users`` (B,) chose in training, and which of them are no padding.
@@ -88,12 +92,12 @@ class DIN(GeneralRecommender):  # type: ignore[misc]
         position = ((place + shift) * (count / size).clamp(min=1)).long()
         return self.chosen.item[start + torch.where(known, position, 0)], known
 
-    def calculate_loss(self, interaction: Any) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """−mean log p of each choice against the negatives, both left out of the history alike."""
-        c, users = self.settings, torch.unique(interaction[self.USER_ID] - 1)
+        c, users = self.settings, torch.unique(batch.user)
         rows, known = self.histories(users, c.history)
         size, device = rows.shape[1], rows.device
-        negative = torch.randint(self.n_items - 1, (c.negatives,), device=device)
+        negative = torch.randint(self.n_items, (c.negatives,), device=device)
         only = self._only()
         history, other = self.net.encode(rows, only=only), self.net.encode(negative, only=only)
         kept = known & (torch.rand(known.shape, device=device) >= c.history_dropout)
@@ -114,14 +118,11 @@ class DIN(GeneralRecommender):  # type: ignore[misc]
             return ()
         return (names[int(which * len(names))],)
 
-    def full_sort_predict(self, interaction: Any) -> Tensor:
-        """(B·item_num,) scores of all items, [PAD] first, as RecBole wants them."""
-        items = self.net.encode(torch.arange(self.n_items - 1, device=self.device))
-        parts = [
-            scores_of_all(self.net, items, *self.histories(users))
-            for users in (interaction[self.USER_ID] - 1).split(AT_ONCE)
-        ]
-        return F.pad(torch.cat(parts), (1, 0), value=-torch.inf).reshape(-1)
+    def scores(self, users: Tensor) -> Tensor:
+        """(B, n) scores of everything by their choices of training."""
+        items = self.net.encode(torch.arange(self.n_items, device=self.device))
+        parts = [scores_of_all(self.net, items, *self.histories(some)) for some in users.split(AT_ONCE)]
+        return torch.cat(parts)
 
 
 def scores_of_all(net: TargetAttention, items: Encoded, rows: Tensor, known: Tensor) -> Tensor:
@@ -132,7 +133,7 @@ def scores_of_all(net: TargetAttention, items: Encoded, rows: Tensor, known: Ten
     return torch.cat(parts, 1)
 
 
-class DINRanker(OwnRowCounterfactuals, RecBoleRanker):
+class DINRanker(OwnRowCounterfactuals, LearnedRanker):
     """The model behind the `Ranker` and `ContentJudge` protocols; float64 once trained.
 
     New people need no training: their history attends like any other.
@@ -145,12 +146,13 @@ class DINRanker(OwnRowCounterfactuals, RecBoleRanker):
     needs_features = True
     model: DIN
 
-    def _settings(self, catalog: Catalog) -> dict[str, Any]:
-        categories = taste_categories(catalog, self.config.clusters)
-        return {**super()._settings(catalog), "item_categories": categories}
+    def _training_data(self, catalog: Catalog, interactions: Interactions) -> TrainingData:
+        data = super()._training_data(catalog, interactions)
+        categories = torch.as_tensor(taste_categories(catalog, self.config.clusters))
+        return replace(data, categories=categories.to(data.device))
 
-    def _build(self, opened: Any, catalog: Catalog, interactions: Interactions) -> None:
-        super()._build(opened, catalog, interactions)
+    def _build(self, catalog: Catalog, interactions: Interactions) -> None:
+        super()._build(catalog, interactions)
         self._features = dict(catalog.features)
         self._exact: TargetAttention | None = None
         self._encoded: dict[tuple[str, ...], Encoded] = {}

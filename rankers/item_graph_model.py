@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +13,12 @@ from rankers.counterfactual import Changed
 from rankers.fold_in import propagate
 from rankers.item_graphs.modality_graph import ModalityGraph
 from rankers.item_graphs.substitution import Attention, ExactItems, Modality
+from rankers.learned_ranker import LearnedRanker
 from rankers.propagation import GraphConv, layers, user_item_graph
-from rankers.recbole.ranker import RecBoleRanker
-from rankers.recbole.table_model import TableModel, drawn_apart
-from recsim_gen.core.types import Scope
+from rankers.table_model import TableModel
+from rankers.training.data import TrainingData
+from rankers.training.model import drawn_apart
+from recsim_gen.core.types import Catalog, Interactions, Scope
 
 
 class ItemGraphModel(TableModel):
@@ -25,23 +26,19 @@ class ItemGraphModel(TableModel):
 
     settings: ItemGraphConfig
 
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
+    def __init__(self, settings: ItemGraphConfig, data: TrainingData) -> None:
+        super().__init__(settings, data)
         self.user_embedding = nn.Embedding(self.n_users, self.settings.embedding_size)
         self.item_embedding = nn.Embedding(self.n_items, self.settings.embedding_size)
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)
-        features = self._features(config, dataset)
         with drawn_apart():
-            self.modalities = nn.ModuleDict({m: ModalityGraph(x, self.settings) for m, x in features.items()})
+            graphs = {m: ModalityGraph(x, settings) for m, x in data.features.items()}
+            self.modalities = nn.ModuleDict(graphs)
         self._make_fusion()
         self.conv = GraphConv()
-        user = torch.as_tensor(dataset.inter_feat[self.USER_ID]) - 1
-        item = torch.as_tensor(dataset.inter_feat[self.ITEM_ID]) - 1
-        norm = self.settings.user_item_norm
-        self.user_item = user_item_graph(
-            user.to(self.device), item.to(self.device), self.n_users, self.n_items, norm
-        )
+        norm = settings.user_item_norm
+        self.user_item = user_item_graph(data.user, data.item, self.n_users, self.n_items, norm)
         self._stale, self._epoch = True, 0
 
     def _make_fusion(self) -> None:
@@ -99,22 +96,19 @@ class ItemGraphModel(TableModel):
         return sum(rest, first) / (1 + len(rest))
 
 
-class ItemGraphRanker(RecBoleRanker):
+class ItemGraphRanker(LearnedRanker):
     """A model with an item graph behind the `Ranker` protocol; new users by its own propagation."""
 
     needs_features = True
     model: ItemGraphModel
     _exact: ExactItems | None = None
 
-    def _build(self, *data: Any) -> None:
-        super()._build(*data)
+    def _build(self, catalog: Catalog, interactions: Interactions) -> None:
+        super()._build(catalog, interactions)
         self._exact = None
 
     def _neighbour_recall(self) -> dict[str, float]:
         return self.model.neighbour_recall()
-
-    def _tables(self) -> tuple[Tensor, Tensor]:
-        return self.model.final()
 
     @property
     @torch.no_grad()

@@ -11,18 +11,17 @@ every step. Per modality, the graphs are MICRO's, in O(N·k).
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rankers.configs import LATTICEConfig
 from rankers.item_graph_model import ItemGraphModel, ItemGraphRanker
+from rankers.training.pairs import Batch
 
 
 class LATTICE(ItemGraphModel):
-    """The model; in plain RecBole as `TableModel` says."""
+    """The model."""
 
     config_class = LATTICEConfig
     settings: LATTICEConfig
@@ -53,10 +52,10 @@ class LATTICE(ItemGraphModel):
         """Final users (U, d), final items (n, d) = LightGCN item + h/‖h‖."""
         return self.with_items(F.normalize(self.latent(), dim=1))
 
-    def calculate_loss(self, interaction: Any) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """BPR + reg_weight·L2 for one batch."""
         users, items = self.forward()
-        user, positive, negative = self.rows(interaction)
+        user, positive, negative = batch
         return self.bpr(users[user], items[positive], items[negative])
 
 

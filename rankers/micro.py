@@ -1,14 +1,12 @@
 """MICRO: latent item–item structure per modality, fused by attention, added to LightGCN.
 
 Zhang et al., "Latent Structure Mining with Contrastive Modality Fusion for Multimedia
-Recommendation", TKDE 2023. `MICRO` is a RecBole model (it also runs in plain RecBole);
-`MICRORanker` is the same behind this library's `Ranker` protocol.
+Recommendation", TKDE 2023.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +16,11 @@ from rankers.configs import MICROConfig
 from rankers.contrastive import contrastive_loss
 from rankers.item_graph_model import ItemGraphModel, ItemGraphRanker
 from rankers.item_graphs.substitution import Attention
+from rankers.training.pairs import Batch
 
 
 class MICRO(ItemGraphModel):
-    """The model; in plain RecBole as `TableModel` says."""
+    """The model."""
 
     config_class = MICROConfig
     settings: MICROConfig
@@ -58,10 +57,10 @@ class MICRO(ItemGraphModel):
         users, items = self.with_items(fused)
         return users, items, views, fused
 
-    def calculate_loss(self, interaction: Any) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """BPR + reg_weight·L2 + contrastive_weight·Σ_m contrastive_m for one batch."""
         users, items, views, fused = self.forward()
-        user, positive, negative = self.rows(interaction)
+        user, positive, negative = batch
         loss = self.bpr(users[user], items[positive], items[negative])
         weight = self.settings.contrastive_weight * self.settings.contrastive_every
         due, self._step = self._step % self.settings.contrastive_every == 0, self._step + 1

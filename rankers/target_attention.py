@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rankers.recbole.table_model import drawn_apart
+from rankers.training.model import drawn_apart
 
 ROUNDING = 1e-5  # singular values below this share of the largest are rounding
 

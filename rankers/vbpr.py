@@ -8,7 +8,6 @@ of the user alone are left out: they rank nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +17,12 @@ from rankers.configs import VBPRConfig
 from rankers.counterfactual import Changed
 from rankers.fold_in import regress
 from rankers.item_graphs.knn import unit
-from rankers.recbole.ranker import RecBoleRanker
-from rankers.recbole.table_model import TableModel, drawn_apart
+from rankers.learned_ranker import LearnedRanker
 from rankers.sparse_rows import SparseRows
+from rankers.table_model import TableModel
+from rankers.training.data import TrainingData
+from rankers.training.model import drawn_apart
+from rankers.training.pairs import Batch
 from recsim_gen.core.types import Catalog, Interactions, Scope
 
 GRID = 2.0**23  # multiples of 1/GRID up to 1 are whole in float32
@@ -62,16 +64,13 @@ class Look(nn.Module):
 
 
 class VBPR(TableModel):
-    """The model; in plain RecBole as `TableModel` says.
-
-    A user's row is (γ_u, θ_u1 … θ_uM, 1), an item's (γ_i, W_1 x_i1 … W_M x_iM, b_i + Σ_m β_m·x_im).
-    """
+    """A user's row is (γ_u, θ_u1 … θ_uM, 1), an item's (γ_i, W_1 x_i1 … W_M x_iM, b_i + Σ_m β_m·x_im)."""
 
     config_class = VBPRConfig
     settings: VBPRConfig
 
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
+    def __init__(self, settings: VBPRConfig, data: TrainingData) -> None:
+        super().__init__(settings, data)
         size = self.settings.feature_size
         self.user_embedding = nn.Embedding(self.n_users, self.settings.embedding_size)
         self.item_embedding = nn.Embedding(self.n_items, self.settings.embedding_size)
@@ -79,9 +78,9 @@ class VBPR(TableModel):
         nn.init.xavier_uniform_(self.item_embedding.weight)
         self.item_bias = nn.Parameter(torch.zeros(self.n_items))
         self._exact: tuple[Tensor, Tensor] | None = None
-        features = self._features(config, dataset)
         with drawn_apart():
-            self.modalities = nn.ModuleDict({m: Look(x, self.n_users, size) for m, x in features.items()})
+            looks = {m: Look(x, self.n_users, size) for m, x in data.features.items()}
+            self.modalities = nn.ModuleDict(looks)
 
     def looks(self) -> dict[str, Look]:
         """Each modality's part."""
@@ -107,9 +106,9 @@ class VBPR(TableModel):
         seen = {m: look.seen(given[m]) if m in given else look.x[rows] for m, look in self.looks().items()}
         return self._assemble(rows, [look.exact(seen[m]) for m, look in self.looks().items()])
 
-    def calculate_loss(self, interaction: Any) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """BPR + reg_weight·L2 for one batch."""
-        user, positive, negative = self.rows(interaction)
+        user, positive, negative = batch
         both = torch.cat([positive, negative])
         projected = [look.projection(look.x[both]) for look in self.looks().values()]
         chosen, other = self._assemble(both, projected).chunk(2)
@@ -135,7 +134,7 @@ class VBPR(TableModel):
         return users.float(), items.float()
 
 
-class VBPRRanker(RecBoleRanker):
+class VBPRRanker(LearnedRanker):
     """VBPR behind the `Ranker` protocol; new users by regression on those it was trained with.
 
     The mean row of what somebody chose would do as a vector only by chance: its size against the bias
@@ -148,12 +147,9 @@ class VBPRRanker(RecBoleRanker):
     needs_features = True
     model: VBPR
 
-    def _build(self, opened: Any, catalog: Catalog, interactions: Interactions) -> None:
-        super()._build(opened, catalog, interactions)
+    def _build(self, catalog: Catalog, interactions: Interactions) -> None:
+        super()._build(catalog, interactions)
         self._pairs = torch.from_numpy(np.stack(interactions.only("train")))
-
-    def _tables(self) -> tuple[Tensor, Tensor]:
-        return self.model.final()
 
     def _exact_tables(self) -> tuple[Tensor, Tensor]:
         self._fitted()

@@ -1,52 +1,120 @@
-"""RecBole's own BPR and LightGCN behind the `Ranker` protocol. Both are blind to images."""
+"""Our models as RecBole's: for its `Config`, its data sets and its `Trainer`.
+
+In plain RecBole: ``Config(model=MICRO, dataset=…, config_dict={"item_features": {modality: "file.npz"}})``,
+each file with ``ids`` (n,) str and ``x`` (n, d); settings under the names of `rankers.configs`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
-from recbole.model.general_recommender import BPR as RecBoleBPR
-from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
+import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
 from torch import Tensor
 
-from rankers.configs import BPRConfig, LightGCNConfig
-from rankers.fold_in import history_matrix, propagate
-from rankers.recbole.ranker import RecBoleRanker
+from rankers import lattice, micro, vbpr
+from rankers.table_model import TableModel
+from rankers.training.data import TrainingData
+from rankers.training.model import RankerModel
+from rankers.training.pairs import Batch
+from recsim_gen.core.errors import DataError
 
 
-class BPR(RecBoleRanker):
-    """RecBole's BPR; a new user is the mean of the items chosen."""
+class InRecBole(GeneralRecommender):  # type: ignore[misc]
+    """A model of ours, ``net``, whose rows are RecBole's ids − 1: [PAD] has no row."""
 
-    name = "bpr"
-    model_class = RecBoleBPR
-    config_class = BPRConfig
+    input_type = InputType.PAIRWISE
 
-    def _tables(self) -> tuple[Tensor, Tensor]:
-        return self.model.user_embedding.weight[1:], self.model.item_embedding.weight[1:]
+    def __init__(self, config: Config, dataset: Dataset, net: RankerModel) -> None:
+        super().__init__(config, dataset)
+        self.net = net
 
-    def _new_users(self, histories: Sequence[np.ndarray]) -> Tensor:
-        items = self._tables()[1]
-        size = torch.tensor([len(h) for h in histories], device=items.device)[:, None]
-        return (history_matrix(histories, len(items), items.device) @ items) / size
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """Loss of a batch of pairs."""
+        rows = (interaction[name] - 1 for name in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        return self.net.loss(Batch(*rows))
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """(B·item_num,) scores of all items, [PAD] first."""
+        scores = self.net.scores(interaction[self.USER_ID] - 1)
+        return F.pad(scores, (1, 0), value=-torch.inf).reshape(-1)
 
 
-class LightGCN(RecBoleRanker):
-    """RecBole's LightGCN; a new user is folded in by its own propagation."""
+class Made(InRecBole):
+    """Makes ``net`` of RecBole's config and data; a subclass names ``model_class``."""
 
-    name = "lightgcn"
-    model_class = RecBoleLightGCN
-    config_class = LightGCNConfig
+    model_class: ClassVar[type[TableModel]]
+    net: TableModel
 
-    def _tables(self) -> tuple[Tensor, Tensor]:
-        if self.model.restore_user_e is None:
-            self.model.restore_user_e, self.model.restore_item_e = self.model.forward()
-        return self.model.restore_user_e[1:], self.model.restore_item_e[1:]
+    def __init__(self, config: Config, dataset: Dataset) -> None:
+        config_class = self.model_class.config_class
+        settings = {f.name: config[f.name] for f in fields(config_class) if config[f.name] is not None}
+        features = item_features(config, dataset)
+        if not features:
+            raise DataError(f"{type(self).__name__} needs item features of at least one modality, got none")
+        columns = (dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field))
+        user, item = (torch.as_tensor(np.asarray(ids) - 1).to(config["device"]) for ids in columns)
+        data = TrainingData(
+            dataset.user_num - 1,
+            dataset.item_num - 1,
+            user,
+            item,
+            {m: torch.from_numpy(x).to(config["device"]) for m, x in features.items()},
+        )
+        super().__init__(config, dataset, self.model_class(config_class(**settings), data))
 
-    def _new_users(self, histories: Sequence[np.ndarray]) -> Tensor:
-        x = self.model.get_ego_embeddings()
-        item_layers = [x]
-        for _ in range(self.config.n_layers):
-            item_layers.append(torch.sparse.mm(self.model.norm_adj_matrix, item_layers[-1]))
-        item_layers = [layer[self.model.n_users + 1 :] for layer in item_layers]
-        return propagate(histories, item_layers, self._train_degree, "symmetric")
+    def predict(self, interaction: Interaction) -> Tensor:
+        """(B,) scores of (user, item) pairs."""
+        users, items = self.net.final()
+        return (users[interaction[self.USER_ID] - 1] * items[interaction[self.ITEM_ID] - 1]).sum(1)
+
+
+class MICRO(Made):
+    """`rankers.micro.MICRO`."""
+
+    model_class = micro.MICRO
+
+
+class LATTICE(Made):
+    """`rankers.lattice.LATTICE`."""
+
+    model_class = lattice.LATTICE
+
+
+class VBPR(Made):
+    """`rankers.vbpr.VBPR`."""
+
+    model_class = vbpr.VBPR
+
+
+def item_features(config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
+    """{modality: (item_num − 1, d)} in the order of RecBole's ids, [PAD] left out.
+
+    ``config["item_features"]`` maps a modality to a file or to (ids, x): RecBole's own way, text
+    columns of an ``.item`` file, is slow to read. Raises DataError for an item without features.
+    """
+    tokens = dataset.field2id_token[dataset.iid_field][1:]
+    out = {}
+    for modality, source in (config["item_features"] or {}).items():
+        if isinstance(source, (str, Path)):
+            with np.load(source, allow_pickle=False) as file:
+                ids, x = file["ids"].astype(str), file["x"]
+        else:
+            ids, x = source
+        place = pd.Index(ids).get_indexer(tokens)
+        if (place < 0).any():
+            missing = tokens[place < 0][0]
+            raise DataError(
+                f"features {modality!r} lack item {missing!r} and {int((place < 0).sum()) - 1} more"
+            )
+        out[modality] = np.asarray(x, dtype=np.float32)[place]
+    return out

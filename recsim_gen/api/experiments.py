@@ -130,7 +130,7 @@ def simulate(
 
 def _options(kind: type[Options], data: Data, chosen: dict[str, Any]) -> Options:
     """Return the options of a command, checked as on the command line."""
-    from recsim_gen.core.preflight import preflight
+    from recsim_gen.core.command_line.preflight import preflight
 
     known = {field.name for field in fields(kind)}
     for name in chosen:

@@ -112,7 +112,7 @@ def _best(scores: Any, chosen: np.ndarray) -> np.ndarray:
     """
     import torch
 
-    from recsim_gen.metrics.ranking import refuse_nan
+    from recsim_gen.core.ranking import refuse_nan
 
     refuse_nan(scores)
     scores[torch.from_numpy(chosen).to(scores.device)] = -torch.inf

@@ -62,8 +62,8 @@ from typing import Any
 
 from recsim_gen.core.command_line.actions import chosen
 from recsim_gen.core.command_line.parsing import parse
+from recsim_gen.core.command_line.preflight import check_packages, preflight
 from recsim_gen.core.errors import RecsimError, RecsimWarning
-from recsim_gen.core.preflight import check_packages, preflight
 from recsim_gen.core.processes import works_alone
 from recsim_gen.core.progress import quietly
 

@@ -49,11 +49,15 @@ class Schedule:
 
 
 @contextmanager
-def seeded(rng: Rng) -> Iterator[None]:
-    """Inside, torch's global generator stands at the start of this stream; it is put back after."""
+def seeded(rng: Rng, device: str = "cpu") -> Iterator[None]:
+    """Inside, torch's global generators stand at the start of this stream.
+
+    Those of the CPU and of ``device`` are put back after.
+    """
     import torch
 
-    with torch.random.fork_rng(devices=[]):
+    on_gpu = torch.device(device).type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
         torch.manual_seed(rng.integer())
         yield
 

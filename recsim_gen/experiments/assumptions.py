@@ -18,10 +18,10 @@ import pandas as pd
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.ranking import ndcg_at, ranks, recall_at
 from recsim_gen.core.statistics import Estimate, bootstrap_columns, holm
 from recsim_gen.core.types import Episode, Interactions
 from recsim_gen.encoders.retrieval import other_references, retrieve
-from recsim_gen.metrics.ranking import ndcg_at, ranks, recall_at
 
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import Ranker

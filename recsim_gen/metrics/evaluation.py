@@ -10,10 +10,10 @@ import pandas as pd
 
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.ranking import per_user, refuse_nan
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.statistics import bootstrap_columns
 from recsim_gen.core.types import SPLITS
-from recsim_gen.metrics.ranking import per_user, refuse_nan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

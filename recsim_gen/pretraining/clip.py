@@ -194,7 +194,7 @@ def text_to_image_ranks(
     import torch
     import torch.nn.functional as F
 
-    from recsim_gen.metrics.ranking import ranks
+    from recsim_gen.core.ranking import ranks
 
     images, words = [], []
     with torch.inference_mode():

@@ -118,7 +118,7 @@ def text_to_image_ranks(family: ModelFamily, source: PretrainingSource, rows: np
     import torch
     from PIL import Image
 
-    from recsim_gen.metrics.ranking import ranks
+    from recsim_gen.core.ranking import ranks
 
     text = family.text_encoder().encode_texts([source.captions[row] for row in rows])
     images = [Image.fromarray(np.array(source.images[row])) for row in rows]

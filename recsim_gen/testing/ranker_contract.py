@@ -194,7 +194,7 @@ class RankerContract:
             for name, value in (("epochs", 0), ("epochs", "ten"), ("epochs", 2.5), ("learning_rate", True)):
                 with pytest.raises(SettingError, match=name):
                     ranker_class(**{name: value})
-            evil = "__import__('os').getcwd()"  # RecBole evaluates strings in settings
+            evil = "__import__('os').getcwd()"
             with pytest.raises(SettingError, match=r"one of Recall@10.*got .*__import__"):
                 ranker_class(valid_metric=evil)
 
@@ -219,7 +219,7 @@ class RankerContract:
 
 
 class LearnedRankerContract(RankerContract):
-    """Contract of rankers that RecBole trains; ``blind``: features do not affect it."""
+    """Contract of rankers that `rankers.training` trains; ``blind``: features do not affect it."""
 
     blind = False
 
@@ -256,28 +256,26 @@ class LearnedRankerContract(RankerContract):
         world = worlds.noise()
         ranker = self.make(epochs=12, eval_step=1, learning_rate=0.05)
         ranker.fit(*world, rng=Rng(0), on_epoch=lambda epoch, numbers: told.update({epoch: dict(numbers)}))
-        best = max(
-            told, key=lambda epoch: (told[epoch]["valid_recall@20"], epoch)
-        )  # RecBole keeps the later of equal ones
+        best = max(told, key=lambda epoch: (told[epoch]["valid_recall@20"], epoch))  # the later of equals
         assert ranker.valid["recall@20"] == told[best]["valid_recall@20"]
         assert told[ranker.best_epoch]["valid_recall@20"] == told[best]["valid_recall@20"]
 
     def test_other_features_start_and_draw_alike(self, monkeypatch):
         """Equal initial weights and negatives make two trainings comparable pair by pair."""
-        from rankers.recbole.bridge import QuietTrainer
+        from rankers.training import loop
 
         catalog, chosen = worlds.noise()
         other = worlds.catalog({"image": np.random.default_rng(5).standard_normal((40, 20))})
         seen = []
 
-        def run(trainer: Any, train: Any, valid: Any) -> dict[str, float]:
-            state = {k: v.clone() for k, v in trainer.model.state_dict().items() if "modal" not in k}
-            seen.append((state, [batch.interaction for _ in range(2) for batch in train]))
-            return {}
+        def noted(model: Any, pairs: Any, optimizer: Any) -> float:
+            state = {k: v.clone() for k, v in model.state_dict().items() if "modal" not in k}
+            seen.append((state, [batch for _ in range(2) for batch in pairs]))
+            return 0.0
 
-        monkeypatch.setattr(QuietTrainer, "run", run)
+        monkeypatch.setattr(loop, "one_epoch", noted)
         for c in (catalog, other):
-            self.make().fit(c, chosen, rng=Rng(0))
+            self.make(epochs=1).fit(c, chosen, rng=Rng(0))
         (weights, batches), (other_weights, other_batches) = seen
         embeddings = [k for k in weights if "embedding" in k and weights[k].shape == other_weights[k].shape]
         assert len(embeddings) >= 2
@@ -285,29 +283,26 @@ class LearnedRankerContract(RankerContract):
             assert torch.equal(weights[name], other_weights[name]), name
         assert len(batches) == len(other_batches) >= 4
         for batch, other_batch in zip(batches, other_batches, strict=True):
-            for name in batch:
-                assert torch.equal(batch[name], other_batch[name])
+            assert all(torch.equal(*rows) for rows in zip(batch, other_batch, strict=True))
 
     def test_negatives_were_not_chosen_in_training(self, monkeypatch):
-        from rankers.recbole.bridge import QuietTrainer
+        from rankers.training import loop
 
         catalog, chosen = worlds.noise()
         known = set(zip(*(a.tolist() for a in chosen.only("train")), strict=True))
-        pairs, negatives = set(), set()
+        found, negatives = set(), set()
 
-        def run(trainer: Any, train: Any, valid: Any) -> dict[str, float]:
+        def noted(model: Any, pairs: Any, optimizer: Any) -> float:
             for _ in range(20):
-                for batch in train:
-                    user, item, negative = (
-                        (batch[k] - 1).tolist() for k in ("user_id", "item_id", "neg_item_id")
-                    )
-                    pairs.update(zip(user, item, strict=True))
+                for batch in pairs:
+                    user, item, negative = (rows.tolist() for rows in batch)
+                    found.update(zip(user, item, strict=True))
                     negatives.update(zip(user, negative, strict=True))
-            return {}
+            return 0.0
 
-        monkeypatch.setattr(QuietTrainer, "run", run)
-        self.make().fit(catalog, chosen, rng=Rng(0))
-        assert pairs == known
+        monkeypatch.setattr(loop, "one_epoch", noted)
+        self.make(epochs=1).fit(catalog, chosen, rng=Rng(0))
+        assert found == known
         assert not negatives & known
         assert len(negatives) > len(known)
 

@@ -80,15 +80,15 @@ class Clock:
         return self.seconds / max(1, self.calls)
 
 
-def trained_by_recbole(ranker: Any, catalog: Any, interactions: Any) -> dict[str, float]:
+def trained_in_epochs(ranker: Any, catalog: Any, interactions: Any) -> dict[str, float]:
     """Seconds of what is done once, of an epoch and of a validation."""
     from rankers.item_graphs import modality_graph
-    from rankers.recbole.bridge import QuietTrainer
+    from rankers.training import loop
     from recsim_gen.core.randomness import Rng
 
     raw = Clock(modality_graph, "cached_neighbours")
     rebuild = Clock(modality_graph.ModalityGraph, "rebuild")
-    epoch, validation = Clock(QuietTrainer, "_train_epoch"), Clock(QuietTrainer, "_valid_epoch")
+    epoch, validation = Clock(loop, "one_epoch"), Clock(loop.Validation, "__call__")
     ranker.fit(catalog, interactions, rng=Rng(0))
     graphs = rebuild.seconds / 2  # one of each modality in the epoch, one in the validation
     every = getattr(ranker.config, "rebuild_every", 1)
@@ -119,7 +119,7 @@ def measure(name: str, n: int, settings: dict[str, Any]) -> dict[str, float | st
     ranker = make_ranker(RankerSpec(name, {**once, **settings}))
     catalog, interactions = world(n)
     before = peak_gb()
-    fit = in_closed_form if name == "taste" else trained_by_recbole
+    fit = in_closed_form if name == "taste" else trained_in_epochs
     times = fit(ranker, catalog, interactions)
     recall = getattr(ranker, "neighbour_recall", {})
     return {

@@ -15,8 +15,8 @@ from command_line import call
 from real_data import ROOT
 from servers import mlflow_server, postgres
 
+from recsim_gen.core.command_line.preflight import ACCOUNT, check_account
 from recsim_gen.core.errors import SettingError
-from recsim_gen.core.preflight import ACCOUNT, check_account
 from recsim_gen.core.results import Results
 from recsim_gen.core.tracking import Tracker, TrackingWarning
 

@@ -27,6 +27,11 @@ def train(here: Path) -> None:
     os._exit(run(main, argv))
 
 
+def statuses(here: Path) -> list[str]:
+    with sqlite3.connect(here / "mlflow.db") as store:
+        return [status for (status,) in store.execute("select status from runs where name != ''")]
+
+
 def test_sigterm_ends_a_training_in_order(apart, empty_store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{apart / 'mlflow.db'}")
     (apart / "mlflow.db").write_bytes(empty_store.read_bytes())
@@ -34,7 +39,7 @@ def test_sigterm_ends_a_training_in_order(apart, empty_store, monkeypatch):
     process = FORK.Process(target=train, args=(apart,))
     process.start()
     deadline = time.monotonic() + 200
-    while not list((apart / "tmp").glob("recsim-recbole-*")) and time.monotonic() < deadline:
+    while statuses(apart).count("RUNNING") < 2 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert process.is_alive()
     time.sleep(1)
@@ -42,7 +47,5 @@ def test_sigterm_ends_a_training_in_order(apart, empty_store, monkeypatch):
     process.join(60)
     assert process.exitcode == 143
     assert list((apart / "tmp").iterdir()) == []
-    with sqlite3.connect(apart / "mlflow.db") as store:
-        statuses = store.execute("select status from runs where name != ''").fetchall()
-    assert statuses.count(("KILLED",)) == 2  # the training, and its ranker's
-    assert ("RUNNING",) not in statuses
+    assert statuses(apart).count("KILLED") == 2  # the training, and its ranker's
+    assert "RUNNING" not in statuses(apart)

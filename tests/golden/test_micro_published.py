@@ -5,19 +5,18 @@ The reference below holds every N×N matrix, uses float64 and shares no line wit
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 import torch
-from recbole.data.interaction import Interaction
 
 from rankers import contrastive
 from rankers.micro import MICRO
-from rankers.recbole.bridge import session
+from rankers.training.data import TrainingData
+from rankers.training.pairs import Batch
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.specs import RankerSpec
+from recsim_gen.core.training_loop import seeded
 from recsim_gen.testing import worlds
 
 USERS, ITEMS, D, K = 18, 32, 16, 20  # so many neighbours that some cosines are negative
@@ -27,10 +26,8 @@ CATALOG, CHOSEN = worlds.noise(USERS, ITEMS, seed=3)
 def built(recipe: str, **settings):
     """An untrained model whose trainable raw features have moved, as in training they do."""
     config = make_ranker(RankerSpec(f"micro:{recipe}", {"embedding_size": D, "knn_k": K, **settings})).config
-    rows = np.arange(ITEMS).astype(str)
-    given = {**asdict(config), "item_features": {m: (rows, x) for m, x in CATALOG.features.items()}}
-    with session(MICRO, CHOSEN, given, Rng(1), "cpu") as opened:
-        model = MICRO(opened.config, opened.dataset)
+    with seeded(Rng(1)):
+        model = MICRO(config, TrainingData.of(CHOSEN, CATALOG.features, "cpu"))
     for name, parameter in model.named_parameters():
         if name.endswith(".raw"):
             parameter.data += 0.2 * torch.randn(parameter.shape, generator=Rng(2).for_(name).torch())
@@ -95,17 +92,10 @@ def test_scores_equal_the_dense_reference(recipe, item_layers):
         model, item_layers=item_layers, published=recipe == "published-code"
     )
     wanted = users @ items.T
-    got = model.full_sort_predict(Interaction({"user_id": torch.arange(1, USERS + 1)}))
-    got = got.view(USERS, ITEMS + 1)
-    assert (got[:, 0] == -torch.inf).all()  # [PAD]
     assert wanted.isfinite().all()
-    assert (got[:, 1:].double() - wanted).abs().max() < 1e-5
+    assert (model.scores(torch.arange(USERS)).double() - wanted).abs().max() < 1e-5
     for name, view in model.views().items():
         assert (view.double() - views[name]).abs().max() < 1e-5
-    pairs = {"user_id": torch.tensor([1, 4, 9]), "item_id": torch.tensor([2, 32, 7])}
-    assert torch.allclose(
-        model.predict(Interaction(pairs)).double(), wanted[[0, 3, 8], [1, 31, 6]], atol=1e-5
-    )
 
 
 def test_negative_cosines_are_in_the_graph_that_is_compared():
@@ -124,8 +114,7 @@ def test_the_loss_of_a_batch_equals_one_written_by_hand():
         torch.tensor([3, 1, 8, 31]),
         torch.tensor([9, 9, 0, 4]),
     )
-    batch = {"user_id": user + 1, "item_id": positive + 1, "neg_item_id": negative + 1}
-    got = model.calculate_loss(Interaction(batch))
+    got = model.loss(Batch(user, positive, negative))
     users, items, views, fused = dense_forward(model)
     u, p, n = users[user], items[positive], items[negative]
     wanted = -torch.log(torch.sigmoid((u * p).sum(1) - (u * n).sum(1))).mean()
@@ -137,10 +126,10 @@ def test_the_loss_of_a_batch_equals_one_written_by_hand():
 
 def test_the_projection_learns_at_the_first_batch_after_a_rebuild_alone():
     model = built("published-code").train()
-    batch = {"user_id": torch.tensor([1]), "item_id": torch.tensor([2]), "neg_item_id": torch.tensor([3])}
+    batch = Batch(torch.tensor([0]), torch.tensor([1]), torch.tensor([2]))
     for first in (True, False):
         model.zero_grad()
-        model.calculate_loss(Interaction(batch)).backward()
+        model.loss(batch).backward()
         for graph in model.modalities.values():
             assert (graph.projection.weight.grad is not None) == first
             assert (graph.raw.grad is not None) == first

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from recsim_gen.core.ranking import refuse_nan
 from recsim_gen.metrics.evaluation import SCORES_HELD, mask_of
-from recsim_gen.metrics.ranking import refuse_nan
 
 if TYPE_CHECKING:
     from recsim_gen.core.protocols import Ranker

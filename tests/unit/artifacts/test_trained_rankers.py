@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rankers.recbole.models import BPR
+from rankers.bpr import BPRRanker as BPR
 from recsim_gen.artifacts import trained_rankers as stages
 from recsim_gen.artifacts.trained_rankers import make_ranker, trained_ranker, trained_rankers
 from recsim_gen.core.errors import SettingError
@@ -121,9 +121,9 @@ def test_seeds_trained_side_by_side_are_those_trained_one_by_one(monkeypatch):
 
 
 def test_names_recipes_and_classes():
-    assert make_ranker("micro:published-code").config.sampling == "user"
-    assert make_ranker(RankerSpec("micro", {"recipe": "published-code"})).config.sampling == "user"
-    assert make_ranker(RankerSpec("rankers.recbole.models:BPR", {"epochs": 3})).config.epochs == 3
+    assert make_ranker("micro:published-code").config.sampling == "user-repeated"
+    assert make_ranker(RankerSpec("micro", {"recipe": "published-code"})).config.sampling == "user-repeated"
+    assert make_ranker(RankerSpec("rankers.bpr:BPRRanker", {"epochs": 3})).config.epochs == 3
     for spec, message in (
         ("mcro", "unknown ranker 'mcro'. Did you mean 'micro'"),
         ("micro:publshed-code", "unknown recipe 'publshed-code'.*Did you mean 'published-code'"),

@@ -32,7 +32,7 @@ def test_a_recipe_gives_its_values_as_defaults():
     assert (plain["stopping_step"], published["stopping_step"]) == (5, 10)
     assert defaults(RankerSpec("micro:default")) == plain
     assert defaults(RankerSpec("bpr:default")) == defaults(RankerSpec("bpr"))
-    assert defaults(RankerSpec("rankers.recbole.models:BPR")) == defaults(RankerSpec("bpr"))
+    assert defaults(RankerSpec("rankers.bpr:BPRRanker")) == defaults(RankerSpec("bpr"))
     with pytest.raises(
         SettingError, match=r"unknown recipe 'publshed' of micro\. Did you mean 'published-code'"
     ):
@@ -107,4 +107,4 @@ def test_what_cannot_be_is_told_by_its_check(spec, told):
 
 def test_a_recipe_is_checked_wherever_it_stands():
     for spec in (RankerSpec("micro:published-code"), RankerSpec("micro", {"recipe": "published-code"})):
-        assert spec.config().sampling == "user"
+        assert spec.config().sampling == "user-repeated"

@@ -8,7 +8,6 @@ import pytest
 from real_data import REAL
 
 from recsim_gen.core.errors import SettingError
-from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import SPLITS
 from recsim_gen.datasets.movielens import load
 from recsim_gen.datasets.opening import open_data
@@ -63,10 +62,11 @@ def test_what_is_written_is_read_back(shop, tmp_path):
 
 
 def test_recbole_reads_it_with_the_same_split(shop, tmp_path):
+    pytest.importorskip("recbole")
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
 
-    from rankers.recbole.bridge import guarded
+    from rankers.recbole.guard import guarded
 
     write_recbole(shop, tmp_path / "shop")
     settings = {
@@ -78,7 +78,7 @@ def test_recbole_reads_it_with_the_same_split(shop, tmp_path):
         "use_gpu": False,
         "show_progress": False,
     }
-    with guarded(Rng(0)):
+    with guarded(0):
         config = Config(model="BPR", dataset="shop", config_dict=settings)
         dataset = create_dataset(config)
         train, valid, test = data_preparation(config, dataset)

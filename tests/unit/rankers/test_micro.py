@@ -1,4 +1,4 @@
-"""MICRO's settings, graphs and anchors, and a run inside plain RecBole."""
+"""MICRO's settings, graphs and anchors."""
 
 from dataclasses import asdict
 from unittest import mock
@@ -6,17 +6,15 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from recbole.config import Config
-from recbole.data import create_dataset, data_preparation
-from recbole.data.interaction import Interaction
-from recbole.trainer import Trainer
 
 from rankers.configs import MICROConfig
 from rankers.item_graphs.cells import neighbours
 from rankers.micro import MICRO, MICRORanker
-from rankers.recbole.bridge import guarded, session
+from rankers.training.data import TrainingData
+from rankers.training.pairs import Batch
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.training_loop import seeded
 from recsim_gen.testing import worlds
 
 
@@ -27,16 +25,14 @@ def _apart(apart):
 
 def built(features=None, **settings) -> MICRO:
     catalog, chosen = worlds.noise()
-    rows = np.arange(40).astype(str)
-    given = asdict(MICROConfig(**{"embedding_size": 8, "knn_k": 5, **settings}))
-    given["item_features"] = {m: (rows, x) for m, x in (features or catalog.features).items()}
-    with session(MICRO, chosen, given, Rng(0), "cpu") as opened:
-        return MICRO(opened.config, opened.dataset)
+    config = MICROConfig(**{"embedding_size": 8, "knn_k": 5, **settings})
+    with seeded(Rng(0)):
+        return MICRO(config, TrainingData.of(chosen, features or catalog.features, "cpu"))
 
 
-def batch(size: int = 6) -> Interaction:
-    rows = torch.arange(1, size + 1)
-    return Interaction({"user_id": rows, "item_id": rows + 10, "neg_item_id": rows + 20})
+def batch(size: int = 6) -> Batch:
+    rows = torch.arange(size)
+    return Batch(rows, rows + 10, rows + 20)
 
 
 def test_settings_are_those_of_the_papers():
@@ -61,7 +57,7 @@ def test_settings_are_those_of_the_papers():
         "eval_step": 5,
         "stopping_step": 10,
         "valid_metric": "Recall@20",
-        "sampling": "user",
+        "sampling": "user-repeated",
         "user_item_norm": "row-self-loop",
         "item_norm": "symmetric",
         "raw_features": "trainable",
@@ -139,11 +135,11 @@ def test_learned_graphs_are_found_again_every_few_epochs_and_at_each_validation(
             now.append(epoch)
             model.train()
             for _ in range(3):
-                model.calculate_loss(batch()).backward()
+                model.loss(batch()).backward()
                 optimizer.step()
         model.eval()
-        model.predict(batch())
-        model.predict(batch())
+        model.scores(torch.arange(3))
+        model.scores(torch.arange(3))
     modalities = 2
     assert found == [f"epoch {e}" for e in training for _ in range(modalities)] + ["validation"] * modalities
 
@@ -169,9 +165,9 @@ def test_anchors_give_the_exact_term_in_the_mean():
     some = built(contrastive_anchors=5, contrastive_weight=1.0, contrastive_every=1).train()
     some.load_state_dict(exact.state_dict())
     torch.manual_seed(0)
-    wanted = exact.calculate_loss(batch()).item()
+    wanted = exact.loss(batch()).item()
     with torch.no_grad():
-        estimates = [some.calculate_loss(batch()).item() for _ in range(400)]
+        estimates = [some.loss(batch()).item() for _ in range(400)]
     error = np.std(estimates) / 20
     assert error > 0
     assert abs(np.mean(estimates) - wanted) < 4 * error
@@ -183,9 +179,9 @@ def test_every_fourth_step_holds_the_term_and_four_times_as_heavy():
     without = built(contrastive_weight=0.0).train()
     for other in (fourth, without):
         other.load_state_dict(every.state_dict())
-    bare = without.calculate_loss(batch()).item()
-    term = every.calculate_loss(batch()).item() - bare
-    found = [fourth.calculate_loss(batch()).item() - bare for _ in range(8)]
+    bare = without.loss(batch()).item()
+    term = every.loss(batch()).item() - bare
+    found = [fourth.loss(batch()).item() - bare for _ in range(8)]
     assert term > 0
     assert found == pytest.approx([4 * term, 0, 0, 0] * 2, abs=1e-5)
 
@@ -193,7 +189,7 @@ def test_every_fourth_step_holds_the_term_and_four_times_as_heavy():
 def test_one_modality_has_no_contrastive_term():
     features = {"image": worlds.noise()[0].features["image"]}
     with_term, without = (built(features, contrastive_weight=w).train() for w in (5.0, 0.0))
-    assert with_term.calculate_loss(batch()).item() == without.calculate_loss(batch()).item()
+    assert with_term.loss(batch()).item() == without.loss(batch()).item()
 
 
 def test_lists_of_an_index_are_those_of_the_checkpoint_and_their_recall_is_kept(apart):
@@ -216,51 +212,3 @@ def test_lists_of_an_index_are_those_of_the_checkpoint_and_their_recall_is_kept(
         MICRORanker(epochs=1, embedding_size=8, knn_k=5).fit(catalog, chosen, rng=Rng(0)).neighbour_recall
         == {}
     )
-
-
-def test_it_runs_inside_plain_recbole(apart):
-    """The public way of RecBole 1.2.1, on the ml-100k of its wheel, with features from files."""
-    draw = np.random.default_rng(0)
-    ids = np.arange(1, 1683).astype(str)
-    np.savez(apart / "text.npz", ids=ids[::-1], x=draw.standard_normal((1682, 16)))
-    settings = {
-        "item_features": {"text": str(apart / "text.npz")},
-        "epochs": 2,
-        "train_batch_size": 8192,
-        "eval_batch_size": 200 * 1683,
-        "embedding_size": 16,
-        "learning_rate": 0.01,
-        "metrics": ["Recall", "NDCG"],
-        "topk": [20],
-        "valid_metric": "NDCG@20",
-        "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1},
-        "show_progress": False,
-        "gpu_id": "",
-    }
-    with guarded(Rng(0)):  # RecBole reads sys.argv, which is pytest's here, and patches numpy
-        config = Config(model=MICRO, dataset="ml-100k", config_dict=settings)
-        dataset = create_dataset(config)
-        train, valid, test = data_preparation(config, dataset)
-        model = MICRO(config, train.dataset).to(config["device"])
-        trainer = Trainer(config, model)
-        _, best = trainer.fit(train, valid, saved=False, show_progress=False)
-        # the best model would be read by torch.load without weights_only: refused since torch 2.6 (#2212)
-        result = trainer.evaluate(test, load_best_model=False, show_progress=False)
-    assert model.settings.embedding_size == 16
-    assert best["ndcg@20"] > 0
-    assert result["recall@20"] > 0.02  # chance: 20 of about 1,600 films, 0.012
-    assert model.n_items == dataset.item_num - 1
-    place = dataset.token2id("item_id", "50") - 1
-    raw = model.modalities["text"].raw[place].numpy()
-    with np.load(apart / "text.npz") as file:
-        assert np.allclose(raw, file["x"][np.flatnonzero(file["ids"] == "50")[0]])
-
-
-def test_plain_recbole_is_told_which_item_lacks_features(apart):
-    np.savez(apart / "text.npz", ids=np.arange(1, 1000).astype(str), x=np.ones((999, 4)))
-    with guarded(Rng(0)):
-        settings = {"item_features": {"text": str(apart / "text.npz")}, "gpu_id": ""}
-        config = Config(model=MICRO, dataset="ml-100k", config_dict=settings)
-        dataset = create_dataset(config)
-        with pytest.raises(DataError, match=r"features 'text' lack item '\d+' and 682 more"):
-            MICRO(config, dataset)

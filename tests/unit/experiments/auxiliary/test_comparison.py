@@ -108,17 +108,17 @@ def test_all_variants_start_alike_and_see_the_same_negatives(monkeypatch):
     from rankers.micro import MICRO
 
     seen: list[list] = []
-    loss = MICRO.calculate_loss
+    loss = MICRO.loss
 
     def noted(self, batch):
         if not self._step:
             weights = {k: v.clone() for k, v in self.state_dict().items() if "modalities" not in k}
             learned = {k: v.detach().clone() for k, v in self.named_parameters()}
             seen.append([{**weights, **learned}])
-        seen[-1].append(torch.stack(self.rows(batch)).clone())
+        seen[-1].append(torch.stack(batch))
         return loss(self, batch)
 
-    monkeypatch.setattr(MICRO, "calculate_loss", noted)
+    monkeypatch.setattr(MICRO, "loss", noted)
     world, drawn = styles(true=False)
     catalogs = cases(world.catalog, [(conditions(world, "strict"), {"gen": drawn})], [0.5, 1.0], 0)
     spec = RankerSpec("micro", {**SETTINGS, "epochs": 2, "train_batch_size": 64})
@@ -135,7 +135,7 @@ def test_all_variants_start_alike_and_see_the_same_negatives(monkeypatch):
 def test_a_second_time_nothing_is_trained(monkeypatch):
     world, drawn = styles(true=True)
     first = compared(world, drawn).rows
-    monkeypatch.setattr("rankers.recbole.bridge.QuietTrainer.run", None)
+    monkeypatch.setattr("rankers.learned_ranker.train", None)
     assert compared(world, drawn).rows == first
 
 

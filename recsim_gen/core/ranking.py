@@ -6,9 +6,10 @@ A rank is 1-based among the eligible items: masked items are excluded, ties get 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsim_gen.core.errors import DataError
 
@@ -42,17 +43,17 @@ def refuse_nan(scores: torch.Tensor) -> None:
         )
 
 
-def recall_at(rank: np.ndarray, k: int) -> np.ndarray:
+def recall_at(rank: NDArray[Any], k: int) -> NDArray[Any]:
     """Return Recall@k of a single relevant item: 1 if rank ≤ k, else 0."""
     return (rank <= k).astype(float)
 
 
-def ndcg_at(rank: np.ndarray, k: int) -> np.ndarray:
+def ndcg_at(rank: NDArray[Any], k: int) -> NDArray[Any]:
     """Return NDCG@k of a single relevant item: 1/log₂(1 + rank) if rank ≤ k, else 0; in [0, 1]."""
     return np.where(rank <= k, 1 / np.log2(1 + rank), 0.0)
 
 
-def per_user(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> dict[str, np.ndarray]:
+def per_user(hits: NDArray[Any], relevant: NDArray[Any], ks: Sequence[int]) -> dict[str, NDArray[Any]]:
     """Return Recall@k, NDCG@k and NDCG-retrieved@k of users with any number of relevant items.
 
     ``hits`` (B, max k) bool: whether the item at each place of the ranked list is relevant; ``relevant`` (B,)
@@ -65,10 +66,11 @@ def per_user(hits: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> dict[
         )
     discount = 1 / np.log2(np.arange(2, hits.shape[1] + 2))
     ideal = np.concatenate([[0.0], np.cumsum(discount)])
-    out: dict[str, np.ndarray] = {}
+    found, gains = np.cumsum(hits, axis=1), np.cumsum(hits * discount, axis=1)
+    out: dict[str, NDArray[Any]] = {}
     for k in ks:
-        retrieved = hits[:, :k].sum(1)
-        gain = (hits[:, :k] * discount[:k]).sum(1)
+        last = min(k, hits.shape[1]) - 1
+        retrieved, gain = found[:, last], gains[:, last]
         out[f"recall@{k}"] = retrieved / relevant
         out[f"ndcg@{k}"] = gain / ideal[np.minimum(relevant, k)]
         out[f"ndcg_retrieved@{k}"] = np.divide(

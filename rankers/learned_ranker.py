@@ -1,4 +1,4 @@
-"""A RecBole model behind the `Ranker` protocol: fit, score, fold in, save, load."""
+"""A trained model behind the `Ranker` protocol: fit, score, fold in, save, load."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from rankers.base import check_catalog, check_histories, check_users
 from rankers.checkpoint import other_data, read_about, read_weights, write
 from rankers.configs import Training, config_from
 from rankers.counterfactual import Counterfactuals, InteractionMask
-from rankers.recbole.bridge import QuietTrainer, session
+from rankers.training.data import TrainingData
+from rankers.training.loop import train
+from rankers.training.model import RankerModel
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.protocols import OnEpoch
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import fingerprint
+from recsim_gen.core.training_loop import seeded
 from recsim_gen.core.types import Catalog, Interactions
 
 
-class RecBoleRanker(Counterfactuals):
-    """Base of the rankers that RecBole trains.
+class LearnedRanker(Counterfactuals):
+    """Base of the rankers that `rankers.training` trains.
 
-    A subclass names ``model_class`` and ``config_class`` and gives the two tables whose product is
-    the score, and the item layers a new user is folded in from.
+    A subclass names ``model_class`` and ``config_class``, and says how a new user is folded in.
     """
 
     name: ClassVar[str]
-    model_class: ClassVar[type]
+    model_class: ClassVar[type[RankerModel]]
     config_class: ClassVar[type[Training]]
     needs_features: ClassVar[bool] = False
     training_version: int = 4
@@ -49,7 +51,7 @@ class RecBoleRanker(Counterfactuals):
 
     def fit(
         self, catalog: Catalog, interactions: Interactions, *, rng: Rng, on_epoch: OnEpoch | None = None
-    ) -> RecBoleRanker:
+    ) -> LearnedRanker:
         """Train on the train split with early stopping on the valid split.
 
         Equal ``rng`` and interactions give equal initial weights and equal negatives, whatever the
@@ -58,30 +60,29 @@ class RecBoleRanker(Counterfactuals):
         check_catalog(catalog, interactions)
         self.config = self.config.for_log(len(interactions.only("train")[0]))
         stream = rng.for_("ranker")
-        with session(self.model_class, interactions, self._settings(catalog), stream, self.device) as opened:
-            self._build(opened, catalog, interactions)
-            trainer = QuietTrainer(opened.config, self.model, on_epoch)
-            self.valid = trainer.run(opened.train, opened.valid)
-            self.best_epoch = trainer.best_epoch
+        with seeded(stream, self.device):
+            self._build(catalog, interactions)
+            trained = train(self.model, interactions, seed=stream.integer(), on_epoch=on_epoch)
+        self.best_epoch, self.valid = trained
         self.neighbour_recall = self._neighbour_recall()
         return self
 
     def _neighbour_recall(self) -> dict[str, float]:
         return {}
 
-    def _settings(self, catalog: Catalog) -> dict[str, Any]:
-        settings = asdict(self.config)
-        if self.needs_features:
-            if not catalog.features:
-                raise DataError(
-                    f"{self.name} needs item features, the catalogue has none", remedy="Encode it first"
-                )
-            rows = np.arange(len(catalog)).astype(str)
-            settings["item_features"] = {m: (rows, x) for m, x in catalog.features.items()}
-        return settings
+    def _training_data(self, catalog: Catalog, interactions: Interactions) -> TrainingData:
+        """What the model is built of; DataError where features are wanted and there are none."""
+        if self.needs_features and not catalog.features:
+            raise DataError(
+                f"{self.name} needs item features, the catalogue has none", remedy="Encode it first"
+            )
+        features = catalog.features if self.needs_features else {}
+        return TrainingData.of(interactions, features, self.device)
 
-    def _build(self, opened: Any, catalog: Catalog, interactions: Interactions) -> None:
-        self.model = self.model_class(opened.config, opened.dataset).to(self.device)
+    def _build(self, catalog: Catalog, interactions: Interactions) -> None:
+        """Make the model, its first weights drawn from torch's global stream."""
+        data = self._training_data(catalog, interactions)
+        self.model = self.model_class(self.config, data).to(self.device)
         self._data = self._data_fingerprint(catalog, interactions)
         self._train_degree = torch.from_numpy(
             np.bincount(interactions.only("train")[1], minlength=len(catalog))
@@ -107,7 +108,8 @@ class RecBoleRanker(Counterfactuals):
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         """Users (U, d) and items (n, d), rows as in the data."""
-        raise SettingError(f"{type(self).__name__} does not say its tables")
+        users, items = self.model.final()
+        return users, items
 
     def _exact_tables(self) -> tuple[Tensor, Tensor]:
         self._fitted()
@@ -153,16 +155,15 @@ class RecBoleRanker(Counterfactuals):
     @classmethod
     def load(
         cls, folder: str | Path, catalog: Catalog, interactions: Interactions, *, device: str = "cpu"
-    ) -> RecBoleRanker:
+    ) -> LearnedRanker:
         """Read what ``save`` wrote. DataError if another ranker or other data made it."""
         folder = Path(folder)
         about = read_about(folder, cls.name)
         ranker = cls(device=device, **about["settings"])
         if about["data"] != ranker._data_fingerprint(catalog, interactions):
             raise other_data(folder)
-        settings = ranker._settings(catalog)
-        with session(cls.model_class, interactions, settings, Rng(0), device) as opened:
-            ranker._build(opened, catalog, interactions)
+        with seeded(Rng(0), device):  # these weights are replaced
+            ranker._build(catalog, interactions)
         ranker.model.load_state_dict(read_weights(folder, ranker.model.state_dict(), device))
         ranker.model.eval()
         ranker.valid, ranker.best_epoch = about["valid"], about["best_epoch"]

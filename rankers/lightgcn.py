@@ -1,0 +1,72 @@
+"""LightGCN: embeddings of users and items, convolved over who chose what; blind to images.
+
+He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020.
+Initial weights and loss are those of RecBole 1.2.1, and so are the trained weights but for rounding: products
+with the graph are added up in another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rankers.bpr import floored_bpr, padded_embeddings
+from rankers.configs import LightGCNConfig
+from rankers.fold_in import propagate
+from rankers.learned_ranker import LearnedRanker
+from rankers.propagation import GraphConv, layers, user_item_graph
+from rankers.table_model import TableModel
+from rankers.training.data import TrainingData
+from rankers.training.pairs import Batch
+
+
+class LightGCN(TableModel):
+    """Final rows are the mean over layers of E, ÂE, …, Â^L E."""
+
+    config_class = LightGCNConfig
+    settings: LightGCNConfig
+
+    def __init__(self, settings: LightGCNConfig, data: TrainingData) -> None:
+        super().__init__(settings, data)
+        sizes = (self.n_users, self.n_items)
+        self.user_embedding, self.item_embedding = padded_embeddings(
+            sizes, settings.embedding_size, nn.init.xavier_uniform_
+        )
+        self.conv = GraphConv()
+        self.user_item = user_item_graph(data.user, data.item, self.n_users, self.n_items, "symmetric")
+
+    def collaborative(self) -> list[Tensor]:
+        """Layers over users, then items: n_layers + 1 of (users + items, d)."""
+        x = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
+        return layers(self.conv, x, self.user_item, self.settings.n_layers)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Final users (U, d) and items (n, d)."""
+        users, items = torch.stack(self.collaborative()).mean(0).split([self.n_users, self.n_items])
+        return users, items
+
+    def loss(self, batch: Batch) -> Tensor:
+        """BPR + reg_weight·½Σ‖E‖²/B, of the batch's first layer; Σ‖E‖/B without ``require_pow``."""
+        users, items = self.forward()
+        loss = floored_bpr(users[batch.user], items[batch.positive], items[batch.negative])
+        first = (self.item_embedding(batch.positive), self.item_embedding(batch.negative))
+        lengths = torch.stack([x.norm() for x in (self.user_embedding(batch.user), *first)])
+        size = lengths.square().sum() / 2 if self.settings.require_pow else lengths.sum()
+        return loss + self.settings.reg_weight * size / len(batch.user)
+
+
+class LightGCNRanker(LearnedRanker):
+    """LightGCN behind the `Ranker` protocol; a new user is folded in by its own propagation."""
+
+    name = "lightgcn"
+    model_class = LightGCN
+    config_class = LightGCNConfig
+    training_version = 5
+    model: LightGCN
+
+    def _new_users(self, histories: Sequence[np.ndarray]) -> Tensor:
+        item_layers = [layer[self.model.n_users :] for layer in self.model.collaborative()]
+        return propagate(histories, item_layers, self._train_degree, "symmetric")

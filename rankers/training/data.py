@@ -1,0 +1,78 @@
+"""What a ranker learns from: choices of training, and features of items. The test split stays out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsim_gen.core.errors import DataError
+from recsim_gen.core.randomness import Rng
+from recsim_gen.core.types import Interactions
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Choices of training and what is known of the items; all tensors on one device.
+
+    ``user`` and ``item`` (m,) int64 rows; ``features`` {modality: (n, d) float32}; ``categories`` (n,) codes
+    from 0, where a model asks for them.
+    """
+
+    n_users: int
+    n_items: int
+    user: Tensor
+    item: Tensor
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    categories: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls, interactions: Interactions, features: Mapping[str, np.ndarray], device: str | torch.device
+    ) -> TrainingData:
+        """The train split, with these features; DataError where there is nothing to learn."""
+        user, item = (torch.from_numpy(rows).to(device) for rows in train_choices(interactions))
+        own = {m: torch.from_numpy(np.array(x, dtype=np.float32)).to(device) for m, x in features.items()}
+        return cls(interactions.n_users, interactions.n_items, user, item, own)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.user.device
+
+
+def train_choices(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
+    """(user, item) rows of the train split, without users who chose every item.
+
+    There is no other item to tell their choices from. Raises DataError where nothing is left.
+    """
+    user, item = interactions.only("train")
+    if len(user) == 0:
+        raise DataError("the train split must have interactions, got none")
+    keep = ~_chose_everything(interactions)[user]
+    if not keep.any():
+        raise DataError(
+            "users who have not chosen every item are wanted, got none: there is nothing to tell their "
+            "choices from",
+            remedy="Add items, or choose a split that keeps some choices for test",
+        )
+    return user[keep], item[keep]
+
+
+def valid_choices(interactions: Interactions, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """(user, item) rows of the valid split of ``most`` people (0: all), the same for every seed."""
+    user, item = interactions.only("valid")
+    people = np.unique(user)
+    if 0 < most < len(people):
+        people = Rng(0).for_("validation").numpy().choice(people, size=most, replace=False)
+    keep = np.isin(user, people) & ~_chose_everything(interactions)[user]
+    return user[keep], item[keep]
+
+
+def _chose_everything(interactions: Interactions) -> np.ndarray:
+    """(n_users,) whether train and valid hold every item of a user."""
+    count = np.bincount(interactions.only("train", "valid")[0], minlength=interactions.n_users)
+    return np.asarray(count == interactions.n_items)

@@ -1,0 +1,98 @@
+"""How a ranker is trained: pairs in batches, Adam, and validation that ends it and chooses the weights.
+
+With the same seed, the weights are those of RecBole 1.2.1's `Trainer`, to the bit (`rankers.recbole.engine`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from rankers.training.data import train_choices
+from rankers.training.model import RankerModel
+from rankers.training.pairs import Pairs
+from rankers.training.validation import Validation
+from recsim_gen.core.errors import SettingError
+from recsim_gen.core.progress import bar
+from recsim_gen.core.protocols import OnEpoch
+from recsim_gen.core.types import Interactions
+
+
+class Trained(NamedTuple):
+    """The epoch whose weights were kept, from 1, and its validation by metric ({} without a valid split)."""
+
+    epoch: int
+    valid: dict[str, float]
+
+
+def train(
+    model: RankerModel, interactions: Interactions, *, seed: int, on_epoch: OnEpoch | None = None
+) -> Trained:
+    """Train ``model`` in place on the train split, as its settings say.
+
+    Every ``eval_step`` epochs the valid split is asked; training ends after more than ``stopping_step``
+    answers without improvement, and the best weights are put back (the later of equals). Without a valid
+    split it goes on to the last epoch. Batches and negatives follow from ``seed``; what a model draws itself
+    comes from torch's global stream. Raises SettingError where the loss becomes NaN.
+    """
+    config = model.settings
+    pairs = Pairs(*train_choices(interactions), interactions.n_items, config, seed)
+    validation = Validation(interactions, config.valid_users, model.device)
+    optimizer = model.optimizer()
+    schedule = LambdaLR(optimizer, lambda epoch: config.learning_rate_decay ** (epoch / 50))
+    every, metric = min(config.eval_step, config.epochs), config.valid_metric.lower()
+    best, weights, missed = Trained(0, {}), {}, 0
+    with bar(what=f"training {type(model).__name__}, at most", total=config.epochs, unit="epoch") as shown:
+        for epoch in range(1, config.epochs + 1):
+            numbers = {"loss": one_epoch(model, pairs, optimizer)}
+            schedule.step()
+            if not validation:
+                best = Trained(epoch, {})
+            elif epoch % every == 0:
+                found = validation(model)
+                numbers |= {f"valid_{k}": value for k, value in found.items()}
+                if found[metric] >= best.valid.get(metric, -math.inf):
+                    best, weights, missed = Trained(epoch, found), _copied(model), 0
+                else:
+                    missed += 1
+            shown.update()
+            shown.set_postfix(loss=f"{numbers['loss']:.4f}", best=f"{best.valid.get(metric, 0):.4f}")
+            if on_epoch is not None:
+                on_epoch(epoch, numbers)
+            if missed > config.stopping_step:
+                break
+    if weights:
+        model.load_state_dict(weights)
+    model.eval()
+    return best
+
+
+def one_epoch(model: RankerModel, pairs: Pairs, optimizer: torch.optim.Optimizer) -> float:
+    """A step for each batch; the mean of their losses."""
+    model.train()
+    total = 0.0
+    for batch in pairs:
+        optimizer.zero_grad()
+        loss = model.loss(batch.to(model.device))
+        total += _number(loss, model)
+        loss.backward()
+        optimizer.step()
+    return total / len(pairs)
+
+
+def _number(loss: Tensor, model: RankerModel) -> float:
+    value = loss.item()
+    if math.isnan(value):
+        raise SettingError(
+            f"the loss of {type(model).__name__} became NaN. Lower learning_rate, or set "
+            "negative_cosine=clamp (published-code keeps negative cosines, whose sums have no root)"
+        )
+    return value
+
+
+def _copied(model: RankerModel) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
