@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 METRICS = ("delta_r[held-out]", "oracle_utility", "category_kept")
 OTHERS = "other settings"  # last column: settings that are not numbers, or have one other value
 FULL = "as it is"
+LETTERS = 15  # of the line below, per inch
 
 
 def ablated(results: Results, generator: str = "ragar") -> pd.DataFrame:
@@ -185,7 +187,8 @@ def _draw(
         caption = (
             f"Filled: {FULL}. Mean over all seeds, {int(frame['n'].max()):,} episodes. Lines: 95% intervals "
         )
-        figure.supxlabel(f"{caption}{lines}.", fontsize=8.5, color="0.35", x=0.01, ha="left")
+        caption = textwrap.fill(f"{caption}{lines}.", int(LETTERS * figure.get_figwidth()))
+        figure.supxlabel(caption, fontsize=8.5, color="0.35", x=0.01, ha="left")
     return figure
 
 
