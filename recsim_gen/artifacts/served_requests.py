@@ -88,6 +88,6 @@ def row_of(name: str, value: str, rows: Mapping[str, int]) -> int:
         some = ", ".join(list(rows)[:3])
         raise DataError(
             f"unknown {name} {value!r}.{nearest(value, rows)}",
-            remedy=f"The ranker was trained on {len(rows):,} {name}s ({some}…)",
+            remedy=f"The ranker knows the {len(rows):,} {name}s of its training ({some}…)",
         )
     return rows[value]

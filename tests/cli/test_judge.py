@@ -169,7 +169,7 @@ def test_bad_judges_and_missing_options_are_told(trained, tmp_path, capsys):
     assert "give at least one of --judges" in error(*images)
     assert "give --images" in error(*judge)
     assert "--judges: give each value once" in error(*judge, *judge, *images)
-    assert "a trained ranker is wanted" in error("--judges", "images", *images)
+    assert "must be a trained ranker" in error("--judges", "images", *images)
     assert "trained on other data" in error(*judge, *images, "--force", "--data-settings.seed=1")
     assert "NAME-seedN (micro-seed0) or a folder" in error("--judges", "trained/micro-seed7", *images)
     brought.folder(tmp_path / "odd", {"config.json": b'{"ranker": "os:system"}'})

@@ -129,7 +129,7 @@ def test_a_command_says_so_before_any_work(server, tmp_path, monkeypatch, accoun
 
 
 def test_an_account_a_file_of_mlflows_and_a_server_that_is_down_pass(server, tmp_path, monkeypatch):
-    with pytest.raises(SettingError, match="asks who you are"):
+    with pytest.raises(SettingError, match="requires a login"):
         check_account(server)
     check_account("http://127.0.0.1:9")
     (tmp_path / ".mlflow").mkdir()

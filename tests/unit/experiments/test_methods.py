@@ -136,7 +136,7 @@ def test_presets_are_written_out_and_unknown_metrics_told():
         listed(["judgd"])
     with pytest.raises(SettingError, match="give a metric or a preset"):
         listed([","])
-    with pytest.raises(SettingError, match="a metric is NAME"):
+    with pytest.raises(SettingError, match="a metric must be NAME"):
         listed(["cps[boutique-clip"])
 
 

@@ -176,7 +176,7 @@ def test_where_only_the_picture_tells_the_ranker_uses_it_and_a_blind_one_does_no
     assert used["bpr"].verdict == "does not use"
     assert used["bpr"].numbers["valid_loss_permuted"] == used["bpr"].numbers["valid_loss"]
     assert used["bpr"].numbers["valid_loss_p"] == 1
-    with pytest.raises(SettingError, match="at least 2 seeds, got 1"):
+    with pytest.raises(SettingError, match="give 2 seeds or more, got 1"):
         modality_use(train, catalog, chosen, (0, 0))
     with pytest.raises(SettingError, match=r"no features 'image'.*\['text'\]"):
         modality_use(train, worlds.catalog({"text": np.eye(3)}), chosen, (0, 1))

@@ -145,7 +145,7 @@ def test_the_verdict_of_a_folder_is_asked_before_any_data_is_read(kept):
 
 
 def test_what_is_no_judge_is_told(tmp_path):
-    with pytest.raises(DataError, match="a trained ranker is wanted"):
+    with pytest.raises(DataError, match="must be a trained ranker"):
         check_judges(specs(tmp_path), force=False)
     with pytest.raises(SettingError, match=r"NAME-seedN \(micro-seed0\) or a folder.*got 'micro'"):
         check_judges(specs("micro"), force=False)

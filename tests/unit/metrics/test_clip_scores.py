@@ -177,7 +177,7 @@ def test_pictures_of_the_same_user_are_no_diversity():
     [
         ("cpsi", r"unknown metric 'cpsi'\. Did you mean 'cps'\?"),
         ("cps:pmgbench", "metric 'cps:pmgbench'|cps has no recipe 'pmgbench'. Did you mean 'pmg-bench'?"),
-        ("cps[", "a metric is NAME, NAME"),
+        ("cps[", "a metric must be NAME, NAME"),
         ("cps[nothing]", "unknown encoder 'nothing'"),
     ],
 )

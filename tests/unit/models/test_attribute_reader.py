@@ -95,7 +95,7 @@ def test_messages(verifier, tmp_path, pixels):
         verifier.read(pixels[0])
     verifier.save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(DataError, match="want a verifier's weights"):
+    with pytest.raises(DataError, match="must be the weights of a verifier"):
         ImageVerifier.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"attributes": {"main": ["red"]}}))
     with pytest.raises(DataError, match="must be a verifier of"):
