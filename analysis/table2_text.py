@@ -89,7 +89,7 @@ def _printed(table: PublishedTable) -> list[list[str]]:
 
 
 def latex(table: Table2, published: Sequence[PublishedTable] = ()) -> str:
-    """Return a ``table`` environment for ``\\usepackage{booktabs,graphicx}``.
+    r"""Return a ``table`` environment for ``\usepackage{booktabs,graphicx}``.
 
     Published tables have their own.
     """
@@ -133,7 +133,7 @@ def _environment(columns: str, rows: Sequence[str], caption: str, label: str) ->
 
 
 def _latex_cell(cell: Cell | None) -> str:
-    """Return value and spread above the interval, by ``\\shortstack``, which needs no package."""
+    r"""Return value and spread above the interval, by ``\shortstack``, which needs no package."""
     if cell is None:
         return "--"
     value = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}"}.get(cell.mark, "{}").format(

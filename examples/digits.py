@@ -39,7 +39,7 @@ class Digits:
         return np.ones(len(self._pixels), dtype=bool)
 
     def read(self, row: int) -> Image.Image:
-        """The digit, black on white."""
+        """Return the digit, black on white."""
         grey = Image.fromarray((255 - 255 * self._pixels[row] / 16).astype(np.uint8))
         return grey.resize((SIDE, SIDE), Image.Resampling.BICUBIC).convert("RGB")
 

@@ -45,7 +45,7 @@ class Tint(BaseGenerator):
     config_class = TintConfig
 
     def draw(self, episode: Episode, noise: Rng) -> torch.Tensor:
-        """The picture; chance plays no part. Raises DataError where history or reference has no picture."""
+        """Return the image, without randomness. Raises DataError if history or reference has no image."""
         import torch
 
         rows = with_images(self.catalog, episode.history)

@@ -52,11 +52,11 @@ class Editor(BatchedGenerator):
         return self
 
     def pipeline(self) -> Any:
-        """The diffusers pipeline that edits. Raises SettingError if it must be trained first."""
+        """Return the diffusers pipeline that edits. Raises SettingError if it must be trained first."""
         raise NotImplementedError
 
     def arguments(self) -> dict[str, Any]:
-        """Arguments of its call that are the same for all images."""
+        """Return the arguments of its call that are the same for all images."""
         raise NotImplementedError
 
     @property

@@ -41,11 +41,11 @@ class Edit(Editor):
         return self._evidence.text(episode.reference, looks.keywords[0])
 
     def pipeline(self) -> Any:
-        """The pipeline of the family's models, loaded on first use."""
+        """Return the pipeline of the family's models, loaded on first use."""
         return self._pipeline
 
     def arguments(self) -> dict[str, Any]:
-        """Strength, steps and guidance."""
+        """Return strength, steps and guidance."""
         return {
             "strength": self.config.strength,
             "num_inference_steps": self.config.draw_steps,

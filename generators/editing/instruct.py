@@ -120,7 +120,7 @@ class InstructEdit(Editor):
         return additions(own, wanted, self.config.additions)
 
     def pipeline(self) -> Any:
-        """The published pipeline, or the family's models with the trained UNet."""
+        """Return the published pipeline, or the family's models with the trained UNet."""
         if self._editor is None:
             if not self._published:
                 raise SettingError(f"{self.name} is neither fitted nor loaded: call fit or load first")
@@ -128,7 +128,7 @@ class InstructEdit(Editor):
         return self._editor
 
     def arguments(self) -> dict[str, Any]:
-        """Steps and both guidance scales."""
+        """Return steps and both guidance scales."""
         return {
             "num_inference_steps": self.config.draw_steps,
             "guidance_scale": self.config.guidance,

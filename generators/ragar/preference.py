@@ -64,7 +64,7 @@ class PreferenceAction(KeywordAction):
             forget_pairs(run)
 
     def denoising(self) -> Denoising:
-        """The model that draws pairs and learns from them: its own copy, still frozen."""
+        """Return the model that draws pairs and learns from them: its own copy, still frozen."""
         sampler = frozen_sampler(self.evidence.family.to_learn(), self.evidence.device)
         sampler.steps = self.config.reward_steps or sampler.steps
         return Denoising(sampler, self.evidence.catalog)

@@ -23,7 +23,7 @@ WARNINGS = {"leakage": {"paper": "paper: leaky"}, "variant": {"oracle": "oracle 
 
 
 def labels(frame: pd.DataFrame) -> list[str]:
-    """Return the columns that distinguish rows of one variant, metric and seed: ``scope``, ``judge``…
+    """Return the columns that distinguish rows of one variant, metric and seed: ``scope``, ``judge``, ….
 
     A column of floats (such as a p-value) is a result, not a label; ``fraction`` is an exception. A column
     that contains one of the `WARNINGS` is always included.

@@ -55,7 +55,6 @@ def training_episodes(dataset: Dataset, *, least: int = 2, longest: int = 20) ->
     from the valid or the test split. The k-th training choice of user ``u`` has the id ``"u#train<k>"``.
     Raises SettingError unless 1 ≤ least ≤ longest, DataError if no history is long enough.
     """
-
     if not 1 <= least <= longest:
         raise SettingError(f"least must be 1 or more, longest no smaller: got {least} and {longest}")
     chosen, people = dataset.interactions, dataset.people.tolist()

@@ -98,7 +98,7 @@ def _guard(modality: str, measured: np.ndarray, loss: np.ndarray, ndcg: np.ndarr
 
 
 def trainings(catalog: Catalog, seeds: Sequence[int], modality: str = "image") -> list[tuple[Catalog, int]]:
-    """What is trained: with each seed, on the catalogue and on that whose ``modality`` is permuted."""
+    """Return each training: for each seed, the catalogue and the catalogue with ``modality`` permuted."""
     return [(c, seed) for seed in seeds for c in (catalog, permuted(catalog, modality, seed))]
 
 

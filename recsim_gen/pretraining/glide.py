@@ -169,7 +169,6 @@ def variance_bits(
 
     log σ² of p lies between those of β̃ (``share`` −1) and β (``share`` 1). Nichol & Dhariwal 2021, Eq. 15.
     """
-
     at = t.clamp(min=1)[:, None, None, None]
     now, before = alphas[at], alphas[at - 1]
     beta = 1 - now / before

@@ -35,5 +35,7 @@ def test_a_choice_of_what_is_not_there_is_told(word):
 def test_who_finds_no_judge_is_told():
     with pytest.raises(SettingError, match=r"ragar learns from .*: give one among --judges, got none"):
         rewarding_judges(METHODS, [])
-    with pytest.raises(SettingError, match=r"ragar_taste learns .* reports its uncertainty .*, got micro-seed0"):
+    with pytest.raises(
+        SettingError, match=r"ragar_taste learns .* reports its uncertainty .*, got micro-seed0"
+    ):
         rewarding_judges(METHODS, JUDGES[:1])
