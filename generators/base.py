@@ -174,7 +174,10 @@ class BaseGenerator(Configured):
         """Load what ``weights`` returned. Raises DataError if the weights do not fit the models."""
 
     def export(self, folder: Path, user_ids: Sequence[str]) -> Sequence[ExportedPart]:
-        """Write what was learned for other libraries, if it ``learns``; see `Exporting`."""
+        """Write what was learned for other libraries, if it ``learns``.
+
+        Parameters are those of `Exporting.export`.
+        """
         raise SettingError(f"{self.name} learned nothing of its own: there is nothing to export")
 
     def save(self, folder: str | Path) -> None:
@@ -192,9 +195,13 @@ class BaseGenerator(Configured):
         models: ModelFamily | str | Path = "embedded",
         device: str | None = None,
     ) -> Self:
-        """Load what ``save`` wrote.
+        """Load what ``save`` wrote. Parameters are those of `Generator.load`.
 
-        Raises DataError for a checkpoint of another generator, another catalogue or other models.
+        Raises
+        ------
+        DataError
+            If the checkpoint is that of another generator, or was made with another catalogue or other
+            models.
         """
         folder = Path(folder)
         about = checkpoint.read(folder, cls.name)

@@ -109,9 +109,31 @@ def ready_generator(
 ) -> Generator:
     """Return a generator that can draw: loaded from ``checkpoint``, or from ``spec`` if it needs no training.
 
-    Raises SettingError if the generator must be trained first and no checkpoint is given, and DataError if
-    the checkpoint belongs to another generator, catalogue or models, or lacks the ranker that chooses among
-    images.
+    Parameters
+    ----------
+    spec
+        Name and settings; None: those of the checkpoint.
+    checkpoint
+        Folder of a trained generator, None for one that needs no training.
+    dataset
+        The data; images are drawn for items of its catalogue.
+    models
+        Models to draw with, as for ``open_family``.
+    device
+        Device to draw on; None: cuda if there is one, else cpu.
+
+    Returns
+    -------
+    Generator
+        The fitted generator.
+
+    Raises
+    ------
+    SettingError
+        If the generator must be trained first and no checkpoint is given.
+    DataError
+        If the checkpoint belongs to another generator, catalogue or models, or lacks the ranker that chooses
+        among images.
     """
     check_choice(spec, checkpoint, models=models)
     catalog = dataset.catalog

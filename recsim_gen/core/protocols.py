@@ -210,7 +210,17 @@ class TrainingRun(Protocol):
     """Destination of the curves of one part of a training; `Run` implements it."""
 
     def log_epoch(self, epoch: int, numbers: Mapping[str, float], prefix: str = "") -> None:
-        """Log the {name: value} of an epoch or step; ``prefix`` goes before each name."""
+        """Log the numbers of an epoch or step.
+
+        Parameters
+        ----------
+        epoch
+            Number of the epoch or step, at least 0.
+        numbers
+            {name: value}.
+        prefix
+            Goes before each name.
+        """
 
     def log_file(self, path: str | Path, folder: str | None = None) -> None:
         """Keep a file, such as a sheet of samples, in ``folder`` of the run."""

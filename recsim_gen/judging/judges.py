@@ -235,7 +235,19 @@ def says_how_sure(spec: JudgeSpec) -> bool:
 
 
 def catalog_for(spec: JudgeSpec, dataset: Dataset, catalog: Catalog, *, device: str = "cpu") -> Catalog:
-    """Return the items as the judge ``spec`` sees them: ``catalog``, unless it has its own encoders."""
+    """Return the items as the judge ``spec`` sees them: ``catalog``, unless it has its own encoders.
+
+    Parameters
+    ----------
+    spec
+        The judge.
+    dataset
+        The data, encoded again if the judge has its own encoders.
+    catalog
+        The encoded items.
+    device
+        Device of the encoders.
+    """
     encoders = dict(catalog.encoders)
     if spec.folder is None:
         if spec.encoder is not None:

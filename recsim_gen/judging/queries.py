@@ -83,8 +83,26 @@ def triples_of(
 ) -> Triples:
     """Return the triples of a folder or tar of images (see `image_sets`), encoded like ``catalog``.
 
-    Features are cached by content. Raises DataError as `read_images` does, for an image that cannot be
-    decoded, and if the catalogue does not record its encoder.
+    Features are cached by content.
+
+    Parameters
+    ----------
+    images
+        Folder, tar, or images read from one.
+    dataset
+        The data that users and items belong to.
+    catalog
+        Items with image features; the images are encoded by the same encoder.
+    users
+        User ids for images without a user; default: the users whose test reference is the item.
+    device
+        Device of the encoder.
+
+    Raises
+    ------
+    DataError
+        As `read_images`, for an image that cannot be decoded, and if the catalogue does not record its
+        encoder.
     """
     encoder = catalog.encoder_of(MODALITY)
     image_set = images if isinstance(images, ImageSet) else read_images(images, dataset)
@@ -110,7 +128,24 @@ def encoded(
 def ask(
     ranker: Ranker, triples: Triples, *, scope: Scope = "graph", what: str = "substitution"
 ) -> Counterfactual:
-    """Return the ranker's answer to each triple; computed in chunks to bound the memory."""
+    """Return the ranker's answer to each triple; computed in chunks to bound the memory.
+
+    Parameters
+    ----------
+    ranker
+        A trained ranker.
+    triples
+        (B,) triples of user, item and image features.
+    scope
+        As for `Ranker.substitute`.
+    what
+        Label of the progress bar.
+
+    Returns
+    -------
+    Counterfactual
+        (B,) scores and ranks with the new features and with the item's own.
+    """
     parts = []
     with bar(what=what, total=len(triples), unit="triple") as progress:
         for start in range(0, len(triples), CHUNK):

@@ -146,8 +146,10 @@ def policy_loss(
     action
         a_t = mean + σ·ε_t, (B, T, …): exactly the samples that the images were drawn from. One of them may be
         noise-free (ε = 0): it has no gradient itself but is part of the others' baseline.
-    mean, sigma
-        The policy: ``mean`` (B, …) carries the gradient.
+    mean
+        (B, …) mean of the policy; it carries the gradient.
+    sigma
+        Standard deviation of the policy, above 0.
     reward
         (B, T) from `rewards`; no gradient flows through it.
     reading

@@ -153,11 +153,24 @@ def auc_of(ranker: Ranker, swaps: Swaps, catalog: Catalog) -> np.ndarray:
 
 
 def swap_test(rankers: Sequence[Ranker], swaps: Swaps, catalog: Catalog) -> Guard:
-    """Return the mean AUC of the own image over choices and ``rankers`` (seeds of one judge).
+    """Return the mean AUC of the own image over choices and rankers.
 
-    The interval resamples people and rankers. Verdict: ``sees`` if the 95% interval is above 0.5, ``is
-    blind`` if it contains 0.5 or all scores are tied, ``prefers others`` if it is below; ``unknown`` with one
-    person.
+    The interval resamples people and rankers.
+
+    Parameters
+    ----------
+    rankers
+        Seeds of one judge.
+    swaps
+        Choices and their candidates, from `swaps_of`.
+    catalog
+        The items as the rankers see them.
+
+    Returns
+    -------
+    Guard
+        Verdict ``sees`` if the 95% interval is above 0.5, ``is blind`` if it contains 0.5 or all scores are
+        tied, ``prefers others`` if it is below; ``unknown`` with one person.
     """
     by_choice = np.concatenate([auc_of(ranker, swaps, catalog) for ranker in rankers])
     people, trainings = (
