@@ -41,8 +41,8 @@ def _title(part: str, metric: str, name: str) -> str:
 
 def _line(curve: Curve) -> str:
     """Return the name of a line: the seed."""
-    found = _SEED.search(curve.training)
-    return found[1] if found else ""
+    match = _SEED.search(curve.training)
+    return match[1] if match else ""
 
 
 def _part(curve: Curve) -> str:

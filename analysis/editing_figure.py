@@ -119,7 +119,7 @@ def _panel(
             markersize=5.5,
             zorder=2,
         )
-        for variant, said in lines.get(name, {}).items():
+        for variant, text in lines.get(name, {}).items():
             at = (x[variant], y[variant])
-            axes.annotate(said, at, xytext=(4, 4), textcoords="offset points", fontsize=8, color="0.3")
+            axes.annotate(text, at, xytext=(4, 4), textcoords="offset points", fontsize=8, color="0.3")
     axes.grid(color="0.93")

@@ -113,8 +113,8 @@ def places(features: NDArray[Any]) -> NDArray[Any]:
     start += 1e-6 * np.random.default_rng(0).normal(
         size=start.shape
     )  # equal images must not have equal positions
-    how = {"init": start.astype(np.float32), "max_iter": ROUNDS, "random_state": 0, "n_jobs": 1}
-    placed = TSNE(2, perplexity=min(30.0, (n - 1) / 3), **how).fit_transform(main)
+    arguments = {"init": start.astype(np.float32), "max_iter": ROUNDS, "random_state": 0, "n_jobs": 1}
+    placed = TSNE(2, perplexity=min(30.0, (n - 1) / 3), **arguments).fit_transform(main)
     low, high = placed.min(0), placed.max(0)
     return np.asarray((placed - low) / np.where(high > low, high - low, 1))
 
@@ -123,9 +123,9 @@ def _shown(n: int, episodes: Sequence[Episode]) -> NDArray[Any]:
     """Return the rows of the items on the map; all of a small catalogue."""
     if n <= MOST:
         return np.arange(n)
-    asked = {e.reference for e in episodes}
+    references = {e.reference for e in episodes}
     near = [row for e in episodes for row in reversed(e.history)]  # the latest are kept longest
-    order = [*asked, *near, *np.random.default_rng(0).permutation(n).tolist()]
+    order = [*references, *near, *np.random.default_rng(0).permutation(n).tolist()]
     return np.sort(list(dict.fromkeys(order))[:MOST])
 
 

@@ -218,7 +218,7 @@ def _address(picture: Image.Image | None, side: int = LARGEST) -> str:
     small = picture.convert("RGB")
     small.thumbnail((side, side))
     exact = small.size == picture.size and max(small.size) <= EXACT
-    kind, how = ("png", {"optimize": True}) if exact else ("jpeg", {"quality": 90})
+    kind, arguments = ("png", {"optimize": True}) if exact else ("jpeg", {"quality": 90})
     content = io.BytesIO()
-    small.save(content, format=kind, **how)
+    small.save(content, format=kind, **arguments)
     return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"

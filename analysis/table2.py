@@ -130,8 +130,8 @@ class Table2:
         caption += "Best method bold, second underlined"
         caption += f", controls ({', '.join(self.controls)}) not ranked" if self.controls else ""
         agreed = ", all seeds of one sign" if self.seeds > 1 else ""
-        how = f"paired; Holm over the methods, each metric by itself, p < {LEVEL}{agreed}"
-        caption += f". † differs from {self.baseline} ({how})."
+        text = f"paired; Holm over the methods, each metric by itself, p < {LEVEL}{agreed}"
+        caption += f". † differs from {self.baseline} ({text})."
         learned: dict[str, list[str]] = {}
         for variant, judge in self.rewards.items():
             learned.setdefault(judge, []).append(variant)

@@ -162,10 +162,10 @@ def pipeline_class(name: str) -> Any:
     names = [n for n in dir(diffusers) if n.endswith("Pipeline")]
     if name not in names:
         raise SettingError(f"diffusers {diffusers.__version__} has no pipeline {name!r}.{_near(name, names)}")
-    found = getattr(diffusers, name)
-    if "prompt" not in _parameters(found):
+    pipeline = getattr(diffusers, name)
+    if "prompt" not in _parameters(pipeline):
         raise SettingError(f"{name} takes no prompt: a pipeline that draws from text is wanted")
-    return found
+    return pipeline
 
 
 def _near(name: str, names: list[str]) -> str:
@@ -177,14 +177,14 @@ def _check(config: PipelineConfig) -> None:
     """Raise SettingError if no class is named, and for arguments that its call does not take."""
     if not config.pipeline:
         raise SettingError("a class of diffusers is wanted, got none. Write pipeline:CLASS")
-    found = pipeline_class(config.pipeline)
+    pipeline = pipeline_class(config.pipeline)
     known = [f.name for f in fields(config)]
     known += [setting.name for setting in Pipeline.arguments(config.pipeline)]
     for name in config.call:
         if name not in known:
             raise SettingError(f"unknown setting {name!r} of {config.pipeline}.{did_you_mean(name, known)}")
     if config.pictures != "none":
-        _shown_as(found)
+        _shown_as(pipeline)
 
 
 def _shown_as(pipeline: Any) -> str:

@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _lines(commands: Sequence[str]) -> str:
     """Return each command with the first line of its docstring."""
     width = max(map(len, commands))
-    said = [(import_module(f"recsim_gen.{name}").__doc__ or "").splitlines()[0] for name in commands]
-    return "\n".join(f"  {name:<{width}}  {line}" for name, line in zip(commands, said, strict=True))
+    summaries = [(import_module(f"recsim_gen.{name}").__doc__ or "").splitlines()[0] for name in commands]
+    return "\n".join(f"  {name:<{width}}  {line}" for name, line in zip(commands, summaries, strict=True))
 
 
 if __name__ == "__main__":

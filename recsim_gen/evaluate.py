@@ -298,8 +298,8 @@ def _keywords(
     from recsim_gen.core.registry import KEYWORDS, resolve
 
     episodes = dataset.episodes
-    asked = resolve(KEYWORDS, {}, "keywords")(plan.family, device, dataset.catalog)
-    tastes = asked.tastes([e.history for e in episodes])
+    writer = resolve(KEYWORDS, {}, "keywords")(plan.family, device, dataset.catalog)
+    tastes = writer.tastes([e.history for e in episodes])
     results.note("keywords of tastes: the family's language model writes them of histories, for all methods")
     return {e.id: words for e, words in zip(episodes, tastes, strict=True)}
 

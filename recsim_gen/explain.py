@@ -139,10 +139,10 @@ def _values(methods: Mapping[str, Any], shop: Shop, options: Options, results: R
 
     episodes, truth = shop.dataset.episodes, TrueReasons.of(shop.dataset, options.top)
     made = {name: explainer(shop) for name, explainer in methods.items()}
-    said = list(comparison.lines(made, shop, episodes, options.seeds, truth))
-    shown = bar(said, "measuring", unit="line")
+    lines = list(comparison.lines(made, shop, episodes, options.seeds, truth))
+    shown = bar(lines, "measuring", unit="line")
     values = pd.concat([comparison.measured(x, shop, episodes, truth) for x in shown], ignore_index=True)
-    roles = {line.variant: line.role for line in said}
+    roles = {line.variant: line.role for line in lines}
     if truth is None:
         results.note("fmr, precision and recall need known tastes, which --data boutique has")
     comparison.conclude(values, roles, options.baseline, truth, results)

@@ -272,12 +272,12 @@ def _case(
     from analysis.case_study import Case
     from recsim_gen.experiments.case_studies import own_image, shown_history
 
-    said = {label: of.scores.loc[[episode.id]].iloc[0] for label, of in drawn.items()}
+    scores_of = {label: of.scores.loc[[episode.id]].iloc[0] for label, of in drawn.items()}
     title = dataset.catalog.titles[episode.reference] or dataset.catalog.item_ids[episode.reference]
     history = [(own_image(dataset, row), row in retrieved) for row in shown_history(episode, retrieved)]
-    cells = [_reference(own_image(dataset, episode.reference), next(iter(said.values())))]
+    cells = [_reference(own_image(dataset, episode.reference), next(iter(scores_of.values())))]
     category = str(dataset.catalog.categories[episode.reference])
-    cells += [_generated(generated[label][k], row, category) for label, row in said.items()]
+    cells += [_generated(generated[label][k], row, category) for label, row in scores_of.items()]
     return Case(f"{dataset.interactions.user_ids[episode.user]}: {title}", history, cells)
 
 
@@ -296,10 +296,12 @@ def _person(
     catalog, row = dataset.catalog, episode.reference
     pictures, own = [], None
     for label, of in drawn.items():
-        said = of.scores.loc[[episode.id]].iloc[0]
-        own = said.get("original_utility")
+        scores_of = of.scores.loc[[episode.id]].iloc[0]
+        own = scores_of.get("original_utility")
         ranks = {judge: (float(x[k, 0]), float(x[k, 1])) for judge, x in of.ranks.items()}
-        pictures.append(gallery.Drawn(label, generated[label][k], of.words[k], ranks, said.get("utility")))
+        pictures.append(
+            gallery.Drawn(label, generated[label][k], of.words[k], ranks, scores_of.get("utility"))
+        )
     return gallery.Person(
         name=str(dataset.interactions.user_ids[episode.user]),
         item=str(catalog.item_ids[row]),

@@ -277,13 +277,13 @@ def _publish(
     from recsim_gen.experiments.simulation.log_trust import add_rows, markdown
 
     output = options.output
-    found = outcomes(shop, histories, options.meaning)
-    conclude(found, options.seeds, results)
+    values = outcomes(shop, histories, options.meaning)
+    conclude(values, options.seeds, results)
     if len(trust):
         add_rows(trust, ORIGINAL, results, seeds=len(options.seeds))
     else:
         results.note("off-policy estimates need paired arms and a share of visits to explore: none are given")
-    rounds = round_table(found)
+    rounds = round_table(values)
     _log_rounds(rounds, tracker)
     one = replace(results, rows=[row for row in results.rows if row.get("meaning") == options.meaning[0]])
     texts = {"off_policy.md": markdown(trust, ORIGINAL)} if len(trust) else {}
@@ -295,7 +295,7 @@ def _publish(
         ]
     )
     tables = {"rounds.csv": rounds, "off_policy.csv": trust, LOG: log_table(shop, histories)}
-    draw = partial(_draw, found[0].meaning, tables, texts, output)
+    draw = partial(_draw, values[0].meaning, tables, texts, output)
     report(results, tracker, output, draw=draw, metrics=PEOPLE_CHOOSE, body=body)
     tracker.run.log_table("rounds", rounds)
     tracker.run.log_table("off_policy", trust)

@@ -30,8 +30,8 @@ class Edit(Editor):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.learns = self.config.prompt == "taste"
-        asked = {"caption": (), "keywords": ("text_encoder", "language_model"), "taste": ("language_model",)}
-        self.roles = ("diffusion", *asked[self.config.prompt])
+        roles = {"caption": (), "keywords": ("text_encoder", "language_model"), "taste": ("language_model",)}
+        self.roles = ("diffusion", *roles[self.config.prompt])
 
     def words(self, episode: Episode) -> str:
         """Return the prompt. Raises DataError if the reference has no text."""

@@ -114,10 +114,10 @@ class InstructEdit(Editor):
     def words(self, episode: Episode) -> str:
         """Return the instruction."""
         (looks,), taste = self._evidence.looks([episode]), self._evidence.taste
-        own, wanted = taste.lists[episode.reference], looks.keywords[0]
-        if len(own) == len(wanted) == taste.length:
-            return replacements(own, wanted)
-        return additions(own, wanted, self.config.additions)
+        own, new = taste.lists[episode.reference], looks.keywords[0]
+        if len(own) == len(new) == taste.length:
+            return replacements(own, new)
+        return additions(own, new, self.config.additions)
 
     def pipeline(self) -> Any:
         """Return the published pipeline, or the family's models with the trained UNet."""

@@ -55,16 +55,16 @@ def draw_pairs(
 def edits(looks: np.ndarray, among: np.ndarray, count: int, rng: Rng, kept: float) -> np.ndarray:
     """Return (count, 2, 4) looks before and after."""
     allowed, random = {tuple(look) for look in among.tolist()}, rng.numpy()
-    found: list[tuple[list[int], list[int]]] = []
-    while len(found) < count:
+    pairs: list[tuple[list[int], list[int]]] = []
+    while len(pairs) < count:
         before = looks[random.integers(len(looks))].tolist()
         changes = 0 if random.random() < kept else int(random.integers(1, len(VALUES) + 1))
         after = list(before)
         for place in random.permutation([*VALUES])[:changes].tolist():
             after[place] = (before[place] + int(random.integers(1, VALUES[place]))) % VALUES[place]
         if tuple(after) in allowed:
-            found.append((before, after))
-    return np.array(found)
+            pairs.append((before, after))
+    return np.array(pairs)
 
 
 def keywords(look: np.ndarray) -> list[str]:

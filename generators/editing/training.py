@@ -81,8 +81,8 @@ def editing_loss(pairs: EditPairs, denoising: Denoising, config: InstructEditCon
         noise, t = torch.randn(mean[rows].shape, generator=generator), timesteps(len(rows), length, generator)
         latents = mean[rows] + std[rows] * torch.randn(noise.shape, generator=generator)
         shown = torch.where(torch.from_numpy(without_picture)[:, None, None, None], 0.0, before[rows])
-        told = zip(rows, without_text, strict=True)
-        states = sampler.states(["" if silent else pairs.instructions[row] for row, silent in told])
+        text_flags = zip(rows, without_text, strict=True)
+        states = sampler.states(["" if silent else pairs.instructions[row] for row, silent in text_flags])
         latents, noise, t, shown = (x.to(sampler.device) for x in (latents, noise, t, shown))
         predicted, right = denoising.predicted(latents, noise, t, states, beside=shown)
         return {"loss": F.mse_loss(predicted, right)}

@@ -145,14 +145,14 @@ class LaVIT(BaseGenerator):
         history = with_images(self.catalog, episode.history)[-config.images :] if config.images else []
         words = parts.text(self.words(episode))
         document = parts.vocabulary.document([self._codes.of(row) for row in history], words)
-        how = Sampling(
+        sampling = Sampling(
             config.guidance,
             config.top_k,
             config.temperature,
             config.min_codes,
             min(config.max_codes, parts.vision.patches),
         )
-        codes = draw_codes(parts.language, parts.vocabulary, document, how, noise.for_("codes").torch())
+        codes = draw_codes(parts.language, parts.vocabulary, document, sampling, noise.for_("codes").torch())
         return Conditions(parts.states(codes))
 
     def round_trip(self, rows: Sequence[int], rng: Rng) -> list[torch.Tensor]:

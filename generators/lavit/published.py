@@ -233,11 +233,11 @@ class PixelDecoder(Sampler):
         latents = latents.to(unet.device, unet.dtype)
         free = self.empty.expand(len(states), -1, -1)
         for t in scheduler.timesteps:
-            told = unet(latents, t, encoder_hidden_states=states).sample
+            predicted = unet(latents, t, encoder_hidden_states=states).sample
             if self.guidance > 1:  # two calls, since the rows differ in length; no masking needed
-                untold = unet(latents, t, encoder_hidden_states=free).sample
-                told = untold + self.guidance * (told - untold)
-            latents = scheduler.step(told, t, latents).prev_sample
+                unconditional = unet(latents, t, encoder_hidden_states=free).sample
+                predicted = unconditional + self.guidance * (predicted - unconditional)
+            latents = scheduler.step(predicted, t, latents).prev_sample
         pixels: Tensor = vae.decode(latents / vae.config.scaling_factor).sample
         return (pixels.float() / 2 + 0.5).clamp(0, 1).cpu()
 

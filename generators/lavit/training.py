@@ -48,13 +48,13 @@ def learn(
     pictures = nn.ModuleDict({"tokenizer": parts.tokenizer, "decoder": parts.decoder})
     with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
         output = Path(folder)
-        how: dict[str, Any] = {"output": output, "data": data, "tracker": tracker}
+        arguments: dict[str, Any] = {"output": output, "data": data, "tracker": tracker}
         reading = reading_loss(parts, catalog, texts, config)
         schedule = _schedule(config, config.steps, config.lr)
-        fit(PICTURES, pictures, reading, schedule, rng=rng.for_("tokenizer"), **how)
+        fit(PICTURES, pictures, reading, schedule, rng=rng.for_("tokenizer"), **arguments)
         speaking = speaking_loss(parts, catalog, items, config)
         schedule = _schedule(config, config.language_steps, config.language_lr)
-        fit(LANGUAGE, parts.language, speaking, schedule, rng=rng.for_("language"), **how)
+        fit(LANGUAGE, parts.language, speaking, schedule, rng=rng.for_("language"), **arguments)
         forget(output, PICTURES)
         forget(output, LANGUAGE)
 
@@ -124,8 +124,8 @@ def speaking_loss(
             target, *others = random.permutation(items[k]).tolist()
             history = [pictures.of(row) for row in others[:shown]]
             words = parts.text(prompt_of(catalog, target, config.prompt))
-            told = (history, words) if random.random() >= config.drop else ([], [])
-            documents.append(vocabulary.document(*told))
+            given = (history, words) if random.random() >= config.drop else ([], [])
+            documents.append(vocabulary.document(*given))
             answers.append(vocabulary.picture(pictures.of(target))[1:])
         return {"loss": answer_loss(parts.language, documents, answers)}
 

@@ -219,8 +219,8 @@ class Evidence:
         if self.config.reference != "first":
             return top
         first = [word for word in own if word.lower() not in self._categories]
-        said = {word.lower() for word in first}
-        return [*first, *(word for word in top if word.lower() not in said)]
+        words = {word.lower() for word in first}
+        return [*first, *(word for word in top if word.lower() not in words)]
 
     def text(self, reference: int, keywords: Sequence[str]) -> str:
         """Return the text of E_key: the reference's category, or a keyword of it, and these keywords."""

@@ -108,18 +108,18 @@ class KeywordAction:
         streams = [step.for_("latents", e.id) for e in episodes for _ in range(count)]
         states = sampler.states(texts).to(sampler.pipeline.unet.dtype)
         pixels = sampler.draw(states, streams).unflatten(0, (len(episodes), count))
-        asked = judge.bounds if self.config.reward == "gain" else judge.scores
-        return reward_of(*asked(episodes, pixels), self.config).float()
+        judged = judge.bounds if self.config.reward == "gain" else judge.scores
+        return reward_of(*judged(episodes, pixels), self.config).float()
 
     def proposals(self, episodes: Sequence[Episode], count: int) -> list[list[Proposal]]:
         """Return the looks that the policy prefers, repeated if there are fewer than ``count``."""
-        found = []
+        proposals = []
         for episode, looks in zip(episodes, self.ranked(episodes), strict=True):
             texts = [self.evidence.text(episode.reference, words) for words in looks.keywords[:count]]
             drawn_from = zip(self.sampler.states(texts), texts, looks.gain, strict=False)
             proposed = [Proposal(Conditions(x, text=text), float(gain)) for x, text, gain in drawn_from]
-            found.append([proposed[c % len(proposed)] for c in range(count)])
-        return found
+            proposals.append([proposed[c % len(proposed)] for c in range(count)])
+        return proposals
 
     def ranked(self, episodes: Sequence[Episode]) -> list[Looks]:
         """Return the looks of each episode, sorted by the policy's preference."""

@@ -93,15 +93,15 @@ class PairDrawing:
         states = sampler.states(texts).repeat_interleave(count, 0)
         noise = [stream.for_("picture", t) for stream in streams for t in range(count)]
         pixels = sampler.draw(states, noise).unflatten(0, (len(episodes), count))
-        asked = self.judge.scores if action.config.reward == "rank" else self.judge.bounds
-        score, _ = asked(episodes, pixels)
-        told = torch.nonzero(score.amax(1) > score.amin(1))[:, 0]
-        both = torch.stack([score.argmax(1), score.argmin(1)], 1)[told]
-        pair = pixels[told[:, None], both]
-        if not len(told):
+        judged = self.judge.scores if action.config.reward == "rank" else self.judge.bounds
+        score, _ = judged(episodes, pixels)
+        differing = torch.nonzero(score.amax(1) > score.amin(1))[:, 0]
+        both = torch.stack([score.argmax(1), score.argmin(1)], 1)[differing]
+        pair = pixels[differing[:, None], both]
+        if not len(differing):
             return [], torch.empty(0, 2, *sampler.latent_shape)
         latents = self.denoising.encoded(pair.flatten(0, 1), streams[0].for_("encoded").torch())
-        return [texts[row] for row in told.tolist()], latents.unflatten(0, (len(told), 2)).cpu()
+        return [texts[row] for row in differing.tolist()], latents.unflatten(0, (len(differing), 2)).cpu()
 
 
 def forget_pairs(run: TrainingContext) -> None:

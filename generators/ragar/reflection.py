@@ -62,8 +62,8 @@ class Reflection:
 
         And ρ − ρ_ref (B,) of the first.
         """
-        asked = judge.bounds if self.config.reward == "gain" else judge.scores
-        score, original = asked(episodes, pixels)
+        judged = judge.bounds if self.config.reward == "gain" else judge.scores
+        score, original = judged(episodes, pixels)
         return reward_of(score, original, self.config), score[:, 0] - original
 
     def _draw(self, states: Tensor, streams: Sequence[Rng]) -> Tensor:

@@ -170,10 +170,10 @@ class BoostedAttention:
         key, value = attn.norm_k(heads(attn, attn.to_k(hidden_states))), heads(attn, attn.to_v(hidden_states))
         text = 0 if encoder_hidden_states is None else encoder_hidden_states.shape[1]
         if encoder_hidden_states is not None:
-            told = attn.norm_added_q(heads(attn, attn.add_q_proj(encoder_hidden_states)))
-            query = torch.cat([told, query], dim=1)
-            told = attn.norm_added_k(heads(attn, attn.add_k_proj(encoder_hidden_states)))
-            key = torch.cat([told, key], dim=1)
+            of_text = attn.norm_added_q(heads(attn, attn.add_q_proj(encoder_hidden_states)))
+            query = torch.cat([of_text, query], dim=1)
+            of_text = attn.norm_added_k(heads(attn, attn.add_k_proj(encoder_hidden_states)))
+            key = torch.cat([of_text, key], dim=1)
             value = torch.cat([heads(attn, attn.add_v_proj(encoder_hidden_states)), value], dim=1)
         if image_rotary_emb is not None:
             query, key = (apply_rotary_emb(x, image_rotary_emb, sequence_dim=1) for x in (query, key))

@@ -115,16 +115,16 @@ class ConditionedForward:
         rotary: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
         attn = block.attn
-        told, *of_text = block.norm1_context(text, emb=now)
+        text_in, *of_text = block.norm1_context(text, emb=now)
         shown, *of_image = block.norm1(image, emb=now)
         with self.lora:
             given, *of_condition = block.norm1(condition, emb=start)
             last = _own(attn, given)
         parts = [
             (
-                attn.norm_added_q(heads(attn, attn.add_q_proj(told))),
-                attn.norm_added_k(heads(attn, attn.add_k_proj(told))),
-                heads(attn, attn.add_v_proj(told)),
+                attn.norm_added_q(heads(attn, attn.add_q_proj(text_in))),
+                attn.norm_added_k(heads(attn, attn.add_k_proj(text_in))),
+                heads(attn, attn.add_v_proj(text_in)),
             ),
             _own(attn, shown),
             last,

@@ -88,8 +88,8 @@ def generate(
         models=family,
         device=data.device,
     )
-    asked, _ = chosen_episodes(dataset, episodes)
-    return read_images(images_for(made, dataset, asked, seed=seed), dataset)
+    selected, _ = chosen_episodes(dataset, episodes)
+    return read_images(images_for(made, dataset, selected, seed=seed), dataset)
 
 
 def judge(

@@ -121,10 +121,10 @@ def _head(generator: Generator, family: ModelFamily) -> str:
 
     models = [family.checkpoint(role) for role in generator.roles]
     licence = family.checkpoint("diffusion").licence
-    known = LICENCES.get(licence)
+    licence_name = LICENCES.get(licence)
     head = ModelCardData(
-        license=known or "other",
-        license_name=None if known else licence,
+        license=licence_name or "other",
+        license_name=None if licence_name else licence,
         library_name="diffusers",
         pipeline_tag="text-to-image",
         tags=["recsim-gen", generator.name, "personalisation"],

@@ -70,10 +70,10 @@ def _write(
     np.savez_compressed(folder / LISTS, top=best_lists(ranker, interactions), **ids)
     write_served_data(folder / DATA, catalog, interactions)
     user, items = str(interactions.user_ids[0]), catalog.item_ids[:2].tolist()
-    asked = [[user, None, None, None], [None, items, None, None], [user, None, items[0], _grey()]]
+    requests = [[user, None, None, None], [None, items, None, None], [user, None, items[0], _grey()]]
     ranks = {"item": [None, items[0]], "original_rank": [np.nan, 2.0], "rank": [np.nan, 1.0]}
     answers = pd.DataFrame({"user": [None, user], "items": [items, items], **ranks})
-    return pd.DataFrame(asked, columns=[*COLUMNS]), answers
+    return pd.DataFrame(requests, columns=[*COLUMNS]), answers
 
 
 def _grey() -> str:
@@ -169,13 +169,13 @@ class ServedRanker:
         k, longest = int((params or {}).get("k", K)), self.top.shape[1]
         if not 1 <= k <= longest:
             raise DataError(f"k must be in [1, {longest}], got {k}", remedy="The logged lists end there")
-        asked = read_requests(model_input)
+        requests = read_requests(model_input)
         answers: dict[str, Any] = {
-            "user": [one.user for one in asked],
-            "items": [self.item_ids[rows[rows >= 0]].tolist() for rows in self._lists(asked)[:, :k]],
-            "item": [one.item for one in asked],
+            "user": [one.user for one in requests],
+            "items": [self.item_ids[rows[rows >= 0]].tolist() for rows in self._lists(requests)[:, :k]],
+            "item": [one.item for one in requests],
         }
-        for name, ranks in zip(("original_rank", "rank"), self._ranks(asked).tolist(), strict=True):
+        for name, ranks in zip(("original_rank", "rank"), self._ranks(requests).tolist(), strict=True):
             answers[name] = pd.Series([None if np.isnan(rank) else rank for rank in ranks], dtype=object)
         return pd.DataFrame(answers)
 

@@ -172,13 +172,13 @@ def trained_ranker(
         If the name, recipe or a setting is unknown.
     """
     ranker, folder = make_ranker(spec, device=device), kept_ranker(spec, catalog, interactions, seed=seed)
-    told = None if on_epoch is None else lambda epoch, numbers, _: on_epoch(epoch, numbers)
+    callback = None if on_epoch is None else lambda epoch, numbers, _: on_epoch(epoch, numbers)
     if (folder / "config.json").exists():
         say(f"{spec}, seed {seed}: found in {folder}")
-        if told is not None:
-            tell_again(folder, told)
+        if callback is not None:
+            tell_again(folder, callback)
         return type(ranker).load(folder, catalog, interactions, device=device)
-    curves = Curves(told)
+    curves = Curves(callback)
     ranker.fit(catalog, interactions, rng=Rng(seed), on_epoch=curves)
     ranker.save(folder)
     curves.write(folder)

@@ -89,8 +89,10 @@ def run_trials(
         raise DataError("a search needs a validation split, got none", remedy="Split the data with one")
     done = []
     for trial in trials:
-        told = on_epoch(trial) if on_epoch else None
-        ranker = trained_ranker(trial.spec, catalog, interactions, seed=seed, device=device, on_epoch=told)
+        callback = on_epoch(trial) if on_epoch else None
+        ranker = trained_ranker(
+            trial.spec, catalog, interactions, seed=seed, device=device, on_epoch=callback
+        )
         table = evaluate(ranker, interactions, split="valid", masked=("train",), ks=(20,))
         means = table.drop(columns="user").mean()
         done.append(replace(trial, valid={str(name): float(value) for name, value in means.items()}))

@@ -57,8 +57,8 @@ def bar(
     from tqdm import tqdm
 
     kind = tqdm if sys.stderr.isatty() else _lines()
-    how: dict[str, Any] = {"disable": is_quiet(), "leave": False, "dynamic_ncols": True}
-    return kind(items, desc=what, total=total, unit=unit, position=_line.get(), **how)
+    arguments: dict[str, Any] = {"disable": is_quiet(), "leave": False, "dynamic_ncols": True}
+    return kind(items, desc=what, total=total, unit=unit, position=_line.get(), **arguments)
 
 
 @cache

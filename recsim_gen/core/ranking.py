@@ -66,11 +66,11 @@ def per_user(hits: NDArray[Any], relevant: NDArray[Any], ks: Sequence[int]) -> d
         )
     discount = 1 / np.log2(np.arange(2, hits.shape[1] + 2))
     ideal = np.concatenate([[0.0], np.cumsum(discount)])
-    found, gains = np.cumsum(hits, axis=1), np.cumsum(hits * discount, axis=1)
+    hits_so_far, gains = np.cumsum(hits, axis=1), np.cumsum(hits * discount, axis=1)
     out: dict[str, NDArray[Any]] = {}
     for k in ks:
         last = min(k, hits.shape[1]) - 1
-        retrieved, gain = found[:, last], gains[:, last]
+        retrieved, gain = hits_so_far[:, last], gains[:, last]
         out[f"recall@{k}"] = retrieved / relevant
         out[f"ndcg@{k}"] = gain / ideal[np.minimum(relevant, k)]
         out[f"ndcg_retrieved@{k}"] = np.divide(

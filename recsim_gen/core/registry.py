@@ -212,10 +212,10 @@ def with_settings(config: type[Any], settings: Mapping[str, Any]) -> Any:
         if key not in known:
             raise SettingError(f"unknown setting {key!r} of {config.__name__}.{did_you_mean(key, known)}")
         if not _fits(value, hints[key]):
-            wanted = getattr(hints[key], "__name__", "")
+            type_name = getattr(hints[key], "__name__", "")
             if choices := _choices(hints[key]):
-                wanted = f"one of {', '.join(map(str, choices))}"
-            raise SettingError(f"setting {key!r} of {config.__name__} must be {wanted}, got {value!r}")
+                type_name = f"one of {', '.join(map(str, choices))}"
+            raise SettingError(f"setting {key!r} of {config.__name__} must be {type_name}, got {value!r}")
     return config(**settings)
 
 

@@ -142,9 +142,9 @@ class GeneratorSpec(Spec):
 
     def known(self) -> list[Setting]:
         """Return the fields of its config class and, for a diffusers pipeline, the arguments of its call."""
-        found = resolve(self.name, GENERATORS, self.what)
+        generator = resolve(self.name, GENERATORS, self.what)
         pipeline = self.settings.get("pipeline") if self.name == PIPELINE else None
-        return [*settings_of(found.config_class), *(found.arguments(pipeline) if pipeline else ())]
+        return [*settings_of(generator.config_class), *(generator.arguments(pipeline) if pipeline else ())]
 
     def recipes(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the recipes of its config class."""

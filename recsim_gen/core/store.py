@@ -79,8 +79,8 @@ def file_state(path: str | Path) -> tuple[int, int, int, int]:
 
     Programs may set the mtime back (``rsync -t``, ``cp -p``, archives), but not the ctime.
     """
-    found = os.stat(path)
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 @contextmanager

@@ -88,14 +88,14 @@ def by_variant(results: Results, metrics: Sequence[str]) -> dict[str, dict[str, 
     def name(row: Mapping[Any, Any]) -> str:
         return "/".join([*(_label(c, row[c]) for c in tell_apart if row.get(c) is not None), row["metric"]])
 
-    found: dict[str, dict[str, float | None]] = {}
+    values: dict[str, dict[str, float | None]] = {}
     for row in plain(whole.to_dict("records")):
         ends = {f"{name(row)}_{end}": row[end] for end in ("low", "high")}
-        found.setdefault(row["variant"], {}).update({name(row): row["value"], **ends})
+        values.setdefault(row["variant"], {}).update({name(row): row["value"], **ends})
     for row in results.rows:
         if row["seed"] is not None and row["metric"] in metrics:
-            found[row["variant"]][f"seed_{row['seed']}/{name(row)}"] = row["value"]
-    return found
+            values[row["variant"]][f"seed_{row['seed']}/{name(row)}"] = row["value"]
+    return values
 
 
 def table(
@@ -124,11 +124,11 @@ def table(
 
     if not results.rows:
         return "(no rows)"
-    known = list(dict.fromkeys(row["metric"] for row in results.rows))
+    metric_names = list(dict.fromkeys(row["metric"] for row in results.rows))
     for metric in metrics or ():
-        if metric not in known:
-            raise DataError(f"no rows of metric {metric!r}.{did_you_mean(metric, known)}")
-    columns = list(metrics or known)
+        if metric not in metric_names:
+            raise DataError(f"no rows of metric {metric!r}.{did_you_mean(metric, metric_names)}")
+    columns = list(metrics or metric_names)
     frame = pooled(replace(results, rows=[row for row in results.rows if row["metric"] in columns]))
     keys = [c for c in frame.columns if c not in ROW_KEYS or c == "variant"]
     lines = []
@@ -198,6 +198,6 @@ def _cell(row: Mapping[Any, Any], digits: int) -> str:
     value, low, high = (row[key] for key in ("value", "low", "high"))
     if math.isnan(value):
         return "n/a"
-    how = f".{digits}f" if digits else ",.0f"
-    interval = "" if math.isnan(low + high) else f" [{low:{how}}, {high:{how}}]"
-    return f"{value:{how}}{interval}"
+    format_spec = f".{digits}f" if digits else ",.0f"
+    interval = "" if math.isnan(low + high) else f" [{low:{format_spec}}, {high:{format_spec}}]"
+    return f"{value:{format_spec}}{interval}"

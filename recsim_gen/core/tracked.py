@@ -62,14 +62,14 @@ def latest_runs(client: MlflowClient) -> list[str]:
 
     Raises SettingError if there is none.
     """
-    known: list[Any] = []
+    runs: list[Any] = []
     only = f"{PARENTS} and attributes.status = 'FINISHED'"
     for experiment in client.search_experiments():
         newest = client.search_runs([experiment.experiment_id], only, order_by=["attributes.start_time DESC"])
-        known += islice((run for run in newest if _has_results(client, run)), 1)
-    if not known:
+        runs += islice((run for run in newest if _has_results(client, run)), 1)
+    if not runs:
         raise SettingError("this store has no finished run of recsim-gen: run a command first")
-    return [run.info.run_id for run in sorted(known, key=lambda run: run.info.start_time)]
+    return [run.info.run_id for run in sorted(runs, key=lambda run: run.info.start_time)]
 
 
 def _has_results(client: MlflowClient, run: Any) -> bool:

@@ -187,8 +187,8 @@ class Run:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        known = {metric_key(k): float(v) for k, v in numbers.items() if v is not None}
-        self._waiting += [Metric(key, value, now, step) for key, value in known.items()]
+        metrics = {metric_key(k): float(v) for k, v in numbers.items() if v is not None}
+        self._waiting += [Metric(key, value, now, step) for key, value in metrics.items()]
 
     @_guarded
     def flush(self) -> None:
@@ -262,10 +262,10 @@ class Run:
             experiment = client.get_run(self.id).info.experiment_id
             model = client.create_logged_model(experiment, name=name, source_run_id=self.id)
             described = Model(run_id=self.id, model_id=model.model_id)
-            how: dict[str, Any] = {"loader_module": loader, "data_path": str(folder)}
-            how |= {"mlflow_model": described, "signature": infer_signature(inputs, outputs, params)}
+            arguments: dict[str, Any] = {"loader_module": loader, "data_path": str(folder)}
+            arguments |= {"mlflow_model": described, "signature": infer_signature(inputs, outputs, params)}
             requirements = [f"recsim-gen=={__version__}"]
-            save_model(saved, input_example=inputs, pip_requirements=requirements, **how)
+            save_model(saved, input_example=inputs, pip_requirements=requirements, **arguments)
             client.log_model_artifacts(model.model_id, saved)
             client.finalize_logged_model(model.model_id, "READY")
             client.log_outputs(self.id, [LoggedModelOutput(model.model_id, step=0)])
@@ -418,15 +418,15 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     """Return the id of the experiment; create it if needed, with its artifacts beside a SQLite file."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             return client.create_experiment(name, artifact_root(uri, name))
         except MlflowException:  # another process created it first
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    return found.experiment_id
+    return experiment.experiment_id
 
 
 def _import_mlflow() -> ModuleType:

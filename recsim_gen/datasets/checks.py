@@ -60,13 +60,13 @@ def examine(dataset: Dataset, *, sample: int | None = None) -> Examined:
     Raises DataError if an image file cannot be read at all.
     """
     catalog = dataset.catalog
-    found, problems = counts(dataset), _lacking(dataset)
+    numbers, problems = counts(dataset), _lacking(dataset)
     remarks: list[str] = []
     for part in (_pictures(catalog, sample), _texts(catalog), _leaks(dataset), _unlearnable(dataset)):
-        found |= part.counts
+        numbers |= part.counts
         problems += part.problems
         remarks += part.remarks
-    return Examined(found | memory(dataset), tuple(problems), tuple(remarks))
+    return Examined(numbers | memory(dataset), tuple(problems), tuple(remarks))
 
 
 def _pictures(catalog: Catalog, sample: int | None) -> Examined:
@@ -74,7 +74,7 @@ def _pictures(catalog: Catalog, sample: int | None) -> Examined:
         return Examined({}, (), ())
     decoded = decode(catalog.images, sample=sample)
     equal = duplicates(catalog.images, len(catalog))
-    found = {
+    numbers = {
         "pictures decoded": decoded.n,
         "broken pictures": len(decoded.broken),
         "groups of equal pictures": len(equal),
@@ -82,43 +82,43 @@ def _pictures(catalog: Catalog, sample: int | None) -> Examined:
     }
     broken = [f"{len(decoded.broken):,} pictures cannot be decoded, first {b}" for b in decoded.broken[:1]]
     same = [_told("byte-identical pictures", [catalog.item_ids[rows] for rows in equal])] if equal else []
-    return Examined(found, tuple(broken), tuple(same))
+    return Examined(numbers, tuple(broken), tuple(same))
 
 
 def _texts(catalog: Catalog) -> Examined:
     garbled = garbled_texts(catalog)
-    found = {
+    numbers = {
         "empty captions": int(blank_captions(catalog).sum()),
         "items with garbled text": int(garbled.sum()),
     }
     ids = catalog.item_ids[garbled][:, None]
     remarks = [_told("text of another encoding, by item", ids)] if garbled.any() else []
-    return Examined(found, (), tuple(remarks))
+    return Examined(numbers, (), tuple(remarks))
 
 
 def _leaks(dataset: Dataset) -> Examined:
     leaks = find_leaks(dataset)
-    found = {
+    numbers = {
         "targets in their own history": dataset.leaks if isinstance(dataset, StyledDataset) else 0,
         "test choices known to the person": leaks.known,
         "episodes that show the reference": leaks.same_picture,
         "people in test and elsewhere": leaks.shared_people,
     }
-    return Examined(found, (), leaks.sentences())
+    return Examined(numbers, (), leaks.sentences())
 
 
 def _unlearnable(dataset: Dataset) -> Examined:
     """Find users who chose every item, so that their choices cannot be compared with others."""
     pairs = np.unique(np.stack(dataset.interactions.only("train", "valid")), axis=1)
     full = np.bincount(pairs[0], minlength=1) == len(dataset.catalog)
-    said = (f"{full.sum():,} users chose every item: rankers that learn by comparing leave them out",)
-    return Examined({}, (), said if full.any() else ())
+    remark = (f"{full.sum():,} users chose every item: rankers that learn by comparing leave them out",)
+    return Examined({}, (), remark if full.any() else ())
 
 
 def counts(dataset: Dataset) -> dict[str, int]:
     """Return {name: number} of everything in the dataset; no image is read."""
     catalog, chosen = dataset.catalog, dataset.interactions
-    found = {
+    numbers = {
         "choices": len(chosen),
         "people": len(np.unique(dataset.people)),
         "users": chosen.n_users,
@@ -130,13 +130,13 @@ def counts(dataset: Dataset) -> dict[str, int]:
     images = catalog.images
     if images is not None:
         lacking = ~images.present
-        found |= {
+        numbers |= {
             "pictures": int((~lacking).sum()),
             "items without picture": int(lacking.sum()),
             "choices of items without picture": int(lacking[chosen.item].sum()),
             "pictures of unknown items": images.unmatched if isinstance(images, STORED) else 0,
         }
-    return found
+    return numbers
 
 
 @dataclass(frozen=True)

@@ -36,14 +36,14 @@ def captions_beside(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 def described(own: Sequence[str], otherwise: np.ndarray, *, longest: int = LONGEST) -> Described:
     """Return each item's own caption, or ``otherwise`` (n,) if it is empty; cut at ``longest``."""
-    told = np.array([bool(caption) for caption in own], dtype=bool)
+    given = np.array([bool(caption) for caption in own], dtype=bool)
     notes = []
     if long := sum(len(caption) > longest for caption in own):
         notes.append(f"{long:,} captions cut at {longest:,} characters")
-    if told.any() and not told.all():
-        notes.append(f"{(~told).sum():,} of {len(told):,} items without caption: other words stand for it")
+    if given.any() and not given.all():
+        notes.append(f"{(~given).sum():,} of {len(given):,} items without caption: other words stand for it")
     cut = np.array([caption[:longest] for caption in own], dtype=str)
-    return Described(np.where(told, cut, otherwise), int(told.sum()), tuple(notes))
+    return Described(np.where(given, cut, otherwise), int(given.sum()), tuple(notes))
 
 
 def missing_images(present: np.ndarray, what: str = "items") -> tuple[str, ...]:

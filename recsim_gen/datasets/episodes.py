@@ -21,15 +21,15 @@ def test_episodes(interactions: Interactions, source_users: np.ndarray) -> tuple
             f"source_users must be ({interactions.n_users},), one a user, got {np.shape(source_users)}"
         )
     known, bounds = _by_user(interactions, "train", "valid")
-    asked, asked_bounds = _by_user(interactions, "test")
-    people = interactions.user[asked]
-    place = np.arange(len(asked)) - asked_bounds[people]
+    test, test_bounds = _by_user(interactions, "test")
+    people = interactions.user[test]
+    place = np.arange(len(test)) - test_bounds[people]
     # One int object per item, shared by all histories: saves nine tenths of the memory for many episodes.
     number = np.arange(interactions.n_items).astype(object)
     history = number[interactions.item[known]].tolist()
     rows = zip(
         people.tolist(),
-        interactions.item[asked].tolist(),
+        interactions.item[test].tolist(),
         place.tolist(),
         interactions.user_ids[people].tolist(),
         np.asarray(source_users, dtype=str)[people].tolist(),

@@ -59,8 +59,8 @@ def load(
     sequences = cut(choices, len(ids), length=sequence_length, tail=tail)
     place = picture_store(folder, IMAGES) if images is None else Path(images).expanduser()
     reader = None if place is None else open_images(place, ids)
-    found = captions_beside(folder, CAPTIONS)
-    words = described([found.get(i, "") for i in ids.tolist()], np.char.add(f"{PHOTOGRAPH} ", ids))
+    captions = captions_beside(folder, CAPTIONS)
+    words = described([captions.get(i, "") for i in ids.tolist()], np.char.add(f"{PHOTOGRAPH} ", ids))
     encoders = ({} if reader is None else {"image": "efficientnet-lite0"}) | (
         {"text": "minilm"} if words.told else {}
     )

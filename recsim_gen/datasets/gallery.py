@@ -45,10 +45,10 @@ class Gallery(Dataset):
     def counts(self) -> dict[str, dict[str, int]]:
         """{group: {identity: number of images}}, sorted by size, then by name."""
         names, first, counts = np.unique(self.identity, return_index=True, return_counts=True)
-        found: dict[str, dict[str, int]] = {str(group): {} for group in np.unique(self.group)}
+        numbers: dict[str, dict[str, int]] = {str(group): {} for group in np.unique(self.group)}
         for k in np.lexsort((names, -counts)).tolist():
-            found[str(self.group[first[k]])][str(names[k])] = int(counts[k])
-        return found
+            numbers[str(self.group[first[k]])][str(names[k])] = int(counts[k])
+        return numbers
 
     def only(
         self,

@@ -199,18 +199,18 @@ def _from_cub(path: Path) -> LabelledImages:
 
 def _numbered(file: Path) -> dict[str, tuple[int, str]]:
     """Return {number: (row, rest)} of lines of a number and a word."""
-    found: dict[str, tuple[int, str]] = {}
+    lines: dict[str, tuple[int, str]] = {}
     for row, line in lines_if(file, lambda line: bool(line.strip())):
         number, _, rest = clean_name(line).partition(" ")
-        if not rest or number in found:
+        if not rest or number in lines:
             raise DataError(
                 f"a number of its own and a word are wanted, got {line[:80]!r}",
                 file=file,
                 row=row,
                 remedy=_AS_PUBLISHED,
             )
-        found[number] = (row, clean_name(rest))
-    return found
+        lines[number] = (row, clean_name(rest))
+    return lines
 
 
 def _boxed(members: Sequence[Member]) -> list[str]:

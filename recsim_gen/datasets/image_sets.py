@@ -68,19 +68,19 @@ class ImageSet:
         import pandas as pd
 
         if users is None:
-            asked, about = (
+            user_rows, item_rows = (
                 np.array([getattr(e, k) for e in dataset.episodes]) for k in ("user", "reference")
             )
         else:
-            known = {u: row for row, u in enumerate(dataset.interactions.user_ids.tolist())}
-            rows = [_row(user, known, "user") for user in users]
+            row_of = {u: row for row, u in enumerate(dataset.interactions.user_ids.tolist())}
+            rows = [_row(user, row_of, "user") for user in users]
             items = np.unique(self.item[self.user == ANY])
-            asked, about = np.repeat(rows, len(items)), np.tile(items, len(rows))
+            user_rows, item_rows = np.repeat(rows, len(items)), np.tile(items, len(rows))
         image = np.arange(len(self))
         own = self.user != ANY
         free = pd.DataFrame({"item": self.item[~own], "image": image[~own]})
-        asked_of = pd.DataFrame({"item": about, "user": asked}, dtype=np.int64)
-        open_to = free.merge(asked_of, on="item").drop_duplicates()
+        users_of = pd.DataFrame({"item": item_rows, "user": user_rows}, dtype=np.int64)
+        open_to = free.merge(users_of, on="item").drop_duplicates()
         given = pd.DataFrame({"item": self.item[own], "image": image[own], "user": self.user[own]})
         both = pd.concat([open_to, given]).sort_values(["image", "user"], kind="stable")
         if both.empty:

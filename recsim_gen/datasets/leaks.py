@@ -45,12 +45,12 @@ class Leaks:
 
     def sentences(self) -> tuple[str, ...]:
         """Return the findings in words; empty if there are none."""
-        found = []
+        lines = []
         if self.known:
-            found.append(f"{self.known:,} test choices that the same person made outside the test too")
+            lines.append(f"{self.known:,} test choices that the same person made outside the test too")
         if self.same_picture:
-            found.append(f"{self.same_picture:,} episodes with a picture of the reference in the history")
-        return tuple(found)
+            lines.append(f"{self.same_picture:,} episodes with a picture of the reference in the history")
+        return tuple(lines)
 
 
 def find_leaks(dataset: Dataset) -> Leaks:

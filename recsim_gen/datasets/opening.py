@@ -55,13 +55,13 @@ def open_data(spec: DataSpec | str, **settings: Any) -> Dataset:
             raise SettingError(f"unknown setting {key!r} of data {name!r}.{did_you_mean(key, settable)}")
     own = {key: value for key, value in values.items() if key in parameters}
     shared = {key: value for key, value in values.items() if key not in parameters}
-    with remarks() as said:
+    with remarks() as lines:
         loaded = load(Path(path).expanduser(), **own) if path else load(**own)
         dataset = loaded.dataset() if hasattr(loaded, "dataset") else loaded
         if not isinstance(dataset, Dataset):
             raise SettingError(f"data {name!r} must give a Dataset, got {type(dataset).__name__}")
         dataset = prepared(dataset, **shared)
-    return replace(dataset, notes=(*said, *dataset.notes)) if said else dataset
+    return replace(dataset, notes=(*lines, *dataset.notes)) if lines else dataset
 
 
 def prepared(

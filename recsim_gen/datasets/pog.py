@@ -75,16 +75,16 @@ def load(
     outfits = {}
     if reference == "outfit":
         outfits = read_outfits(folder / "outfit_data.txt", {user.outfit for user in clicks.users})
-    wanted = {item for user in clicks.users for item in user.items}.union(*outfits.values())
-    items = read_items(folder / "item_data.txt", wanted)
+    item_names = {item for user in clicks.users for item in user.items}.union(*outfits.values())
+    items = read_items(folder / "item_data.txt", item_names)
     sequences, notes = _sequences(clicks, set(items), outfits, rng.for_("outfit"))
     ids = np.array(list(items), dtype=str)
     ids = ids[np.argsort(natural_places(ids))]
     place = picture_store(folder, IMAGES) if images is None else Path(images).expanduser()
     reader = None if place is None else open_images(place, ids)
     titles = np.array([items[item].title or f"item {item}" for item in ids.tolist()], dtype=str)
-    found = captions_beside(folder, CAPTIONS)
-    words = described([found.get(item, "") for item in ids.tolist()], titles)
+    captions = captions_beside(folder, CAPTIONS)
+    words = described([captions.get(item, "") for item in ids.tolist()], titles)
     interactions = _interactions(sequences, ids)
     return StyledDataset(
         name="pog",

@@ -51,7 +51,7 @@ def read_clicks(file: Path, rng: Rng, n_users: int | None, *, keep: int, fewest:
     starts = line_starts(file)
     n = len(starts) - 1
     order = np.arange(1, n + 1) if n_users is None else rng.numpy().permutation(n) + 1
-    found: dict[int, User] = {}
+    users: dict[int, User] = {}
     seen: set[str] = set()
     short = repeated = more = 0
     for number, line in lines_at(file, starts, order.tolist()):
@@ -65,22 +65,22 @@ def read_clicks(file: Path, rng: Rng, n_users: int | None, *, keep: int, fewest:
         if len(user.items) < fewest:
             short += 1
             continue
-        found[number] = user
+        users[number] = user
         repeated += again
-        if len(found) == n_users:
+        if len(users) == n_users:
             break
-    if not found:
+    if not users:
         raise DataError(
             f"users with {fewest} different items are wanted, got none", file=file, remedy=_AS_PUBLISHED
         )
-    notes = [f"{len(found):,} users drawn from {n:,} lines, their last {keep} items at most"]
+    notes = [f"{len(users):,} users drawn from {n:,} lines, their last {keep} items at most"]
     if more:
         notes.append(f"{more:,} more lines of users drawn before passed over")
     if short:
         notes.append(f"{short:,} users passed over: fewer than {fewest} different items")
     if repeated:
         notes.append(f"{repeated:,} items clicked again: the last click counts")
-    return Clicks(tuple(found[number] for number in sorted(found)), tuple(notes))
+    return Clicks(tuple(users[number] for number in sorted(users)), tuple(notes))
 
 
 def read_items(file: Path, wanted: Iterable[str]) -> dict[str, Item]:

@@ -26,14 +26,14 @@ class Published:
 
     def agrees(self, count: str, value: int) -> bool:
         """Return whether ``value`` agrees with the published ``count``."""
-        wanted = self.counts[count]
-        return value == wanted or (self.rounded and abs(value - wanted) <= ROUNDED * wanted)
+        expected = self.counts[count]
+        return value == expected or (self.rounded and abs(value - expected) <= ROUNDED * expected)
 
     def differences(self, counts: Mapping[str, int]) -> list[str]:
         """Return ``"people 609, published 610"`` for each differing count; missing counts are ignored."""
         return [
-            f"{name} {counts[name]:,}, published {'about ' * self.rounded}{wanted:,}"
-            for name, wanted in self.counts.items()
+            f"{name} {counts[name]:,}, published {'about ' * self.rounded}{expected:,}"
+            for name, expected in self.counts.items()
             if name in counts and not self.agrees(name, counts[name])
         ]
 

@@ -139,10 +139,10 @@ def _oldest_first(choices: Choices) -> np.ndarray:
             "order among them, and so what is asked for, is that of item ids or rows"
         )
     by_unit = {unit: int(((time >= low) & (time < 100 * low)).sum()) for unit, low in _UNITS.items()}
-    found = [f"{count:,} in {unit}" for unit, count in by_unit.items() if count]
-    if len(found) > 1:
+    parts = [f"{count:,} in {unit}" for unit, count in by_unit.items() if count]
+    if len(parts) > 1:
         remark(
-            f"times look mixed: {', '.join(found)} since 1970. Bring them to one unit, or the order is wrong"
+            f"times look mixed: {', '.join(parts)} since 1970. Bring them to one unit, or the order is wrong"
         )
     return order
 

@@ -111,9 +111,9 @@ def read(
     topics = np.array([sticker.topic for sticker in stickers], dtype=str)
     place = picture_store(folder, layout.images) if images is None else Path(images).expanduser()
     reader = None if place is None else _images(place, ids)
-    found = captions_beside(folder, layout.captions)
+    captions = captions_beside(folder, layout.captions)
     simple = np.array([sticker.caption for sticker in stickers], dtype=str)
-    words = described([found.get(item, "") for item in ids.tolist()], simple)
+    words = described([captions.get(item, "") for item in ids.tolist()], simple)
     interactions, episodes = theme_episodes(
         topics,
         rng=Rng(seed).for_("ser30k"),
@@ -170,13 +170,13 @@ def _emotions(top: Fields) -> dict[int, str]:
     if not isinstance(top.values.get("categories"), dict):
         return {}
     named = Fields.of(top.values["categories"], top.file, "categories")
-    found = {}
+    emotions = {}
     for key, value in named.values.items():
         if isinstance(value, str) and key.isdecimal() and len(key) < 5:
-            found[int(key)] = named.text(key)
+            emotions[int(key)] = named.text(key)
         elif isinstance(value, int):
-            found[value] = named.as_identifier(key, "a category")
-    return found
+            emotions[value] = named.as_identifier(key, "a category")
+    return emotions
 
 
 def _sticker(entry: Fields, emotions: dict[int, str]) -> Sticker:

@@ -110,9 +110,9 @@ def judge_metrics(
     for measure in measures:
         if measure not in METRICS:
             raise SettingError(f"judges give {', '.join(METRICS)}, got {measure!r}")
-    asked = [JudgedRows(one, encoder(one.catalog.encoder_of(MODALITY)), scope=scope) for one in judges]
-    rewards = {each.judge.label: [each] for each in asked if each.judge.label in rewarding}
-    others = {each.judge.label: [each] for each in asked if each.judge.label not in rewarding}
+    judged = [JudgedRows(one, encoder(one.catalog.encoder_of(MODALITY)), scope=scope) for one in judges]
+    rewards = {each.judge.label: [each] for each in judged if each.judge.label in rewarding}
+    others = {each.judge.label: [each] for each in judged if each.judge.label not in rewarding}
     mean = {HELD_OUT: [each for (each,) in others.values()]} if len(others) > 1 else {}
     return [
         JudgeMetric(measure, name, group, held_out=name not in rewards)

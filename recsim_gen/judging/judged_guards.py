@@ -110,5 +110,5 @@ def copies_among(images: ImageSet, catalog: Catalog) -> list[NamedGuard]:
     finder = None if catalog.images is None else CopyFinder.of(catalog.images)
     if finder is None:
         return []
-    found = finder.find(encode_reader(images.reader, THUMBNAILS), images.item)
-    return [(None, guards.copies(found, finder))]
+    copies = finder.find(encode_reader(images.reader, THUMBNAILS), images.item)
+    return [(None, guards.copies(copies, finder))]

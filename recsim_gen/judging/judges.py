@@ -113,8 +113,8 @@ def check_judges(judges: Sequence[JudgeSpec], *, rewarding: Collection[str] = ()
         else:
             ranker_name(spec.folder)
             rewards = label in rewarding
-            told = gate(stored(spec.folder), label, asked=REWARDS if rewards else JUDGES, force=force)
-            notes += [] if rewards else told
+            remarks = gate(stored(spec.folder), label, asked=REWARDS if rewards else JUDGES, force=force)
+            notes += [] if rewards else remarks
     return notes
 
 

@@ -63,8 +63,8 @@ class Judgement:
 
     def __str__(self) -> str:
         """Return a table of ΔR and ΔMRR, and one line per guard."""
-        said = [f"{name}: {text}" for name, text in self.results.verdicts.items()]
-        return "\n".join([table(self.results, metrics=METRICS), "", *said])
+        lines = [f"{name}: {text}" for name, text in self.results.verdicts.items()]
+        return "\n".join([table(self.results, metrics=METRICS), "", *lines])
 
 
 def check_numbers(seeds: Sequence[int], candidates: int, headroom_pairs: int, swap_choices: int) -> None:

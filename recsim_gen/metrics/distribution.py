@@ -94,8 +94,8 @@ class SetDistance:
             counts = {"pictures of a method": len(references), "references": len(set(references))}
             for what, count in counts.items():
                 if count < self._least:
-                    wanted = f"{self._least:,} {what} or more by {backbone}"
-                    raise MissingDependency(f"needs {wanted}, got {count:,} (--episodes; 0 is all)")
+                    needed = f"{self._least:,} {what} or more by {backbone}"
+                    raise MissingDependency(f"needs {needed}, got {count:,} (--episodes; 0 is all)")
         self.recipe = Recipe(
             spec.recipe,
             backbone=backbone,

@@ -108,6 +108,6 @@ def block_of(metric: str) -> str:
 def about(metric: Metric) -> dict[str, Any]:
     """Return the columns that a result row has about its metric."""
     direction = {True: "higher", False: "lower", None: None}[metric.higher_is_better]
-    told = {"block": block_of(metric.name), "better": direction, "unit": metric.unit}
+    fields = {"block": block_of(metric.name), "better": direction, "unit": metric.unit}
     judged = {name: getattr(metric, name) for name in ("judge", "held_out", "scope") if hasattr(metric, name)}
-    return {**told, "recipe": metric.recipe.name, **judged}
+    return {**fields, "recipe": metric.recipe.name, **judged}

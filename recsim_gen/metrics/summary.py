@@ -176,8 +176,8 @@ def add_comparisons(
         count = max(of_metric[c.metric] for c in mine)
         rest = len(mine) - sum(map(len, decided.values()))
         words += [f"undecided in {rest} of {len(mine)}"] if rest else []
-        how = f"paired; Holm over the {count} variants of each metric, p < {LEVEL}; all seeds of one sign"
-        results.verdict(f"{variant} against {baseline}", f"{'; '.join(words)} ({how})")
+        text = f"paired; Holm over the {count} variants of each metric, p < {LEVEL}; all seeds of one sign"
+        results.verdict(f"{variant} against {baseline}", f"{'; '.join(words)} ({text})")
 
 
 def _decided(c: Comparison, better: Mapping[str, bool | None]) -> int:

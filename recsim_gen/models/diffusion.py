@@ -42,10 +42,10 @@ def load_instruct_pix2pix(
     from diffusers import StableDiffusionInstructPix2PixPipeline
 
     pipeline: Any = _load(StableDiffusionInstructPix2PixPipeline, checkpoint, device, torch_dtype)
-    wanted, got = 2 * pipeline.vae.config.latent_channels, pipeline.unet.config.in_channels
-    if got != wanted:
+    expected, got = 2 * pipeline.vae.config.latent_channels, pipeline.unet.config.in_channels
+    if got != expected:
         raise DataError(
-            f"a UNet with {wanted} input channels is wanted, half of them for the picture that is edited, "
+            f"a UNet with {expected} input channels is wanted, half of them for the picture that is edited, "
             f"got one with {got}",
             file=checkpoint.folder(),
             remedy="Name weights of InstructPix2Pix",

@@ -98,8 +98,8 @@ def explanation_prompt(history: Sequence[str], title: str, caption: str, attribu
 
 def parse_explanation(answer: str) -> tuple[str, str]:
     """Return caption and reason of an answer to `explanation_prompt`; both "" if one is missing."""
-    said = {name.lower(): " ".join(text.split()) for name, text in _SENTENCE.findall(answer)}
-    return (said["caption"], said["reason"]) if len(said) == 2 else ("", "")
+    sentences = {name.lower(): " ".join(text.split()) for name, text in _SENTENCE.findall(answer)}
+    return (sentences["caption"], sentences["reason"]) if len(sentences) == 2 else ("", "")
 
 
 def _one_line(text: str) -> str:

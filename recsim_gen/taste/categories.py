@@ -30,5 +30,5 @@ def taste_categories(catalog: Catalog, clusters: int) -> np.ndarray:
         return np.zeros(len(catalog), dtype=np.int64)
     from sklearn.cluster import MiniBatchKMeans
 
-    found = MiniBatchKMeans(min(clusters, len(catalog)), random_state=0, n_init=3).fit_predict(unit(text))
-    return np.unique(found, return_inverse=True)[1]
+    labels = MiniBatchKMeans(min(clusters, len(catalog)), random_state=0, n_init=3).fit_predict(unit(text))
+    return np.unique(labels, return_inverse=True)[1]

@@ -114,13 +114,13 @@ class KeywordTaste(ItemKeywords):
         category = self.category[items]
         worth = self.model.tastes(histories, category[:, None]).mean[:, 0] @ self.model.whitening.T
         share, place = self.model.centre, np.array([key[0] for key in self.places], dtype=np.int64)
-        found = []
+        parts = []
         for item, w, usual in zip(items.tolist(), worth, share[category] * worth, strict=True):
             words = self.lists[item]
             columns = [self.places[key] for key in self.keys(words)]
             average = usual if self.length is None else np.bincount(place, usual)[place]
-            found.append({word: float(w[k] - average[k]) for word, k in zip(words, columns, strict=False)})
-        return found
+            parts.append({word: float(w[k] - average[k]) for word, k in zip(words, columns, strict=False)})
+        return parts
 
 
 def _means(x: np.ndarray, category: np.ndarray, count: int) -> np.ndarray:

@@ -61,14 +61,14 @@ def posterior(
     mean = np.zeros((*categories.shape, len(strength)))
     variance = np.empty_like(mean)
     for at in people.blocks(len(strength) + categories.shape[1]):
-        seen, asked = people.take(np.arange(at.start, at.stop)).evidence(features, category), categories[at]
+        seen, target = people.take(np.arange(at.start, at.stop)).evidence(features, category), categories[at]
         c, root = seen.category, np.sqrt(seen.number)
         between = root[:, :, None] * agreement[c[:, :, None], c[:, None]] * root[:, None]
         eigenvalues, q = np.linalg.eigh(between)
-        cross = (agreement[asked[:, :, None], c[:, None]] * root[:, None]) @ q  # (B, A, G)
+        cross = (agreement[target[:, :, None], c[:, None]] * root[:, None]) @ q  # (B, A, G)
         shrink = strength / (strength * np.maximum(eigenvalues, 0)[..., None] + noise)  # (B, G, d)
         average = seen.total / np.maximum(root, 1)[..., None]
         mean[at] = cross @ (shrink * (np.swapaxes(q, 1, 2) @ average))
-        prior = strength * agreement[asked, asked][..., None]
+        prior = strength * agreement[target, target][..., None]
         variance[at] = np.maximum(prior - strength * (cross**2 @ shrink), 0)
     return Posterior(mean, variance)

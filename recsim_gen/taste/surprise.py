@@ -32,8 +32,8 @@ def surprise(model: TasteModel, histories: Histories, items: NDArray[Any]) -> fl
         worth = taste @ model.features[members].T
         own = (taste * model.features[items[at]]).sum(1)
         place = np.searchsorted(members, theirs.items).clip(max=len(members) - 1)
-        known = members[place] == theirs.items
-        worth[theirs.person[known], place[known]] = -np.inf
+        chosen = members[place] == theirs.items
+        worth[theirs.person[chosen], place[chosen]] = -np.inf
         worth[members == items[at, None]] = -np.inf
         lost.append(logsumexp(np.column_stack([worth, own]), axis=1) - own)
     return float(np.concatenate(lost).mean())

@@ -96,11 +96,11 @@ class GeneratorContract:
 
     def test_what_it_is_told_is_said_in_words(self):
         generator, episode = self.fitted(), self.episodes[0]
-        said = generator.words(episode)
+        words = generator.words(episode)
         assert isinstance(generator, InWords)
-        assert isinstance(said, str)
-        assert bool(said) == bool({"diffusion", "glide", "pipeline"} & set(generator.roles))
-        assert generator.words(episode) == said  # not random
+        assert isinstance(words, str)
+        assert bool(words) == bool({"diffusion", "glide", "pipeline"} & set(generator.roles))
+        assert generator.words(episode) == words  # not random
 
     def test_chance_comes_from_the_stream(self):
         generator = self.fitted()

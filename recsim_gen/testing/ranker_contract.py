@@ -252,13 +252,13 @@ class LearnedRankerContract(RankerContract):
             assert bool(ranker.valid) == (valid == "valid")
 
     def test_the_best_epoch_is_kept(self):
-        told = {}
+        losses = {}
         world = worlds.noise()
         ranker = self.make(epochs=12, eval_step=1, learning_rate=0.05)
-        ranker.fit(*world, rng=Rng(0), on_epoch=lambda epoch, numbers: told.update({epoch: dict(numbers)}))
-        best = max(told, key=lambda epoch: (told[epoch]["valid_recall@20"], epoch))  # the later of equals
-        assert ranker.valid["recall@20"] == told[best]["valid_recall@20"]
-        assert told[ranker.best_epoch]["valid_recall@20"] == told[best]["valid_recall@20"]
+        ranker.fit(*world, rng=Rng(0), on_epoch=lambda epoch, numbers: losses.update({epoch: dict(numbers)}))
+        best = max(losses, key=lambda epoch: (losses[epoch]["valid_recall@20"], epoch))  # the later of equals
+        assert ranker.valid["recall@20"] == losses[best]["valid_recall@20"]
+        assert losses[ranker.best_epoch]["valid_recall@20"] == losses[best]["valid_recall@20"]
 
     def test_other_features_start_and_draw_alike(self, monkeypatch):
         """Equal initial weights and negatives make two trainings comparable pair by pair."""
@@ -290,19 +290,19 @@ class LearnedRankerContract(RankerContract):
 
         catalog, chosen = worlds.noise()
         known = set(zip(*(a.tolist() for a in chosen.only("train")), strict=True))
-        found, negatives = set(), set()
+        positives, negatives = set(), set()
 
         def noted(model: Any, pairs: Any, optimizer: Any) -> float:
             for _ in range(20):
                 for batch in pairs:
                     user, item, negative = (rows.tolist() for rows in batch)
-                    found.update(zip(user, item, strict=True))
+                    positives.update(zip(user, item, strict=True))
                     negatives.update(zip(user, negative, strict=True))
             return 0.0
 
         monkeypatch.setattr(loop, "one_epoch", noted)
         self.make(epochs=1).fit(catalog, chosen, rng=Rng(0))
-        assert found == known
+        assert positives == known
         assert not negatives & known
         assert len(negatives) > len(known)
 

@@ -172,8 +172,8 @@ def fields_of(options: type[Any]) -> list[Field]:
         has_default = name in settings and settings[name].default is not REQUIRED
         if not (has_default and lines.get(name)):
             raise TypeError(f"{options.__qualname__}.{name} needs a type, a default and a description")
-    found = [replace(settings[name], help=text) for name, text in lines.items()]
-    return [_kind(setting.hint)(**vars(setting)) for setting in found]
+    documented = [replace(settings[name], help=text) for name, text in lines.items()]
+    return [_kind(setting.hint)(**vars(setting)) for setting in documented]
 
 
 def _kind(hint: Any) -> type[Field]:

@@ -71,8 +71,8 @@ def _place_of(package: str) -> Path | None:
     if spec is None:
         return None
     folders = [*(spec.submodule_search_locations or ())]
-    found = folders[0] if folders else spec.origin
-    return None if found is None else Path(found).resolve()
+    place = folders[0] if folders else spec.origin
+    return None if place is None else Path(place).resolve()
 
 
 def preflight(options: Any) -> None:
@@ -147,9 +147,9 @@ def _check_store(uri: str | None) -> None:
         return
     more = sorted(entry.name for entry in entry_points(group="mlflow.tracking_store"))
     if kind not in more:
-        known = ", ".join([*STORES, *more])
+        stores = ", ".join([*STORES, *more])
         raise SettingError(
-            f"an MLflow store is sqlite:///FILE, http://SERVER or another of {known}, got {uri}"
+            f"an MLflow store is sqlite:///FILE, http://SERVER or another of {stores}, got {uri}"
         )
 
 

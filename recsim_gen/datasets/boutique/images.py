@@ -52,16 +52,16 @@ class RenderedImages:
             drawn = self._draw()
             with atomic(path) as temporary, temporary.open("wb") as f:
                 np.save(f, drawn, allow_pickle=False)
-        wanted = (len(self._codes), SIZE, SIZE, 3)
+        shape = (len(self._codes), SIZE, SIZE, 3)
         try:
             pixels = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise DataError(
                 "must be an array of pictures, got a broken file", file=path, remedy=_REDRAW
             ) from error
-        if pixels.shape != wanted or pixels.dtype != np.uint8:
+        if pixels.shape != shape or pixels.dtype != np.uint8:
             got = f"{pixels.dtype} {pixels.shape}"
-            raise DataError(f"pictures must be uint8 {wanted}, got {got}", file=path, remedy=_REDRAW)
+            raise DataError(f"pictures must be uint8 {shape}, got {got}", file=path, remedy=_REDRAW)
         return pixels
 
     def read(self, row: int) -> Image.Image:

@@ -76,10 +76,10 @@ def with_captions(dataset: Dataset, path: str | Path) -> Dataset:
             remedy="Are these its captions?",
         )
     texts = catalog.captions.astype(object)
-    told = [(row, line) for row, line in zip(rows, lines.values(), strict=True) if line.strip()]
-    for row, line in told:
+    filled = [(row, line) for row, line in zip(rows, lines.values(), strict=True) if line.strip()]
+    for row, line in filled:
         texts[row] = line
-    note = f"captions of {len(told):,} of {len(catalog):,} items from {Path(path).name}"
+    note = f"captions of {len(filled):,} of {len(catalog):,} items from {Path(path).name}"
     captioned = replace(catalog, captions=np.asarray(texts, dtype=str))
     return replace(dataset, catalog=captioned, notes=(*dataset.notes, note))
 

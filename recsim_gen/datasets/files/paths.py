@@ -39,8 +39,8 @@ class InsidePaths:
         the path is written. Raises DataError for a path that leads out of the folder, by name or through a
         link, or to something that is not a plain file.
         """
-        found = (self._member(spelling, stem, file, row) for spelling in spellings(text))
-        return next((member for member in found if member is not None), None)
+        members = (self._member(spelling, stem, file, row) for spelling in spellings(text))
+        return next((member for member in members if member is not None), None)
 
     def _member(self, text: str, stem: str, file: Path, row: int | str | None) -> Member | None:
         path = self._place(text)
@@ -49,13 +49,13 @@ class InsidePaths:
             problem = f"{text[:200]!r} leads out of {self.folder}"
         else:
             try:
-                found = os.lstat(path)
-                if not self._stays(path, found):
+                status = os.lstat(path)
+                if not self._stays(path, status):
                     problem = f"{text[:200]!r} is a link out of {self.folder}"
-                elif not stat.S_ISREG((found := os.stat(path)).st_mode):
+                elif not stat.S_ISREG((status := os.stat(path)).st_mode):
                     problem = f"{text[:200]!r} is no plain file"
                 else:
-                    return Member(Path(path), path, stem, 0, found.st_size)
+                    return Member(Path(path), path, stem, 0, status.st_size)
             except (FileNotFoundError, NotADirectoryError):
                 return None
             except (OSError, ValueError) as error:  # a name that is too long or has invalid characters

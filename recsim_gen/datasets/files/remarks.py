@@ -19,16 +19,16 @@ _said: ContextVar[list[str] | None] = ContextVar("said", default=None)
 @contextmanager
 def remarks() -> Iterator[list[str]]:
     """Context that gives a list of all remarks made inside, without repetitions."""
-    said: list[str] = []
-    token = _said.set(said)
+    lines: list[str] = []
+    token = _said.set(lines)
     try:
-        yield said
+        yield lines
     finally:
         _said.reset(token)
 
 
 def remark(sentence: str) -> None:
     """Add a remark for the enclosing `remarks`; ignored if there is none."""
-    said = _said.get()
-    if said is not None and sentence not in said:
-        said.append(sentence)
+    lines = _said.get()
+    if lines is not None and sentence not in lines:
+        lines.append(sentence)

@@ -153,21 +153,21 @@ def read_table(
         or a value is not a finite number.
     """
     path = Path(path)
-    wanted = (*ids, *numbers, *texts)
+    required = (*ids, *numbers, *texts)
     header = _header(path, separator, quoted)
-    missing = [column for column in wanted if column not in header]
+    missing = [column for column in required if column not in header]
     if missing:
         raise DataError(
-            f"columns {', '.join(wanted)} are wanted, {missing[0]!r} is missing; got {', '.join(header)}",
+            f"columns {', '.join(required)} are wanted, {missing[0]!r} is missing; got {', '.join(header)}",
             file=path,
             row=1,
             remedy="Correct the header line." + did_you_mean(missing[0], header).partition(" Known")[0],
         )
-    again = [column for column in wanted if header.count(column) > 1]
+    again = [column for column in required if header.count(column) > 1]
     if again:
         problem = f"column {again[0]!r} stands twice in the header"
         raise DataError(problem, file=path, row=1, remedy="Keep one of the two")
-    kinds = {**dict.fromkeys(wanted, "str"), **dict.fromkeys(ids, "category")}
+    kinds = {**dict.fromkeys(required, "str"), **dict.fromkeys(ids, "category")}
     frame = _parse(path, separator, quoted, spaced, header, kinds, numbers)
     table = Table(path, frame, separator, quoted)
     if len(table) == 0 and not may_be_empty:

@@ -25,10 +25,10 @@ def line_starts(path: str | Path) -> np.ndarray:
             starts.append(np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == 10) + offset + 1)
             offset += len(chunk)
             shown.update(len(chunk))
-    found = np.concatenate(starts)
+    offsets = np.concatenate(starts)
     if not offset:
         raise DataError("lines are wanted, the file is empty", file=path, remedy="Fetch it again")
-    return found if found[-1] == offset else np.append(found, offset)
+    return offsets if offsets[-1] == offset else np.append(offsets, offset)
 
 
 def lines_at(path: str | Path, starts: np.ndarray, numbers: Iterable[int]) -> Iterator[tuple[int, str]]:

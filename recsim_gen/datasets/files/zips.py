@@ -67,9 +67,9 @@ def _pictures(path: Path, suffixes: Collection[str], max_bytes: int) -> Iterator
     try:
         with zipfile.ZipFile(path) as archive:
             members = [(name_of(info), info) for info in archive.infolist() if not info.is_dir()]
-            wanted = [(n, i) for n, i in members if PurePosixPath(n).suffix.lower() in suffixes]
-            _check_size(path, sum(info.file_size for _, info in wanted))
-            for name, info in bar(wanted, f"unpacking {path.name} once", unit="pictures"):
+            images = [(n, i) for n, i in members if PurePosixPath(n).suffix.lower() in suffixes]
+            _check_size(path, sum(info.file_size for _, info in images))
+            for name, info in bar(images, f"unpacking {path.name} once", unit="pictures"):
                 _check(path, name, info, max_bytes)
                 yield name, archive.read(info)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:

@@ -82,7 +82,7 @@ def load(
         lines = read_lines(folder / VALIDATION, ids, INFO)
     sequences = _sequences(choices, len(ids), lines, sequence_length, tail)
     reader = PickledImages(folder / IMAGES, ids) if (folder / IMAGES).exists() else None
-    catalog, told = _catalog(films, ids, reader, folder / TARGET)
+    catalog, notes = _catalog(films, ids, reader, folder / TARGET)
     style, styled = _of(folder / STYLE, ids)
     return MoviePosters(
         name="pmg-movieposter",
@@ -91,7 +91,7 @@ def load(
         episodes=sequences.episodes,
         people=sequences.people,
         encoders={"text": "minilm"} if reader is None else {"image": "efficientnet-lite0", "text": "minilm"},
-        notes=(counted, *sequences.notes, *_image_notes(reader), *told, *styled),
+        notes=(counted, *sequences.notes, *_image_notes(reader), *notes, *styled),
         style_captions=style,
     )
 
@@ -153,9 +153,9 @@ def _of(file: Path, ids: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the (n,) str captions of the items, empty if there is none, and a note on unused ones."""
     if not file.exists():
         return np.full(len(ids), ""), (f"no {file.name}",)
-    found = captions_in(file)
-    own = np.array([found.get(item, "") for item in ids.tolist()], dtype=str)
-    unused = len(set(found) - set(ids.tolist()))
+    captions_of = captions_in(file)
+    own = np.array([captions_of.get(item, "") for item in ids.tolist()], dtype=str)
+    unused = len(set(captions_of) - set(ids.tolist()))
     return own, (f"{unused:,} captions not used: {INFO} lists no such film",) if unused else ()
 
 

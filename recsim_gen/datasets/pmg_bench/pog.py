@@ -63,7 +63,7 @@ def load(
     outfit_notes = _outfits(outfits, users, ids, reader)
     place = picture_store(folder, IMAGES)
     images = None if place is None else open_images(place, ids)
-    catalog, told = _catalog(items, ids, images, folder)
+    catalog, notes = _catalog(items, ids, images, folder)
     return Dataset(
         name="pmg-pog",
         catalog=catalog,
@@ -77,7 +77,7 @@ def load(
             *sequences.notes,
             *outfit_notes,
             *_image_notes(images),
-            *told,
+            *notes,
         ),
     )
 
@@ -97,9 +97,9 @@ class _Lists:
         """Return the (k,) row of the table and the (k,) place in ``known`` (n,) of each id of the column."""
         import pandas as pd
 
-        found = table.frame[column].str.findall(_ID)
-        row = np.repeat(np.arange(len(table)), found.str.len().to_numpy(dtype=np.int64))
-        named = np.array([*map(clean_name, chain.from_iterable(found))], dtype=object)
+        ids = table.frame[column].str.findall(_ID)
+        row = np.repeat(np.arange(len(table)), ids.str.len().to_numpy(dtype=np.int64))
+        named = np.array([*map(clean_name, chain.from_iterable(ids))], dtype=object)
         place = pd.Index(known.astype(object)).get_indexer(pd.Index(named)).astype(np.int64)
         lost = place < 0
         if not lost.any():
@@ -159,11 +159,11 @@ def _catalog(
     """Return the items, and notes on their captions."""
     titles, descriptions = items.texts("title"), items.texts("desc")
     titles = np.where(titles == "", np.char.add("item ", ids), titles)
-    found = captions_beside(folder, (CAPTIONS,))
+    captions = captions_beside(folder, (CAPTIONS,))
     otherwise = np.where(descriptions == "", titles, descriptions)
-    words = described([found.get(item, "") for item in ids.tolist()], otherwise)
-    notes = () if found else (f"no {CAPTIONS}: titles and descriptions instead",)
-    if unused := len(found.keys() - set(ids.tolist())):
+    words = described([captions.get(item, "") for item in ids.tolist()], otherwise)
+    notes = () if captions else (f"no {CAPTIONS}: titles and descriptions instead",)
+    if unused := len(captions.keys() - set(ids.tolist())):
         notes = (f"{unused:,} captions not used: {ITEMS} lists no such item",)
     categories = items.frame["cate_id"].to_numpy(dtype=str)
     return Catalog(ids, titles, words.captions, categories, images), (*notes, *words.notes)

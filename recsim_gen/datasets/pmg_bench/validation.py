@@ -79,8 +79,8 @@ def _users_of(sequences: Sequences, lines: Sequence[Line]) -> list[int | None]:
     users: dict[tuple[frozenset[int], int], list[int]] = {}
     for episode in reversed(sequences.episodes):
         users.setdefault((frozenset(episode.history), episode.reference), []).append(episode.user)
-    found = [users.get(line.films) for line in lines]
-    return [same.pop() if same else None for same in found]
+    users_of = [users.get(line.films) for line in lines]
+    return [same.pop() if same else None for same in users_of]
 
 
 def published(sequences: Sequences, lines: Sequence[Line]) -> Sequences:
@@ -91,8 +91,8 @@ def published(sequences: Sequences, lines: Sequence[Line]) -> Sequences:
     ``"validation/<k>"``, one per history, in the order listed.
     """
     matched = _users_of(sequences, lines)
-    told = {line.films for line, user in zip(lines, matched, strict=True) if user is not None}
-    own = [*{line.films: line for line in lines if line.films not in told}.values()]
+    histories = {line.films for line, user in zip(lines, matched, strict=True) if user is not None}
+    own = [*{line.films: line for line in lines if line.films not in histories}.values()]
     chosen = sequences.interactions
     named = [user for user in matched if user is not None]
     unasked = ~np.isin(chosen.user, named) & ((chosen.split == TEST) | bool(named))

@@ -63,18 +63,18 @@ def read_items(source: Source, columns: Mapping[str, str | None], words: Sequenc
     text = {column: _cut(table, column, notes) for column in texts}
     title, caption, category = (text.get(roles.get(r, ""), blank) for r in ("title", "caption", "category"))
     own = _sentences(title, category, [text[word] for word in words])
-    said = np.where(caption != "", caption, own)
+    text_of = np.where(caption != "", caption, own)
     titles = np.where(title != "", title, np.char.add("item ", ids))
     defects = _blanks({r: text[roles[r]] for r in ("title", "caption", "category") if r in roles}, source)
     return Items(
         ids,
         titles,
-        np.where(said != "", said, titles),
+        np.where(text_of != "", text_of, titles),
         np.where(category != "", category, NO_CATEGORY),
         table.texts(images) if images else None,
         defects,
         tuple(notes),
-        wordless=bool((said == "").all()),
+        wordless=bool((text_of == "").all()),
         image_column=images,
     )
 

@@ -84,10 +84,10 @@ class LogReader:
         part = _once(part, notes)
         if not len(part.person):
             raise DataError("choices are wanted, none is left", remedy="; ".join([*defects, *notes]))
-        known = np.unique(part.person)
-        place = np.searchsorted(known, part.person)
+        persons = np.unique(part.person)
+        place = np.searchsorted(persons, part.person)
         choices = Choices(
-            place, part.people[known], part.item, part.time, part.weight, np.arange(len(part.person))
+            place, part.people[persons], part.item, part.time, part.weight, np.arange(len(part.person))
         )
         return Log(choices, part.split if (part.split != "").all() else None, tuple(defects), tuple(notes))
 
@@ -116,11 +116,11 @@ class LogReader:
         import pandas as pd
 
         codes, names = table.ids(column)
-        known = pd.Index(self.ids.astype(object)).get_indexer(pd.Index(names.astype(object)))
-        item: np.ndarray = known[codes].astype(np.int64)
+        row = pd.Index(self.ids.astype(object)).get_indexer(pd.Index(names.astype(object)))
+        item: np.ndarray = row[codes].astype(np.int64)
         if (item >= 0).all():
             return item
-        unknown = names[known < 0]
+        unknown = names[row < 0]
         rows = int((item < 0).sum())
         sentence = (
             f"{len(unknown):,} of the {len(names):,} items of {table.file.name} ({rows:,} rows) are not in "

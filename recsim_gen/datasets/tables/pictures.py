@@ -174,11 +174,11 @@ def _by_column(
             addresses += 1
             continue
         path = text.replace("\\", "/").removeprefix("./")
-        found = place_of.get(path) or inside.member(path, item, file=folder, row=f"item {item}")
-        if found is None:
+        place = place_of.get(path) or inside.member(path, item, file=folder, row=f"item {item}")
+        if place is None:
             missing.append(text)
         else:
-            chosen.append(replace(found, stem=item))
+            chosen.append(replace(place, stem=item))
     notes = []
     if missing:
         notes.append(f"{len(missing):,} files that the items name are not there, such as {missing[0]!r}")

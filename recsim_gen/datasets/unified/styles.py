@@ -76,10 +76,10 @@ def _entries(content: object, file: Path) -> list[tuple[str, str, str]]:
         rows = [Fields.of(value, file, f"entry {k}") for k, value in enumerate(content, start=1)]
         return [(_person(entry), entry.text("style"), entry.row) for entry in rows]
     if isinstance(content, dict):
-        found = Fields(content, file, "")
+        fields = Fields(content, file, "")
         made = []
         for key, value in content.items():
-            person = found.as_identifier(key, "a key")
+            person = fields.as_identifier(key, "a key")
             words = Fields(
                 value if isinstance(value, dict) else {"keywords": value}, file, f"entry {key[:60]!r}"
             )

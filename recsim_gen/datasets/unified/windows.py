@@ -99,17 +99,17 @@ def _kept(
     whole = (np.bincount(frame["record"], minlength=len(records)) > 0) & (target >= 0)
     if lost := int((~train & ~whole).sum()):
         notes.append(f"{lost:,} test or validation records without target or history left out")
-    asked = np.flatnonzero(~train & whole)
+    evaluated = np.flatnonzero(~train & whole)
     if windows == "apart":
-        apart = asked[_apart(records, frame, target, asked)]
-        if len(apart) < len(asked):
+        apart = evaluated[_apart(records, frame, target, evaluated)]
+        if len(apart) < len(evaluated):
             notes.append(
-                f"{len(asked) - len(apart):,} test or validation windows left out that overlap with "
+                f"{len(evaluated) - len(apart):,} test or validation windows left out that overlap with "
                 "another of the same person (windows=apart)"
             )
-        asked = apart
+        evaluated = apart
     kept = train
-    kept[asked] = True
+    kept[evaluated] = True
     return kept
 
 
@@ -125,11 +125,11 @@ def _apart(records: Records, frame: pd.DataFrame, target: np.ndarray, asked: np.
     for place in np.lexsort((position, is_valid)).tolist():
         record = int(asked[place])
         history, answer = items[bounds[record] : bounds[record + 1]].tolist(), int(target[record])
-        before, told = seen[records.person[record]], answers[records.person[record]]
-        if answer in before or answer in told or not told.isdisjoint(history):
+        before, targets = seen[records.person[record]], answers[records.person[record]]
+        if answer in before or answer in targets or not targets.isdisjoint(history):
             continue
         before.update(history)
-        told.add(answer)
+        targets.add(answer)
         kept.append(place)
     return np.sort(np.array(kept, dtype=np.int64))
 
@@ -204,13 +204,13 @@ def _without_answers(rows: pd.DataFrame, split: np.ndarray, notes: list[str]) ->
     import pandas as pd
 
     of_train = split[rows["record"]] == TRAIN
-    asked = pd.MultiIndex.from_frame(
+    answers = pd.MultiIndex.from_frame(
         rows[~of_train & (rows["split"] == split[rows["record"]])][["person", "item"]]
     )
-    told = of_train & pd.MultiIndex.from_frame(rows[["person", "item"]]).isin(asked)
-    if told.any():
+    dropped = of_train & pd.MultiIndex.from_frame(rows[["person", "item"]]).isin(answers)
+    if dropped.any():
         notes.append(
-            f"{told.sum():,} rows of train records left out: the same person is asked for them in test or "
+            f"{dropped.sum():,} rows of train records left out: the same person is asked for them in test or "
             "validation"
         )
-    return rows[~told]
+    return rows[~dropped]

@@ -83,8 +83,8 @@ def assert_strict_images(images: ImageSet, dataset: Dataset, *, of_nobody: bool 
     inside = [read_provenance(BytesIO(member.read())) for member in images.members]
     users = {name: row for row, name in enumerate(dataset.interactions.user_ids.tolist())}
     items = dataset.catalog.row_of
-    said = [made for made in inside if made is not None]
-    for made in said:
+    present = [made for made in inside if made is not None]
+    for made in present:
         if made.user not in users or made.item not in items:
             raise DataError(
                 f"leakage strict: a picture made for user {made.user!r} and item {made.item!r} was brought, "
@@ -93,7 +93,7 @@ def assert_strict_images(images: ImageSet, dataset: Dataset, *, of_nobody: bool 
             )
     named = images.user != ANY
     by_name = np.stack([images.user[named], images.item[named]], axis=1)
-    by_content = np.array([(users[made.user], items[made.item]) for made in said], dtype=np.int64)
+    by_content = np.array([(users[made.user], items[made.item]) for made in present], dtype=np.int64)
     assert_strict(np.concatenate([by_name, by_content.reshape(-1, 2)]), dataset.interactions)
     unknown = np.flatnonzero(~named & np.array([made is None for made in inside]))
     if len(unknown) and not of_nobody:

@@ -42,11 +42,11 @@ class ChatExplainer(FromShop):
         """Return the explanations by greedy decoding, with one prompt per episode."""
         model, tokenizer = self._shop.language.model
         prompts = [self._prompt(e, model, tokenizer) for e in episodes]
-        found: list[Explanation] = []
+        reasons: list[Explanation] = []
         for start in bar(range(0, len(prompts), TOGETHER), "asking for reasons", unit="batch"):
             some = prompts[start : start + TOGETHER]
-            found += [self._read(a) for a in answers(model, tokenizer, some, longest=LONGEST, chat=True)]
-        return found
+            reasons += [self._read(a) for a in answers(model, tokenizer, some, longest=LONGEST, chat=True)]
+        return reasons
 
     def _prompt(self, episode: Episode, model: Any, tokenizer: Any) -> str:
         """Return the prompt with as many of the latest items as fit the model, at least one."""
@@ -56,8 +56,8 @@ class ChatExplainer(FromShop):
         latest = episode.history[-LONGEST_HISTORY:]
         for first in range(len(latest)):
             history = [shop.text(item) for item in latest[first:]]
-            asked = explanation_prompt(history, title or text, text, shop.attributes)
-            chat = [{"role": "user", "content": asked}]
+            question = explanation_prompt(history, title or text, text, shop.attributes)
+            chat = [{"role": "user", "content": question}]
             prompt: str = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
             if len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) <= room:
                 break

@@ -85,7 +85,7 @@ def measured(line: Line, shop: Shop, episodes: Sequence[Episode], truth: TrueRea
     named = [set(said.named) for said in line.said]
     own = [{word.lower() for word in shop.items.lists[row]} for row in references]
     captions = [said.caption for said in line.said]
-    wanted = [shop.text(row) for row in references]
+    item_texts = [shop.text(row) for row in references]
     table: dict[str, Any] = {
         "variant": line.variant,
         "seed": line.seed,
@@ -97,12 +97,12 @@ def measured(line: Line, shop: Shop, episodes: Sequence[Episode], truth: TrueRea
         "reason": [said.reason for said in line.said],
         "explained": [float(bool(words)) for words in named],
         "grounded": features.precision(named, own),
-        "rouge_l": texts.rouge_l(captions, wanted),
+        "rouge_l": texts.rouge_l(captions, item_texts),
         "usr": features.unique_sentence_ratio([said.reason for said in line.said]),
         "fcr": features.feature_coverage_ratio(named, shop.vocabulary),
         "div": features.feature_diversity(named),
-        "bleu_1": texts.bleu(captions, wanted, words=1),
-        "bleu_4": texts.bleu(captions, wanted),
+        "bleu_1": texts.bleu(captions, item_texts, words=1),
+        "bleu_4": texts.bleu(captions, item_texts),
     }
     if truth is not None:
         right = [truth.favourites(e) for e in episodes]
@@ -120,23 +120,23 @@ def conclude(
     ``values`` are the rows of all lines, ``roles`` {variant: role}. A metric has a row without value if it
     needs unknown preferences, or is undefined for a line.
     """
-    known = {name: better for name, better in ROWS.items() if truth is not None or name not in TRUTH}
+    measures = {name: better for name, better in ROWS.items() if truth is not None or name not in TRUTH}
     of_variant: dict[str, dict[str, Any]] = {variant: {"role": role} for variant, role in roles.items()}
-    about = {name: {"better": better} for name, better in {**known, **SETS}.items()}
-    summary.add_rows(values, {name: about[name] for name in known}, of_variant, results, Rng(0))
+    about = {name: {"better": better} for name, better in {**measures, **SETS}.items()}
+    summary.add_rows(values, {name: about[name] for name in measures}, of_variant, results, Rng(0))
     summary.add_set_rows(values, {name: about[name] for name in SETS}, of_variant, results)
     has = {(row["variant"], row["metric"]) for row in results.rows}
     for variant, name in product(roles, ROWS):
         if (variant, name) not in has:
-            why = "names nothing" if name in known else "needs known tastes (--data boutique)"
+            why = "names nothing" if name in measures else "needs known tastes (--data boutique)"
             more = {**of_variant[variant], "better": ROWS[name], "reason": why}
             results.row(variant=variant, metric=name, value=None, n=0, **more)
-    better = {name: direction == "higher" for name, direction in known.items()}
+    better = {name: direction == "higher" for name, direction in measures.items()}
     others = {v: f"{v}_{controls.SHUFFLED}" for v, role in roles.items() if role == "method"}
     for method, other in others.items():
         pair = values[values["variant"].isin([method, other])]
-        found = summary.compared(pair, list(known), other, Rng(0))
-        summary.add_comparisons(found, other, better, of_variant, results)
+        comparisons = summary.compared(pair, list(measures), other, Rng(0))
+        summary.add_comparisons(comparisons, other, better, of_variant, results)
     rest = values[~values["variant"].isin(list(others.values()))]
-    found = summary.compared(rest, list(known), baseline, Rng(0))
-    summary.add_comparisons(found, baseline, better, of_variant, results)
+    comparisons = summary.compared(rest, list(measures), baseline, Rng(0))
+    summary.add_comparisons(comparisons, baseline, better, of_variant, results)

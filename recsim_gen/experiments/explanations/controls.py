@@ -32,12 +32,12 @@ def popular_reasons(shop: Shop, episodes: Sequence[Episode]) -> list[Explanation
 
 def random_reasons(shop: Shop, episodes: Sequence[Episode], rng: Rng) -> list[Explanation]:
     """Return random attributes of each item."""
-    found = []
+    reasons = []
     for e in episodes:
         words = shop.items.lists[e.reference]
         order = rng.for_("random reason", e.id).numpy().permutation(len(words))
-        found.append(shop.said(e.reference, [words[k] for k in order]))
-    return found
+        reasons.append(shop.said(e.reference, [words[k] for k in order]))
+    return reasons
 
 
 def true_reasons(shop: Shop, episodes: Sequence[Episode], truth: TrueReasons) -> list[Explanation]:
@@ -52,18 +52,18 @@ def with_others_histories(episodes: Sequence[Episode], rng: Rng) -> list[Episode
     if no other person's history is left.
     """
     order = rng.for_("somebody else").numpy().permutation(len(episodes))
-    found: list[Episode | None] = [None] * len(episodes)
+    swapped: list[Episode | None] = [None] * len(episodes)
     for place, row in enumerate(order.tolist()):
-        asked = episodes[row]
+        episode = episodes[row]
         others = (episodes[order[(place + step) % len(order)]] for step in range(1, len(order)))
-        donor = next((o for o in others if _may_give(o, asked)), None)
+        donor = next((o for o in others if _may_give(o, episode)), None)
         if donor is None:
             raise DataError(
-                f"episode {asked.id}: a history of somebody else is wanted, there is none",
+                f"episode {episode.id}: a history of somebody else is wanted, there is none",
                 remedy="Explain the choices of several people",
             )
-        found[row] = replace(asked, history=donor.history)
-    return [e for e in found if e is not None]
+        swapped[row] = replace(episode, history=donor.history)
+    return [e for e in swapped if e is not None]
 
 
 def _may_give(other: Episode, asked: Episode) -> bool:

@@ -42,12 +42,12 @@ class KeywordExplainer(FromShop):
         """Return the explanations; histories are cut to the latest items that fit the model."""
         language, items = self._shop.language, self._shop.items
         language.ask_tastes([e.history for e in episodes])
-        found = []
+        explanations = []
         for e in episodes:
             own = {word.lower() for word in items.lists[e.reference]}
             taste = [word for word in language.taste(e.history) if word.lower() in own]
-            found.append(self._shop.said(e.reference, taste))
-        return found
+            explanations.append(self._shop.said(e.reference, taste))
+        return explanations
 
 
 class CountExplainer(FromShop):

@@ -126,9 +126,9 @@ def check_texts(dataset: Dataset) -> None:
 def _tells_more(catalog: Catalog, row: int) -> bool:
     """Return whether caption or title say more than the item's id (the default of loaders) and category."""
     name = str(catalog.item_ids[row])
-    known = {name, f"item {name}", str(catalog.categories[row])}
-    told = {str(catalog.captions[row]).strip(), str(catalog.titles[row]).strip()}
-    return bool(told - {"", *known})
+    default = {name, f"item {name}", str(catalog.categories[row])}
+    texts = {str(catalog.captions[row]).strip(), str(catalog.titles[row]).strip()}
+    return bool(texts - {"", *default})
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -106,10 +106,10 @@ class Showroom:
             return self._world.looks(items)
         drawn_for = self._somebody_else[people] if arm.others else people
         pairs = list(zip(drawn_for.tolist(), items.tolist(), strict=True))
-        known = self._read[arm.method.label]
-        if new := sorted({pair for pair in pairs if pair not in known}):
-            known.update(zip(new, self._drawn(arm.method.label, new), strict=True))
-        return np.stack([known[pair] for pair in pairs])
+        looks_read = self._read[arm.method.label]
+        if new := sorted({pair for pair in pairs if pair not in looks_read}):
+            looks_read.update(zip(new, self._drawn(arm.method.label, new), strict=True))
+        return np.stack([looks_read[pair] for pair in pairs])
 
     def _drawn(self, label: str, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
         """Return (B, k) the looks of a generator's images for these (person, item); draw missing ones."""

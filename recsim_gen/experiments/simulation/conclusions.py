@@ -62,7 +62,7 @@ def outcomes(
     """Measure all arms; ``histories`` {seed: one of each arm}."""
     group = groups_of(shop.dataset, shop.visitors)
     categories = np.unique(shop.catalog.categories, return_inverse=True)[1]
-    found = []
+    measured = []
     for meaning in meanings:
         for lives in zip(*histories.values(), strict=True):
             seeds = [per_round(life, meaning, group, categories) for life in lives]
@@ -73,8 +73,8 @@ def outcomes(
             sums = [over_rounds(seed) for seed in seeds]
             total = {name: np.stack([one[name].ratio for one in sums]) for name in MEASURES}
             people = len(lives[0].rounds[0].people)
-            found.append(Outcome(lives[0].arm.label, meaning, people, total, rounds))
-    return found
+            measured.append(Outcome(lives[0].arm.label, meaning, people, total, rounds))
+    return measured
 
 
 def differences(found: Sequence[Outcome], row: slice = slice(None)) -> list[Difference]:
@@ -149,19 +149,19 @@ def verdict(mine: Mapping[str, Difference]) -> str:
     sign = {measure: d.sign for measure, d in mine.items()}
     numbers = "; ".join(_in_words(d) for m, d in mine.items() if m in HIGHER_IS_BETTER)
     if not any(d.estimate.value for d in mine.values()):
-        said = "no difference: people see and choose the same"
+        text = "no difference: people see and choose the same"
     elif arm == AGAIN:
         same = not any(sign.values())
-        said = "holds: nothing differs" if same else "does not hold: chance alone makes a difference"
+        text = "holds: nothing differs" if same else "does not hold: chance alone makes a difference"
     elif sign["choices"] > 0 and (sign["delivered"] < 0 or sign["disappointment"] > 0):
-        said = "does not help: choices are won by promising what the items are not"
+        text = "does not help: choices are won by promising what the items are not"
     elif sign["kept"] > 0 and sign["delivered"] >= 0:
-        said = "helps: more is chosen and kept"
+        text = "helps: more is chosen and kept"
     elif sign["choices"] < 0 or sign["kept"] < 0:
-        said = "hurts: less is chosen or kept"
+        text = "hurts: less is chosen or kept"
     else:
-        said = "undecided"
-    return f"{said} ({numbers})"
+        text = "undecided"
+    return f"{text} ({numbers})"
 
 
 def _in_words(d: Difference) -> str:

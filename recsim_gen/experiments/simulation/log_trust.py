@@ -37,8 +37,8 @@ def log_trust(shop: Shop, histories: Mapping[int, Sequence[History]], *, logs: i
     for lives in histories.values():
         for life in lives:
             for target, label in enumerate(labels):
-                for name, told in _from_log(life.rounds[0], target, len(labels)).items():
-                    kept.setdefault((life.arm.label, label, name), []).append(told)
+                for name, estimate in _from_log(life.rounds[0], target, len(labels)).items():
+                    kept.setdefault((life.arm.label, label, name), []).append(estimate)
     value, frames = _chances(shop, histories[first][0].rounds[0]), []
     for number, life in enumerate(histories[first]):
         logging = np.full(len(labels), shop.rules.explore / len(labels))

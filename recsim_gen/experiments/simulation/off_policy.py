@@ -64,10 +64,10 @@ def reward_model(context: np.ndarray, action: np.ndarray, reward: np.ndarray, *,
     penalty = RIDGE * np.eye(x.shape[1] + actions)
     penalty[0, 0] = 1e-9  # the mean is not shrunk
     for half in (0, 1):
-        told, telling = np.arange(half, len(x), 2), np.arange(1 - half, len(x), 2)
-        design = np.concatenate([x[telling], shown[telling]], axis=1)
-        found = np.linalg.solve(design.T @ design + penalty, design.T @ reward[telling])
-        q[told] = (x[told] @ found[: x.shape[1]])[:, None] + found[x.shape[1] :]
+        predicted, fitted = np.arange(half, len(x), 2), np.arange(1 - half, len(x), 2)
+        design = np.concatenate([x[fitted], shown[fitted]], axis=1)
+        coefficients = np.linalg.solve(design.T @ design + penalty, design.T @ reward[fitted])
+        q[predicted] = (x[predicted] @ coefficients[: x.shape[1]])[:, None] + coefficients[x.shape[1] :]
     return q
 
 
@@ -115,7 +115,7 @@ def trial(
 
     count, actions = value.shape
     draw = rng.numpy()
-    found = np.empty((logs, actions, len(ESTIMATORS)))
+    all_estimates = np.empty((logs, actions, len(ESTIMATORS)))
     at, edges = np.arange(count), np.cumsum(logging)
     for log in range(logs):
         action = np.minimum(np.searchsorted(edges, draw.random(count), side="right"), actions - 1)
@@ -123,14 +123,14 @@ def trial(
         q = reward_model(context, action, reward, actions=actions)
         for target in range(actions):
             weight = (action == target) / logging[action]
-            found[log, target] = (
+            all_estimates[log, target] = (
                 ips(reward, weight),
                 snips(reward, weight),
                 dr(reward, weight, q[:, target], q[at, action]),
             )
     truth = value.mean(0)
     rows = [
-        (target, name, truth[target], *_summary(found[:, target, k], truth[target]))
+        (target, name, truth[target], *_summary(all_estimates[:, target, k], truth[target]))
         for target in range(actions)
         for k, name in enumerate(ESTIMATORS)
     ]

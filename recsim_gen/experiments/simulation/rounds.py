@@ -82,8 +82,8 @@ class Shop:
         items = [self.catalog.item_ids, self.catalog.categories, dict(self.catalog.features)]
         rules = asdict(self.rules) | {"rounds": None}
         made = [self.world.fingerprint, asdict(self.choice), self.ranker.name, dict(self.ranker.settings)]
-        known = [self.dataset.interactions.fingerprint, self.dataset.people]
-        return fingerprint(__version__, ROUNDS, items, known, rules, made)
+        parts = [self.dataset.interactions.fingerprint, self.dataset.people]
+        return fingerprint(__version__, ROUNDS, items, parts, rules, made)
 
     def name(self, arm: Arm, seed: int) -> str:
         """Return a hash of everything that the first round of an arm depends on."""

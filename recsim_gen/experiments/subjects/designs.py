@@ -46,8 +46,8 @@ def _drawn(split: str, designs: int, pictures: int, categories: Sequence[str]) -
             raise DataError(f"no group {name!r}.{did_you_mean(name, CATEGORIES)}")
     rng = Rng(0).for_("designs", split)
     looks = rng.for_("looks").numpy().permutation(looks_by_split()[split])
-    wanted = [CATEGORIES.index(name) for name in CATEGORIES if name in categories or not categories]
-    chosen = np.concatenate([looks[looks[:, 0] == category][:designs] for category in wanted])
+    selected = [CATEGORIES.index(name) for name in CATEGORIES if name in categories or not categories]
+    chosen = np.concatenate([looks[looks[:, 0] == category][:designs] for category in selected])
     code = [Path(str(module.__file__)).read_bytes() for module in DRAWING]
     folder = cache_dir() / "designs" / fingerprint(chosen, pictures, str(rng.entropy()), code)
     if folder.is_dir():

@@ -78,9 +78,9 @@ class SubjectPlan:
                     f"{label} has to learn from other subjects than those of the gallery: give them as "
                     "--others, or models that bring a trained adapter"
                 )
-        told = read_prompts(prompts or ("shop" if family.trained_on == BOUTIQUE else "scenes"))
+        prompt_list = read_prompts(prompts or ("shop" if family.trained_on == BOUTIQUE else "scenes"))
         remark = family.unfamiliar(BOUTIQUE if shop else str(gallery))
-        return cls(methods, told, images, noun, groups, others, remark)
+        return cls(methods, prompt_list, images, noun, groups, others, remark)
 
     def split(self, gallery: Gallery, rng: Rng) -> tuple[list[Subject], Gallery]:
         """Return the subjects with the images that methods are given, and the gallery of the other images."""

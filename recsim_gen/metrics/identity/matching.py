@@ -202,12 +202,12 @@ def _measure(pairs: _Pairs, eligible: np.ndarray) -> dict[str, np.ndarray]:
     others = eligible & ~relevant
     same, size = relevant.sum(1), eligible.sum(1)
     distance = 1 - pairs.cosine
-    found = cumulative_match(distance, relevant, RANKS, eligible)
+    curve = cumulative_match(distance, relevant, RANKS, eligible)
     by_chance = match_chance(same, np.broadcast_to(size, same.shape), RANKS)
     return {
         "map": average_precision(distance, relevant, eligible),
         "chance": chance_level(same, size),
-        **{f"rank{k}": found[:, place] for place, k in enumerate(RANKS)},
+        **{f"rank{k}": curve[:, place] for place, k in enumerate(RANKS)},
         **{f"rank{k}_chance": by_chance[:, place] for place, k in enumerate(RANKS)},
         "similarity": (pairs.cosine * relevant).sum(1) / np.maximum(same, 1),
         "similarity_others": (pairs.cosine * others).sum(1) / np.maximum(size - same, 1),

@@ -42,12 +42,12 @@ def _orders(methods: list[str], value: Mapping[str, Mapping[str, float]]) -> str
         if by_map * by_similarity < 0:
             turned.append((one, two) if by_map > 0 else (two, one))
     text = f"it orders {len(turned)} of {len(pairs)} pairs of methods otherwise than mAP"
-    told = "; ".join(
+    details = "; ".join(
         f"{better} finds more than {other} (mAP {value[better]['map']:.3f} to {value[other]['map']:.3f}) and "
         f"is less similar ({value[better]['similarity']:.3f} to {value[other]['similarity']:.3f})"
         for better, other in turned[:MOST_TOLD]
     )
-    return f"{text}: {told}" if told else text
+    return f"{text}: {details}" if details else text
 
 
 def _overall(results: Results, encoder: str) -> dict[str, dict[str, float]]:

@@ -158,8 +158,8 @@ class Verifier:
 
 def _rows_of_people(spec: Spec, about: dict[str, Any], dataset: Dataset) -> np.ndarray:
     """Return (n_users,) the embedding row of each user's person."""
-    known = {person: row for row, person in enumerate(about["people"])}
-    row = np.array([known.get(person, -1) for person in dataset.people.tolist()])
+    row_of = {person: row for row, person in enumerate(about["people"])}
+    row = np.array([row_of.get(person, -1) for person in dataset.people.tolist()])
     if about["pictures"] != pictures_key(dataset.catalog) or (row < 0).any():
         raise SettingError(
             f"{spec}: trained for the people and pictures of {about['data']!r}, which are not those of "

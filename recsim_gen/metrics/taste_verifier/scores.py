@@ -86,10 +86,10 @@ def add_rows(scores: pd.DataFrame, results: Results, rng: Rng) -> dict[int, tupl
     for metric in ("auc", "auc_within"):
         results.row(variant="chance", metric=metric, value=CHANCE)
     gain = _within(people, people[VERIFIER] - people[MEANS], rng)
-    told = {1: "yes", -1: "no: less", 0: "undecided"}[gain.decided(gain.p)]
+    answer = {1: "yes", -1: "no: less", 0: "undecided"}[gain.decided(gain.p)]
     results.verdict(
         "tells more within people than their and the items' means",
-        f"{told} ({gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] of {gain.n:,} people)",
+        f"{answer} ({gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] of {gain.n:,} people)",
     )
     alike = scores["person"].nunique() - people["person"].nunique()
     if alike:

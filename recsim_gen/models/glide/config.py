@@ -86,8 +86,8 @@ class GlideConfig:
     def __post_init__(self) -> None:
         got = self.base.in_channels, self.base.out_channels, self.upsampler.in_channels
         if got != (3, 6, 6):
-            wanted = "a base of 3 channels that predicts 6, and an upsampler that sees 6, are wanted"
-            raise SettingError(f"{wanted}, got {got[0]}, {got[1]} and {got[2]}")
+            text = "a base of 3 channels that predicts 6, and an upsampler that sees 6, are wanted"
+            raise SettingError(f"{text}, got {got[0]}, {got[1]} and {got[2]}")
 
     def write(self, folder: Path) -> None:
         """Write ``config.json``."""

@@ -91,8 +91,8 @@ def translated(state: Mapping[str, torch.Tensor], net: GlideNet) -> dict[str, to
     for key, place in places.items():
         for name, x in place.pieces(state[key]):
             if x.shape != ours[name].shape:
-                wanted, got = tuple(ours[name].shape), tuple(x.shape)
-                raise DataError(f"weights {key!r} must be {wanted} as {name}, got {got}")
+                expected, got = tuple(ours[name].shape), tuple(x.shape)
+                raise DataError(f"weights {key!r} must be {expected} as {name}, got {got}")
             weights[name] = x.contiguous()
     return weights
 
