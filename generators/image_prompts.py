@@ -102,6 +102,7 @@ def _adapter_vision(family: ModelFamily, device: str | None) -> Callable[[Image.
     processor = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
 
     def see(picture: Image.Image | None, states: bool) -> Any:
+        """Return the encoder's output for an image; None: zeros in place of its pixels."""
         blank = Image.new("RGB", (side, side))
         pixels = processor(images=picture or blank, return_tensors="pt")["pixel_values"].to(place)
         with torch.inference_mode():

@@ -113,6 +113,7 @@ class IPAdapter(SamplingGenerator):
         config, sampler = self.config, denoising.sampler
 
         def loss(step: Rng) -> dict[str, torch.Tensor]:
+            """Return the MSE on each user's random item, with other items of the user as image prompts."""
             random = step.numpy()
             drawn = []
             for k in draw_rows(len(items), config.batch_size, random):

@@ -122,6 +122,7 @@ class Sampler:
             idle.put(with_own(self, "scheduler"))
 
         def draw(batch: Sequence[tuple[Conditions, Rng]]) -> torch.Tensor:
+            """Draw a batch on an idle copy of the sampler."""
             sampler = idle.get()
             try:
                 return sampler._draw_batch(batch)
@@ -205,6 +206,7 @@ def _each_its_own(unet: Any, images: torch.Tensor) -> Iterator[None]:
     """
 
     def swap(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Replace the images that the UNet's call was given."""
         return args, {**kwargs, "added_cond_kwargs": {"image_embeds": [images]}}
 
     handle = unet.register_forward_pre_hook(swap, with_kwargs=True)

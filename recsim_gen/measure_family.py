@@ -169,6 +169,7 @@ def _publish(
     output = options.output
 
     def draw() -> list[Path]:
+        """Draw contact sheets of 100 generated and 100 real images; return their paths."""
         shown = {"generated": generated[:100], "real": source.images[rows[:100]]}
         labels = [source.titles[row] for row in rows[:100]]
         return [

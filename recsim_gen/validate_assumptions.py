@@ -95,6 +95,7 @@ def _values(
     def train(
         name: str, run: Run, chosen: Interactions, on_epoch: Callable[[int], OnEpoch] | None = None
     ) -> dict[int, Ranker]:
+        """Train or load the ranker with each seed, and log it to the run."""
         rankers = trained_rankers(
             options.ranker, catalog, chosen, seeds=options.seeds, device=options.place, on_epoch=on_epoch
         )

@@ -151,6 +151,7 @@ def read_pictures(folder: Path, checkpoint: Checkpoint) -> tuple[Tokenizer, Deco
     states = shape(decoder, "unet_proj.weight", files[1])[0]
 
     def sizes(count: int) -> Sizes:
+        """Return the sizes of an encoder or decoder with ``count`` blocks."""
         return Sizes(
             patches=patches,
             width=inner[1],

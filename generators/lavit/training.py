@@ -85,6 +85,7 @@ def reading_loss(parts: Parts, catalog: Catalog, texts: Mapping[int, str], confi
     denoising, rows, few = Denoising(parts.sampler, catalog), [*texts], config.denoised
 
     def loss(step: Rng) -> dict[str, torch.Tensor]:
+        """Return the losses of a batch: half its images as codes, half as unquantised features."""
         drawn = [rows[k] for k in draw_rows(len(rows), config.batch_size, step.numpy())]
         features = parts.vision.features([image_of(catalog, row) for row in drawn])
         tokens = parts.tokenizer(features, step.for_("tokens").torch())
@@ -117,6 +118,7 @@ def speaking_loss(
     pictures, vocabulary = PictureCodes(catalog, parts.vision, parts.tokenizer), parts.vocabulary
 
     def loss(step: Rng) -> dict[str, torch.Tensor]:
+        """Return the loss on a random item per user, predicted from other items of the user and its text."""
         random = step.numpy()
         shown = int(random.integers(config.images + 1))
         documents, answers = [], []

@@ -57,6 +57,7 @@ class KeywordAction:
         sampler.steps = config.reward_steps or sampler.steps
 
         def loss(step: Rng) -> dict[str, Tensor]:
+            """Return L_rank plus the weighted divergence from the initial policy, on a batch of episodes."""
             rows = dict.fromkeys(draw_rows(len(episodes), config.batch_size, step.numpy()))
             batch = [episodes[row] for row in rows]
             looks = self.evidence.looks(batch)

@@ -155,6 +155,7 @@ def train(
     training.keep_start()
 
     def joint(step: Rng) -> dict[str, Tensor]:
+        """Return the joint losses on a random batch of episodes."""
         drawn = draw_rows(len(episodes), config.batch_size, step.numpy())
         return training.joint([episodes[row] for row in dict.fromkeys(drawn)], step)
 

@@ -116,6 +116,7 @@ class DreamBooth(SamplingSubjectGenerator):
             parts.append((self._prior(kind, rng), sampler.states([kind]), config.prior_weight))
 
         def loss(step: Rng) -> dict[str, torch.Tensor]:
+            """Return the MSE on images of the subject plus, weighted, that on images of its class."""
             random, size = step.numpy(), config.batch_size
             pixels = torch.cat([x[draw_rows(len(x), size, random)] for x, _, _ in parts])
             states = torch.cat([s.expand(size, -1, -1) for _, s, _ in parts])

@@ -123,6 +123,7 @@ class SubjectIPAdapter(SamplingSubjectGenerator):
         texts = [config.train_prompt.format(subject=s.noun) for s in pairs]
 
         def loss(step: Rng) -> dict[str, torch.Tensor]:
+            """Return the MSE on one image of each subject, with another one as image prompt."""
             random = step.numpy()
             rows = draw_rows(len(pairs), config.batch_size, random)
             places = [random.permutation(len(pairs[k]))[:2].tolist() for k in rows]

@@ -54,6 +54,7 @@ class BranchLoRA:
 
     def _hook(self, down: Tensor, up: Tensor) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
         def hook(_: Any, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+            """Add the LoRA to the layer's output while it is on."""
             return out + F.linear(F.linear(args[0], down), up) if self.on else out
 
         return hook
@@ -86,6 +87,7 @@ class ConditionedForward:
         model, lora = self.transformer, self.lora
 
         def embedded(time: Tensor, told: Tensor | None) -> Tensor:
+            """Return the (B, d) embedding of time (0 to 1), guidance and pooled text."""
             parts = [time.to(hidden_states.dtype) * 1000]
             parts += [] if told is None else [told.to(hidden_states.dtype) * 1000]
             out: Tensor = model.time_text_embed(*parts, pooled_projections)
@@ -146,6 +148,7 @@ class ConditionedForward:
         one, two = _attended([_own(block.attn, shown), last], rotary)
 
         def after(x: Tensor, normed: Tensor, attended: Tensor, weight: Tensor) -> Tensor:
+            """Return a stream's tokens after the MLP, added with its gate ``weight``."""
             both = torch.cat([attended, block.act_mlp(block.proj_mlp(normed))], dim=2)
             out: Tensor = x + weight.unsqueeze(1) * block.proj_out(both)
             return out

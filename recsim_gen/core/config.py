@@ -135,6 +135,7 @@ def _ended_in_order() -> Iterator[None]:
     """Context in which SIGTERM raises `Terminated` once, so that open resources are closed."""
 
     def end(number: int, frame: FrameType | None) -> None:
+        """Raise `Terminated`, and ignore further SIGTERM; forked workers exit at once."""
         if os.getpid() != owner:  # a worker that was forked inside
             os._exit(128 + number)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

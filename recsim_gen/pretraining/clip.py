@@ -59,6 +59,7 @@ def pretrain(
     model = new_clip(tokenizer, source.images.shape[1], rng.for_("weights"))
 
     def loss(step: Rng) -> dict[str, torch.Tensor]:
+        """Return the contrastive loss of a batch of images with randomly worded texts."""
         random = step.numpy()
         rows = source.draw(BATCH, random)
         texts, true = drawn_texts(forms, rows, random)

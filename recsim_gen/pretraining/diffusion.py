@@ -65,6 +65,7 @@ def pretrain(
     scheduler = new_scheduler()
 
     def loss_of(rows: np.ndarray, step: Rng, no_words: float) -> torch.Tensor:
+        """Return the denoising loss of images; a share ``no_words`` of them without text."""
         generator = step.torch()
         here = torch.from_numpy(rows)
         noise = torch.randn(len(rows), *mean.shape[1:], generator=generator)
@@ -209,6 +210,7 @@ def encoded(vae: Any, source: PretrainingSource) -> tuple[torch.Tensor, torch.Te
     import torch
 
     def make() -> np.ndarray:
+        """Encode all images, 100 at a time."""
         parts = []
         starts = range(0, len(source), 100)
         for start in bar(starts, "encoding pictures", unit="batch"):

@@ -55,6 +55,7 @@ def pretrain(
     model = new_llama(tokenizer, rng.for_("weights"))
 
     def loss(step: Rng) -> dict[str, torch.Tensor]:
+        """Return the loss of a batch of items and a batch of random histories."""
         random = step.numpy()
         items = [data.item(row) for row in source.draw(BATCH, random)]
         length = 1 + int(LONGEST_HISTORY * random.random() ** 2)  # one length per batch: no padding

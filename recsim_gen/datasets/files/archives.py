@@ -38,6 +38,7 @@ def unpacked(path: Path, check: Callable[[Path], object]) -> Path:
     """
 
     def make() -> np.ndarray:
+        """Unpack the file and return its digest."""
         digest = _digest(path)
         _keep(path, _place(digest), check)
         return digest

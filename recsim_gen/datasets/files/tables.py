@@ -86,6 +86,7 @@ class Table:
         again = self.frame.duplicated(list(columns)).to_numpy()
 
         def problem(i: int) -> str:
+            """Return what is wrong with row ``i``: its values and the row where they came first."""
             values = self.frame[list(columns)]
             first = int((values == values.iloc[i]).all(axis=1).to_numpy().argmax())
             shown = ", ".join(repr(v) for v in values.iloc[i])
@@ -263,6 +264,7 @@ def _parse(
     import pandas as pd
 
     def parse(number: str) -> pd.DataFrame:
+        """Parse the table with numbers of the dtype ``number``."""
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             typed = {**kinds, **dict.fromkeys(numbers, number)}

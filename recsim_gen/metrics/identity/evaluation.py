@@ -67,6 +67,7 @@ def encode_images(
     x = encode_reader(reader, encoder, device=device)
 
     def real(rows: np.ndarray, own: np.ndarray | None = None) -> EncodedImages:
+        """Return the encoded images ``rows`` of the gallery."""
         points = Labelled(x[rows], gallery.identity[rows], gallery.group[rows])
         return EncodedImages(points, ids[rows], reader, rows, own)
 

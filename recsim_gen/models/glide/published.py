@@ -103,6 +103,7 @@ def published_places(net: GlideNet) -> dict[str, _Place]:
     places: dict[str, _Place] = {}
 
     def put(published: str, *names: str, heads: int = 1, parts: int = 1) -> None:
+        """Map weight and bias of a published layer to our ``names``, if we have them."""
         for kind in ("weight", "bias"):
             full = tuple(f"{name}.{kind}" for name in names)
             if full[0] in ours:
