@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SLABS = 16  # parts of a row that `largest` lays over each other
+SLABS = 16  # parts that `largest` and `true_at` lay over each other
 
 
 @dataclass(frozen=True)
@@ -25,21 +26,30 @@ class SparseRows:
     key: Tensor
     row: Tensor
 
-    def over(self, key: Tensor, base: Tensor) -> Tensor:
-        """Rows at ``key`` (K,), rising and holding all of this: the new ones, elsewhere the base table's."""
-        if len(key) == len(self.key):
-            return self.row
-        out = base.index_select(0, key % len(base))  # several times as fast as base[...]
-        return out.index_copy_(0, torch.searchsorted(key, self.key), self.row)
 
-    def take(self, key: Tensor, base: Tensor) -> Tensor:
-        """Rows at any ``key`` (K,): the new one where there is one, else the base table's."""
-        out = base.index_select(0, key % len(base))
-        if len(self.key):
-            place = torch.searchsorted(self.key, key).clamp_max_(len(self.key) - 1)
-            new = (self.key.index_select(0, place) == key).nonzero().squeeze(1)
-            out.index_copy_(0, new, self.row.index_select(0, place.index_select(0, new)))
-        return out
+@dataclass(frozen=True)
+class Ragged:
+    """Lists of different lengths, end to end: list b is ``item[start[b]:start[b + 1]]``."""
+
+    start: Tensor
+    item: Tensor
+
+    @classmethod
+    def of(cls, key: Tensor, lists: int, n: int) -> Ragged:
+        """From rising ``key`` (M,) = list·n + item."""
+        bounds = torch.arange(lists + 1, device=key.device) * n
+        return cls(torch.searchsorted(key, bounds), key % n)
+
+    @cached_property
+    def which(self) -> Tensor:
+        """(M,) the list that each item stands in."""
+        return torch.repeat_interleave(self.start.diff())
+
+    def take(self, lists: Tensor) -> Ragged:
+        """The ``lists`` (B,), in this order."""
+        start, stop = self.start.index_select(0, lists), self.start.index_select(0, lists + 1)
+        length = torch.cat([start.new_zeros(1), (stop - start).cumsum(0)])
+        return Ragged(length, self.item.index_select(0, expand(start, stop)[1]))
 
 
 def none(base: Tensor) -> SparseRows:
@@ -72,19 +82,21 @@ def count_true(mask: Tensor) -> Tensor:
 
     In a word of eight the bytes, 0 or 1, are sums of their own; 255 words fit into them.
     """
-    words = F.pad(mask, (0, -mask.shape[1] % (8 * 255))).view(torch.int64)
-    sums = words.unflatten(1, (-1, 255)).sum(2)
+    each = 255 if mask.shape[1] > 8 * 255 else -(-mask.shape[1] // 8)
+    lacking = -mask.shape[1] % (8 * each)
+    words = (F.pad(mask, (0, lacking)) if lacking else mask).view(torch.int64)  # a pad of nothing copies
+    sums = words.unflatten(1, (-1, each)).sum(2)
     return sums.view(torch.uint8).sum(1)
 
 
 def true_at(mask: Tensor) -> Tensor:
-    """Rising flat positions at which ``mask`` is true, few of many; looks at eight at once."""
+    """Rising flat positions at which ``mask`` is true, few of many; looks at many at once."""
     flat = mask.reshape(-1)
-    if len(flat) % 8:
-        flat = F.pad(flat, (0, -len(flat) % 8))
-    word = flat.view(torch.int64).nonzero().squeeze(1)
-    at = flat.view(-1, 8).index_select(0, word).nonzero()
-    return word.index_select(0, at[:, 0]) * 8 + at[:, 1]
+    lacking = -len(flat) % (8 * SLABS)
+    words = (F.pad(flat, (0, lacking)) if lacking else flat).view(torch.int64).view(SLABS, -1)
+    place = words.sum(0).nonzero().squeeze(1)  # bytes are 0 or 1: sums of a few do not run over
+    slab, word, byte = words.index_select(1, place).view(torch.uint8).view(SLABS, -1, 8).nonzero().unbind(1)
+    return (slab * words.shape[1] + place.index_select(0, word)) * 8 + byte
 
 
 def largest(x: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,6 @@ from rankers.counterfactual import Changed
 from rankers.fold_in import regress
 from rankers.item_graphs.knn import unit
 from rankers.learned_ranker import LearnedRanker
-from rankers.sparse_rows import SparseRows
 from rankers.table_model import TableModel
 from rankers.training.data import TrainingData
 from rankers.training.model import drawn_apart
@@ -158,7 +157,7 @@ class VBPRRanker(LearnedRanker):
     def _changed(self, items: Tensor, features: Mapping[str, Tensor], scope: Scope) -> Changed:
         row = self.model.item_row(items, features)  # alone, in either scope
         key = torch.arange(len(items), device=items.device) * self._n_items + items
-        return Changed(SparseRows(key, row), torch.full_like(row[:, 0], torch.nan))
+        return Changed.of(key, row)
 
     def _rebuilt(self, item: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         items = self._exact_tables()[1].clone()

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from rankers.configs import Norm
 from rankers.item_graphs.item_graph import inverse
-from rankers.item_graphs.knn import MARGIN, Neighbours, candidate_cosines, order, pair_cosine, select
-from rankers.sparse_rows import at_least, expand, products, true_at
+from rankers.item_graphs.knn import MARGIN, Neighbours, order, pair_cosine
+from rankers.item_graphs.scan import Quick, scan
+from rankers.sparse_rows import Ragged, products, union
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class GraphState:
         return self.neighbours.index.shape[1] - 1
 
     @cached_property
-    def fast(self) -> Tensor:
-        """``unit`` in float32, for the one large product."""
-        return self.unit.float()
+    def quick(self) -> Quick:
+        """``unit`` for the one large product."""
+        return Quick.of(self.unit)
 
     def weight(self, cosine: Tensor) -> Tensor:
         """Weight of an edge before normalisation."""
@@ -88,8 +89,8 @@ class GraphState:
 
     @cached_property
     def lowest(self) -> Tensor:
-        """(n,) float32 similarity below which nothing enters a row's list, nor stays in it."""
-        return (self.neighbours.value[:, self.k] - 2 * MARGIN).float()
+        """(n,) float32 similarity below which nothing enters a row's list."""
+        return (self.neighbours.value[:, self.k - 1] - MARGIN).float()
 
     def change(self, items: Tensor, new: Tensor, own_row_only: bool = False) -> GraphChange:
         """What becomes of the graph when ``items`` (B,) have the `directions` ``new`` (B, d).
@@ -98,20 +99,19 @@ class GraphState:
         """
         own = torch.arange(len(items), device=items.device) * self.n + items
         differs = (new != self.unit[items]).any(1) | (not self.approximate)
-        similarity = new.float() @ self.fast.T
-        itself = pair_cosine(new, new)
-        similarity.view(-1).index_copy_(0, own, itself.float())
-
-        def cosine(r: Tensor, candidates: Tensor) -> Tensor:
-            others = candidate_cosines(new[r], self.unit, candidates)
-            return torch.where(candidates == items[r][:, None], itself[r][:, None], others)
-
-        index, value = select(similarity, cosine, self.k + 1)
+        another = (new[1:] != new[:-1]).any(1)  # a picture put onto several items is looked up once
+        which = torch.cat([another.new_zeros(1), another]).cumsum(0)
+        pictures = new[torch.cat([another.new_ones(1), another])]
+        enters, nearest = (
+            found.take(which)
+            for found in scan(pictures, self.quick, None if own_row_only else self.lowest, self.k + 2)
+        )
+        index, value = self._own_lists(items, new, nearest)
         weight, gap = self.weight(value[:, : self.k]), value[:, self.k - 1] - value[:, self.k]
         mine = self._own_rows(items, index[:, : self.k], weight)
         if own_row_only:
             return GraphChange(own, weight.sum(1), mine, gap).of(differs, self.n)
-        rows, entries = self._other_rows(own, new, similarity)
+        rows, entries = self._other_rows(own, new, enters)
         key, order = torch.cat([own, rows]).sort()
         place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(key), device=key.device))
         parts = _join(mine, entries)
@@ -147,14 +147,33 @@ class GraphState:
         delta = torch.cat([-self.edges[items], weight], dim=1)
         return EntryChanges(place, column.reshape(-1), delta.reshape(-1))
 
-    def _other_rows(self, own: Tensor, new: Tensor, similarity: Tensor) -> tuple[Tensor, EntryChanges]:
+    def _own_lists(self, items: Tensor, new: Tensor, found: Ragged) -> tuple[Tensor, Tensor]:
+        """The k + 1 nearest of each item, index and value, among those ``found`` and itself as it will be."""
+        cosine, length = products(new, self.unit, found.start, found.item), self.k + 1
+        others = found.item != items.index_select(0, found.which)
+        which = torch.cat([found.which[others], torch.arange(len(items), device=items.device)])
+        index = torch.cat([found.item[others], items])
+        value = torch.cat([cosine[others], pair_cosine(new, new)])
+        order = index.argsort()  # by row, then falling cosine, then rising index
+        order = order[value[order].argsort(descending=True, stable=True)]
+        order = order[which[order].argsort(stable=True)]
+        count = torch.bincount(which, minlength=len(items))
+        places = (count.cumsum(0) - count)[:, None] + torch.arange(length, device=items.device)
+        first = order[places.clamp_max_(len(order) - 1)]
+        index, value = index[first], value[first]
+        zero = ~new.any(1)  # ties with everything at 0, itself included
+        index[zero], value[zero] = torch.arange(length, device=items.device), 0.0
+        return index, value
+
+    def _other_rows(self, own: Tensor, new: Tensor, found: Ragged) -> tuple[Tensor, EntryChanges]:
         """Rows that list the item or that it enters: one entry changes, and what it pushes out or lets in.
 
         Their keys, distinct; in the entries they are rows B, B + 1, … of the change.
         """
-        key, place, cosine = self._candidates(own, new, similarity)
+        key, place = self._candidates(own, found)
         row, item = key % self.n, own[key // self.n] % self.n
-        listed = place < self.k
+        several = Ragged.of(key, len(own), self.n)
+        cosine, listed = products(new, self.unit, several.start, several.item), place < self.k
         # the k-th of the others: the next in line where the item itself holds a place
         bar = row * (self.k + 1) + torch.where(listed, self.k, self.k - 1)
         bar_value, bar_index = (
@@ -173,29 +192,20 @@ class GraphState:
         )
         return key[touched], entries
 
-    def _candidates(self, own: Tensor, new: Tensor, similarity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(key, place, cosine) of other rows that list the item (place < k) or may take it (place k).
-
-        Where the item surely leaves, the cosine is −inf.
-        """
-        items, first = own % self.n, own - own % self.n
-        near_enough = at_least(similarity, self.lowest).view(-1).index_fill_(0, own, False)
-        near = true_at(near_enough)
+    def _candidates(self, own: Tensor, found: Ragged) -> tuple[Tensor, Tensor]:
+        """(key, place) of other rows that list the item (place < k), or that it may enter (place k)."""
         start, rows, places, _ = self.reverse
-        change, at = expand(start[items], start[items + 1])
-        listed, place = first[change] + rows[at], places[at]
-        stays = near_enough.index_select(0, listed)
-        leaves = ~stays & (listed != own[change])
-        bounds = torch.cat([first, first[-1:] + self.n])
-        cosine = products(new, self.unit, torch.searchsorted(near, bounds), near % self.n)
-        places_near = near.new_full(near.shape, self.k)
-        places_near[torch.searchsorted(near, listed[stays])] = place[stays]
-        gone = listed[leaves]
-        return (
-            torch.cat([near, gone]),
-            torch.cat([places_near, place[leaves]]),
-            torch.cat([cosine, cosine.new_full(gone.shape, -torch.inf)]),
+        first = own - own % self.n
+        lists = Ragged(start, torch.arange(len(rows), device=rows.device)).take(own % self.n)
+        listed, near = (
+            first.index_select(0, some.which) + at
+            for some, at in ((lists, rows.index_select(0, lists.item)), (found, found.item))
         )
+        key = union([listed, near])
+        place = torch.full_like(key, self.k)
+        place[torch.searchsorted(key, listed)] = places.index_select(0, lists.item)
+        others = key != own.index_select(0, key // self.n)
+        return key[others], place[others]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from rankers.item_graphs.graph_change import GraphChange, GraphState
 from rankers.sparse_rows import SparseRows, coo, expand, none, union
+
+PLACES = 1 << 20  # a power of two, many times the rows that a batch of changes touches
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,9 @@ class ChangedGraph:
 
     @cached_property
     def touched(self) -> Tensor:
-        """(B·n,) whether the key is one of the change: most are not, and need no search."""
-        mask = torch.zeros(
-            len(self.change.gap) * self.graph.n, dtype=torch.bool, device=self.change.key.device
-        )
-        return mask.index_fill_(0, self.change.key, True)
+        """(`PLACES`,) whether any key of the change ends so: most keys do not, and need no search."""
+        mask = torch.zeros(PLACES, dtype=torch.bool, device=self.change.key.device)
+        return mask.index_fill_(0, self.change.key & (PLACES - 1), True)
 
     def row(self, key: Tensor, item: Tensor) -> Tensor:
         """row' at keys of these items, ``key % n``."""
@@ -66,9 +66,12 @@ class ChangedGraph:
         factor = self.graph.scale[side].index_select(0, item)
         if len(self.change.key) == 0:
             return factor
-        at = self.touched.index_select(0, key).nonzero().squeeze(1)
-        place = torch.searchsorted(self.change.key, key.index_select(0, at))
-        return factor.index_copy_(0, at, self.scales[side].index_select(0, place))
+        at = self.touched.index_select(0, key & (PLACES - 1)).nonzero().squeeze(1)
+        place = torch.searchsorted(self.change.key, key.index_select(0, at)).clamp_max_(
+            len(self.change.key) - 1
+        )
+        there = (self.change.key[place] == key[at]).nonzero().squeeze(1)
+        return factor.index_copy_(0, at[there], self.scales[side].index_select(0, place[there]))
 
     def readers(self, key: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Edges r → j of the graph as it was, j at ``key``: which of the keys, key of r, r, weight w_rj."""
@@ -117,16 +120,63 @@ class ChangedGraph:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """Rows of a layer's output that differ, at the rising ``key`` (K,).
+
+    Each is its row of ``out`` (n, c) and a few terms, of rows of ``tables``; the terms' targets are places
+    among the keys. ``lengths``: those of the tables' rows.
+    """
+
+    key: Tensor
+    out: Tensor
+    terms: tuple[Terms, ...]
+    tables: tuple[Tensor, ...]
+    lengths: tuple[Tensor, ...]
+
+    def rows(self, place: Tensor) -> Tensor:
+        """The new rows at some of the places, (P, c)."""
+        row = torch.full_like(self.key, -1).index_copy_(
+            0, place, torch.arange(len(place), device=place.device)
+        )
+        out = self.out.index_select(0, self.key.index_select(0, place) % len(self.out))
+        for terms, table in zip(self.terms, self.tables, strict=True):
+            target = row.index_select(0, terms.target)
+            at = (target >= 0).nonzero().squeeze(1)
+            source, coefficient = terms.source.index_select(0, at), terms.coefficient.index_select(0, at)
+            matrix = coo(target.index_select(0, at), source, coefficient, (len(place), len(table)))
+            out.addmm_(matrix, table)
+        return out
+
+    @cached_property
+    def reach(self) -> Tensor:
+        """(K, 2): how long the change of a row is at most, of its two parts; from lengths alone."""
+        out = self.out.new_zeros(len(self.key), 2)
+        for terms, length in zip(self.terms, self.lengths, strict=True):
+            parts = terms.coefficient.abs()[:, None] * length.index_select(0, terms.source)
+            out.index_add_(0, terms.target, parts)
+        return out
+
+    @property
+    def whole(self) -> SparseRows:
+        """All of them."""
+        return SparseRows(self.key, self.rows(torch.arange(len(self.key), device=self.key.device)))
+
+
+@dataclass(frozen=True)
 class Layer:
-    """One convolution x ↦ A·x with A = Σ_g share_g·row_g·W_g·column_g, x (n, d)."""
+    """One convolution x ↦ A·x with A = Σ_g share_g·row_g·W_g·column_g, x (n, c).
+
+    Rows are of two parts, of ``width`` numbers and of the rest.
+    """
 
     shares: tuple[float, ...]
     graphs: tuple[GraphState, ...]
     x: Tensor
+    width: int
 
     @cached_property
     def source(self) -> Tensor:
-        """x, below it W_g·column_g·x of each graph: ((1 + graphs)·n, d)."""
+        """x, below it W_g·column_g·x of each graph: ((1 + graphs)·n, c)."""
         totals = []
         for graph in self.graphs:
             neighbours = graph.neighbours.index[:, : graph.k]
@@ -135,17 +185,24 @@ class Layer:
         return torch.cat([self.x, *totals])
 
     @cached_property
+    def lengths(self) -> Tensor:
+        """Of the rows of ``source``."""
+        return self._lengths(self.source)
+
+    def _lengths(self, rows: Tensor) -> Tensor:
+        """(M, 2) of the two parts of ``rows`` (M, c)."""
+        return torch.stack([part.norm(dim=1) for part in rows.tensor_split([self.width], dim=1)], dim=1)
+
+    @cached_property
     def out(self) -> Tensor:
-        """A·x, (n, d)."""
+        """A·x, (n, c)."""
         out = torch.zeros_like(self.x)
         totals = self.source[len(self.x) :].chunk(len(self.graphs))
         for share, graph, total in zip(self.shares, self.graphs, totals, strict=True):
             out.addcmul_(share * graph.scale[0][:, None], total)
         return out
 
-    def changed(
-        self, changes: Sequence[GraphChange | None], moved: SparseRows, only: Tensor | None
-    ) -> SparseRows:
+    def changed(self, changes: Sequence[GraphChange | None], moved: SparseRows, only: Tensor | None) -> Moved:
         """Rows of the output that differ when x' differs from x in ``moved``, A' from A by ``changes``.
 
         A'x' = Ax + (A'x − Ax) + A'(x' − x), a few terms to each row that differs. ``only`` (B,) keys:
@@ -160,49 +217,51 @@ class Layer:
                 after.append(new.applied(share, moved.key))
         parts = []
         if anew:
-            parts.append((Terms.sorted(anew, only, n), self.source))
+            parts.append((Terms.sorted(anew, only, n), self.source, self.lengths))
         if after:
             step = moved.row - self.x.index_select(0, moved.key % n)
-            parts.append((Terms.sorted(after, only, n), step))
-        if not parts:
-            return moved
-        distinct = [torch.unique_consecutive(terms.target, return_inverse=True) for terms, _ in parts]
-        key = union([rows for rows, _ in distinct])
-        out = self.out.index_select(0, key % n)
-        for (terms, table), (rows, place) in zip(parts, distinct, strict=True):
-            row = place if rows is key else torch.searchsorted(key, rows).index_select(0, place)
-            out.addmm_(coo(row, terms.source, terms.coefficient, (len(key), len(table))), table)
-        return SparseRows(key, out)
+            parts.append((Terms.sorted(after, only, n), step, self._lengths(step)))
+        distinct = [torch.unique_consecutive(terms.target, return_inverse=True) for terms, *_ in parts]
+        key = union([rows for rows, _ in distinct]) if parts else moved.key
+        terms = []
+        for (some, *_), (rows, place) in zip(parts, distinct, strict=True):
+            target = place if rows is key else torch.searchsorted(key, rows).index_select(0, place)
+            terms.append(replace(some, target=target))
+        return Moved(key, self.out, tuple(terms), tuple(t for _, t, _ in parts), tuple(x for *_, x in parts))
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """A graph A = Σ_g share_g·A_g and the layers x⁰, A·x⁰, …, A^L·x⁰ that went through it, float64."""
+    """A graph A = Σ_g share_g·A_g and the layers x⁰, A·x⁰, …, A^L·x⁰ that went through it, float64.
+
+    Rows are of two parts, of ``width`` numbers and of the rest.
+    """
 
     shares: tuple[float, ...]
     graphs: tuple[GraphState, ...]
     x: Tensor
     depth: int
+    width: int
 
     @cached_property
     def layers(self) -> list[Layer]:
         """The convolutions, one after the other."""
-        layers = [Layer(self.shares, self.graphs, self.x)]
+        layers = [Layer(self.shares, self.graphs, self.x, self.width)]
         for _ in range(self.depth - 1):
-            layers.append(Layer(self.shares, self.graphs, layers[-1].out))
+            layers.append(Layer(self.shares, self.graphs, layers[-1].out, self.width))
         return layers
 
     @property
     def out(self) -> Tensor:
-        """A^L·x⁰, (n, d)."""
+        """A^L·x⁰, (n, c)."""
         return self.layers[-1].out
 
-    def changed(self, changes: Sequence[GraphChange | None], only: Tensor | None = None) -> SparseRows:
+    def changed(self, changes: Sequence[GraphChange | None], only: Tensor | None = None) -> Moved:
         """Rows of ``out`` that differ when each graph changes so (None: it does not).
 
         ``only`` (B,) keys: no other row may differ (scope "item").
         """
         rows = none(self.x)
-        for layer in self.layers:
-            rows = layer.changed(changes, rows, only)
-        return rows
+        for layer in self.layers[:-1]:
+            rows = layer.changed(changes, rows, only).whole
+        return self.layers[-1].changed(changes, rows, only)

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from rankers.counterfactual import Changed
 from rankers.item_graphs.graph_change import GraphChange, GraphState
-from rankers.item_graphs.graph_propagation import Mixture
+from rankers.item_graphs.graph_propagation import Mixture, Moved
 from rankers.item_graphs.knn import Neighbours, directions, nearest
 from rankers.item_graphs.modality_graph import ModalityGraph
-from rankers.sparse_rows import SparseRows, union
+from rankers.sparse_rows import union
 from recsim_gen.core.errors import DataError
 
 
@@ -108,9 +108,14 @@ class ExactItems:
     attention: Attention | None
 
     @cached_property
+    def query(self) -> Attention | None:
+        """``attention`` where there are views to weigh."""
+        return self.attention if len(self.views) > 1 else None
+
+    @cached_property
     def mixtures(self) -> tuple[Mixture, ...]:
         """One graph per view, Σ_m share_m·((1 − λ)·learned_m + λ·raw_m), over x and ``inner`` of x."""
-        x = self.x if self.attention is None else torch.cat([self.x, self.attention.inner(self.x)], dim=1)
+        x = self.x if self.query is None else torch.cat([self.x, self.query.inner(self.x)], dim=1)
         out = []
         for view in self.views:
             shares: list[float] = []
@@ -119,13 +124,13 @@ class ExactItems:
                 frozen = self.modalities[name].graph.config.frozen_weight
                 shares += [share * (1 - frozen), share * frozen]
                 graphs += self.modalities[name].states
-            out.append(Mixture(tuple(shares), tuple(graphs), x, self.depth))
+            out.append(Mixture(tuple(shares), tuple(graphs), x, self.depth, self.x.shape[1]))
         return tuple(out)
 
     def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of a mixture's output: h (M, d) and how much they ask to weigh (M, 1)."""
         h, inner = rows.tensor_split([self.x.shape[1]], dim=1)
-        return h, rows.new_zeros(len(rows), 1) if self.attention is None else self.attention(inner)
+        return h, rows.new_zeros(len(rows), 1) if self.query is None else self.query(inner)
 
     @cached_property
     def parts(self) -> list[tuple[Tensor, Tensor]]:
@@ -138,13 +143,40 @@ class ExactItems:
         return self._final(self.collaborative.clone(), self.parts)
 
     @staticmethod
-    def _final(collaborative: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Adds h/‖h‖ to ``collaborative`` (M, d) in place."""
+    def _fused(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """h (M, d)."""
         weight = torch.stack([asked for _, asked in parts]).softmax(0)  # along rows it is ten times as slow
         h = weight[0] * parts[0][0]
         for v in range(1, len(parts)):
             h.addcmul_(weight[v], parts[v][0])
+        return h
+
+    def _final(self, collaborative: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Adds h/‖h‖ to ``collaborative`` (M, d) in place."""
+        h = self._fused(parts)
         return collaborative.addcdiv_(h, h.norm(dim=1, keepdim=True).clamp_min_(1e-12))
+
+    @cached_property
+    def lengths(self) -> tuple[Tensor, Tensor]:
+        """(n,) of each item's h, and of the longest of its views."""
+        return self._fused(self.parts).norm(dim=1), torch.stack([h.norm(dim=1) for h, _ in self.parts]).amax(
+            0
+        )
+
+    def _reach(self, key: Tensor, moved: Sequence[Moved]) -> Tensor:
+        """(M,): how far the final row at each key moves at most.
+
+        |h'/|h'| − h/|h|| ≤ 2·|h' − h|/|h|, and weights of views that ask for up to α more or less move by α
+        in all, so that |h' − h| ≤ δ + α·(longest view + δ) where no view moves by more than δ.
+        """
+        step, more = self.x.new_zeros(len(key)), self.x.new_zeros(len(key))
+        slope = 0.0 if self.query is None else float(self.query.query.norm()) / 2  # of a sigmoid: 1/4, twice
+        for view in moved:
+            place = torch.searchsorted(key, view.key)
+            step[place] = torch.maximum(step[place], view.reach[:, 0])
+            more[place] = torch.maximum(more[place], slope * view.reach[:, 1])
+        length, longest = (x.index_select(0, key % len(self.x)) for x in self.lengths)
+        return (2 * (step + more * (longest + step)) / length).clamp_max_(2.0)
 
     def changed(self, items: Tensor, features: Mapping[str, Tensor], *, own_row_only: bool) -> Changed:
         """Final rows that differ when ``items`` (B,) have ``features`` {modality: (B, d)}, one by one."""
@@ -161,16 +193,21 @@ class ExactItems:
         for mixture, view in zip(self.mixtures, self.views, strict=True):
             given = [change for name in view for change in changes.get(name, (None, None))]
             moved.append(mixture.changed(given, own if own_row_only else None))
-        key = union([rows.key for rows in moved])
-        parts = []
-        for rows, (h, asked) in zip(moved, self.parts, strict=True):
-            new_h, new_asked = self._split(rows.row)
-            parts.append(
-                (SparseRows(rows.key, new_h).over(key, h), SparseRows(rows.key, new_asked).over(key, asked))
-            )
+        key = union([view.key for view in moved])
         gap = torch.stack([change.gap for pair in changes.values() for change in pair]).amin(0)
-        final = self._final(self.collaborative.index_select(0, key % n), parts)
-        return Changed(SparseRows(key, final), gap)
+        return Changed(key, self._reach(key, moved), partial(self._rows, key, moved), gap)
+
+    def _rows(self, keys: Tensor, moved: Sequence[Moved], place: Tensor) -> Tensor:
+        """Final rows at some places of the keys."""
+        key = keys.index_select(0, place)
+        parts = []
+        for view, (h, asked) in zip(moved, self.parts, strict=True):
+            at = torch.searchsorted(view.key, key).clamp_max_(max(0, len(view.key) - 1))
+            there = (view.key[at] == key).nonzero().squeeze(1) if len(view.key) else at[:0]
+            new_h, new_asked = self._split(view.rows(at[there]))
+            item = key % len(self.x)
+            parts.append((h[item].index_copy_(0, there, new_h), asked[item].index_copy_(0, there, new_asked)))
+        return self._final(self.collaborative.index_select(0, key % len(self.x)), parts)
 
     def rebuilt(self, item: Tensor, features: Mapping[str, Tensor]) -> ExactItems:
         """The slow reference: all graphs of the given modalities built again, O(n²·d)."""

@@ -5,13 +5,12 @@ import torch
 
 from rankers.sparse_rows import (
     SLABS,
-    SparseRows,
+    Ragged,
     above,
     at_least,
     coo,
     count_true,
     largest,
-    none,
     products,
     true_at,
     union,
@@ -70,14 +69,13 @@ def test_entries_in_any_order_and_doubles_make_a_matrix():
     assert torch.equal(torch.ones(3, 3).addmm_(coo(row, column, value, (3, 5)), table), 1 + dense @ table)
 
 
-def test_new_rows_stand_over_the_table():
-    base = torch.arange(12.0).view(6, 2)
-    rows = SparseRows(torch.tensor([1, 6, 9]), -torch.ones(3, 2))  # of changes 0, 1 and 1
-    key = torch.tensor([0, 1, 6, 8, 9])
-    wanted = torch.stack([base[0], -torch.ones(2), -torch.ones(2), base[2], -torch.ones(2)])
-    assert torch.equal(rows.over(key, base), wanted)
-    assert torch.equal(rows.take(key, base), wanted)
-    assert torch.equal(rows.take(key.flip(0), base), wanted.flip(0))
-    assert torch.equal(rows.take(torch.tensor([11, 6]), base), torch.stack([base[5], -torch.ones(2)]))
-    assert torch.equal(none(base).take(key, base), base[key % 6])
-    assert torch.equal(union([rows.key, none(base).key, key]), torch.tensor([0, 1, 6, 8, 9]))
+def test_keys_of_several_come_once_and_lists_are_taken_in_any_order():
+    key = torch.tensor([1, 6, 9])
+    assert torch.equal(union([key, key[:0], torch.tensor([0, 1, 8])]), torch.tensor([0, 1, 6, 8, 9]))
+    assert torch.equal(union([key, key[:0]]), key)
+    lists = Ragged.of(key, 3, 6)  # of lists 0, 1 and 1
+    assert lists.which.tolist() == [0, 1, 1]
+    assert lists.item.tolist() == [1, 0, 3]
+    some = lists.take(torch.tensor([1, 2, 0, 1]))
+    assert some.start.tolist() == [0, 2, 2, 3, 5]
+    assert some.item.tolist() == [0, 3, 1, 0, 3]

@@ -1,0 +1,126 @@
+"""One pass over all items for a batch of new rows: whose lists they may enter, and who may stand in theirs.
+
+The product with all items is made of rows in bfloat16 where the processor multiplies these, at half the bytes
+and twice the speed of float32, and in blocks that stay in its cache. What rounding takes is bounded by
+|x·y − x̂·ŷ| ≤ |x − x̂|·|ŷ| + |x|·|y − ŷ|, so no row is missed; who is near is decided elsewhere, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rankers.item_graphs.knn import MARGIN
+from rankers.sparse_rows import Ragged, true_at
+
+BLOCK = 4096  # items at a time: with a hundred new rows, a megabyte of products
+SAMPLE = 32  # one item in so many tells, to begin with, how near the nearest are at least
+ROWS = 1 << 16  # rows rounded at a time
+
+
+@dataclass(frozen=True)
+class Quick:
+    """Rows (n, d) of length 1 or 0 as they are multiplied; ``lost``: the most that rounding took of one."""
+
+    rows: Tensor
+    lost: float
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, unit: Tensor, kind: torch.dtype | None = None) -> Quick:
+        """Of ``unit`` rows (n, d) float64; ``kind``: of what is quickest here, or bfloat16 or float32."""
+        rows = unit.to(kind or _quickest(unit))
+        parts = zip(unit.split(ROWS), rows.split(ROWS), strict=True)
+        return cls(rows, max(float((exact - rounded).norm(dim=1).amax()) for exact, rounded in parts))
+
+    def error(self, new: Tensor, rounded: Tensor) -> Tensor:
+        """(B, 1) float32 bound on |product of ``rounded`` − that of ``new``| (B, d), before it is stored."""
+        taken, length = (x.norm(dim=1, keepdim=True) for x in (new - rounded.double(), new))
+        return (taken * (1 + self.lost) + length * self.lost + MARGIN).float()
+
+
+def _quickest(unit: Tensor) -> torch.dtype:
+    """bfloat16 where it is multiplied at twice the speed of float32, and there are enough rows to tell."""
+    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # only later torch tells it
+    bfloat16 = unit.device.type == "cpu" and len(unit) >= BLOCK and able.get("avx512_bf16", False)
+    return torch.bfloat16 if bfloat16 else torch.float32
+
+
+@torch.no_grad()
+def scan(new: Tensor, quick: Quick, lowest: Tensor | None, count: int) -> tuple[Ragged, Ragged]:
+    """For each of ``new`` (B, d), float64, return the items that it may be near to, and its own nearest.
+
+    The first holds all items to which it is as near as ``lowest`` (n,), and more; the second all items that
+    are among its ``count`` nearest, ties included, and more.
+
+    Rows are of length 1 or 0, near by cosine; a row of 0 has no nearest. ``lowest`` None: of the first, none.
+    O(B·block) memory unless many tie.
+    """
+    rounded, n = new.to(quick.rows.dtype), len(quick.rows)
+    error = quick.error(new, rounded)
+    least = (new.new_full((n,), torch.inf) if lowest is None else lowest - error.amax()).to(rounded.dtype)
+    top = (rounded @ quick.rows[::SAMPLE].T).float()
+    bar = torch.full_like(error, -torch.inf)
+    if count <= top.shape[1]:
+        bar = _bar(top.topk(count).values[:, -1:], error)
+    bar[~new.any(1)] = torch.inf
+    held = rounded.new_empty(len(new) * min(BLOCK, n))
+    masks = held.new_empty(2, len(held), dtype=torch.bool)
+    keys, values, again = list[Tensor](), list[Tensor](), 1
+    for number, start in enumerate(range(0, n, BLOCK)):
+        if number == again:  # of more items, the nearest are nearer: so this is asked of blocks 1, 2, 4, 8 …
+            keys, values, again = [torch.cat(keys)], [torch.cat(values)], 2 * again
+            bar = torch.maximum(bar, _bar(_kth(values[0], keys[0] // n, count, len(new)), error))
+        rows = quick.rows[start : start + BLOCK]
+        near = torch.mm(rounded, rows.T, out=held[: len(new) * len(rows)].view(len(new), len(rows)))
+        at = true_at(_reaching(near, least[start : start + BLOCK], bar.to(near.dtype), masks))
+        keys.append(torch.div(at, len(rows), rounding_mode="floor") * n + at % len(rows) + start)
+        values.append(near.view(-1).index_select(0, at))
+    key, order = torch.cat(keys).sort()
+    value = torch.cat(values).index_select(0, order)
+    found = Ragged.of(key, len(new), n)
+    bar = torch.maximum(bar, _bar(_kth(value, found.which, count, len(new)), error)).to(value.dtype)
+    enters, mine = value >= least.index_select(0, found.item), value >= bar.squeeze(1)[found.which]
+    return Ragged.of(key[enters], len(new), n), Ragged.of(key[mine], len(new), n)
+
+
+def _bar(kth: Tensor, error: Tensor) -> Tensor:
+    """Below no product of one of the k nearest can be, where k products are ``kth`` (B, 1) and more."""
+    return kth - torch.finfo(torch.bfloat16).eps / 2 * kth.abs() - 2 * error
+
+
+def _kth(value: Tensor, which: Tensor, k: int, rows: int) -> Tensor:
+    """(rows, 1) float32: the k-th largest ``value`` of each row ``which``; −inf where there are fewer.
+
+    Values are within ±2: 4·row − value rises by row, and in it by falling value.
+    """
+    if not len(value):
+        return torch.full((rows, 1), -torch.inf, device=value.device)
+    rising = (4.0 * which - value.double()).sort().values
+    count = torch.bincount(which, minlength=rows)
+    at = (count.cumsum(0) - count + k - 1).clamp_max_(len(rising) - 1)
+    kth = 4.0 * torch.arange(rows, device=value.device) - rising[at]
+    return kth.float().masked_fill(count < k, -torch.inf)[:, None]
+
+
+def _reaching(near: Tensor, least: Tensor, bar: Tensor, held: Tensor) -> Tensor:
+    """Where ``near`` (B, b) is at or above ``least`` (b,) or ``bar`` (B, 1), or one of these is not above 0.
+
+    On a CPU by numpy, into ``held`` (2, B·b and more), and bfloat16 by its bits: read as whole numbers, they
+    rise as the numbers do above 0, and all of them are above those of numbers below 0.
+    """
+    if near.device.type != "cpu":
+        return (near >= least) | (near >= bar)
+    if near.dtype == torch.bfloat16:
+        anything = torch.iinfo(torch.int16).min
+        least, bar = (x.view(torch.int16).masked_fill(x <= 0, anything) for x in (least, bar))
+        near = near.view(torch.int16)
+    first, second = held[:, : near.numel()].view(2, *near.shape).numpy()
+    np.greater_equal(near.numpy(), least.numpy(), out=first)
+    np.greater_equal(near.numpy(), bar.numpy(), out=second)
+    return torch.from_numpy(np.logical_or(first, second, out=first))

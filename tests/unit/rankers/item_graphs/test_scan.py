@@ -1,0 +1,74 @@
+"""The one pass over all items misses nobody, whatever rounding takes of the rows."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from rankers.item_graphs import scan as scanning
+from rankers.item_graphs.knn import directions
+from rankers.item_graphs.scan import Quick, scan
+from recsim_gen.core.randomness import Rng
+
+ITEMS, WIDTH, COUNT = 6000, 48, 12
+
+
+def table(kind: str) -> torch.Tensor:
+    draw = Rng(0).torch()
+    x = torch.randn(ITEMS, WIDTH, generator=draw)
+    if kind == "clusters":  # whose cosines differ by less than bfloat16 tells
+        x = x[torch.randint(30, (ITEMS,), generator=draw)] + 0.03 * x
+    elif kind == "ties":
+        x[1000:1400] = x[7]
+        x[3::5] = 0
+    elif kind == "opposite":  # no cosine is above 0
+        x = x[:1].abs() * (1 + 0.1 * torch.rand(ITEMS, 1, generator=draw))
+    return directions(x)
+
+
+def rows_of(found) -> list[set[int]]:
+    bounds = found.start.tolist()
+    return [set(found.item[a:b].tolist()) for a, b in pairwise(bounds)]
+
+
+@pytest.mark.parametrize("kind", ["plain", "clusters", "ties", "opposite"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_nobody_who_is_near_is_missed(kind, dtype):
+    unit = table(kind)
+    new = directions(torch.randn(9, WIDTH, generator=Rng(1).torch()))
+    new[:4] = directions(unit[:4] + 0.02 * new[:4])
+    new[4], new[5], new[6] = 0, unit[7], -unit[8]
+    cosine = new @ unit.T
+    lowest = cosine[:, torch.randperm(ITEMS, generator=Rng(2).torch())].amax(0)  # reached by few
+    lowest[::2] = cosine[:, ::2].amax(0)  # by one exactly
+    enters, nearest = scan(new, Quick.of(unit, dtype), lowest.float() - 1e-6, COUNT)
+    kth = cosine.topk(COUNT, dim=1).values[:, -1:]
+    for b, (entered, near) in enumerate(zip(rows_of(enters), rows_of(nearest), strict=True)):
+        assert entered >= set((cosine[b] >= lowest).nonzero().squeeze(1).tolist())
+        if new[b].any():
+            assert near >= set((cosine[b] >= kth[b]).nonzero().squeeze(1).tolist())
+        else:
+            assert not near
+    if kind == "plain":
+        assert len(nearest.item) < 20 * COUNT * len(new)  # and few who are not
+    assert not len(scan(new, Quick.of(unit, dtype), None, COUNT)[0].item)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_the_bound_holds_and_is_not_far_above_what_rounding_takes(dtype):
+    unit = table("clusters")
+    quick, new = Quick.of(unit, dtype), directions(torch.randn(5, WIDTH, generator=Rng(3).torch()))
+    rounded = new.to(dtype)
+    apart = (rounded.double() @ quick.rows.double().T - new @ unit.T).abs().amax(1)
+    bound = quick.error(new, rounded).squeeze(1)
+    assert (apart <= bound).all()
+    assert bound.max() < 0.01
+
+
+def test_blocks_make_no_difference(monkeypatch):
+    unit, new = table("plain"), directions(torch.randn(3, WIDTH, generator=Rng(4).torch()))
+    lowest = torch.full((ITEMS,), 0.4)
+    whole = scan(new, Quick.of(unit, torch.bfloat16), lowest, COUNT)
+    monkeypatch.setattr(scanning, "BLOCK", 1001)
+    for one, other in zip(whole, scan(new, Quick.of(unit, torch.bfloat16), lowest, COUNT), strict=True):
+        assert rows_of(one) == rows_of(other)
