@@ -25,7 +25,7 @@ def replaced_sheet(
 ) -> Path:
     """Write a PNG of the first of ``drawn``, one row each: history, original, image; return its path.
 
-    ``episodes`` are those that images were drawn for; an image made for nobody has no history.
+    ``episodes`` are those that images were drawn for; an image made for no user has no history.
     """
     histories = {(e.user, e.reference): e.history for e in episodes}
     catalog, cases = dataset.catalog, []

@@ -61,7 +61,7 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
     placebo
         Folder or tar of other real pictures of the items, <item id>.png; Boutique draws its own.
     placebo_is_real
-        State that the placebo's pictures were made for nobody, which <item id>.png does not show; for strict.
+        State that the placebo's pictures were made for no user, which <item id>.png does not show (strict).
     seeds
         Seeds of training.
     judges

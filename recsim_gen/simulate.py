@@ -55,9 +55,9 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
         Share of visits of the first round in which the arm whose picture is shown is random; without it a log
         has no information on other arms.
     assignment
-        paired: everybody is in every arm, with the same random numbers; split: each person is in one arm.
+        paired: each person is in every arm, with the same random numbers; split: each person is in one arm.
     people
-        Number of people who visit, a random sample that is the same for all arms and seeds; 0 is everybody.
+        Number of people who visit, a random sample that is the same for all arms and seeds; 0 is all.
     attention
         Position bias: place k has the weight k to the minus this.
     outside
@@ -101,9 +101,9 @@ class Options(RankerOptions, ModelOptions, ExperimentOptions):
 def main(options: Options) -> Results:
     """Let simulated people choose by the pictures of each arm, and report the result of the A/B test.
 
-    In each round a ranker makes everybody's list, the arm decides which picture is at the top, people choose
-    by what they see or choose nothing, and the ranker is retrained. Pictures are drawn once, from what a
-    person had chosen before. Rounds are cached by content, so an interrupted simulation resumes. Several
+    In each round a ranker makes each person's list, the arm decides which picture is at the top, people
+    choose by what they see or choose nothing, and the ranker is retrained. Pictures are drawn once, from what
+    a person had chosen before. Rounds are cached by content, so an interrupted simulation resumes. Several
     processes (on CPUs torchrun -m …) share the drawing.
     """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare

@@ -43,7 +43,7 @@ def main(options: Options) -> None:
 
     Dislikes are used if the data has them. Besides the AUC over all opinions, the AUC within people is
     reported, which general liking cannot raise, and both without pictures. Each verifier is saved as
-    OUTPUT/seed<seed>; evaluate takes it as the metric verifier[OUTPUT/seed0]. people.csv has everybody's AUC.
+    OUTPUT/seed<seed>; evaluate takes it as the metric verifier[OUTPUT/seed0]. people.csv: AUC per person.
     """
     from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.errors import SettingError

@@ -213,7 +213,7 @@ def _lacking(dataset: Dataset) -> list[str]:
     """Return what is missing that nothing works without."""
     catalog, problems = dataset.catalog, []
     if not dataset.episodes:
-        problems.append("no episode: nobody has a test choice and a history")
+        problems.append("no episode: no user has a test choice and a history")
     problems += [
         f"no {split} choices"
         for split in ("train", "valid")

@@ -97,7 +97,7 @@ def _labels(
         labels = [(n[1], EVERYBODY) if n and n[1] not in _NOBODY else None for n in numbers]
         nobody = sum(label is None for label in labels)
         remark("identities are read from names as of re-identification: 0002_c1s1_000451_03.jpg shows 0002")
-        note = f"{nobody:,} pictures of {' and '.join(_NOBODY)} (of nobody, in Market-1501) left out"
+        note = f"{nobody:,} pictures of {' and '.join(_NOBODY)} (no person, in Market-1501) left out"
         return labels, [note] if nobody else []
     named = [
         (inside[-1], inside[-2] if len(inside) > 1 else EVERYBODY) if inside else None for inside in folders

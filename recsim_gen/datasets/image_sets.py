@@ -85,8 +85,8 @@ class ImageSet:
         both = pd.concat([open_to, given]).sort_values(["image", "user"], kind="stable")
         if both.empty:
             raise DataError(
-                f"none of the {len(self)} images shows an item that is somebody's test reference",
-                remedy="Name them <user id>/<item id>.png, or name the users to ask",
+                f"none of the {len(self)} images shows an item that is a test reference",
+                remedy="Name them <user id>/<item id>.png, or name the users",
             )
         return tuple(both[c].to_numpy(np.int64) for c in ("user", "item", "image"))  # type: ignore[return-value]
 

@@ -93,7 +93,7 @@ def cut(choices: Choices, n_items: int, *, length: int = 20, tail: Tail = "train
     The k-th sequence of a person is the user ``"<person>/<k>"`` (k from 0): its last item is test, the one
     before it valid, the rest train. The remaining choices are the user ``"<person>/tail"``, all train
     (``tail="train"``), or are left out and counted (``"drop"``). Rows of the result are ordered by person,
-    then time. Raises DataError if nobody has ``length`` choices.
+    then time. Raises DataError if no user has ``length`` choices.
     """
     if length < 3:
         raise SettingError(f"sequence_length must be 3 or more (train, valid, test), got {length}")
@@ -151,7 +151,7 @@ def _notes(counts: np.ndarray, length: int, tail: Tail) -> tuple[str, ...]:
     full, rest = counts // length, counts % length
     if not full.any():
         raise DataError(
-            f"nobody has the {length} choices that make a sequence; the longest history has {counts.max()}",
+            f"no user has the {length} choices that make a sequence; the longest history has {counts.max()}",
             remedy="Lower sequence_length",
         )
     kept = "kept as shorter users, all train, no episode" if tail == "train" else "left out (tail=drop)"

@@ -112,7 +112,7 @@ NEED_DATA = {
     "judge --data csv:shop --images photos --judges micro-seed0 --users nobody": "unknown user 'nobody'",
     "judge --images photos --judges micro-seed0 --candidates 0": "judging needs a seed, a candidate",
     "aux_rec --data csv:shop --gen sd --placebo strangers": "unknown item 'cup'; the data has 36",
-    "aux_rec --data csv:shop --gen sd --world shown": "nobody knows how those of",
+    "aux_rec --data csv:shop --gen sd --world shown": "the preferences of the people of csv are unknown",
     "evaluate --data csv:shop --gen oracle,sd": "tastes must be known, those of real people are not",
     "evaluate --data csv:shop --gen sd --encoders.image none": "judges see items by an image encoder",
     "show --data csv:shop --gen oracle": "tastes must be known, those of real people are not",

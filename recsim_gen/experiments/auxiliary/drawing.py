@@ -153,7 +153,7 @@ def _note(
     if policy == "paper":
         results.note(
             "paper is leaky: its pictures are drawn for the test choices, so they show what the test user "
-            "likes, and which items somebody will be asked about; noise and shuffled show the latter alone"
+            "likes, and which items are test choices; noise and shuffled show the latter alone"
         )
     if PLACEBO not in features:
         results.note("no placebo: other real pictures of the items are wanted, --placebo FOLDER")

@@ -55,7 +55,7 @@ def features_of(
     """Return one feature for each item of the conditions that has an image among ``images``.
 
     An image for the same user is preferred to one for the item; several images of an item are combined by
-    `aggregate`. Under ``strict`` *all* images must have been made for training pairs or for nobody, see
+    `aggregate`. Under ``strict`` *all* images must have been made for training pairs or for no user, see
     `assert_strict_images`. Raises DataError also if the images show none of the items.
     """
     if conditions.leakage == "strict":
@@ -74,7 +74,7 @@ def features_of(
 
 
 def assert_strict_images(images: ImageSet, dataset: Dataset, *, of_nobody: bool = False) -> None:
-    """Raise DataError unless every image was made for a training pair or, as stated by the user, for nobody.
+    """Raise DataError unless every image was made for a training pair or, as the option says, for no user.
 
     Checked on the files themselves: the user given by a name or manifest, and the user and item stored inside
     an image drawn here, whatever its name. If neither is known, ``of_nobody`` must state that these are real
@@ -98,11 +98,11 @@ def assert_strict_images(images: ImageSet, dataset: Dataset, *, of_nobody: bool 
     unknown = np.flatnonzero(~named & np.array([made is None for made in inside]))
     if len(unknown) and not of_nobody:
         raise DataError(
-            f"leakage strict: it must be known whom a picture was made for; of {len(unknown):,} of "
-            f"{len(images):,} neither name nor content tells",
+            f"leakage strict: the user that a picture was made for must be known; neither name nor content "
+            f"gives it for {len(unknown):,} of {len(images):,}",
             file=images.members[unknown[0]].file,
             remedy="Name them <user id>/<item id>.png, or bring their manifest.json; if they are real "
-            "pictures, made for nobody, say --placebo-is-real",
+            "pictures, made for no user, say --placebo-is-real",
         )
 
 

@@ -16,13 +16,13 @@ WORLDS = {
 
 TRUTH = (
     "known truth: oracle reads the tastes that the simulator knows, under strict too, as no generator of "
-    "real pictures can; sd draws an item's caption and knows nobody"
+    "real pictures can; sd draws an item's caption, for no particular user"
 )
 
 
 def same_items(count: int) -> str:
     """Return the note that two policies replace the same items, of ``count`` that both can."""
     return (
-        f"both policies replace the same items, of the {count:,} that both can: each is somebody's test "
-        "choice, which being replaced tells the ranker under both; noise and shuffled show how much"
+        f"both policies replace the same items, of the {count:,} that both can: each is a test choice, "
+        "which its replacement reveals to the ranker under both; noise and shuffled show how much"
     )

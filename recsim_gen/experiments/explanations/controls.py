@@ -59,7 +59,7 @@ def with_others_histories(episodes: Sequence[Episode], rng: Rng) -> list[Episode
         donor = next((o for o in others if _may_give(o, episode)), None)
         if donor is None:
             raise DataError(
-                f"episode {episode.id}: a history of somebody else is wanted, there is none",
+                f"episode {episode.id}: needs another person's history, there is none",
                 remedy="Explain the choices of several people",
             )
         swapped[row] = replace(episode, history=donor.history)

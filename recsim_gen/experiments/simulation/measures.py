@@ -33,8 +33,8 @@ MEASURES = {
     "disappointment": "expected less delivered liking",
     "returns": "share of choices that are sent back",
     "recall@20": "of the ranker that learned from the round, on choices that are held back",
-    "coverage": "share of the items that stand on somebody's list",
-    "gini": "inequality of how often items stand on lists, 0 to 1",
+    "coverage": "share of the items that are on any list",
+    "gini": "inequality of how often items are on lists, 0 to 1",
     "looks": "chance that two people see different looks at the top",
     "categories": "effective number of categories on a list",
 }

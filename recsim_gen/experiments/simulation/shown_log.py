@@ -38,8 +38,8 @@ def known_shop(dataset: Dataset) -> Boutique:
     """Return the data set if its true preferences are known; SettingError otherwise."""
     if not isinstance(dataset, Boutique):
         raise SettingError(
-            f"--world shown: people choose again by what they see, and nobody knows how those of "
-            f"{dataset.name} would. Use --data boutique"
+            f"--world shown: people choose again by what they see, and the preferences of the "
+            f"people of {dataset.name} are unknown. Use --data boutique"
         )
     return dataset
 

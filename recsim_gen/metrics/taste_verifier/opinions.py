@@ -102,4 +102,4 @@ def _not_chosen(person: np.ndarray, taken: np.ndarray, present: np.ndarray, rng:
         if not len(again):
             return item
         item[again] = generator.choice(choices, len(again))
-    raise DataError("items that a person did not choose are wanted; somebody chose nearly all of them")
+    raise DataError("each person needs items that they did not choose; one person chose nearly all")

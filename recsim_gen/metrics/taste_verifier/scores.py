@@ -98,7 +98,7 @@ def add_rows(scores: pd.DataFrame, results: Results, rng: Rng) -> dict[int, tupl
 
 
 def _within(people: pd.DataFrame, values: pd.Series, rng: Rng) -> Estimate:
-    """Return the mean over people, of all seeds; unknown if nobody has an AUC."""
+    """Return the mean over people, of all seeds; unknown if no person has one."""
     if people.empty:
         return Estimate(np.nan, np.nan, np.nan, np.nan, 0)
     return bootstrap(values.to_numpy(), people["person"].to_numpy(), rng, trainings=people["seed"].to_numpy())

@@ -127,7 +127,7 @@ def test_texts_are_counted_and_an_item_without_words_is_a_problem(data):
 def test_what_nothing_can_be_done_without(data, tmp_path):
     train = data.interactions.with_split(np.full(15, "train"))
     found = examine(replace(data, interactions=train, episodes=()))
-    assert found.problems == ("no episode: nobody has a test choice and a history", "no valid choices")
+    assert found.problems == ("no episode: no user has a test choice and a history", "no valid choices")
     (tmp_path / "none").mkdir()
     bare = with_catalog(data, images=open_images(tmp_path / "none", data.catalog.item_ids))
     assert examine(bare).problems == ("no item has a picture",)

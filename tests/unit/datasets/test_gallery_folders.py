@@ -125,7 +125,7 @@ def test_names_of_re_identification_say_who_is_shown(tmp_path, parts):
         picture(tmp_path / "market" / part / "0000_c1s1_000401_03.png")
     data = load(tmp_path / "market")
     assert data.counts == {"all": dict.fromkeys(["0002", "0007", "1501"], 2 * len(parts))}
-    assert f"{2 * len(parts)} pictures of -1 and 0000 (of nobody, in Market-1501) left out" in data.notes
+    assert f"{2 * len(parts)} pictures of -1 and 0000 (no person, in Market-1501) left out" in data.notes
 
 
 def test_folders_win_over_numbers_in_names(tmp_path):

@@ -90,9 +90,7 @@ def test_what_cannot_be_used_is_told(tmp_path, names, told):
 
 def test_where_nobody_is_asked_it_is_told(tmp_path):
     images = read_images(brought.folder(tmp_path / "x", ["i7.png"]), world())
-    with pytest.raises(
-        DataError, match="none of the 1 images shows an item that is somebody's test reference"
-    ):
+    with pytest.raises(DataError, match="none of the 1 images shows an item that is a test reference"):
         images.pairs(world())
     with pytest.raises(DataError, match="unknown user 'nobody'"):
         images.pairs(world(), ["nobody"])

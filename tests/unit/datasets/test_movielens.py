@@ -185,7 +185,7 @@ def test_a_posters_tar_cut_in_half(folder, cache, tmp_path):
 
 def test_nobody_with_a_whole_sequence(folder, cache):
     assert refusal(folder, cache) == (
-        "nobody has the 20 choices that make a sequence; the longest history has 11. Lower sequence_length"
+        "no user has the 20 choices that make a sequence; the longest history has 11. Lower sequence_length"
     )
 
 

@@ -112,7 +112,7 @@ def test_pictures_that_do_not_say_for_whom_they_are_need_a_statement(world, tmp_
     for item in chosen.items.tolist():
         plain_picture((item, 9, 9)).save(tmp_path / f"i{item}.png")
     images = read_images(tmp_path, world)
-    with pytest.raises(DataError, match=r"of 3 of 3 neither name nor content tells.*--placebo-is-real"):
+    with pytest.raises(DataError, match=r"neither name nor content gives it for 3 of 3.*--placebo-is-real"):
         features_of(images, chosen, "pixels", world)
     assert len(features_of(images, chosen, "pixels", world, of_nobody=True).place) == 3
     for item in range(len(world.catalog)):

@@ -134,7 +134,7 @@ class TestControls:
 
     def test_without_somebody_else_there_is_an_error(self, dataset):
         one = dataset.episodes[0]
-        with pytest.raises(DataError, match="a history of somebody else is wanted"):
+        with pytest.raises(DataError, match="needs another person's history"):
             controls.with_others_histories([one, replace(one, id="again")], Rng(0))
 
     def test_what_everybody_likes_does_not_depend_on_who_asks(self, dataset, shop):
