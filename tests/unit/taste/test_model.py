@@ -53,7 +53,7 @@ def test_it_comes_back_from_its_arrays(world):
     again = TasteModel.of_arrays(model.arrays())
     asked = np.zeros((80, 1), dtype=int)
     np.testing.assert_array_equal(again.tastes(histories, asked).mean, model.tastes(histories, asked).mean)
-    with pytest.raises(DataError, match="noise lack"):
+    with pytest.raises(DataError, match="are missing: noise"):
         TasteModel.of_arrays({k: v for k, v in model.arrays().items() if k != "noise"})
 
 
