@@ -212,10 +212,18 @@ class Counterfactuals:
     device: str
     _mask: InteractionMask
     _widths: Mapping[str, int] = MappingProxyType({})
+    _tables_kept: Tables | None = None
 
     def _exact_tables(self) -> tuple[Tensor, Tensor]:
         """Users (U, D) and items (n, D), float64, of the trained model."""
         raise NotImplementedError
+
+    def _known_tables(self) -> Tables:
+        """`_exact_tables`, and what was made of them before, as long as the items are the same."""
+        users, items = self._exact_tables()
+        if self._tables_kept is None or self._tables_kept.items is not items:
+            self._tables_kept = Tables(users, items)
+        return self._tables_kept
 
     def _changed(self, items: Tensor, features: Mapping[str, Tensor], scope: Scope) -> Changed | None:
         """Item rows that differ if ``items`` (B,) had these features, one by one; None: blind."""
@@ -238,7 +246,7 @@ class Counterfactuals:
         """
         if scope not in get_args(Scope):
             raise SettingError(f"unknown scope {scope!r}.{did_you_mean(scope, get_args(Scope))}")
-        table = Tables(*self._exact_tables())
+        table = self._known_tables()
         who, what, given = self._triples(users, items, features, table)
         order, change = _changes(what, given)
         parts = []
