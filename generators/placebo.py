@@ -87,7 +87,7 @@ class Placebo(BaseGenerator):
     def _read(self, row: int) -> torch.Tensor:
         if not self._brought.present[row]:
             raise DataError(
-                f"item {self.catalog.item_ids[row]!r} has no other picture",
+                f"item {str(self.catalog.item_ids[row])!r} has no other picture",
                 file=self.config.images,
                 remedy="Leave out the episodes that need it",
             )

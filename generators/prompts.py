@@ -37,7 +37,7 @@ def prompt_of(catalog: Catalog, row: int, template: str, **more: str) -> str:
         if not texts[name] and f"{{{name}}}" in template:
             lacks = "caption and title" if name == "caption" else name
             raise DataError(
-                f"item {catalog.item_ids[row]!r} has no {lacks} for the prompt {template!r}",
+                f"item {str(catalog.item_ids[row])!r} has no {lacks} for the prompt {template!r}",
                 remedy="Caption the pictures (python -m recsim_gen.caption) or set another prompt",
             )
     return template.format(**texts, **more)

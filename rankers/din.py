@@ -56,6 +56,7 @@ class DIN(RankerModel):
 
     config_class = DINConfig
     settings: DINConfig
+    adds_up = False  # what it draws, a batch shares
 
     def __init__(self, settings: DINConfig, data: TrainingData) -> None:
         super().__init__(settings, data)

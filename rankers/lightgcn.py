@@ -31,6 +31,7 @@ class LightGCN(TableModel):
 
     def __init__(self, settings: LightGCNConfig, data: TrainingData) -> None:
         super().__init__(settings, data)
+        self.adds_up = settings.require_pow  # lengths do not, but their squares do
         sizes = (self.n_users, self.n_items)
         self.user_embedding, self.item_embedding = padded_embeddings(
             sizes, settings.embedding_size, nn.init.xavier_uniform_

@@ -50,10 +50,12 @@ class Options(ExperimentOptions):
 def main(options: Options) -> None:
     """Train rankers on the train split, stop by the valid split, report on the test split.
 
-    Each is saved as OUTPUT/<ranker>-seed<seed> (config.json and model.safetensors).
+    Each is saved as OUTPUT/<ranker>-seed<seed> (config.json and model.safetensors). Several processes
+    (accelerate launch -m …, on CPUs torchrun -m …) share the steps of each training.
     """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.errors import SettingError
+    from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
 
     seeds = options.seeds
@@ -61,11 +63,17 @@ def main(options: Options) -> None:
         raise SettingError(f"--trials must be 1 or more, got {options.trials}")
     if options.for_reward and len(set(seeds)) < 2:
         raise SettingError(f"--for-reward compares seeds: give at least 2 --seeds, got {seeds}")
-    dataset, catalog, results = prepare("train_ranker", options)
+    process = this_process()
+    with process.main_process_first():  # the others find what it has encoded
+        dataset, catalog, results = prepare("train_ranker", options)
     if options.for_reward and "image" not in catalog.features:
         raise SettingError(
             f"--for-reward needs image features, {dataset.name} has {sorted(catalog.features)}"
         )
+    if process.num_processes > 1:
+        _train_together(dataset, catalog, options)
+    if not process.is_main_process:
+        return
     with Tracker.of("train_ranker", options) as tracker:
         log_data(tracker, dataset)
         for given in options.ranker:
@@ -74,6 +82,30 @@ def main(options: Options) -> None:
             if options.for_reward:
                 _test_as_judge(spec, dataset, catalog, options, results)
         _publish(dataset, results, tracker, options.output)
+
+
+def _train_together(dataset: Dataset, catalog: Catalog, options: Options) -> None:
+    """All trainings of the command by all processes, each with the others; they are found again after."""
+    from recsim_gen.artifacts.trained_rankers import trained_ranker, trained_rankers
+    from recsim_gen.artifacts.tuned_rankers import best_of, run_trials, trials_of
+    from recsim_gen.core.processes import training_together
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.judging.modality_use import modality_use
+
+    device, interactions = options.place, dataset.interactions
+    with training_together():
+        for given in options.ranker:
+            trials, spec = trials_of(given, options.trials, Rng(0)), given
+            if len(trials) > 1:
+                run = run_trials(trials, catalog, interactions, seed=options.seeds[0], device=device)
+                spec = best_of(run).spec
+            trained_rankers(spec, catalog, interactions, seeds=options.seeds, device=device)
+            if options.for_reward:
+
+                def train(items: Catalog, seed: int, spec: RankerSpec = spec) -> Ranker:
+                    return trained_ranker(spec, items, interactions, seed=seed, device=device)
+
+                modality_use(train, catalog, interactions, options.seeds)
 
 
 def _searched(
@@ -195,4 +227,4 @@ def _publish(dataset: Dataset, results: Results, tracker: Tracker, output: Path)
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, shared=True))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recsim_gen.core.results import Results
     from recsim_gen.core.tracking import Run, Tracker
     from recsim_gen.core.types import Catalog, Dataset, Episode, Interactions
+    from recsim_gen.experiments.assumptions import Histories
 
 NAMES = {"exp_ret": "exp-ret", "ret_wrong": "ret-wrong"}
 
@@ -51,21 +52,58 @@ def main(options: Options) -> None:
 
     Trains the ranker on the train split, then ranks each test episode's reference given k items of its
     history: the k most similar to the reference (ret), the next k (exp_ret), k at random (random); controls:
-    the last k (recent), all (full), retrieved for another reference (ret_wrong).
+    the last k (recent), all (full), retrieved for another reference (ret_wrong). Several processes (accelerate
+    launch -m …, on CPUs torchrun -m …) share the steps of each training.
     """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.errors import SettingError
+    from recsim_gen.core.processes import this_process
     from recsim_gen.core.tracking import Tracker
 
     for name, count in {"k": options.k, "draws": options.draws}.items():  # fails before any data is read
         if count < 1:
             raise SettingError(f"{name} must be at least 1, got {count}")
-    dataset, catalog, results = prepare("validate_assumptions", options, check=partial(_check_data, options))
+    process, check = this_process(), partial(_check_data, options)
+    with process.main_process_first():  # the others find what it has encoded
+        dataset, catalog, results = prepare("validate_assumptions", options, check=check)
+    if process.num_processes > 1:
+        _train_together(dataset, catalog, options)
+    if not process.is_main_process:
+        return
     with Tracker.of("validate_assumptions", options) as tracker:
         log_data(tracker, dataset)
         values, episodes = _values(dataset, catalog, options, results, tracker)
         _conclude(values, episodes, results)
         _publish(values, dataset, results, tracker, options.output)
+
+
+def _train_together(dataset: Dataset, catalog: Catalog, options: Options) -> None:
+    """All trainings of the command by all processes, each with the others; they are found again after."""
+    from recsim_gen.artifacts.trained_rankers import trained_rankers
+    from recsim_gen.core.processes import training_together
+    from recsim_gen.core.randomness import Rng
+    from recsim_gen.experiments import assumptions
+
+    logs = [dataset.interactions]
+    if options.protocol == "retrain":
+        episodes = assumptions.usable(_candidates(dataset, options), options.k)
+        histories = assumptions.sub_histories(episodes, catalog.features["text"], options.k, Rng(0))
+        logs = [*_logs(dataset.interactions, episodes, histories).values()]
+    with training_together():
+        for log in logs:
+            trained_rankers(options.ranker, catalog, log, seeds=options.seeds, device=options.place)
+
+
+def _logs(
+    interactions: Interactions, episodes: tuple[Episode, ...], histories: dict[str, list[Histories]]
+) -> dict[str, Interactions]:
+    """What each variant's ranker is trained on under the protocol retrain."""
+    from recsim_gen.experiments.assumptions import retrain_interactions
+
+    return {
+        variant: retrain_interactions(interactions, episodes, chosen)
+        for variant, (chosen, *_) in histories.items()
+    }
 
 
 def _check_data(options: Options, dataset: Dataset) -> None:
@@ -117,8 +155,8 @@ def _values(
 
         for seed, ranker in train("ranker", tracker.run, dataset.interactions, on_epoch).items():
             tables.append(assumptions.fold_in_ranks(ranker, episodes, histories, seed))
-    for variant, (chosen, *_) in histories.items() if retrain else ():
-        interactions = assumptions.retrain_interactions(dataset.interactions, episodes, chosen)
+    logs = _logs(dataset.interactions, episodes, histories) if retrain else {}
+    for variant, interactions in logs.items():
         for seed, ranker in train(f"ranker {variant}", tracker.child(variant), interactions).items():
             tables.append(assumptions.known_user_ranks(ranker, whole, variant, seed))
     return assumptions.per_episode(pd.concat(tables, ignore_index=True)), episodes
@@ -207,4 +245,4 @@ def _publish(
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, shared=True))

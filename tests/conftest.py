@@ -3,10 +3,16 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # the tests themselves are shared over the cores
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("recbole") and find_spec("recbole") is None:
+        pytest.skip("needs RecBole, or the ml-100k of its wheel")
 
 
 @pytest.fixture

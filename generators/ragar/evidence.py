@@ -242,8 +242,8 @@ class Evidence:
             str(self.catalog.captions[episode.reference]) + str(self.catalog.titles[episode.reference])
         ).strip():
             raise DataError(
-                f"item {self.catalog.item_ids[episode.reference]!r}, the reference of episode {episode.id}, "
-                "has neither caption nor title",
+                f"item {str(self.catalog.item_ids[episode.reference])!r}, the reference of episode "
+                f"{episode.id}, has neither caption nor title",
                 remedy="Caption the pictures (python -m recsim_gen.caption)",
             )
 

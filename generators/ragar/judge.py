@@ -93,7 +93,7 @@ def check_encoder(catalog: Catalog, encoder: Any, spec: str) -> None:
     alike = again.shape == own.shape and np.linalg.norm(again - own) <= SAME * np.linalg.norm(own)
     if not alike:
         raise DataError(
-            f"the encoder {spec!r} does not give the picture of item {catalog.item_ids[row]!r} the feature "
-            f"that the ranker knows ({len(again)} numbers made, {len(own)} known)",
+            f"the encoder {spec!r} does not give the picture of item {str(catalog.item_ids[row])!r} the "
+            f"feature that the ranker knows ({len(again)} numbers made, {len(own)} known)",
             remedy="Set `encoder` to the one that made the ranker's image features",
         )

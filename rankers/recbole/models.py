@@ -114,7 +114,7 @@ def item_features(config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
         if (place < 0).any():
             missing = tokens[place < 0][0]
             raise DataError(
-                f"features {modality!r} lack item {missing!r} and {int((place < 0).sum()) - 1} more"
+                f"features {modality!r} lack item {str(missing)!r} and {int((place < 0).sum()) - 1} more"
             )
         out[modality] = np.asarray(x, dtype=np.float32)[place]
     return out

@@ -14,10 +14,11 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from rankers.training.data import train_choices
 from rankers.training.model import RankerModel
-from rankers.training.pairs import Pairs
+from rankers.training.pairs import Batch, Pairs
 from rankers.training.validation import Validation
 from recsim_gen.core.errors import SettingError
-from recsim_gen.core.progress import bar
+from recsim_gen.core.processes import Team
+from recsim_gen.core.progress import bar, quietly
 from recsim_gen.core.protocols import OnEpoch
 from recsim_gen.core.types import Interactions
 
@@ -38,22 +39,26 @@ def train(
     answers without improvement, and the best weights are put back (the later of equals). Without a valid
     split it goes on to the last epoch. Batches and negatives follow from ``seed``; what a model draws itself
     comes from torch's global stream. Raises SettingError where the loss becomes NaN.
+
+    Inside `training_together` all processes call it alike: they share the pairs of each step and the users of
+    a validation, and have the same weights, those of one process but for rounding.
     """
-    config = model.settings
+    config, team = model.settings, Team()
     pairs = Pairs(*train_choices(interactions), interactions.n_items, config, seed)
     validation = Validation(interactions, config.valid_users, model.device)
     optimizer = model.optimizer()
     schedule = LambdaLR(optimizer, lambda epoch: config.learning_rate_decay ** (epoch / 50))
     every, metric = min(config.eval_step, config.epochs), config.valid_metric.lower()
     best, weights, missed = Trained(0, {}), {}, 0
-    with bar(what=f"training {type(model).__name__}, at most", total=config.epochs, unit="epoch") as shown:
+    what = f"training {type(model).__name__}, at most"
+    with quietly(not team.is_main_process), bar(what=what, total=config.epochs, unit="epoch") as shown:
         for epoch in range(1, config.epochs + 1):
-            numbers = {"loss": one_epoch(model, pairs, optimizer)}
+            numbers = {"loss": one_epoch(model, pairs, optimizer, team)}
             schedule.step()
             if not validation:
                 best = Trained(epoch, {})
             elif epoch % every == 0:
-                found = validation(model)
+                found = validation(model, team)
                 numbers |= {f"valid_{k}": value for k, value in found.items()}
                 if found[metric] >= best.valid.get(metric, -math.inf):
                     best, weights, missed = Trained(epoch, found), _copied(model), 0
@@ -71,17 +76,29 @@ def train(
     return best
 
 
-def one_epoch(model: RankerModel, pairs: Pairs, optimizer: torch.optim.Optimizer) -> float:
+def one_epoch(model: RankerModel, pairs: Pairs, optimizer: torch.optim.Optimizer, team: Team) -> float:
     """A step for each batch; the mean of their losses."""
     model.train()
     total = 0.0
     for batch in pairs:
         optimizer.zero_grad()
-        loss = model.loss(batch.to(model.device))
-        total += _number(loss, model)
+        loss = _loss(model, batch.to(model.device), team)
         loss.backward()
+        value = loss.detach()
+        team.add([value, *(p.grad for p in model.parameters() if p.grad is not None)])
+        total += _number(value, model)
         optimizer.step()
     return total / len(pairs)
+
+
+def _loss(model: RankerModel, batch: Batch, team: Team) -> Tensor:
+    """This process's part of the loss of a batch: those of all processes add up to it."""
+    if team.count == 1:
+        return model.loss(batch)
+    if not model.adds_up or len(batch.user) < team.count:
+        return model.loss(batch) / team.count
+    own = Batch(*(rows[team.index :: team.count] for rows in batch))
+    return model.loss(own) * (len(own.user) / len(batch.user))
 
 
 def _number(loss: Tensor, model: RankerModel) -> float:

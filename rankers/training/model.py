@@ -18,6 +18,11 @@ class RankerModel(nn.Module):
     """A module that learns from pairs and scores items; ``settings`` say how it is trained."""
 
     config_class: ClassVar[type[Training]]
+    adds_up: bool = True
+    """Whether ``loss`` of a batch is the mean of its parts' losses, by size, whatever is drawn.
+
+    Processes share the work of such a model; of another, each does all.
+    """
 
     def __init__(self, settings: Training, data: TrainingData) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from torch.nn.functional import pad
 from rankers.counterfactual import InteractionMask
 from rankers.training.data import train_choices, valid_choices
 from rankers.training.model import RankerModel
+from recsim_gen.core.processes import Team
 from recsim_gen.core.ranking import per_user
 from recsim_gen.core.types import Interactions
 
@@ -34,11 +37,18 @@ class Validation:
         return len(self._users) > 0
 
     @torch.no_grad()
-    def __call__(self, model: RankerModel) -> dict[str, float]:
+    def __call__(self, model: RankerModel, team: Team) -> dict[str, float]:
         """Means over users by ``NAMES``, in [0, 1]; switches the model to evaluation."""
         model.eval()
-        hits = torch.cat([self._hits(model.scores(users), users) for users in self._users.split(AT_ONCE)])
-        found = per_user(hits.cpu().numpy(), self._count, KS)
+        hits = torch.zeros(len(self._users), max(KS), device=self._users.device)
+        parts = zip(hits.split(AT_ONCE), self._users.split(AT_ONCE), strict=True)
+        first, step = (team.index, team.count) if model.adds_up else (0, 1)
+        if step > 1:
+            model.scores(self._users[:1])  # also where no part is ours: training goes on with what it builds
+        for part, users in islice(parts, first, None, step):
+            part.copy_(self._hits(model.scores(users), users))
+        team.add([hits])
+        found = per_user(hits.cpu().numpy() > 0, self._count, KS)
         mean = np.stack([found[name] for name in NAMES], axis=1).mean(0)
         return dict(zip(NAMES, np.round(mean, 16).tolist(), strict=True))  # rounded as RecBole compares them
 

@@ -132,5 +132,6 @@ def _rows(ids: Sequence[str], known: NDArray[Any], what: str) -> NDArray[Any]:
     rows: NDArray[Any] = pd.Index(known).get_indexer(pd.Index(list(ids)))
     if (rows < 0).any():
         missing = list(ids)[int((rows < 0).argmax())]
-        raise DataError(f"unknown {what} {missing!r}: give ids as the data has them, such as {known[0]!r}")
+        example = str(known[0])
+        raise DataError(f"unknown {what} {str(missing)!r}: give ids as the data has them, such as {example!r}")
     return rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from recsim_gen import __version__
 from recsim_gen.artifacts.training_records import Curves, tell_again
-from recsim_gen.core.processes import side_by_side
+from recsim_gen.core.processes import Team, side_by_side
 from recsim_gen.core.progress import say
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.registry import RANKERS, resolve
@@ -146,7 +146,8 @@ def trained_ranker(
 ) -> Ranker:
     """Return the ranker trained with this seed; it is loaded if the same training was done before.
 
-    The code counts by the version of the package and by ``Ranker.training_version``.
+    The code counts by the version of the package and by ``Ranker.training_version``. Inside
+    `training_together` all processes call it alike and train it together; the first one saves it.
 
     Parameters
     ----------
@@ -173,15 +174,17 @@ def trained_ranker(
     """
     ranker, folder = make_ranker(spec, device=device), kept_ranker(spec, catalog, interactions, seed=seed)
     callback = None if on_epoch is None else lambda epoch, numbers, _: on_epoch(epoch, numbers)
-    if (folder / "config.json").exists():
+    team = Team()
+    if team.agreed((folder / "config.json").exists):
         say(f"{spec}, seed {seed}: found in {folder}")
         if callback is not None:
             tell_again(folder, callback)
         return type(ranker).load(folder, catalog, interactions, device=device)
     curves = Curves(callback)
     ranker.fit(catalog, interactions, rng=Rng(seed), on_epoch=curves)
-    ranker.save(folder)
-    curves.write(folder)
+    if team.is_main_process:
+        ranker.save(folder)
+        curves.write(folder)
     return ranker
 
 
@@ -207,8 +210,10 @@ def trained_rankers(
 
     Training is bound by memory, not arithmetic: on a CPU, one process per seed is nearly as many times faster
     as there are cores, while threads are not. ``on_epoch`` returns the callback of each seed.
+    Inside `training_together` the launched processes train each one together, one after the other.
     """
-    train_missing(spec, [(catalog, seed) for seed in seeds], interactions, device=device)
+    if Team().count == 1:
+        train_missing(spec, [(catalog, seed) for seed in seeds], interactions, device=device)
     return {
         seed: trained_ranker(
             spec, catalog, interactions, seed=seed, device=device, on_epoch=on_epoch and on_epoch(seed)

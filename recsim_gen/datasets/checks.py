@@ -225,7 +225,7 @@ def _lacking(dataset: Dataset) -> list[str]:
     mute = blank_captions(catalog) & (np.char.str_len(np.char.strip(catalog.titles)) == 0)
     if "text" in dataset.encoders and mute.any():
         problems.append(
-            f"{mute.sum():,} items have neither caption nor title, first {catalog.item_ids[mute][0]!r}"
+            f"{mute.sum():,} items have neither caption nor title, first {str(catalog.item_ids[mute][0])!r}"
         )
     return problems
 
@@ -236,7 +236,7 @@ def _strays(catalog: Catalog) -> str:
         return ""
     strays, ids = catalog.images.strays, catalog.item_ids.tolist()
     return (
-        f": {len(strays):,} pictures are of none, such as {strays[0]!r}, first item {ids[0]!r}"
+        f": {len(strays):,} pictures are of none, such as {str(strays[0])!r}, first item {str(ids[0])!r}"
         f"{likely(strays, ids)}"
     )
 

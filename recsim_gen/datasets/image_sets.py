@@ -185,7 +185,7 @@ def _find(name: str, rows: Mapping[str, int]) -> int | None:
 def _row(name: str, rows: Mapping[str, int], what: str, member: Member | None = None) -> int:
     row = _find(name, rows)
     if row is None:
-        example = next(iter(rows))
+        example = str(next(iter(rows)))
         raise DataError(
             f"unknown {what} {name!r}; the data has {len(rows):,}, such as {example!r}{likely([name], rows)}",
             file=None if member is None else member.name,

@@ -98,10 +98,10 @@ def _tokens(ids: np.ndarray) -> np.ndarray:
     """Check that ``ids`` (n,) contain no tab or line break and are not read as missing by pandas."""
     bad = np.array([any(c in value for c in "\t\r\n") for value in ids.tolist()], dtype=bool)
     if bad.any():
-        raise SettingError(f"an id must hold no tab or line break, got {ids[bad.argmax()]!r}. Rename it")
+        raise SettingError(f"an id must hold no tab or line break, got {str(ids[bad.argmax()])!r}. Rename it")
     missing = np.isin(ids, _MISSING)
     if missing.any():
-        raise SettingError(f"RecBole reads the id {ids[missing.argmax()]!r} as missing. Rename it")
+        raise SettingError(f"RecBole reads the id {str(ids[missing.argmax()])!r} as missing. Rename it")
     return ids
 
 

@@ -13,7 +13,7 @@ def plain_ids(ids: np.ndarray, pattern: str) -> tuple[np.ndarray, tuple[str, ...
     """Return the (n,) ids if all match ``pattern``, else row numbers from 1 with a note."""
     if all(re.fullmatch(pattern, item) for item in ids.tolist()):
         return ids, ()
-    note = f"items are called 1 to {len(ids):,}: ids like {ids[0]!r} have no place in this layout"
+    note = f"items are called 1 to {len(ids):,}: ids like {str(ids[0])!r} have no place in this layout"
     return np.arange(1, len(ids) + 1).astype(str), (note,)
 
 

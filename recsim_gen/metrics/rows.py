@@ -169,7 +169,7 @@ def rows_of_files(
     for u, i in zip(user.tolist(), item.tolist(), strict=True):
         if (u, i) not in of:
             ids = dataset.interactions.user_ids[u], dataset.catalog.item_ids[i]
-            raise DataError(f"user {ids[0]!r} has no test episode whose reference is {ids[1]!r}")
+            raise DataError(f"user {str(ids[0])!r} has no test episode whose reference is {str(ids[1])!r}")
         episodes.append(of[u, i])
     image = store.album.add_reader(images.reader, picture)
     labels = {"variant": np.full(len(image), variant), "seed": np.zeros(len(image), dtype=np.int64)}

@@ -268,7 +268,7 @@ class LearnedRankerContract(RankerContract):
         other = worlds.catalog({"image": np.random.default_rng(5).standard_normal((40, 20))})
         seen = []
 
-        def noted(model: Any, pairs: Any, optimizer: Any) -> float:
+        def noted(model: Any, pairs: Any, *_: Any) -> float:
             state = {k: v.clone() for k, v in model.state_dict().items() if "modal" not in k}
             seen.append((state, [batch for _ in range(2) for batch in pairs]))
             return 0.0
@@ -292,7 +292,7 @@ class LearnedRankerContract(RankerContract):
         known = set(zip(*(a.tolist() for a in chosen.only("train")), strict=True))
         positives, negatives = set(), set()
 
-        def noted(model: Any, pairs: Any, optimizer: Any) -> float:
+        def noted(model: Any, pairs: Any, *_: Any) -> float:
             for _ in range(20):
                 for batch in pairs:
                     user, item, negative = (rows.tolist() for rows in batch)

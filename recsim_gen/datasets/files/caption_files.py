@@ -71,7 +71,7 @@ def with_captions(dataset: Dataset, path: str | Path) -> Dataset:
     if -1 in rows:
         lost = [item for item, row in zip(lines, rows, strict=True) if row < 0]
         raise DataError(
-            f"item {lost[0]!r} is not in {dataset.name}{likely(lost, catalog.row_of)}",
+            f"item {str(lost[0])!r} is not in {dataset.name}{likely(lost, catalog.row_of)}",
             file=path,
             remedy="Are these its captions?",
         )

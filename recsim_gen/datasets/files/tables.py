@@ -168,8 +168,9 @@ def read_table(
     if again:
         problem = f"column {again[0]!r} stands twice in the header"
         raise DataError(problem, file=path, row=1, remedy="Keep one of the two")
-    kinds = {**dict.fromkeys(required, "str"), **dict.fromkeys(ids, "category")}
-    frame = _parse(path, separator, quoted, spaced, header, kinds, numbers)
+    frame = _parse(path, separator, quoted, spaced, header, dict.fromkeys(required, "str"), numbers)
+    # After reading: pandas 3 would read categories as numbers, 007 as 7.
+    frame = frame.astype(dict.fromkeys(ids, "category"))
     table = Table(path, frame, separator, quoted)
     if len(table) == 0 and not may_be_empty:
         raise DataError("rows are wanted below the header, got none", file=path, remedy="Is it cut off?")

@@ -110,7 +110,7 @@ class _Lists:
             ways = "or write ids alike" if hint else "or set unknown=drop to leave such ids out"
             table.refuse(
                 np.bincount(row[lost], minlength=len(table)) > 0,
-                lambda i: f"{column} {strange[0]!r} is not in {where}{hint}",
+                lambda i: f"{column} {str(strange[0])!r} is not in {where}{hint}",
                 f"Add it to {where}, {ways}",
             )
         times = f", named {lost.sum():,} times," if lost.sum() > len(strange) else ""

@@ -124,7 +124,7 @@ class LogReader:
         rows = int((item < 0).sum())
         sentence = (
             f"{len(unknown):,} of the {len(names):,} items of {table.file.name} ({rows:,} rows) are not in "
-            f"{self.where}, such as {unknown[0]!r}{likely(unknown.tolist(), self.ids.tolist())}"
+            f"{self.where}, such as {str(unknown[0])!r}{likely(unknown.tolist(), self.ids.tolist())}"
         )
         if self.unknown == "refuse":
             table.refuse(

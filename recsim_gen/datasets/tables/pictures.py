@@ -133,7 +133,8 @@ def _without(
         stems = np.unique([member.stem for _, member in members])
         raise DataError(
             f"pictures named <item id>.jpg are wanted: none of the {len(members):,} pictures is, first "
-            f"{_file_name(members[0][1])!r}, first item {ids[0]!r}{likely(stems.tolist(), ids.tolist())}",
+            f"{_file_name(members[0][1])!r}, first item {str(ids[0])!r}"
+            f"{likely(stems.tolist(), ids.tolist())}",
             file=members[0][0],
             remedy="Rename them, or give each item's file in a column image of the items",
         )
@@ -181,7 +182,7 @@ def _by_column(
             chosen.append(replace(place, stem=item))
     notes = []
     if missing:
-        notes.append(f"{len(missing):,} files that the items name are not there, such as {missing[0]!r}")
+        notes.append(f"{len(missing):,} files that the items name are not there, such as {str(missing[0])!r}")
     if addresses:
         notes.append(f"{addresses:,} items name an address of the web: nothing is fetched")
     return chosen, tuple(notes)

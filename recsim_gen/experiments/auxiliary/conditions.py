@@ -163,7 +163,7 @@ def assert_strict(conditions: np.ndarray, interactions: Interactions) -> None:
         where = f"of the {of_pair[leaks[0]]} split" if of_pair[leaks[0]] != "no" else "nobody's choice"
         raise DataError(
             f"leakage strict: pictures must be made from training pairs alone; user "
-            f"{interactions.user_ids[user]!r} with item row {item} is {where}, and {len(leaks) - 1:,} others "
-            f"are no training pairs either",
+            f"{str(interactions.user_ids[user])!r} with item row {item} is {where}, and {len(leaks) - 1:,} "
+            f"others are no training pairs either",
             remedy="Draw them for training pairs, or say --leakage paper and have every table marked leaky",
         )

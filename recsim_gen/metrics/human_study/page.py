@@ -86,7 +86,7 @@ def read_questions(
         if lacking := len(named) - len(by_question):
             notes.append(f"{method} has no image for {lacking:,} of {len(named):,} questions: left out")
     if strangers := sorted(named - set(histories)):
-        notes.append(f"{len(strangers):,} questions without history left out, such as {strangers[0]!r}")
+        notes.append(f"{len(strangers):,} questions without history left out, such as {str(strangers[0])!r}")
     if not whole:
         more = f" ({'; '.join(notes)})" if notes else ""
         raise DataError(

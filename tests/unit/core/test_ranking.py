@@ -63,8 +63,8 @@ def lists(seed: int = 0, users: int = 200, n: int = 50):
     return scores, relevant
 
 
+@pytest.mark.recbole
 def test_recall_and_ndcg_are_those_of_recbole(monkeypatch):
-    pytest.importorskip("recbole")
     from recbole.evaluator import metrics as recbole_metrics
 
     monkeypatch.setattr(np, "float", float, raising=False)  # RecBole's NDCG asks for the removed name

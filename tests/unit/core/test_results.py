@@ -41,7 +41,7 @@ def test_document_has_the_public_shape(results, tmp_path):
     assert document["config"] == {"data": "boutique", "seeds": [0, 1]}
     assert document["fingerprints"] == {"data": "abc"}
     assert document["seconds"] >= 0
-    assert {"python", "torch", "recbole", "numpy", "mlflow"} <= set(document["versions"])
+    assert {"python", "torch", "numpy", "mlflow"} <= set(document["versions"])
     assert document["verdicts"] == {"retrieved beats full": "holds (difference 0.077)"}
     assert document["notes"] == ["simulated data"]
     assert all(set(ROW_KEYS) <= set(row) for row in document["rows"])

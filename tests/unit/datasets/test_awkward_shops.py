@@ -158,8 +158,8 @@ def test_times_in_several_units_are_told(tmp_path_factory, units):
     assert any(note.startswith("times look mixed: ") for note in said) == (len(set(units)) > 1)
 
 
+@pytest.mark.recbole
 def test_published_films_of_recbole_say_nothing_of_times():
-    pytest.importorskip("recbole")
     data = open_data("ml-100k")
     assert not any("times" in note or "time of" in note for note in data.notes)
     assert len(np.unique(data.people)) == 943

@@ -61,8 +61,8 @@ def test_what_is_written_is_read_back(shop, tmp_path):
     )
 
 
+@pytest.mark.recbole
 def test_recbole_reads_it_with_the_same_split(shop, tmp_path):
-    pytest.importorskip("recbole")
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
 

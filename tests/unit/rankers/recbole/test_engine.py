@@ -13,7 +13,7 @@ from recsim_gen.core.specs import RankerSpec
 from recsim_gen.core.training_loop import seeded
 from recsim_gen.testing import worlds
 
-pytest.importorskip("recbole")
+pytestmark = pytest.mark.recbole
 
 CATALOG, CHOSEN = worlds.noise()
 SHORT = {"epochs": 25, "eval_step": 2, "stopping_step": 3, "train_batch_size": 40, "learning_rate": 0.02}

@@ -8,7 +8,7 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.training_loop import seeded
 
-pytest.importorskip("recbole")
+pytestmark = pytest.mark.recbole
 
 
 @pytest.fixture(autouse=True)

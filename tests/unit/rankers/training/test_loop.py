@@ -20,9 +20,9 @@ def fitted(on_epoch=None, name="bpr", **settings):
 def test_the_learning_rate_falls_by_its_factor_in_50_epochs(monkeypatch):
     rates, one_epoch = [], loop.one_epoch
 
-    def noted(model, pairs, optimizer):
+    def noted(model, pairs, optimizer, team):
         rates.append(optimizer.param_groups[0]["lr"])
-        return one_epoch(model, pairs, optimizer)
+        return one_epoch(model, pairs, optimizer, team)
 
     monkeypatch.setattr(loop, "one_epoch", noted)
     fitted(epochs=51, eval_step=51, learning_rate=0.01, train_batch_size=512)

@@ -8,6 +8,7 @@ from rankers.configs import BPRConfig
 from rankers.training.data import TrainingData, valid_choices
 from rankers.training.model import RankerModel
 from rankers.training.validation import NAMES, Validation
+from recsim_gen.core.processes import Team
 from recsim_gen.metrics.evaluation import evaluate
 from recsim_gen.testing import worlds
 
@@ -32,7 +33,7 @@ class Fixed(RankerModel):
 @pytest.mark.parametrize("seed", range(3))
 def test_it_is_what_evaluation_says_of_the_valid_split(seed):
     model = Fixed(CHOSEN, seed)
-    found = Validation(CHOSEN, 0, "cpu")(model)
+    found = Validation(CHOSEN, 0, "cpu")(model, Team())
     frame = evaluate(model, CHOSEN, split="valid", ks=(10, 20), masked=("train",))
     assert tuple(found) == NAMES == ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
     for name in NAMES:
@@ -45,7 +46,9 @@ def test_it_asks_so_many_people_and_every_time_the_same():
     assert asked[0] == asked[1] == everybody
     assert len(asked[2]) == 7
     assert asked[2] == asked[3]
-    assert Validation(CHOSEN, 7, "cpu")(Fixed(CHOSEN, 0)) != Validation(CHOSEN, 0, "cpu")(Fixed(CHOSEN, 0))
+    assert Validation(CHOSEN, 7, "cpu")(Fixed(CHOSEN, 0), Team()) != Validation(CHOSEN, 0, "cpu")(
+        Fixed(CHOSEN, 0), Team()
+    )
 
 
 def test_without_a_valid_split_there_is_nobody_to_ask():
