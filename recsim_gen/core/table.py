@@ -30,9 +30,9 @@ def labels(frame: pd.DataFrame) -> list[str]:
     """
     keys = ["variant", "metric", "seed"]
     more = [c for c in frame.columns if c not in ROW_KEYS and (c == "fraction" or not _results(frame[c]))]
-    text = frame[[*keys, *more]].astype(str)
+    rows = frame[[*keys, *more]].astype(str).groupby(keys, dropna=False)  # pandas 3 keeps what is missing
     warned = {c for c in more if frame[c].isin(list(WARNINGS.get(c, ()))).any()}
-    return [c for c in more if c in warned or (text.groupby(keys)[c].nunique() > 1).any()]
+    return [c for c in more if c in warned or (rows[c].nunique(dropna=False) > 1).any()]
 
 
 def _results(column: pd.Series) -> bool:

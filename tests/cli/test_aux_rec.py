@@ -268,9 +268,10 @@ def test_both_worlds_stand_in_one_table(apart, empty_store, capsys):
     ("argv", "message"),
     [
         (["--world", "shown", "shown"], "world: give each value once"),
-        (
+        pytest.param(
             ["--world=shown", "--data=ml-100k", "--encoders.text=words"],
             "--world shown: people choose again by what they see",
+            marks=pytest.mark.recbole,
         ),
         (["--gen=orcle"], "unknown generator 'orcle'. Did you mean 'oracle'?"),
         (["--gen=sd:promt=x"], "unknown setting 'promt' of generator sd. Did you mean 'prompt'?"),
@@ -291,9 +292,10 @@ def test_both_worlds_stand_in_one_table(apart, empty_store, capsys):
         (["--ranker=mcro"], "unknown ranker 'mcro'. Did you mean 'micro'?"),
         (["--data=botique"], "unknown data 'botique'. Did you mean 'boutique'?"),
         (["--encoders.image=none"], "data with pictures and an encoder of them is wanted"),
-        (
+        pytest.param(
             ["--data=ml-100k", "--encoders.text=words"],
             "data with pictures and an encoder of them is wanted, ml-100k has features of",
+            marks=pytest.mark.recbole,
         ),
         (["--models=embeded"], "Did you mean 'embedded'?"),
     ],

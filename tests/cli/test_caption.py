@@ -87,7 +87,11 @@ def test_two_processes_give_the_same_captions(done, qwen, tmp_path):
         (["--captioner", "hf:Qwen/Qwen2.5-VL-7B-Instruct"], "(licence: Apache-2.0) is missing"),
         (["--kinds", "stlye"], "--kinds must be one of target, style, got 'stlye'. Did you mean 'style'?"),
         (["--output", "captions.txt"], "captions go into FILE.csv or FILE.json, got 'captions.txt'"),
-        (["--data", "ml-100k"], "pictures to caption are wanted, ml-100k has none"),
+        pytest.param(
+            ["--data", "ml-100k"],
+            "pictures to caption are wanted, ml-100k has none",
+            marks=pytest.mark.recbole,
+        ),
     ],
     ids=lambda x: "=".join(x) if isinstance(x, list) else "",
 )

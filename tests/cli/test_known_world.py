@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 SMALL = ["--data-settings.n_items", "150", "--data-settings.n_users", "60", "--settings.epochs", "3"]
 
 
@@ -32,6 +34,7 @@ def test_judges_are_asked_about_pictures_of_known_worth(apart):
     assert "| oracle" in done.stdout
 
 
+@pytest.mark.recbole
 def test_real_data_has_no_known_tastes(apart):
     done = run(apart, "--data", "ml-100k", "--encoders.text", "words")
     assert done.returncode == 2

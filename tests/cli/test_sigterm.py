@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
 FORK = multiprocessing.get_context("fork")
 
 
@@ -32,6 +34,7 @@ def statuses(here: Path) -> list[str]:
         return [status for (status,) in store.execute("select status from runs where name != ''")]
 
 
+@pytest.mark.recbole
 def test_sigterm_ends_a_training_in_order(apart, empty_store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{apart / 'mlflow.db'}")
     (apart / "mlflow.db").write_bytes(empty_store.read_bytes())

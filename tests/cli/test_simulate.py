@@ -248,9 +248,10 @@ def test_a_world_of_ones_own(apart, monkeypatch, empty_store):
         (["--ranker=mcro"], "unknown ranker 'mcro'. Did you mean 'micro'?"),
         (["--world=nowhere:World"], "world 'nowhere:World': no module 'nowhere'"),
         (["--length=70"], "every round needs lists of 70 items"),
-        (
+        pytest.param(
             ["--data=ml-100k", "--encoders.text=words"],
             "the preferences of ml-100k are unknown, so it has no world",
+            marks=pytest.mark.recbole,
         ),
     ],
     ids=lambda x: " ".join(x) if isinstance(x, list) else "",

@@ -131,6 +131,7 @@ def test_killed_while_training_and_started_again_it_finds_the_same(done, tmp_pat
     assert mine.verdicts == undisturbed.verdicts
 
 
+@pytest.mark.recbole
 def test_text_alone_is_enough(done, apart):
     shutil.copy(done[1] / "mlflow.db", apart)
     argv = ["--data=ml-100k", "--encoders.text=words", "--settings.epochs=1", "--seeds", "0", "--draws=1"]

@@ -23,6 +23,7 @@ class TestBoutique(DatasetContract):
         return opened("boutique")
 
 
+@pytest.mark.recbole
 class TestMl100k(DatasetContract):
     def make(self):
         return opened("ml-100k")

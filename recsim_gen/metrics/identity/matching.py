@@ -191,7 +191,7 @@ def _refuse_lonely(queries: Labelled, pairs: _Pairs) -> None:
     if lonely.any():
         identity = queries.identity[pairs.rows[lonely.argmax()]]
         raise DataError(
-            f"the gallery has no picture of {identity!r} to be found",
+            f"the gallery has no picture of {str(identity)!r} to be found",
             remedy="Add pictures of this identity, or leave its queries out",
         )
 

@@ -196,6 +196,7 @@ def test_published_counts_have_the_names_that_are_counted(data):
     assert all(known.source for sets in PUBLISHED.values() for known in sets)
 
 
+@pytest.mark.recbole
 def test_ml_100k_is_as_published():
     found = counts(open_data("ml-100k"))
     assert [known.differences(found) for known in published("ml-100k", found)] == [[]]

@@ -14,6 +14,7 @@ def data():
     return load()
 
 
+@pytest.mark.recbole
 def test_the_published_numbers(data):
     assert (len(data.interactions), len(data.catalog)) == (100_000, 1_682)
     people = {name.partition("/")[0] for name in data.interactions.user_ids.tolist()}
@@ -25,6 +26,7 @@ def test_the_published_numbers(data):
     )
 
 
+@pytest.mark.recbole
 def test_text_and_no_picture(data):
     assert data.catalog.images is None
     assert data.encoders == {"text": "minilm"}
@@ -34,12 +36,14 @@ def test_text_and_no_picture(data):
     assert data.catalog.categories[row] == "Crime"
 
 
+@pytest.mark.recbole
 def test_a_word_where_the_year_should_be_is_no_year(data):
     catalog = data.catalog
     assert catalog.titles[catalog.row_of["267"]] == "unkonwn"  # as published
     assert catalog.categories[catalog.row_of["267"]] == "no genre"
 
 
+@pytest.mark.recbole
 def test_opening_does_not_import_recbole():
     code = (
         "import sys; from recsim_gen.datasets.ml100k import load; load(); assert 'recbole' not in sys.modules"

@@ -35,6 +35,7 @@ def test_every_setting_has_a_line_of_help_and_a_default_of_its_type(name):
         assert setting.read(setting.default, setting.name) == setting.default
 
 
+@pytest.mark.recbole
 @pytest.mark.parametrize(
     ("spec", "setting", "message"),
     [
@@ -59,6 +60,7 @@ def test_an_unknown_setting_suggests():
     )
 
 
+@pytest.mark.recbole
 def test_settings_reach_the_loader():
     assert len(open_data("ml-100k", sequence_length=100).episodes[0].history) == 99
 
@@ -68,6 +70,7 @@ def test_a_path_reaches_the_loader(tmp_path):
         open_data(f"movielens:{tmp_path}/nowhere")
 
 
+@pytest.mark.recbole
 def test_a_split_of_another_rule_is_a_setting_of_all_data():
     own = open_data("ml-100k", sequence_length=100)
     by_user = open_data("ml-100k", sequence_length=100, split="by-user", test_share=0.2)
