@@ -160,8 +160,8 @@ def refuse_one_identity(identity: np.ndarray, group: np.ndarray) -> None:
         inside = np.unique(identity[group == name])
         if len(inside) < 2:
             raise DataError(
-                f"2 or more identities are wanted in each gallery, group {name!r} has {inside[0]!r} alone: "
-                "every order of its pictures would be perfect",
+                f"2 or more identities are wanted in each gallery, group {name!r} has {str(inside[0])!r} "
+                "alone: every order of its pictures would be perfect",
                 remedy="Add pictures of others, or leave the group out (groups)",
             )
 
