@@ -69,8 +69,8 @@ def main(options: Options) -> None:
     """Score images under trained rankers: delta R and delta MRR beside placebo, noise and other controls.
 
     Images are named <item id>.png (judged for the users whose test reference the item is) or <user id>/<item
-    id>.png, in a folder or tar. Each judge uses the encoder of its own training. Several processes (accelerate
-    launch -m …, on CPUs torchrun -m …) share the steps of training judges; the first one judges.
+    id>.png, in a folder or tar. Each judge uses the encoder of its own training. Several processes
+    (accelerate launch -m …, on CPUs torchrun -m …) share the steps of training judges; the first one judges.
     """
     from recsim_gen.artifacts.trained_rankers import prepare
     from recsim_gen.core.processes import this_process, training_together

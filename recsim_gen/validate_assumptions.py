@@ -52,8 +52,8 @@ def main(options: Options) -> None:
 
     Trains the ranker on the train split, then ranks each test episode's reference given k items of its
     history: the k most similar to the reference (ret), the next k (exp_ret), k at random (random); controls:
-    the last k (recent), all (full), retrieved for another reference (ret_wrong). Several processes (accelerate
-    launch -m …, on CPUs torchrun -m …) share the steps of each training.
+    the last k (recent), all (full), retrieved for another reference (ret_wrong). Several processes
+    (accelerate launch -m …, on CPUs torchrun -m …) share the steps of each training.
     """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare
     from recsim_gen.core.errors import SettingError
@@ -97,7 +97,7 @@ def _train_together(dataset: Dataset, catalog: Catalog, options: Options) -> Non
 def _logs(
     interactions: Interactions, episodes: tuple[Episode, ...], histories: dict[str, list[Histories]]
 ) -> dict[str, Interactions]:
-    """What each variant's ranker is trained on under the protocol retrain."""
+    """Return the interactions that each variant's ranker is trained on under the protocol retrain."""
     from recsim_gen.experiments.assumptions import retrain_interactions
 
     return {

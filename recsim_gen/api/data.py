@@ -133,5 +133,7 @@ def _rows(ids: Sequence[str], known: NDArray[Any], what: str) -> NDArray[Any]:
     if (rows < 0).any():
         missing = list(ids)[int((rows < 0).argmax())]
         example = str(known[0])
-        raise DataError(f"unknown {what} {str(missing)!r}: give ids as the data has them, such as {example!r}")
+        raise DataError(
+            f"unknown {what} {str(missing)!r}: give ids as the data has them, such as {example!r}"
+        )
     return rows

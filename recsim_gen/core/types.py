@@ -70,7 +70,7 @@ class Catalog:
             object.__setattr__(self, name, _strings(name, getattr(self, name), len(ids)))
         unique, counts = np.unique(ids, return_counts=True)
         if len(unique) < len(ids):
-            raise DataError(f"item_ids must be unique, got {unique[counts > 1][0]!r} twice")
+            raise DataError(f"item_ids must be unique, got {str(unique[counts > 1][0])!r} twice")
         features = {m: _features(m, x, len(ids)) for m, x in self.features.items()}
         object.__setattr__(self, "features", MappingProxyType(features))
 

@@ -139,7 +139,9 @@ class ImageFiles:
         """Return the file of a row's image, for copying. Raises DataError if there is none."""
         member = self._members.get(int(row))
         if member is None:
-            raise DataError(f"item {str(self._item_ids[row])!r} has no picture", remedy="Check `present` first")
+            raise DataError(
+                f"item {str(self._item_ids[row])!r} has no picture", remedy="Check `present` first"
+            )
         return member
 
     @cached_property

@@ -74,7 +74,9 @@ class PickledImages:
 
         array = self._pixels.get(int(row))
         if array is None:
-            raise DataError(f"item {str(self._item_ids[row])!r} has no picture", remedy="Check `present` first")
+            raise DataError(
+                f"item {str(self._item_ids[row])!r} has no picture", remedy="Check `present` first"
+            )
         return Image.fromarray(np.array(array))
 
     @cached_property
