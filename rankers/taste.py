@@ -40,7 +40,7 @@ from recsim_gen.taste.categories import taste_categories
 from recsim_gen.taste.histories import Histories
 from recsim_gen.taste.model import TasteModel
 from recsim_gen.taste.surprise import surprise
-from recsim_gen.taste.whitening import Components
+from recsim_gen.taste.whitening import Components, UnitRows
 
 # σ² that validation choices choose among, and without any. At 1, single choices of a category are foreseen as
 # well as at 2, but lists are ranked worse: validation Recall@20 of three shops 0.146 and 0.153.
@@ -74,7 +74,7 @@ class TasteRanker(OwnRowCounterfactuals):
         """
         self._take(catalog, interactions)
         parts = {
-            m: Components.of(unit(x), self.category, self.config.width) for m, x in self._features.items()
+            m: Components.of(UnitRows(x), self.category, self.config.width) for m, x in self._features.items()
         }
         if len(parts) > 1:
             parts[JOINT] = Components.joined(list(parts.values()), self.category)

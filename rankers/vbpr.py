@@ -24,6 +24,7 @@ from rankers.training.model import drawn_apart
 from rankers.training.pairs import Batch
 from recsim_gen.core.types import Catalog, Interactions, Scope
 
+ROWS = 1 << 15  # items whose rows are made at a time
 GRID = 2.0**23  # multiples of 1/GRID up to 1 are whole in float32
 
 
@@ -42,11 +43,15 @@ class Look(nn.Module):
     def __init__(self, x: Tensor, n_users: int, size: int) -> None:
         super().__init__()
         self.x: Tensor
-        self.register_buffer("x", self.seen(x), persistent=False)
+        self.register_buffer("x", x if x.dtype == torch.float16 else self.seen(x), persistent=False)
         self.taste = nn.Embedding(n_users, size)
         self.projection = nn.Linear(x.shape[1], size + 1, bias=False)  # W and, last, β
         nn.init.xavier_uniform_(self.taste.weight)
         nn.init.xavier_uniform_(self.projection.weight)
+
+    def rows(self, rows: Tensor) -> Tensor:
+        """What is seen of the items ``rows`` (B,): kept, or where features are mapped made anew."""
+        return self.seen(self.x[rows]) if self.x.dtype == torch.float16 else self.x[rows]
 
     @staticmethod
     def seen(x: Tensor) -> Tensor:
@@ -102,14 +107,17 @@ class VBPR(TableModel):
         item's own. Own features give the table's row to the bit.
         """
         given = features or {}
-        seen = {m: look.seen(given[m]) if m in given else look.x[rows] for m, look in self.looks().items()}
+        seen = {
+            m: look.seen(given[m].to(look.x.dtype)) if m in given else look.rows(rows)
+            for m, look in self.looks().items()
+        }
         return self._assemble(rows, [look.exact(seen[m]) for m, look in self.looks().items()])
 
     def loss(self, batch: Batch) -> Tensor:
         """BPR + reg_weight·L2 for one batch."""
         user, positive, negative = batch
         both = torch.cat([positive, negative])
-        projected = [look.projection(look.x[both]) for look in self.looks().values()]
+        projected = [look.projection(look.rows(both)) for look in self.looks().values()]
         chosen, other = self._assemble(both, projected).chunk(2)
         return self.bpr(self.user_row(user), chosen, other)
 
@@ -124,7 +132,8 @@ class VBPR(TableModel):
         if self._exact is None:
             device = self.item_bias.device
             users = self.user_row(torch.arange(self.n_users, device=device)).detach().double()
-            self._exact = users, self.item_row(torch.arange(self.n_items, device=device))
+            parts = torch.arange(self.n_items, device=device).split(ROWS)
+            self._exact = users, torch.cat([self.item_row(part) for part in parts])
         return self._exact
 
     def forward(self) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ decided by the float64 cosines of `knn`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,6 +28,7 @@ from rankers.item_graphs.knn import (
     order,
     select,
 )
+from rankers.item_graphs.mapped_rows import ROWS, UnitRows
 from rankers.sparse_rows import largest
 from recsim_gen.core.store import cached_array, fingerprint
 
@@ -34,6 +36,7 @@ RECALL = 0.995  # on the sample: what holds there to 0.005 is 0.99 of all
 SAMPLE = 512  # rows whose exact neighbours are found: a thousandth of an exact search of 500,000
 MOST = 2  # half of the cells at most
 BLOCK = 4096  # rows decided at a time
+EACH = 25  # rows that the mean of a cell is made of: no need to be the best cells
 
 
 @dataclass(frozen=True)
@@ -49,16 +52,18 @@ class Cells:
     near: Tensor
 
     @classmethod
-    def of(cls, fast: Tensor) -> Cells:
+    def of(cls, fast: Tensor | UnitRows) -> Cells:
         """Of unit rows ``fast`` (n, d) float32; the same for any number of threads."""
         import faiss
 
         faiss.omp_set_num_threads(torch.get_num_threads())
         m = max(1, int(2 * len(fast) ** 0.5))
-        size = {"min_points_per_centroid": 1, "max_points_per_centroid": 25}  # no need to be the best cells
+        size = {"min_points_per_centroid": 1, "max_points_per_centroid": EACH}
         means = faiss.Kmeans(fast.shape[1], m, niter=4, seed=0, spherical=True, **size)
-        means.train(fast.numpy())
-        cell = torch.from_numpy(means.index.search(fast.numpy(), 1)[1]).squeeze(1)
+        some = fast if isinstance(fast, Tensor) else fast[_drawn(len(fast), EACH * m, seed=2)]
+        means.train(some.numpy())
+        parts = [means.index.search(part.numpy(), 1)[1] for part in _parts(fast)]
+        cell = torch.from_numpy(np.concatenate(parts)).squeeze(1)
         start = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(cell, minlength=m).cumsum(0)])
         centre = torch.from_numpy(means.centroids)
         nearness = (centre @ centre.T).fill_diagonal_(2.0)  # more than any cosine
@@ -109,7 +114,7 @@ def indexed(x: Tensor, k: int) -> Neighbours:
     if len(x) <= k:
         return nearest(x, k)
     device, x = x.device, x.cpu()
-    fast, asked = F.normalize(x.float(), dim=1), _sample(len(x), seed=0)
+    fast, asked = _unit(x), _drawn(len(x), SAMPLE, seed=0)
     cells = Cells.of(fast)
     probes = cells.probes(asked, _exact(x, fast, asked, k).index)
     if probes * MOST > len(cells.near):
@@ -125,7 +130,21 @@ def indexed(x: Tensor, k: int) -> Neighbours:
     return Neighbours(index.to(device), value.to(device))
 
 
-def _candidates(cells: Cells, fast: Tensor, probes: int, count: int) -> Tensor:
+def _unit(x: Tensor) -> Tensor | UnitRows:
+    """Rows of length 1, float32; of float16 rows, which are mapped, only those that are asked for."""
+    return UnitRows(x) if x.dtype == torch.float16 else F.normalize(x.float(), dim=1)
+
+
+def _parts(fast: Tensor | UnitRows) -> Iterator[Tensor]:
+    """All rows: at once, or where they are mapped some at a time."""
+    if isinstance(fast, Tensor):
+        yield fast
+        return
+    for start in range(0, len(fast), ROWS):
+        yield fast[slice(start, start + ROWS)]
+
+
+def _candidates(cells: Cells, fast: Tensor | UnitRows, probes: int, count: int) -> Tensor:
     """(n, count) the rows most like each row, of those about its cell."""
     out = torch.empty(len(fast), count, dtype=torch.long)
     for cell in range(len(cells.near)):
@@ -145,20 +164,21 @@ def recall(x: Tensor, found: Neighbours) -> float:
 
     A neighbour as near as the last true one is true: which of equal rows is taken does not count.
     """
-    x, rows = x.cpu(), _sample(len(x), seed=1)
-    known = _exact(x, F.normalize(x.float(), dim=1), rows, found.index.shape[1])
+    x, rows = x.cpu(), _drawn(len(x), SAMPLE, seed=1)
+    known = _exact(x, _unit(x), rows, found.index.shape[1])
     return float((found.value.cpu()[rows] >= known.value[:, -1:]).double().mean())
 
 
-def _sample(n: int, seed: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:SAMPLE]
+def _drawn(n: int, count: int, seed: int) -> Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:count]
 
 
-def _exact(x: Tensor, fast: Tensor, rows: Tensor, k: int) -> Neighbours:
+def _exact(x: Tensor, fast: Tensor | UnitRows, rows: Tensor, k: int) -> Neighbours:
     """The exact neighbours of ``rows`` (r,)."""
     parts = []
     for some in rows.split(max(1, BLOCK_BYTES // (4 * len(x)))):
-        parts.append(select(fast[some] @ fast.T, partial(_cosines_of, x, some), k))
+        similarity = [fast[some] @ part.T for part in _parts(fast)]
+        parts.append(select(torch.cat(similarity, dim=1), partial(_cosines_of, x, some), k))
     return Neighbours(torch.cat([i for i, _ in parts]), torch.cat([v for _, v in parts]))
 
 

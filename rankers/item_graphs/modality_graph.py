@@ -14,6 +14,7 @@ from rankers.item_graphs.cells import cached_neighbours, neighbours, recall
 from rankers.item_graphs.item_graph import edge_weights
 from rankers.item_graphs.knn import Neighbours, unit
 from rankers.item_graphs.learned_edges import edge_products, messages
+from rankers.item_graphs.mapped_rows import by_rows
 from rankers.propagation import Graph, GraphConv
 
 
@@ -33,7 +34,7 @@ class ModalityGraph(nn.Module):
         self.register_buffer("given", x, persistent=False)
         self.raw: Tensor
         if config.raw_features == "trainable":
-            self.raw = nn.Parameter(x.clone())
+            self.raw = nn.Parameter(x.to(torch.float32, copy=True))
         else:  # data, not weights: checkpoints do not hold it
             self.register_buffer("raw", x, persistent=False)
         self.projection = nn.Linear(x.shape[1], config.embedding_size)
@@ -59,6 +60,8 @@ class ModalityGraph(nn.Module):
         """
         x = self.raw if x is None else x
         weight, bias = self.projection.weight.double(), self.projection.bias.double()
+        if x.dtype == torch.float16:
+            return by_rows(x, weight, bias)
         return (x.double() @ weight.T + bias).float()
 
     def rebuild(self) -> Tensor:

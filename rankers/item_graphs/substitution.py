@@ -62,8 +62,10 @@ class Modality:
     def units(self, items: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """`directions` (B, ·) of ``x`` as each graph sees them.
 
-        Where raw features were trained, the drift learned for the item stays on top of the new image.
+        Where raw features were trained, the drift learned for the item stays on top of the new image. Where
+        the catalogue's are float16, new ones are rounded alike: an own image stays the item's own.
         """
+        x = x.to(self.graph.given.dtype).float()
         seen = self.graph.raw[items] + (x - self.graph.given[items])
         return directions(self.graph.projected(seen)), directions(x)
 
@@ -75,7 +77,10 @@ class Modality:
         if self.graph.approximate:
             (learned, raw), (new_learned, new_raw) = self.states, self.units(item, x)
             return Modality(self.graph, (learned.relisted(item, new_learned), raw.relisted(item, new_raw)))
-        seen, given = self.graph.raw.detach().clone(), self.graph.given.clone()
+        seen, given = (
+            rows.detach().to(torch.float32, copy=True) for rows in (self.graph.raw, self.graph.given)
+        )
+        x = x.to(self.graph.given.dtype).float()
         seen[item] += x - given[item]
         given[item] = x
         projected, k = self.graph.projected(seen), self.graph.config.knn_k + 1

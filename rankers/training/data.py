@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.core.mapped import MappedRows
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Interactions
 
@@ -18,8 +19,8 @@ from recsim_gen.core.types import Interactions
 class TrainingData:
     """Choices of training and what is known of the items; all tensors on one device.
 
-    ``user`` and ``item`` (m,) int64 rows; ``features`` {modality: (n, d) float32}; ``categories`` (n,) codes
-    from 0, where a model asks for them.
+    ``user`` and ``item`` (m,) int64 rows; ``features`` {modality: (n, d) float32, or float16 where they stay
+    in a file}; ``categories`` (n,) codes from 0, where a model asks for them.
     """
 
     n_users: int
@@ -35,13 +36,18 @@ class TrainingData:
     ) -> TrainingData:
         """The train split, with these features; DataError where there is nothing to learn."""
         user, item = (torch.from_numpy(rows).to(device) for rows in train_choices(interactions))
-        own = {m: torch.from_numpy(np.array(x, dtype=np.float32)).to(device) for m, x in features.items()}
+        own = {m: _tensor(x).to(device) for m, x in features.items()}
         return cls(interactions.n_users, interactions.n_items, user, item, own)
 
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.user.device
+
+
+def _tensor(x: np.ndarray) -> Tensor:
+    """A copy of ``x``, float32; mapped rows as they are in their file, float16."""
+    return torch.from_numpy(x.half if isinstance(x, MappedRows) else np.array(x, dtype=np.float32))
 
 
 def train_choices(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from recsim_gen.core.errors import DataError
 
+LARGE = 1 << 20  # bytes of an array from which it is hashed where it stands
+
 
 def fingerprint(*parts: Any) -> str:
     """Return a hash (32 hex digits) of nested dicts, sequences, arrays, dataclasses, strings and numbers.
@@ -37,12 +39,14 @@ def fingerprint(*parts: Any) -> str:
 
 def _feed(h: Any, x: Any) -> None:
     """Update the hash ``h`` with ``x``."""
+    x = x.hashed() if hasattr(x, "hashed") else x  # features in a file
     if isinstance(x, np.ndarray):
         if x.dtype.hasobject:
             x = x.tolist()
         else:
             h.update(f"a{x.dtype.str}{x.shape}".encode())
-            h.update(np.ascontiguousarray(x).tobytes())
+            x = np.ascontiguousarray(x)
+            h.update(x.tobytes() if x.nbytes < LARGE else x.reshape(-1).view(np.uint8))
             return
     if dataclasses.is_dataclass(x) and not isinstance(x, type):
         x = {f.name: getattr(x, f.name) for f in dataclasses.fields(x)}

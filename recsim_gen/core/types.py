@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.core.mapped import MappedRows
 from recsim_gen.core.store import fingerprint
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ class Catalog:
     """The items. Row i of everything belongs to ``item_ids[i]``.
 
     Fields: ``item_ids`` (n,) unique str; ``titles``, ``captions``, ``categories`` (n,) str;
-    ``images`` a lazy reader or None; ``features`` {modality: (n, d) float32, finite}; ``encoders``
-    {modality: what made its features, as of --encoders}, where that is known.
+    ``images`` a lazy reader or None; ``features`` {modality: (n, d) float32, finite}, arrays or, of many
+    items, `MappedRows`, which are read from a file by rows; ``encoders`` {modality: what made its features,
+    as of --encoders}, where that is known.
     """
 
     item_ids: NDArray[Any]
@@ -127,7 +129,7 @@ class Catalog:
         """
         encoders = dict(self.encoders)
         if rows is None:
-            new = np.array(x, dtype=np.float32)
+            new = x if isinstance(x, MappedRows) else np.array(x, dtype=np.float32)
             encoders.pop(modality, None)
             if encoder is not None:
                 encoders[modality] = encoder
@@ -147,9 +149,11 @@ class Catalog:
 
 
 def _features(modality: str, x: Any, n: int) -> NDArray[Any]:
-    array = np.ascontiguousarray(x, dtype=np.float32)
+    array = x if isinstance(x, MappedRows) else np.ascontiguousarray(x, dtype=np.float32)
     if array.ndim != 2 or len(array) != n or array.shape[1] == 0:
         raise DataError(f"features[{modality!r}] must be ({n}, d), got {array.shape}")
+    if isinstance(array, MappedRows):  # checked when they were written
+        return array
     bad = ~np.isfinite(array).all(1)
     if bad.any():
         raise DataError(f"features[{modality!r}] must be finite, got NaN or infinity", row=int(bad.argmax()))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.mapped import MappedRows, write_mapped
 from recsim_gen.core.progress import bar
 from recsim_gen.core.registry import ENCODERS, MODALITIES, did_you_mean, resolve
 from recsim_gen.core.specs import check_encoder
-from recsim_gen.core.store import cached_array, fingerprint
+from recsim_gen.core.store import cache_dir, cached_array, fingerprint
 from recsim_gen.core.types import Catalog, Dataset, ImageReader
 
 SHARD = 2048  # items kept in one file: what a killed run loses at most
+MAPPED_FROM = 250_000  # items: their features of 1,280 numbers are 1.3 GB of float32
 
 
 def make_encoder(spec: str, device: str = "cpu") -> Any:
@@ -48,6 +50,7 @@ def encode(
     *,
     batch_size: int = 64,
     device: str = "cpu",
+    mapped_from: int = MAPPED_FROM,
 ) -> Catalog:
     """The catalogue with features (n, d) float32 of each modality in ``encoders``.
 
@@ -58,6 +61,7 @@ def encode(
     encoders: {modality: spec}, modality ``text`` or ``image``; None: the data set's own.
     batch_size: items encoded at once; the result does not depend on it.
     device: where encoders with weights run.
+    mapped_from: items from which features stay in a file, as float16 (`MappedRows`); 0: never.
 
     An item without picture gets the mean feature of those that have one; ``without_image``
     says which, in a sentence. Features are kept in shards named by encoder and content: a run
@@ -75,7 +79,8 @@ def encode(
             raise SettingError(f"modality {modality!r} wants an encoder of {modality}s, got {spec!r}")
         make = _texts if modality == "text" else _images
         title = f"{modality} features ({spec})"
-        x = make(catalog, encoder, batch_size, title)
+        mapped = 0 < mapped_from <= len(catalog)
+        x = make(catalog, encoder, batch_size, title, mapped)
         catalog = catalog.with_features(modality, None, x, encoder=spec)
     return catalog
 
@@ -107,7 +112,7 @@ def item_texts(catalog: Catalog) -> np.ndarray:
     return texts
 
 
-def _texts(catalog: Catalog, encoder: Any, batch_size: int, title: str) -> np.ndarray:
+def _texts(catalog: Catalog, encoder: Any, batch_size: int, title: str, mapped: bool) -> np.ndarray:
     texts = item_texts(catalog)
 
     def encode_reader(rows: np.ndarray) -> np.ndarray:
@@ -116,10 +121,14 @@ def _texts(catalog: Catalog, encoder: Any, batch_size: int, title: str) -> np.nd
     def name(rows: np.ndarray) -> str:
         return fingerprint(encoder.fingerprint, "text", texts[rows].tolist())
 
-    return in_shards(np.arange(len(catalog)), encode_reader, name, batch_size, title)
+    everything = np.arange(len(catalog))
+    if mapped:
+        parts = shards(everything, encode_reader, name, batch_size, title)
+        return _mapped(name(everything), len(catalog), parts)
+    return in_shards(everything, encode_reader, name, batch_size, title)
 
 
-def _images(catalog: Catalog, encoder: Any, batch_size: int, title: str) -> np.ndarray:
+def _images(catalog: Catalog, encoder: Any, batch_size: int, title: str, mapped: bool) -> np.ndarray:
     images = catalog.images
     if images is None or not images.present.any():
         raise DataError(
@@ -127,10 +136,36 @@ def _images(catalog: Catalog, encoder: Any, batch_size: int, title: str) -> np.n
             remedy="Leave out the modality 'image', or name a data set with pictures",
         )
     rows_with = np.flatnonzero(images.present)
+    if mapped:
+        parts = partial(_picture_shards, images, rows_with, encoder, batch_size, title)
+        key = fingerprint(encoder.fingerprint, "image", images.fingerprint, rows_with, len(catalog))
+        return _mapped(key, len(catalog), _filled(parts, rows_with, len(catalog)))
     x = _pictures(images, rows_with, encoder, batch_size, title)
     features = np.broadcast_to(x.mean(0, dtype=np.float64), (len(catalog), x.shape[1])).astype(np.float32)
     features[rows_with] = x
     return features
+
+
+def _mapped(key: str, n: int, parts: Iterable[np.ndarray]) -> MappedRows:
+    """The features (n, d) of this content in a file, which ``parts`` are written into where there is none."""
+    file = cache_dir() / "mapped" / f"{key}.npy"
+    return MappedRows(file) if file.exists() else write_mapped(file, n, parts)
+
+
+def _filled(parts: Callable[[], Iterable[np.ndarray]], rows: np.ndarray, n: int) -> Iterator[np.ndarray]:
+    """Features of all n items, some at a time: ``parts`` at the rising ``rows``, and their mean elsewhere.
+
+    ``parts`` gives them twice, from disk the second time.
+    """
+    mean = sum(part.sum(0, dtype=np.float64) for part in parts()) / len(rows)
+    start, done = 0, 0
+    for part in parts():
+        at, done = rows[done : done + len(part)], done + len(part)
+        stop = n if done == len(rows) else int(at[-1]) + 1
+        features = np.broadcast_to(mean, (stop - start, part.shape[1])).astype(np.float32)
+        features[at - start] = part
+        yield features
+        start = stop
 
 
 def encode_reader(images: ImageReader, spec: str, *, batch_size: int = 64, device: str = "cpu") -> np.ndarray:
@@ -147,13 +182,19 @@ def encode_reader(images: ImageReader, spec: str, *, batch_size: int = 64, devic
 
 
 def _pictures(images: ImageReader, rows: np.ndarray, encoder: Any, batch_size: int, title: str) -> np.ndarray:
+    return np.concatenate(list(_picture_shards(images, rows, encoder, batch_size, title)))
+
+
+def _picture_shards(
+    images: ImageReader, rows: np.ndarray, encoder: Any, batch_size: int, title: str
+) -> Iterator[np.ndarray]:
     def encode_reader(part: np.ndarray) -> np.ndarray:
         return encoder.encode_images([images.read(row) for row in part.tolist()])
 
     def name(part: np.ndarray) -> str:
         return fingerprint(encoder.fingerprint, "image", images.fingerprint, part)
 
-    return in_shards(rows, encode_reader, name, batch_size, title)
+    return shards(rows, encode_reader, name, batch_size, title)
 
 
 def in_shards(
@@ -163,7 +204,18 @@ def in_shards(
     batch_size: int,
     title: str,
 ) -> np.ndarray:
-    """Features (len(rows), d), made in batches and kept in shards under ``name(rows of the shard)``.
+    """Features (len(rows), d) in memory, made and kept as by `shards`."""
+    return np.concatenate(list(shards(rows, encode_reader, name, batch_size, title)))
+
+
+def shards(
+    rows: np.ndarray,
+    encode_reader: Callable[[np.ndarray], np.ndarray],
+    name: Callable[[np.ndarray], str],
+    batch_size: int,
+    title: str,
+) -> Iterator[np.ndarray]:
+    """Give the features of ``rows`` by shards, made in batches and kept under ``name(rows of the shard)``.
 
     ``title`` heads the progress bar.
     """
@@ -176,13 +228,11 @@ def in_shards(
             shown.update(done + start + len(batch) - shown.n)
         return np.concatenate(batches)
 
-    parts = []
     with bar(what=title, total=len(rows), unit="item") as shown:
         for done in range(0, len(rows), SHARD):
             shard = rows[done : done + SHARD]
-            parts.append(cached_array("features", name(shard), partial(make, shard, done)))
+            yield cached_array("features", name(shard), partial(make, shard, done))
             shown.update(done + len(shard) - shown.n)
-    return np.concatenate(parts)
 
 
 def _checked(x: np.ndarray, n: int) -> np.ndarray:

@@ -16,11 +16,25 @@ from scipy.linalg import block_diag
 from scipy.sparse import csr_array
 
 from recsim_gen.core.errors import DataError
+from recsim_gen.core.vectors import unit
 
 RIDGE = 0.02  # ρ: 0.01 to 0.03 predict validation choices of five shops better than 0.1
 SMALLEST = 1e-10  # variances below this share of the largest are rounding errors errors
 ROWS = 8192  # rows in float64 at once
 SAMPLE = 20_000  # most rows for a covariance, evenly spaced
+
+
+class UnitRows:
+    """Rows of ``x`` (n, D) scaled to length 1, made when they are asked for."""
+
+    def __init__(self, x: NDArray[Any]) -> None:
+        self.x, self.shape = x, x.shape
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: NDArray[Any] | slice) -> NDArray[Any]:
+        return unit(self.x[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +59,7 @@ class Components:
     y: NDArray[Any]
 
     @classmethod
-    def of(cls, x: NDArray[Any], category: NDArray[Any], width: int) -> Components:
+    def of(cls, x: NDArray[Any] | UnitRows, category: NDArray[Any], width: int) -> Components:
         """Return the first ``width`` components of ``x`` (n, D), with ``category`` (n,) codes 0…C−1.
 
         O(n·D·width + D³ + min(n, 20,000)·D²). Raises DataError if nothing varies within categories.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -110,15 +111,51 @@ def in_closed_form(ranker: Any, catalog: Any, interactions: Any) -> dict[str, fl
     return {"steps": 1, "neighbours": 0.0, "rebuild": 0.0, "epoch": fit.seconds, "validation": 0.0}
 
 
-def measure(name: str, n: int, settings: dict[str, Any]) -> dict[str, float | str]:
-    """Seconds and gigabytes of one ranker; ``above_start_gb``: more than the data themselves and Python."""
+class OwnMemory(threading.Thread):
+    """Largest memory of this process beside files that it maps, read every 20 ms; bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.start_bytes = self.peak = self._now()
+        self.start()
+
+    @staticmethod
+    def _now() -> int:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+        raise RuntimeError("no RssAnon in /proc/self/status: this benchmark needs Linux")
+
+    def run(self) -> None:
+        while True:
+            self.peak = max(self.peak, self._now())
+            time.sleep(0.02)
+
+
+def mapped_world(n: int) -> tuple[Any, Any]:
+    """`world`, its features in files."""
+    from recsim_gen.core.mapped import write_mapped
+    from recsim_gen.core.store import cache_dir
+
+    catalog, interactions = world(n)
+    for m, x in dict(catalog.features).items():
+        rows = write_mapped(cache_dir() / f"{m}-{n}.npy", n, [x])
+        catalog = catalog.with_features(m, None, rows)
+    return catalog, interactions
+
+
+def measure(name: str, n: int, settings: dict[str, Any], mapped: bool) -> dict[str, float | str]:
+    """Seconds and gigabytes of one ranker; ``above_start_gb``: more than the data themselves and Python.
+
+    ``own_bytes``: of that, an item, without files that are mapped.
+    """
     from recsim_gen.artifacts.trained_rankers import make_ranker
     from recsim_gen.core.specs import RankerSpec
 
     once = {} if name == "taste" else {"epochs": 1, "eval_step": 1}
     ranker = make_ranker(RankerSpec(name, {**once, **settings}))
-    catalog, interactions = world(n)
-    before = peak_gb()
+    catalog, interactions = (mapped_world if mapped else world)(n)
+    before, own = peak_gb(), OwnMemory()
     fit = in_closed_form if name == "taste" else trained_in_epochs
     times = fit(ranker, catalog, interactions)
     recall = getattr(ranker, "neighbour_recall", {})
@@ -128,6 +165,7 @@ def measure(name: str, n: int, settings: dict[str, Any]) -> dict[str, float | st
         **times,
         "peak_gb": peak_gb(),
         "above_start_gb": peak_gb() - before,
+        "own_bytes": (own.peak - own.start_bytes) / n,
         "recall": min(recall.values(), default=1.0),
     }
 
@@ -137,5 +175,6 @@ if __name__ == "__main__":
     parser.add_argument("ranker")
     parser.add_argument("items", type=int)
     parser.add_argument("--settings", type=json.loads, default={})
+    parser.add_argument("--mapped", action="store_true", help="features stay in files, as float16")
     given = parser.parse_args()
-    sys.stdout.write(json.dumps(measure(given.ranker, given.items, given.settings)) + "\n")
+    sys.stdout.write(json.dumps(measure(given.ranker, given.items, given.settings, given.mapped)) + "\n")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from recsim_gen.core.errors import DataError, SettingError
+from recsim_gen.core.mapped import MappedRows
 from recsim_gen.core.store import fingerprint
 from recsim_gen.core.types import Catalog, Dataset, Interactions
 from recsim_gen.encoders import features
@@ -211,3 +212,15 @@ def test_batch_size_does_not_matter(batch_size, own_cache, monkeypatch):
     wanted = encode(dataset(), real, batch_size=10)
     for modality in real:
         np.testing.assert_allclose(catalog.features[modality], wanted.features[modality], atol=1e-5)
+
+
+def test_of_many_items_features_stay_in_a_file_and_are_those_in_memory():
+    data = dataset(10, absent=(0, 4, 9))
+    memory, mapped = encode(data, mapped_from=0), encode(data, mapped_from=10)
+    Counting.seen.clear()
+    assert encode(data, mapped_from=10).fingerprint == mapped.fingerprint != memory.fingerprint
+    assert Counting.seen == []
+    for modality, x in memory.features.items():
+        assert isinstance(mapped.features[modality], MappedRows)
+        np.testing.assert_allclose(mapped.features[modality][:], x, rtol=1e-3)
+    assert isinstance(encode(data, mapped_from=11).features["image"], np.ndarray)

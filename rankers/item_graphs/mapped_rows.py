@@ -1,0 +1,44 @@
+"""Features that are too many for memory: float16 rows of a mapped file, read some at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ROWS = 1 << 15  # rows in memory at a time
+
+
+class UnitRows:
+    """Rows of ``x`` (n, d) float16 scaled to length 1, float32, made when they are asked for."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x, self.shape = x, x.shape
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
+        return F.normalize(self.x[rows].float(), dim=1)
+
+
+def by_rows(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(n, c) float32 of x·weightᵀ + bias in float64, ``x`` (n, d) float16; it holds no other table."""
+    projected: Tensor = _ByRows.apply(x, weight, bias)
+    return projected
+
+
+class _ByRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.cat([(part.double() @ weight.T + bias).float() for part in x.split(ROWS)])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        parts = zip(grad.split(ROWS), x.split(ROWS), strict=True)
+        slope = torch.stack([g.double().T @ part.double() for g, part in parts]).sum(0)
+        return None, slope, grad.double().sum(0)
