@@ -45,9 +45,7 @@ class PMGConfig:
     target_weight: float = 1.0  # w_t, weight of the states of the reference's prompt
     preference_weight: float = 0.5  # w_p, weight of the keywords' states and soft tokens
     candidates: int = 2  # number of images of which the best is kept; 1: no selection
-    target: Literal["caption", "picture"] = (
-        "caption"  # part of the reference that candidates are compared with
-    )
+    target: Literal["caption", "picture"] = "caption"  # part of the reference to compare candidates with
     prompt: str = "{caption}"  # template; fields {caption}, {title} and {category} of the reference
     train_prompt: str = "{category}"  # without colours, which the preference must provide
     steps: int = 400  # training steps

@@ -46,9 +46,7 @@ class TextualInversionConfig:
     clusters: int = 20  # clusters of users by the mean of their image vectors; for per: cluster
     vectors: int = 1  # vectors per word; one, as in the paper's experiments
     train_prompt: str = "{category} {word}"  # without colours, which the word must provide
-    prompt: str = (
-        "{caption} {word}"  # template; fields {caption}, {title}, {category} of the reference, and {word}
-    )
+    prompt: str = "{caption} {word}"  # fields {caption}, {title}, {category} of the reference, and {word}
     steps: int = 1000  # training steps
     batch_size: int = 16  # images per batch
     accumulate: int = 1  # batches per step, shared by processes

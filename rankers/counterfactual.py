@@ -56,7 +56,8 @@ class Changed:
         """Rows at ``key`` (K,): the new one where there is one, else that of ``base`` (n, D)."""
         out = base.index_select(0, key % len(base))
         there = _contains(self.key, key).nonzero().squeeze(1)
-        return out.index_copy_(0, there, self.rows(torch.searchsorted(self.key, key[there])))
+        places, place = torch.searchsorted(self.key, key[there]).unique(return_inverse=True)
+        return out.index_copy_(0, there, self.rows(places).index_select(0, place))
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,7 @@ class EditConfig:
     recipe: Literal["", "embedded", "paper"] = ""  # values of all below; "": paper with --models paper
 
     strength: float = 0.6  # share of the noise schedule applied to the reference; 1 removes it entirely
-    prompt: Literal["taste", "keywords", "caption"] = (
-        "taste"  # preferred look, RAGAR's keywords, or its own caption
-    )
+    prompt: Literal["taste", "keywords", "caption"] = "taste"  # preferred look, RAGAR's keywords, or caption
     draw_steps: int = 20  # steps of the whole schedule, of which a share ``strength`` is run
 
     # Keywords, as in `ragar`

@@ -23,9 +23,7 @@ class LaVITConfig:
 
     # Input of the language model
     images: int = 5  # number of latest history images; 5 in Pigeon
-    prompt: str = (
-        "{caption}"  # text after the images; fields {caption}, {title} and {category} of the reference
-    )
+    prompt: str = "{caption}"  # text after the images; {caption}, {title}, {category} of the reference
 
     # Drawing
     guidance: float = 2.0  # classifier-free guidance of the language model; 1: none, 4 in the release
@@ -42,9 +40,7 @@ class LaVITConfig:
     keep: float = 0.15  # share of patches that become tokens; about a third in the release
     keep_weight: float = 2.0  # weight of the squared deviation from that share
     state_weight: float = 1.0  # weight of the distance of the decoder's states from the text encoder's
-    target_text: Literal["keywords", "caption"] = (
-        "keywords"  # text of an item that the text encoder's states are taken from
-    )
+    target_text: Literal["keywords", "caption"] = "keywords"  # text whose states are the targets
     steps: int = 1500  # training steps of tokenizer and decoder
     lr: float = 2e-3  # its peak learning rate of AdamW, after the warm-up
     batch_size: int = 16  # images per batch, in both trainings

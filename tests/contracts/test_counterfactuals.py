@@ -111,6 +111,22 @@ def test_triples_are_judged_alone(fitted, spec, monkeypatch):
     assert np.array_equal(parts.rank, whole.rank[order])
 
 
+@pytest.mark.parametrize("spec", [*SEES, "bpr"])
+def test_people_who_are_asked_about_one_change_are_judged_alone(fitted, spec):
+    """One image of one item for everybody, between images of others; once more than there are people."""
+    ranker, _, chosen = fitted(spec)
+    draw = np.random.default_rng(2)
+    users = np.concatenate([np.arange(chosen.n_users), draw.integers(0, chosen.n_users, 15)])
+    items = np.where(draw.random(len(users)) < 0.7, 3, draw.integers(0, chosen.n_items, len(users)))
+    images = np.abs(draw.standard_normal((2, 12))).astype(np.float32)
+    new = images[(draw.random(len(users)) < 0.2).astype(int)]
+    answer = ranker.substitute(users, items, {"image": new})
+    for k in range(len(users)):
+        alone = ranker.substitute(users[k : k + 1], items[k : k + 1], {"image": new[k : k + 1]})
+        assert abs(alone.score[0] - answer.score[k]) < 1e-12
+        assert (alone.rank[0], alone.touched[0]) == (answer.rank[k], answer.touched[k])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
