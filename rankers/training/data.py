@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from recsim_gen.core.errors import DataError
-from recsim_gen.core.mapped import MappedRows
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Interactions
+from recsim_gen.core.vectors import MappedRows
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_gen.core.errors import DataError
-from recsim_gen.core.mapped import MappedRows
 from recsim_gen.core.store import fingerprint
+from recsim_gen.core.vectors import MappedRows
 
 if TYPE_CHECKING:
     import torch

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from recsim_gen.core.errors import DataError, SettingError
-from recsim_gen.core.mapped import MappedRows, write_mapped
 from recsim_gen.core.progress import bar
 from recsim_gen.core.registry import ENCODERS, MODALITIES, did_you_mean, resolve
 from recsim_gen.core.specs import check_encoder
 from recsim_gen.core.store import cache_dir, cached_array, fingerprint
 from recsim_gen.core.types import Catalog, Dataset, ImageReader
+from recsim_gen.core.vectors import MappedRows, write_mapped
 
 SHARD = 2048  # items kept in one file: what a killed run loses at most
 MAPPED_FROM = 250_000  # items: their features of 1,280 numbers are 1.3 GB of float32

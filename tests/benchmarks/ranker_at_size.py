@@ -134,8 +134,8 @@ class OwnMemory(threading.Thread):
 
 def mapped_world(n: int) -> tuple[Any, Any]:
     """`world`, its features in files."""
-    from recsim_gen.core.mapped import write_mapped
     from recsim_gen.core.store import cache_dir
+    from recsim_gen.core.vectors import write_mapped
 
     catalog, interactions = world(n)
     for m, x in dict(catalog.features).items():

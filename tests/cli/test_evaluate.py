@@ -297,7 +297,7 @@ BAD = [
     (["--gen", "sd", "--images", "mine=nowhere"], "a folder or tar of pictures is wanted, got nothing"),
     (["--gen", "sd", "--images", "sd=mine"], "got sd twice"),
     (["--gen", "sd", "--seeds", "0", "0"], "--seeds: give each value once, got 0 twice"),
-    (["--gen", "sd", "--checkpoint", "sd=mine"], "a trained generator is wanted"),
+    (["--gen", "sd", "--checkpoint", "sd=mine"], "must be a trained generator"),
     (["--gen", "sd", "--metrics", "ssim", "--images", "x=broken"], "the picture cannot be decoded"),
     (["--gen", "sd", "--metrics", "ssim", "--images", "x=strange"], "unknown item 'nothing'"),
     (

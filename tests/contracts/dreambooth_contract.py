@@ -39,7 +39,7 @@ class DreamBoothContract(SubjectContract):
         """What the model drew of its kind stays likelier where it learns from that, too."""
         kept = []
         for weight in (0.0, 5.0):
-            method = self.make(steps=30, prior_weight=weight).fit(self.one, rng=Rng(0))
+            method = self.make(steps=60, prior_weight=weight).fit(self.one, rng=Rng(0))
             kept.append(likeness(method.ready(), method._prior("bag", Rng(0)), "bag"))
         assert kept[1] > kept[0]
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from recsim_gen.core.errors import DataError, SettingError
-from recsim_gen.core.mapped import MappedRows
 from recsim_gen.core.store import fingerprint
 from recsim_gen.core.types import Catalog, Dataset, Interactions
+from recsim_gen.core.vectors import MappedRows
 from recsim_gen.encoders import features
 from recsim_gen.encoders.features import encode, without_image
 

@@ -8,9 +8,9 @@ from rankers.item_graphs.cells import indexed, recall
 from rankers.item_graphs.knn import candidate_cosines, directions
 from rankers.item_graphs.mapped_rows import by_rows
 from recsim_gen.artifacts.trained_rankers import make_ranker
-from recsim_gen.core.mapped import write_mapped
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.specs import RankerSpec
+from recsim_gen.core.vectors import write_mapped
 from recsim_gen.testing import worlds
 
 SHORT = {"epochs": 3, "embedding_size": 8, "train_batch_size": 64}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from recsim_gen.core.errors import DataError
-from recsim_gen.core.mapped import MappedRows, write_mapped
 from recsim_gen.core.store import fingerprint
+from recsim_gen.core.vectors import MappedRows, write_mapped
 from recsim_gen.testing import worlds
 
 
