@@ -32,8 +32,8 @@ BLOCK = 2040  # items at a time: scores that stay in a CPU's cache
 class Changed:
     """Item rows that differ under each change, at ``key`` (M,) = change·n + item, rising and distinct.
 
-    ``reach`` (M,): how far each moves at most, |h' − h|; ``rows``: gives the new ones at some places (K,) of
-    the keys, (K, D); ``gap`` (B,): how near the neighbour list was to another.
+    ``reach`` (M,): how far each moves at most, |h' − h|; ``rows``: gives the new ones at distinct places
+    (K,) of the keys, (K, D); ``gap`` (B,): how near the neighbour list was to another.
     """
 
     key: Tensor

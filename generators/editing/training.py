@@ -76,6 +76,7 @@ def editing_loss(pairs: EditPairs, denoising: Denoising, config: InstructEditCon
     length = denoising.sampler.pipeline.scheduler.config.num_train_timesteps
 
     def loss(step: Rng) -> dict[str, Tensor]:
+        """Return the MSE of the prediction, on a batch drawn from the step's stream."""
         rows, generator = draw_rows(len(mean), config.batch_size, step.numpy()), step.torch()
         without_text, without_picture = dropped(step.for_("drop").numpy().random(len(rows)), config.drop)
         noise, t = torch.randn(mean[rows].shape, generator=generator), timesteps(len(rows), length, generator)

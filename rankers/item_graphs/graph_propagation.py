@@ -134,7 +134,7 @@ class Moved:
     lengths: tuple[Tensor, ...]
 
     def rows(self, place: Tensor) -> Tensor:
-        """The new rows at some of the places, (P, c)."""
+        """The new rows at some of the places, (P, c); no place stands twice."""
         row = torch.full_like(self.key, -1).index_copy_(
             0, place, torch.arange(len(place), device=place.device)
         )

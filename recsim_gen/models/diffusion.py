@@ -60,6 +60,7 @@ def _load(pipeline_class: Any, checkpoint: Checkpoint, device: str, torch_dtype:
     text_encoder = checkpoint.load_model(CLIPTextModel, torch_dtype, subfolder="text_encoder")
 
     def make(folder: Path) -> Any:
+        """Read the pipeline, without what no generator here uses."""
         return pipeline_class.from_pretrained(
             folder,
             text_encoder=text_encoder,

@@ -19,7 +19,7 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.vectors import unit
 
 RIDGE = 0.02  # ρ: 0.01 to 0.03 predict validation choices of five shops better than 0.1
-SMALLEST = 1e-10  # variances below this share of the largest are rounding errors errors
+SMALLEST = 1e-10  # variances below this share of the largest are rounding errors
 ROWS = 8192  # rows in float64 at once
 SAMPLE = 20_000  # most rows for a covariance, evenly spaced
 

@@ -15,14 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from exact_items import attention, random_items
+from exact_items import random_items
 from ranker_at_size import world
 
-from rankers.configs import MICROConfig
 from rankers.counterfactual import BATCH_CHANGES, Changed, Counterfactuals, InteractionMask
-from rankers.item_graphs.graph_change import GraphState
-from rankers.item_graphs.knn import Neighbours, candidate_cosines, directions, order
-from rankers.item_graphs.substitution import ExactItems, Modality
+from rankers.item_graphs.knn import directions
+from rankers.item_graphs.substitution import ExactItems
 
 SIZES = (2_000, 10_000, 20_000)
 WIDTHS = (384, 1280)
@@ -57,7 +55,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def measured(model: ExactItems, new: torch.Tensor, rounds: int, *, rebuild: bool) -> dict[str, float]:
+def measured(model: ExactItems, new: torch.Tensor, rounds: int) -> dict[str, float]:
     """Of as many triples as there are pictures ``new``; no two of them are alike."""
     ranker, n, triples = Synthetic(model), len(model.x), len(new)
     draw = np.random.default_rng(0)
@@ -85,11 +83,10 @@ def measured(model: ExactItems, new: torch.Tensor, rounds: int, *, rebuild: bool
         "graph/product": float((taken["graph"] / product).median()),
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
-    if rebuild:
-        one = {"image": pictures["image"][:1]}
-        out["rebuild/s"] = 1 / seconds(lambda: ranker.rebuild(users[:1], items[:1], one))
-        quick, slow = ranker.substitute(users[:1], items[:1], one), ranker.rebuild(users[:1], items[:1], one)
-        assert quick.rank == slow.rank
+    one = {"image": pictures["image"][:1]}
+    out["rebuild/s"] = 1 / seconds(lambda: ranker.rebuild(users[:1], items[:1], one))
+    quick, slow = ranker.substitute(users[:1], items[:1], one), ranker.rebuild(users[:1], items[:1], one)
+    assert quick.rank == slow.rank
     return out
 
 
@@ -112,7 +109,7 @@ def test_triples_per_second():
             x += torch.randn(x.shape, generator=draw)
             features = {"image": x[512:], "text": torch.randn(n, 64, generator=draw)}
             with torch.no_grad():
-                rows.append(measured(random_items(features, d=ITEM_WIDTH), x[:512], 5, rebuild=True))
+                rows.append(measured(random_items(features, d=ITEM_WIDTH), x[:512], 5))
     table = shown(rows)
     growth = [np.polyfit(np.log(part["N"]), -np.log(part["graph/s"]), 1)[0] for _, part in table.groupby("d")]
     largest = table[table["N"] == SIZES[-1]]
@@ -129,52 +126,5 @@ def test_judging_a_hundred_thousand_items_costs_less_than_two_products():
     new = torch.from_numpy(catalog.features["image"][::195].copy())  # of other items than those asked about
     features = {m: torch.from_numpy(x.copy()) for m, x in catalog.features.items()}
     with torch.no_grad():
-        table = shown([measured(random_items(features, d=ITEM_WIDTH), new, 5, rebuild=True)])
+        table = shown([measured(random_items(features, d=ITEM_WIDTH), new, 5)])
     assert table["graph/product"].item() <= 2
-
-
-def families(n: int, d: int, k: int) -> tuple[ExactItems, torch.Tensor]:
-    """Items in families of k + 1, each other's nearest: lists that need no search; and some new pictures."""
-    draw = torch.Generator().manual_seed(0)
-    x = torch.randn(n // (k + 1), d, generator=draw).repeat_interleave(k + 1, 0)
-    x += 0.5 * torch.randn(x.shape, generator=draw)
-    config = MICROConfig(embedding_size=ITEM_WIDTH, knn_k=k, approximate_from=1)
-    graph = Unlisted(x, config)
-    states = tuple(listed(directions(rows), k) for rows in (graph.projected(), x))
-    items = torch.randn(2, len(x), ITEM_WIDTH, generator=draw, dtype=torch.float64)
-    modalities = {"image": Modality(graph, states)}
-    model = ExactItems(items[0] / 2, items[1], 1, modalities, ({"image": 1.0},), attention(ITEM_WIDTH, draw))
-    return model, x[:: len(x) // 256][:256] + torch.randn(256, d, generator=draw)
-
-
-class Unlisted(torch.nn.Module):
-    """What a substitution needs of a `ModalityGraph`, without its lists."""
-
-    approximate = True
-
-    def __init__(self, x: torch.Tensor, config: MICROConfig) -> None:
-        super().__init__()
-        self.raw = self.given = x
-        self.config, self.projection = config, torch.nn.Linear(x.shape[1], ITEM_WIDTH)
-
-    def projected(self, x: torch.Tensor | None = None) -> torch.Tensor:
-        return self.projection(self.raw if x is None else x)
-
-
-def listed(unit: torch.Tensor, k: int) -> GraphState:
-    family = torch.arange(len(unit)).view(-1, k + 1).repeat_interleave(k + 1, 0)
-    parts = [
-        order(f, candidate_cosines(u, unit, f), k + 1)
-        for f, u in zip(family.split(65536), unit.split(65536), strict=True)
-    ]
-    index, value = (torch.cat(column) for column in zip(*parts, strict=True))
-    return GraphState(unit, Neighbours(index, value), "symmetric", True, True)
-
-
-@pytest.mark.benchmark
-@pytest.mark.timeout(1500)
-def test_judging_a_million_items():
-    """Synthetic tables of one modality: 256 triples."""
-    with torch.no_grad():
-        model, new = families(1_000_000, 128, 10)
-        shown([measured(model, new, 2, rebuild=False)])
