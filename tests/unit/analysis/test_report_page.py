@@ -175,6 +175,7 @@ class TestCurves:
         shutil.copy(empty_store, root / "mlflow.db")
         results = Results("train_ranker", {"k": 5}, {})
         results.row(variant="micro", metric="recall@10", value=0.5)
+        results.note("pictures listed in /cache/" + 100 * "0")  # wider than a phone
         uri = f"sqlite:///{root}/mlflow.db"
         with Tracker("train_ranker", results.config, output=root / "x", uri=uri) as tracker:
             for seed in (0, 1):
