@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsim_gen import __version__
+from recsim_gen.core.store import cached_array, fingerprint
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
@@ -97,16 +100,24 @@ def embedding_map(
 
 
 def places(features: NDArray[Any]) -> NDArray[Any]:
-    """Return (n, 2) positions in [0, 1] that are near for similar features; deterministic.
+    """Return (n, 2) positions in [0, 1] that are near for similar features; deterministic and cached.
 
     Fewer than three points are placed in a row.
     """
+    import sklearn
+
     n = len(features)
     if n < 3:
         return np.stack([np.linspace(0, 1, n), np.full(n, 0.5)], axis=1)
+    key = fingerprint(__version__, sklearn.__version__, NUMBERS, ROUNDS, features)
+    return cached_array("maps", key, lambda: _t_sne(features))
+
+
+def _t_sne(features: NDArray[Any]) -> NDArray[Any]:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
+    n = len(features)
     numbers = min(NUMBERS, *features.shape)
     main = PCA(numbers, svd_solver="randomized", random_state=0).fit_transform(features.astype(np.float32))
     start = 1e-4 * np.pad(main, ((0, 0), (0, 1)))[:, :2] / (main[:, 0].std() or 1)

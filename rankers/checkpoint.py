@@ -1,4 +1,7 @@
-"""A trained ranker on disk: ``config.json``, which says what it is, and ``model.safetensors``."""
+"""A trained ranker on disk: ``config.json``, which says what it is, and ``model.safetensors``.
+
+Beside them ``neighbours.safetensors``, where an index made lists of items.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,22 @@ from recsim_gen.core.store import atomic, write_json
 from recsim_gen.core.weights import read_tensors
 
 FORMAT = 1
-ABOUT, WEIGHTS = "config.json", "model.safetensors"
+ABOUT, WEIGHTS, LISTS = "config.json", "model.safetensors", "neighbours.safetensors"
 
 
-def write(folder: str | Path, name: str, about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Write a checkpoint of the ranker ``name``, whole or not at all; ``weights`` on the CPU, contiguous."""
+def write(
+    folder: str | Path,
+    name: str,
+    about: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    lists: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write a checkpoint of the ranker ``name``, whole or not at all; tensors on the CPU, contiguous."""
     with atomic(folder) as temporary:
         temporary.mkdir()
         save_file(dict(weights), temporary / WEIGHTS)
+        if lists:
+            save_file(dict(lists), temporary / LISTS)
         write_json(temporary / ABOUT, {"format": FORMAT, "ranker": name, **about})
 
 
@@ -48,3 +59,19 @@ def other_data(folder: Path) -> DataError:
 def read_weights(folder: Path, model: Mapping[str, Tensor], device: str = "cpu") -> dict[str, Tensor]:
     """Return the checkpoint's weights; DataError unless they are readable, named and shaped as ``model``."""
     return read_tensors(folder / WEIGHTS, model, device=device)
+
+
+def read_lists(folder: Path, n: int) -> dict[str, Tensor]:
+    """Return the checkpoint's lists of items, {} if it has none.
+
+    Raises DataError unless they are readable and hold rows of a catalogue of ``n`` items.
+    """
+    if not (folder / LISTS).exists():
+        return {}
+    lists = read_tensors(folder / LISTS, problem="no readable lists of neighbours")
+    for name, index in lists.items():
+        if index.ndim != 2 or len(index) != n or index.min() < 0 or index.max() >= n:
+            got = f"{tuple(index.shape)} of rows {int(index.min())} to {int(index.max())}"
+            wanted = f"neighbours {name!r} must be ({n}, k) of rows in [0, {n}), got {got}"
+            raise DataError(wanted, file=folder / LISTS, remedy="Train again")
+    return lists

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from rankers.base import check_histories, check_triples, check_users
 from rankers.configs import DINConfig
 from rankers.counterfactual import InteractionMask
-from rankers.learned_ranker import LearnedRanker
+from rankers.learned_ranker import LearnedRanker, Lists
 from rankers.own_row import OwnRowCounterfactuals
 from rankers.target_attention import Encoded, TargetAttention
 from rankers.training.data import TrainingData
@@ -152,8 +152,8 @@ class DINRanker(OwnRowCounterfactuals, LearnedRanker):
         categories = torch.as_tensor(taste_categories(catalog, self.config.clusters))
         return replace(data, categories=categories.to(data.device))
 
-    def _build(self, catalog: Catalog, interactions: Interactions) -> None:
-        super()._build(catalog, interactions)
+    def _build(self, catalog: Catalog, interactions: Interactions, lists: Lists) -> None:
+        super()._build(catalog, interactions, lists)
         self._features = dict(catalog.features)
         self._exact: TargetAttention | None = None
         self._encoded: dict[tuple[str, ...], Encoded] = {}

@@ -13,7 +13,7 @@ from rankers.counterfactual import Changed
 from rankers.fold_in import propagate
 from rankers.item_graphs.modality_graph import ModalityGraph
 from rankers.item_graphs.substitution import Attention, ExactItems, Modality
-from rankers.learned_ranker import LearnedRanker
+from rankers.learned_ranker import LearnedRanker, Lists
 from rankers.propagation import GraphConv, layers, user_item_graph
 from rankers.table_model import TableModel
 from rankers.training.data import TrainingData
@@ -33,7 +33,7 @@ class ItemGraphModel(TableModel):
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)
         with drawn_apart():
-            graphs = {m: ModalityGraph(x, settings) for m, x in data.features.items()}
+            graphs = {m: ModalityGraph(x, settings, _of(m, data.lists)) for m, x in data.features.items()}
             self.modalities = nn.ModuleDict(graphs)
         self._make_fusion()
         self.conv = GraphConv()
@@ -71,6 +71,21 @@ class ItemGraphModel(TableModel):
         self._stale = False
         return out
 
+    def lists(self) -> dict[str, Tensor]:
+        """Return the lists of an index by ``modality.raw`` and ``modality.learned``."""
+        return {
+            f"{m}.{name}": index
+            for m, graph in self.modalities.items()
+            if isinstance(graph, ModalityGraph)
+            for name, index in graph.lists().items()
+        }
+
+    def take(self, lists: Mapping[str, Tensor]) -> None:
+        """Use the learned lists of a checkpoint with its weights."""
+        for m, graph in self.modalities.items():
+            assert isinstance(graph, ModalityGraph)
+            graph.take(_of(m, lists))
+
     def neighbour_recall(self) -> dict[str, float]:
         """Share of the true neighbours in each modality's raw and learned lists, where an index made them."""
         return {
@@ -96,6 +111,12 @@ class ItemGraphModel(TableModel):
         return sum(rest, first) / (1 + len(rest))
 
 
+def _of(modality: str, lists: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the lists of one modality, by ``raw`` and ``learned``."""
+    names = {name: f"{modality}.{name}" for name in ("raw", "learned")}
+    return {name: lists[key] for name, key in names.items() if key in lists}
+
+
 class ItemGraphRanker(LearnedRanker):
     """A model with an item graph behind the `Ranker` protocol; new users by its own propagation."""
 
@@ -103,8 +124,8 @@ class ItemGraphRanker(LearnedRanker):
     model: ItemGraphModel
     _exact: ExactItems | None = None
 
-    def _build(self, catalog: Catalog, interactions: Interactions) -> None:
-        super()._build(catalog, interactions)
+    def _build(self, catalog: Catalog, interactions: Interactions, lists: Lists) -> None:
+        super()._build(catalog, interactions, lists)
         self._exact = None
 
     def _neighbour_recall(self) -> dict[str, float]:

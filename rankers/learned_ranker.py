@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rankers.base import check_catalog, check_histories, check_users
-from rankers.checkpoint import other_data, read_about, read_weights, write
+from rankers.checkpoint import other_data, read_about, read_lists, read_weights, write
 from rankers.configs import Training, config_from
 from rankers.counterfactual import Counterfactuals, InteractionMask
 from rankers.training.data import TrainingData
@@ -24,6 +24,8 @@ from recsim_gen.core.randomness import Rng
 from recsim_gen.core.store import fingerprint
 from recsim_gen.core.training_loop import seeded
 from recsim_gen.core.types import Catalog, Interactions
+
+Lists = Mapping[str, Tensor]
 
 
 class LearnedRanker(Counterfactuals):
@@ -61,7 +63,7 @@ class LearnedRanker(Counterfactuals):
         self.config = self.config.for_log(len(interactions.only("train")[0]))
         stream = rng.for_("ranker")
         with seeded(stream, self.device):
-            self._build(catalog, interactions)
+            self._build(catalog, interactions, {})
             trained = train(self.model, interactions, seed=stream.integer(), on_epoch=on_epoch)
         self.best_epoch, self.valid = trained
         self.neighbour_recall = self._neighbour_recall()
@@ -79,9 +81,9 @@ class LearnedRanker(Counterfactuals):
         features = catalog.features if self.needs_features else {}
         return TrainingData.of(interactions, features, self.device)
 
-    def _build(self, catalog: Catalog, interactions: Interactions) -> None:
-        """Make the model, its first weights drawn from torch's global stream."""
-        data = self._training_data(catalog, interactions)
+    def _build(self, catalog: Catalog, interactions: Interactions, lists: Lists) -> None:
+        """Make the model, its first weights drawn from torch's global stream; ``lists`` of a checkpoint."""
+        data = replace(self._training_data(catalog, interactions), lists=lists)
         self.model = self.model_class(self.config, data).to(self.device)
         self._data = self._data_fingerprint(catalog, interactions)
         self._train_degree = torch.from_numpy(
@@ -104,7 +106,8 @@ class LearnedRanker(Counterfactuals):
         """Hash of model class, settings, data and weights."""
         self._fitted()
         weights = {k: v.detach().cpu().numpy() for k, v in self.model.state_dict().items()}
-        return fingerprint(self.name, asdict(self.config), self._data, weights)
+        lists = {name: index.numpy() for name, index in self.model.lists().items()}
+        return fingerprint(self.name, asdict(self.config), self._data, weights, *([lists] if lists else []))
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         """Users (U, d) and items (n, d), rows as in the data."""
@@ -150,7 +153,7 @@ class LearnedRanker(Counterfactuals):
             "best_epoch": self.best_epoch,
             "neighbour_recall": self.neighbour_recall,
         }
-        write(folder, self.name, about, weights)
+        write(folder, self.name, about, weights, self.model.lists())
 
     @classmethod
     def load(
@@ -163,8 +166,9 @@ class LearnedRanker(Counterfactuals):
         if about["data"] != ranker._data_fingerprint(catalog, interactions):
             raise other_data(folder)
         with seeded(Rng(0), device):  # these weights are replaced
-            ranker._build(catalog, interactions)
+            ranker._build(catalog, interactions, lists := read_lists(folder, len(catalog)))
         ranker.model.load_state_dict(read_weights(folder, ranker.model.state_dict(), device))
+        ranker.model.take(lists)
         ranker.model.eval()
         ranker.valid, ranker.best_epoch = about["valid"], about["best_epoch"]
         ranker.neighbour_recall = about.get("neighbour_recall", {})

@@ -17,7 +17,7 @@ from rankers.configs import VBPRConfig
 from rankers.counterfactual import Changed
 from rankers.fold_in import regress
 from rankers.item_graphs.knn import unit
-from rankers.learned_ranker import LearnedRanker
+from rankers.learned_ranker import LearnedRanker, Lists
 from rankers.table_model import TableModel
 from rankers.training.data import TrainingData
 from rankers.training.model import drawn_apart
@@ -155,8 +155,8 @@ class VBPRRanker(LearnedRanker):
     needs_features = True
     model: VBPR
 
-    def _build(self, catalog: Catalog, interactions: Interactions) -> None:
-        super()._build(catalog, interactions)
+    def _build(self, catalog: Catalog, interactions: Interactions, lists: Lists) -> None:
+        super()._build(catalog, interactions, lists)
         self._pairs = torch.from_numpy(np.stack(interactions.only("train")))
 
     def _exact_tables(self) -> tuple[Tensor, Tensor]:

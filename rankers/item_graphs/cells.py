@@ -30,6 +30,7 @@ from rankers.item_graphs.knn import (
 )
 from rankers.item_graphs.mapped_rows import ROWS, UnitRows
 from rankers.sparse_rows import largest
+from recsim_gen.core.progress import say
 from recsim_gen.core.store import cached_array, fingerprint
 
 RECALL = 0.995  # on the sample: what holds there to 0.005 is 0.99 of all
@@ -118,6 +119,11 @@ def indexed(x: Tensor, k: int) -> Neighbours:
     cells = Cells.of(fast)
     probes = cells.probes(asked, _exact(x, fast, asked, k).index)
     if probes * MOST > len(cells.near):
+        n, m = len(x), len(cells.near)
+        say(
+            f"the features of {n:,} items form no clusters (an index would search {probes} of {m} cells): "
+            "neighbours are searched exactly, in time quadratic in the items"
+        )
         found = nearest(x, k)
         return Neighbours(found.index.to(device), found.value.to(device))
     candidates = _candidates(cells, fast, probes, min(k + SPARE, len(x)))
@@ -128,6 +134,18 @@ def indexed(x: Tensor, k: int) -> Neighbours:
     zero = value[:, 0] == 0
     index[zero], value[zero] = torch.arange(k), 0.0  # a zero row ties with everything at 0, as in `knn`
     return Neighbours(index.to(device), value.to(device))
+
+
+@torch.no_grad()
+def listed(x: Tensor, index: Tensor) -> Neighbours:
+    """Return the neighbours ``index`` (n, k) of ``x`` (n, d), nearest first, with their cosines."""
+    device, x, index = x.device, x.cpu(), index.cpu().long().sort(dim=1).values
+    parts = [
+        order(some, _cosines(x, rows, some), index.shape[1])
+        for rows, some in zip(torch.arange(len(x)).split(BLOCK), index.split(BLOCK), strict=True)
+    ]
+    found, value = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Neighbours(found.to(device), value.to(device))
 
 
 def _unit(x: Tensor) -> Tensor | UnitRows:

@@ -6,11 +6,13 @@ taken over by MICRO.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from rankers.configs import ItemGraphConfig
-from rankers.item_graphs.cells import cached_neighbours, neighbours, recall
+from rankers.item_graphs.cells import cached_neighbours, listed, neighbours, recall
 from rankers.item_graphs.item_graph import edge_weights
 from rankers.item_graphs.knn import Neighbours, unit
 from rankers.item_graphs.learned_edges import edge_products, messages
@@ -26,7 +28,8 @@ class ModalityGraph(nn.Module):
     longer than the graphs: what comes next is what a substitution lets in.
     """
 
-    def __init__(self, x: Tensor, config: ItemGraphConfig) -> None:
+    def __init__(self, x: Tensor, config: ItemGraphConfig, lists: Mapping[str, Tensor] | None = None) -> None:
+        """``lists``: those of `lists` that a checkpoint holds."""
         super().__init__()
         self.config = config
         self.conv = GraphConv()
@@ -39,7 +42,9 @@ class ModalityGraph(nn.Module):
             self.register_buffer("raw", x, persistent=False)
         self.projection = nn.Linear(x.shape[1], config.embedding_size)
         self.length = max(config.knn_k, min(config.knn_k + 1, len(x)))
-        self.raw_list = cached_neighbours(x, self.length, config.approximate_from)
+        self.raw_list = (
+            listed(x, lists["raw"]) if lists else cached_neighbours(x, self.length, config.approximate_from)
+        )
         self.raw_neighbours = self.raw_list.first(config.knn_k)
         self.raw_weight = self._weights(self.raw_neighbours)
         self.raw_graph = Graph.from_neighbours(self.raw_neighbours.index, self.raw_weight)
@@ -83,11 +88,30 @@ class ModalityGraph(nn.Module):
 
     def learned(self, projected: Tensor) -> Neighbours:
         """Lists of the ``projected`` rows; those of before where nothing was learned since."""
-        made_of = tuple(p._version for p in (self.raw, *self.projection.parameters()))
-        if self.learned_list is None or made_of != self._made_of:
-            self._made_of = made_of
+        if self.learned_list is None or self._made_of != self._versions():
+            self._made_of = self._versions()
             self.learned_list = neighbours(projected, self.length, self.config.approximate_from)
         return self.learned_list
+
+    def _versions(self) -> tuple[int, ...]:
+        return tuple(p._version for p in (self.raw, *self.projection.parameters()))
+
+    @torch.no_grad()
+    def lists(self) -> dict[str, Tensor]:
+        """Return the raw and the learned lists (n, k + 1) of an index, int32; {} where none made them.
+
+        Another machine may find a few others, so a checkpoint holds them.
+        """
+        if not self.approximate:
+            return {}
+        both = {"raw": self.raw_list, "learned": self.learned(self.projected())}
+        return {name: each.index.int().cpu().contiguous() for name, each in both.items()}
+
+    @torch.no_grad()
+    def take(self, lists: Mapping[str, Tensor]) -> None:
+        """Use the learned list of ``lists`` for the current weights."""
+        if lists:
+            self._made_of, self.learned_list = self._versions(), listed(self.projected(), lists["learned"])
 
     @property
     def learned_neighbours(self) -> Neighbours | None:

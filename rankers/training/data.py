@@ -20,7 +20,8 @@ class TrainingData:
     """Choices of training and what is known of the items; all tensors on one device.
 
     ``user`` and ``item`` (m,) int64 rows; ``features`` {modality: (n, d) float32, or float16 where they stay
-    in a file}; ``categories`` (n,) codes from 0, where a model asks for them.
+    in a file}; ``categories`` (n,) codes from 0, where a model asks for them; ``lists`` {name: (n, k + 1)}
+    neighbours that a checkpoint holds.
     """
 
     n_users: int
@@ -29,6 +30,7 @@ class TrainingData:
     item: Tensor
     features: Mapping[str, Tensor] = field(default_factory=dict)
     categories: Tensor | None = None
+    lists: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -36,6 +36,13 @@ class RankerModel(nn.Module):
     def scores(self, users: Tensor) -> Tensor:
         """(B, n) scores of all items for known users (B,), which belong to the caller."""
         raise NotImplementedError
+
+    def lists(self) -> dict[str, Tensor]:
+        """Return lists of items (n, k) that belong to the weights and cannot be found again exactly."""
+        return {}
+
+    def take(self, lists: Mapping[str, Tensor]) -> None:
+        """Use the `lists` that were saved with the weights; the model was built of them, too."""
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Return what changes the weights at each step."""

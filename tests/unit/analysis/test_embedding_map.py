@@ -27,8 +27,16 @@ def features(groups, seed=0):
     return (CENTRES[groups] + noise).astype(np.float32)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def empty_cache(tmp_path_factory):
+    """A cache of this file's own, so that no map is of earlier code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSIM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
-def made():
+def made(empty_cache):
     """Sixty items of four looks; for two people a generator draws the look of group 2."""
     groups = np.repeat(np.arange(GROUPS), EACH)
     episodes = [Episode("a", 0, "a", (1, 16), 0), Episode("b", 1, "b", (31,), 17)]
@@ -53,12 +61,23 @@ def test_what_looks_alike_lies_together_with_what_was_drawn_among_it(made):
     assert (made.references, made.histories) == ([0, 17], [[1, 16], [31]])
 
 
-def test_the_same_features_lie_at_the_same_places_and_few_lie_anywhere():
+def test_the_same_features_lie_at_the_same_places_and_few_lie_anywhere(apart, monkeypatch):
     x = features(np.repeat(np.arange(GROUPS), 5))
-    assert np.array_equal(places(x), places(x))
+    placed = places(x)
+    monkeypatch.setenv("RECSIM_CACHE", str(apart / "another"))
+    assert np.array_equal(places(x), placed)
     for n in range(5):
         assert np.isfinite(places(x[:n])).all()
     assert np.isfinite(places(np.ones((6, WIDTH), np.float32))).all()
+
+
+def test_a_map_is_made_once(apart, monkeypatch):
+    x = features(np.repeat(np.arange(GROUPS), 5))
+    placed = places(x)
+    monkeypatch.setattr(module, "_t_sne", lambda x: pytest.fail("laid out again"))
+    assert np.array_equal(places(x), placed)
+    with pytest.raises(pytest.fail.Exception):
+        places(x + 1)
 
 
 def test_of_a_large_catalogue_a_share_is_shown_with_what_people_have_to_do_with(monkeypatch):

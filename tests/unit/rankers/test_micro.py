@@ -6,8 +6,10 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rankers.configs import MICROConfig
+from rankers.item_graphs import cells
 from rankers.item_graphs.cells import neighbours
 from rankers.micro import MICRO, MICRORanker
 from rankers.training.data import TrainingData
@@ -200,15 +202,34 @@ def test_lists_of_an_index_are_those_of_the_checkpoint_and_their_recall_is_kept(
     ranker.fit(catalog, chosen, rng=Rng(0)).save(apart / "kept")
     assert set(ranker.neighbour_recall) == {f"{m} {g}" for m in catalog.features for g in ("raw", "learned")}
     assert all(share > 0.9 for share in ranker.neighbour_recall.values())
-    again = MICRORanker.load(apart / "kept", catalog, chosen)
+    with mock.patch.object(cells, "indexed", side_effect=AssertionError("another CPU may find others")):
+        again = MICRORanker.load(apart / "kept", catalog, chosen)
+        assert again.fingerprint == ranker.fingerprint
+        assert torch.equal(again.score(np.arange(8)), ranker.score(np.arange(8)))
     assert again.neighbour_recall == ranker.neighbour_recall
     for name, modality in ranker.exact.modalities.items():
         for mine, theirs in zip(modality.states, again.exact.modalities[name].states, strict=True):
             assert torch.equal(mine.neighbours.index, theirs.neighbours.index)
+            assert torch.equal(mine.neighbours.value, theirs.neighbours.value)
     rows, new = np.arange(10), {"image": catalog.features["image"][:10].copy()}
-    answer = ranker.substitute(rows, rows, new)
+    answer = again.substitute(rows, rows, new)
     assert np.array_equal(answer.rank, answer.original_rank)  # own pictures
     assert (
         MICRORanker(epochs=1, embedding_size=8, knn_k=5).fit(catalog, chosen, rng=Rng(0)).neighbour_recall
         == {}
     )
+
+
+def test_lists_of_another_catalogue_are_told(apart):
+    pytest.importorskip("faiss")
+    catalog, chosen = worlds.noise()
+    ranker = MICRORanker(epochs=1, embedding_size=8, knn_k=5, approximate_from=40)
+    ranker.fit(catalog, chosen, rng=Rng(0)).save(apart / "kept")
+    file = apart / "kept" / "neighbours.safetensors"
+    lists = load_file(file)
+    save_file({name: index + len(catalog) for name, index in lists.items()}, file)
+    with pytest.raises(DataError, match=r"neighbours\.safetensors: .* rows in \[0, \d+\), got"):
+        MICRORanker.load(apart / "kept", catalog, chosen)
+    file.write_bytes(b"no tensors")
+    with pytest.raises(DataError, match="no readable lists of neighbours"):
+        MICRORanker.load(apart / "kept", catalog, chosen)

@@ -44,13 +44,14 @@ def test_the_lists_fall_and_the_same_come_again_with_two_threads():
     assert torch.equal(one.value, two.value)
 
 
-def test_where_there_are_no_clusters_the_exact_search_is_done():
+def test_where_there_are_no_clusters_the_exact_search_is_done_and_told(capsys):
     x = torch.randn(1500, 200, generator=Rng(1).torch())
     with mock.patch.object(cells, "nearest", wraps=nearest) as exact:
         found = indexed(x, 10)
     assert exact.call_count == 1
     assert torch.equal(found.index, nearest(x, 10).index)
     assert recall(x, found) == 1
+    assert "the features of 1,500 items form no clusters" in capsys.readouterr().err
 
 
 def test_zero_rows_and_duplicates_are_as_in_the_exact_search():
