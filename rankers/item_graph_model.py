@@ -14,7 +14,7 @@ from rankers.fold_in import propagate
 from rankers.item_graphs.modality_graph import ModalityGraph
 from rankers.item_graphs.substitution import Attention, ExactItems, Modality
 from rankers.learned_ranker import LearnedRanker, Lists
-from rankers.propagation import GraphConv, layers, user_item_graph
+from rankers.propagation import GraphConv, layers, mean_of_layers, user_item_graph
 from rankers.table_model import TableModel
 from rankers.training.data import TrainingData
 from rankers.training.model import drawn_apart
@@ -97,8 +97,10 @@ class ItemGraphModel(TableModel):
 
     def collaborative(self) -> list[Tensor]:
         """LightGCN's layers over users, then items: n_layers + 1 of (users + items, d)."""
-        x = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
-        return layers(self.conv, x, self.user_item, self.settings.n_layers)
+        return layers(self.conv, self._first_layer(), self.user_item, self.settings.n_layers)
+
+    def _first_layer(self) -> Tensor:
+        return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
     def with_items(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Final users (U, d), final items (n, d) = LightGCN item + h, rows of length 1."""
@@ -107,8 +109,7 @@ class ItemGraphModel(TableModel):
         return users, items + h
 
     def _mean_layer(self) -> Tensor:
-        first, *rest = self.collaborative()
-        return sum(rest, first) / (1 + len(rest))
+        return mean_of_layers(self._first_layer(), self.user_item, self.settings.n_layers)
 
 
 def _of(modality: str, lists: Mapping[str, Tensor]) -> dict[str, Tensor]:

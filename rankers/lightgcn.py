@@ -17,7 +17,7 @@ from rankers.bpr import floored_bpr, padded_embeddings
 from rankers.configs import LightGCNConfig
 from rankers.fold_in import propagate
 from rankers.learned_ranker import LearnedRanker
-from rankers.propagation import GraphConv, layers, user_item_graph
+from rankers.propagation import GraphConv, layers, mean_of_layers, user_item_graph
 from rankers.table_model import TableModel
 from rankers.training.data import TrainingData
 from rankers.training.pairs import Batch
@@ -41,12 +41,15 @@ class LightGCN(TableModel):
 
     def collaborative(self) -> list[Tensor]:
         """Layers over users, then items: n_layers + 1 of (users + items, d)."""
-        x = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
-        return layers(self.conv, x, self.user_item, self.settings.n_layers)
+        return layers(self.conv, self._first_layer(), self.user_item, self.settings.n_layers)
+
+    def _first_layer(self) -> Tensor:
+        return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Final users (U, d) and items (n, d)."""
-        users, items = torch.stack(self.collaborative()).mean(0).split([self.n_users, self.n_items])
+        mean = mean_of_layers(self._first_layer(), self.user_item, self.settings.n_layers)
+        users, items = mean.split([self.n_users, self.n_items])
         return users, items
 
     def loss(self, batch: Batch) -> Tensor:

@@ -36,15 +36,40 @@ class Graph:
         return cls.from_edges(row, index.reshape(-1), weight.detach().float().reshape(-1), n)
 
 
+def _product(matrix: Tensor, x: Tensor) -> Tensor:
+    """Return A·x; the operator ``@`` fills and copies a second result."""
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    return torch.addmm(out, matrix, x, beta=0, out=out)
+
+
 class _Multiply(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, graph: Graph) -> Tensor:
         ctx.graph = graph
-        return graph.matrix @ x
+        return _product(graph.matrix, x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return ctx.graph.transpose @ grad.contiguous(), None
+        return _product(ctx.graph.transpose, grad.contiguous()), None
+
+
+class _MeanOfLayers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, graph: Graph, depth: int) -> Tensor:
+        ctx.graph, ctx.depth = graph, depth
+        total, layer = x.clone(), x
+        for _ in range(depth):
+            layer = _product(graph.matrix, layer)
+            total += layer
+        return total.div_(1 + depth)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        grad = grad / (1 + ctx.depth)
+        total = grad
+        for _ in range(ctx.depth):
+            total = _product(ctx.graph.transpose, total).add_(grad)
+        return total, None, None
 
 
 class GraphConv(LGConv):
@@ -80,3 +105,9 @@ def layers(conv: GraphConv, x: Tensor, graph: Graph, depth: int) -> list[Tensor]
     for _ in range(depth):
         out.append(conv(out[-1], graph))
     return out
+
+
+def mean_of_layers(x: Tensor, graph: Graph, depth: int) -> Tensor:
+    """Return the mean of `layers`, (n, d); it holds two of them at a time."""
+    mean: Tensor = _MeanOfLayers.apply(x, graph, depth)
+    return mean
