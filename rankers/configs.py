@@ -1,4 +1,4 @@
-"""Settings of every ranker; nothing heavy is imported, so that a command can list and check them at once."""
+"""Settings of the rankers; imports no heavy package, so that commands can list and check them quickly."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import did_you_mean, with_settings
 
 LARGE_LOG = 50_000
-"""Training choices from which steps are of 8192: half the time an epoch, and no worse on validation."""
+"""Number of training choices from which a batch has 8192: half the time an epoch, no worse on validation."""
 
 STEPS = 32
-"""Steps of an epoch at most. Each passes over all items: more steps for more items make time quadratic."""
+"""Maximal steps per epoch. Each propagates over all items: more steps for more items make time quadratic."""
 
 Sampling = Literal["interaction", "user", "user-repeated"]
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a model is trained, under RecBole's names; ``search_space`` is what a search draws from.
+    """Settings of the training, under RecBole's names; ``search_space`` holds the ranges of a search.
 
-    ``sampling``: ``interaction`` takes each choice once an epoch; ``user`` draws the users of a step, each
-    once, and a choice of each; ``user-repeated`` draws them repeatedly where a step has more than there are.
+    ``sampling``: ``interaction`` uses each choice once per epoch; ``user`` draws distinct users for each
+    batch, and one choice of each; ``user-repeated`` draws users with replacement if the batch is larger than
+    their number.
     """
 
-    epochs: int = 1000  # at most; validation stops earlier
-    learning_rate: float = 1e-2  # of Adam, at the start
+    epochs: int = 1000  # maximum; validation may stop earlier
+    learning_rate: float = 1e-2  # initial learning rate of Adam
     learning_rate_decay: float = 0.96  # factor of the learning rate per 50 epochs
-    train_batch_size: int = 0  # choices a step; 0: 4096, 8192 of 50,000 or more, at least a 32nd of all
+    train_batch_size: int = 0  # choices per batch; 0: 4096, or 8192 of 50,000 or more, at least 1/32 of all
     eval_step: int = 5  # epochs between validations
-    stopping_step: int = 5  # validations without improvement; published: 10
-    valid_metric: Literal["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] = "Recall@20"  # stops the training
-    valid_users: int = 10_000  # people that a validation asks at most, always the same; 0: all
-    sampling: Sampling = "interaction"  # what a step draws: choices, users, or users as published
+    stopping_step: int = 5  # validations without improvement that are tolerated; published: 10
+    valid_metric: Literal["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] = "Recall@20"  # for early stopping
+    valid_users: int = 10_000  # maximal number of users in a validation, always the same; 0: all
+    sampling: Sampling = "interaction"  # what a batch draws: choices, users, or users as published
 
     def __post_init__(self) -> None:
         for name in ("epochs", "eval_step", "stopping_step"):
@@ -47,12 +48,12 @@ class Training:
                 raise SettingError(f"{name} must be at least 0, got {getattr(self, name)}")
 
     def for_log(self, n_choices: int) -> Training:
-        """These settings with the batch size that a training log of ``n_choices`` is learned with."""
+        """Return these settings with the batch size for a training log of ``n_choices``."""
         return replace(self, train_batch_size=batch_size(self.train_batch_size, n_choices))
 
 
 def batch_size(asked: int, n_choices: int) -> int:
-    """``asked``, or where that is 0 what a training log of ``n_choices`` is learned with."""
+    """Return ``asked``, or if it is 0 the default for a training log of ``n_choices``."""
     return asked or max(8192 if n_choices >= LARGE_LOG else 4096, -(-n_choices // STEPS))
 
 
@@ -76,25 +77,25 @@ PUBLISHED_CODE: Mapping[str, Any] = MappingProxyType(
         "train_batch_size": 1024,
     }
 )
-"""What the published code of LATTICE and of MICRO does otherwise."""
+"""Settings in which the published code of LATTICE and of MICRO differs from the defaults."""
 
 
 @dataclass(frozen=True)
 class ItemGraphConfig(Training):
-    """Settings of a model with an item graph; values quoted are those of the published code."""
+    """Settings of a model with an item graph; quoted values are those of the published code."""
 
-    embedding_size: int = 64  # d: numbers a user or item is
-    n_layers: int = 2  # user–item convolutions, mean over layers
+    embedding_size: int = 64  # d: size of the embedding of a user or item
+    n_layers: int = 2  # user–item convolutions, averaged over layers
     n_item_layers: int = 1  # convolutions over the item graph
-    knn_k: int = 10  # neighbours of an item, the item itself included
-    frozen_weight: float = 0.9  # λ, of the graph from raw features
+    knn_k: int = 10  # neighbours of an item, including itself
+    frozen_weight: float = 0.9  # λ, weight of the graph from raw features
     rebuild_every: int = 5  # epochs between rebuilds of the learned graphs; published: 1
-    reg_weight: float = 1e-5  # ½Σx² of the batch's final embeddings, divided by the batch size
+    reg_weight: float = 1e-5  # weight of ½Σx² of the batch's final embeddings, divided by the batch size
     user_item_norm: UserItemNorm = "symmetric"  # symmetric: LightGCN's; row-self-loop: D⁻¹(A + I), published
-    item_norm: Norm = "symmetric"  # how edges of the item graph are scaled, by row degrees
-    raw_features: Literal["frozen", "trainable"] = "frozen"  # frozen: features of a fresh image fit the table
-    negative_cosine: Literal["clamp", "keep"] = "clamp"  # as edge weights; kept, they can give NaN
-    approximate_from: int = 50_000  # items from which an index finds neighbours, 0.99 of them; 0: never
+    item_norm: Norm = "symmetric"  # normalisation of the item graph's edges, by row degrees
+    raw_features: Literal["frozen", "trainable"] = "frozen"  # frozen: features of a new image fit the table
+    negative_cosine: Literal["clamp", "keep"] = "clamp"  # negative edge weights; keep can give NaN
+    approximate_from: int = 50_000  # items from which an index finds neighbours, with recall 0.99; 0: never
 
     search_space: ClassVar[Space] = {
         "learning_rate": Range(1e-3, 3e-2, log=True),
@@ -116,12 +117,12 @@ class ItemGraphConfig(Training):
 
 @dataclass(frozen=True)
 class MICROConfig(ItemGraphConfig):
-    """Settings; values quoted are those of the published code."""
+    """Settings of MICRO; quoted values are those of the published code."""
 
-    temperature: float = 0.5  # τ, of the contrastive term
-    contrastive_weight: float = 0.03  # of the contrastive term in the loss
-    contrastive_anchors: int = 64  # items a step averages over; 0 = all, as published: O(N²) a step
-    contrastive_every: int = 4  # steps between two that hold the term, as many times as heavy; published: 1
+    temperature: float = 0.5  # τ of the contrastive loss
+    contrastive_weight: float = 0.03  # weight of the contrastive loss
+    contrastive_anchors: int = 64  # items that a step averages over; 0: all, as published, O(N²) per step
+    contrastive_every: int = 4  # steps between contrastive losses, each multiplied by it; published: 1
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
@@ -136,12 +137,12 @@ class MICROConfig(ItemGraphConfig):
 
 @dataclass(frozen=True)
 class LATTICEConfig(ItemGraphConfig):
-    """Settings; values are those of the published code, which MICRO took over.
+    """Settings of LATTICE; values are those of the published code, which MICRO took over.
 
-    ``published-code`` leaves what the module's docstring says as it is.
+    ``published-code`` does not change the differences listed in `rankers.lattice`.
     """
 
-    epochs: int = 200  # at most; validation stops earlier
+    epochs: int = 200  # maximum; validation may stop earlier
 
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
@@ -151,12 +152,12 @@ class LATTICEConfig(ItemGraphConfig):
 
 @dataclass(frozen=True)
 class VBPRConfig(Training):
-    """Settings. Sizes as in MMRec: 64 for each part, not 64 split among them."""
+    """Settings of VBPR. Sizes as in MMRec: 64 for each part, not 64 split among them."""
 
-    embedding_size: int = 64  # γ: numbers a user or item is
-    feature_size: int = 64  # θ: numbers that a modality is projected to
+    embedding_size: int = 64  # size of γ of a user or item
+    feature_size: int = 64  # size of θ, to which a modality is projected
     learning_rate: float = 2e-3  # 1e-2 is worse on Boutique's validation
-    reg_weight: float = 1e-2  # ½Σx² of the batch's rows, divided by the batch size; W and β go free
+    reg_weight: float = 1e-2  # weight of ½Σx² of the batch's rows, divided by the batch size; not of W and β
 
     search_space: ClassVar[Space] = {
         "learning_rate": Range(5e-4, 1e-2, log=True),
@@ -175,12 +176,12 @@ class VBPRConfig(Training):
 
 @dataclass(frozen=True)
 class TasteConfig:
-    """Settings of the closed form; there is nothing to train."""
+    """Settings of the taste ranker, whose solution is in closed form."""
 
-    width: int = 64  # d: whitened coordinates of each modality, at most
-    noise: float = 0.0  # σ² of a choice, in units of a coordinate's variance; 0: by validation choices
-    smoothing: float = 3.0  # choices of each category that everybody is taken to have made before
-    clusters: int = 20  # of text features, that stand in for categories where the catalogue has none
+    width: int = 64  # d: maximal number of whitened coordinates per modality
+    noise: float = 0.0  # σ² of a choice, in units of a coordinate's variance; 0: selected on validation
+    smoothing: float = 3.0  # prior choices of every user in each category, on average
+    clusters: int = 20  # clusters of text features, used as categories if the catalogue has none
 
     says_how_sure: ClassVar[bool] = True  # the ranker has ``appraise``
     search_space: ClassVar[Space] = {"width": Range(12, 48), "smoothing": Range(0.5, 10.0, log=True)}
@@ -196,27 +197,27 @@ class TasteConfig:
 
 @dataclass(frozen=True)
 class DINConfig(Training):
-    """Settings of the history that attends to the candidate; sizes are our own, the paper has ids."""
+    """Settings of DIN; sizes are ours, since the paper uses item ids."""
 
-    embedding_size: int = 64  # numbers that the heads share, of each of query, key, value and reply
-    heads: int = 2  # that attend apart from each other
-    hidden_size: int = 128  # of the layer that encodes items
-    width: int = 24  # whitened coordinates of each modality
-    clusters: int = 20  # of text features, that stand in for categories where the catalogue has none
-    dropout: float = 0.2  # of what encodes items
-    history_dropout: float = 0.2  # share of choices that a step does not see in the history
-    alone: float = 0.5  # share of steps that see one modality alone, as a new picture is judged
-    history: int = 50  # choices of a user that a step sees at most; all when scoring
-    negatives: int = 128  # items that a batch's choices are held against
-    weight_decay: float = 1e-4  # of Adam
-    epochs: int = 8  # at most, each of as many users as there are choices; validation stops earlier
-    learning_rate: float = 2e-3  # of Adam, at the start
-    learning_rate_decay: float = 1e-9  # factor of the learning rate per 50 epochs: a third less each epoch
-    train_batch_size: int = 32  # users a step, with all of their choices
+    embedding_size: int = 64  # total size of the heads, for each of query, key, value and reply
+    heads: int = 2  # attention heads; must divide embedding_size
+    hidden_size: int = 128  # width of the item encoder's hidden layer
+    width: int = 24  # maximal number of whitened coordinates per modality
+    clusters: int = 20  # clusters of text features, used as categories if the catalogue has none
+    dropout: float = 0.2  # dropout of the item encoder
+    history_dropout: float = 0.2  # share of a history's choices that a step leaves out
+    alone: float = 0.5  # share of steps that use one modality only, as a new image is judged
+    history: int = 50  # maximal number of a user's choices in a step; all when scoring
+    negatives: int = 128  # items that the choices of a batch are compared with
+    weight_decay: float = 1e-4  # L2 regularisation of Adam
+    epochs: int = 8  # maximal number, each of as many users as there are choices; validation may stop earlier
+    learning_rate: float = 2e-3  # initial learning rate of Adam
+    learning_rate_decay: float = 1e-9  # factor of the learning rate per 50 epochs: a third less per epoch
+    train_batch_size: int = 32  # users per batch, with all of their choices
     eval_step: int = 1  # epochs between validations
-    stopping_step: int = 3  # validations without improvement
-    valid_metric: Literal["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] = "NDCG@20"  # less coarse
-    sampling: Sampling = "user"  # each of a step's users once
+    stopping_step: int = 3  # validations without improvement that are tolerated
+    valid_metric: Literal["Recall@10", "Recall@20", "NDCG@10", "NDCG@20"] = "NDCG@20"  # finer than recall
+    sampling: Sampling = "user"  # users of a batch, each once
 
     says_how_sure: ClassVar[bool] = True  # the ranker has ``appraise``
     search_space: ClassVar[Space] = {
@@ -242,14 +243,14 @@ class DINConfig(Training):
 
 @dataclass(frozen=True)
 class PopularityConfig:
-    """Nothing to set."""
+    """No settings."""
 
 
 @dataclass(frozen=True)
 class BPRConfig(Training):
-    """Matrix factorisation (Rendle et al., UAI 2009)."""
+    """Settings of matrix factorisation (Rendle et al., UAI 2009)."""
 
-    embedding_size: int = 64  # d: numbers a user or item is
+    embedding_size: int = 64  # d: size of the embedding of a user or item
 
     search_space: ClassVar[Space] = {
         "learning_rate": Range(5e-4, 3e-2, log=True),
@@ -259,12 +260,12 @@ class BPRConfig(Training):
 
 @dataclass(frozen=True)
 class LightGCNConfig(Training):
-    """LightGCN (He et al., SIGIR 2020)."""
+    """Settings of LightGCN (He et al., SIGIR 2020)."""
 
-    embedding_size: int = 64  # d: numbers a user or item is
-    n_layers: int = 2  # convolutions, mean over layers
-    reg_weight: float = 1e-5  # of the lengths of the batch's embeddings
-    require_pow: bool = True  # squares of the lengths
+    embedding_size: int = 64  # d: size of the embedding of a user or item
+    n_layers: int = 2  # convolutions, averaged over layers
+    reg_weight: float = 1e-5  # weight of the norms of the batch's embeddings
+    require_pow: bool = True  # whether the norms are squared
 
     search_space: ClassVar[Space] = {
         "learning_rate": Range(1e-3, 3e-2, log=True),
@@ -274,7 +275,10 @@ class LightGCNConfig(Training):
 
 
 def config_from(config_class: type[Any], settings: Mapping[str, Any]) -> Any:
-    """A config dataclass from settings; ``recipe`` names a set of values that the others override."""
+    """Return a config with ``settings``, which override the values of the recipe ``recipe`` among them.
+
+    Raises SettingError for an unknown recipe or setting.
+    """
     recipes = getattr(config_class, "recipes", {"default": {}})
     recipe = settings.get("recipe", "default")
     if recipe not in recipes:

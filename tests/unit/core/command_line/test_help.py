@@ -120,7 +120,7 @@ def test_an_option_stays_whole_and_paragraphs_apart(monkeypatch, capsys):
             ["--ranker.help", "micro"],
             [
                 "ranker micro: --ranker-settings.NAME VALUE\n",
-                "  epochs (a whole number; default: 1000)\n      at most; validation stops earlier\n",
+                "  epochs (a whole number; default: 1000)\n      maximum; validation may stop earlier\n",
                 "  valid_metric (one of Recall@10, Recall@20, NDCG@10, NDCG@20; default: Recall@20)\n",
             ],
         ),
