@@ -1,1 +1,1 @@
-"""Models that rank items: MICRO and those it is compared with."""
+"""Rankers: MICRO, LATTICE, VBPR, DIN, taste, LightGCN, BPR and popularity."""

@@ -1,4 +1,4 @@
-"""What rankers share: how they are trained, and the checks of what they are given."""
+"""Checks of the inputs of rankers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from recsim_gen.core.types import Catalog, Interactions
 
 
 def check_users(users: np.ndarray, n_users: int) -> np.ndarray:
-    """``users`` (B,) as an array; DataError unless all are rows in [0, n_users)."""
-    users = np.ascontiguousarray(users, dtype=np.int64)  # torch takes no view that runs backwards
+    """Return ``users`` (B,) as an int64 array; raise DataError unless all are rows in [0, n_users)."""
+    users = np.ascontiguousarray(users, dtype=np.int64)  # torch does not accept negative strides
     if users.size and (users.min() < 0 or users.max() >= n_users):
         raise DataError(f"user rows must be in [0, {n_users}), got {users.min()}…{users.max()}")
     return users
 
 
 def check_histories(histories: Sequence[np.ndarray], n_items: int) -> None:
-    """DataError (row) unless each history has items, all of them rows in [0, n_items)."""
+    """Raise DataError unless each history has items, all of them rows in [0, n_items)."""
     for position, history in enumerate(histories):
         rows = np.asarray(history)
         if rows.size == 0 or rows.min() < 0 or rows.max() >= n_items:
@@ -30,7 +30,7 @@ def check_histories(histories: Sequence[np.ndarray], n_items: int) -> None:
 
 
 def check_catalog(catalog: Catalog, interactions: Interactions) -> None:
-    """DataError unless the interactions are with the items of this catalogue."""
+    """Raise DataError unless the interactions have as many items as the catalogue."""
     if len(catalog) != interactions.n_items:
         raise DataError(
             f"interactions must be with the catalogue's {len(catalog)} items, got {interactions.n_items}"
@@ -46,10 +46,24 @@ def check_triples(
     n_items: int,
     widths: Mapping[str, int],
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """``users`` and ``items`` (B,) int64 and ``features`` {modality: (B, d) float32} of `substitute`.
+    """Return the checked inputs of `substitute`: int64 rows and float32 features.
 
-    ``widths``: d of each modality that is known; none for a ranker that does not look at features. Raises
-    DataError (row) for rows that do not exist, unknown modalities, other widths, NaN and infinity.
+    Parameters
+    ----------
+    users, items
+        (B,) rows.
+    features
+        {modality: (B, d)}.
+    n_users, n_items
+        Numbers of users and items.
+    widths
+        d of each known modality; empty for a ranker that does not use features.
+
+    Raises
+    ------
+    DataError
+        For rows that do not exist, unknown modalities, other widths, NaN and infinity; it names the first bad
+        row of the batch, except for modalities and widths.
     """
     users, items = np.asarray(users), np.asarray(items)
     for name, rows, size in (("user", users, n_users), ("item", items, n_items)):

@@ -1,7 +1,7 @@
-"""Matrix factorisation learned from pairs; blind to images.
+"""Matrix factorisation trained by BPR; does not use images.
 
-Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009. The numbers are those of
-RecBole 1.2.1: its initial weights, its loss, its training.
+Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009. Initial weights, loss
+and training are those of RecBole 1.2.1.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from rankers.table_model import TableModel
 from rankers.training.data import TrainingData
 from rankers.training.pairs import Batch
 
-FLOOR = 1e-10  # of a probability whose logarithm is taken
+FLOOR = 1e-10  # added to a probability before its logarithm
 
 
 def padded_embeddings(sizes: Sequence[int], d: int, init: Callable[[Tensor], Tensor]) -> list[nn.Embedding]:
-    """One embedding (size, d) for each of ``sizes``, drawn by ``init``.
+    """Return one embedding (size, d) for each of ``sizes``, initialised by ``init``.
 
-    RecBole has a row more, the first, for padding. It is drawn here too and then dropped, so that the others
-    are RecBole's.
+    RecBole's tables have a first row for padding. It is drawn here too and then dropped, so that the other
+    rows are equal to RecBole's.
     """
     drawn = [nn.Embedding(1 + size, d) for size in sizes]
     weights = [init(table.weight).detach()[1:].clone() for table in drawn]
@@ -34,13 +34,13 @@ def padded_embeddings(sizes: Sequence[int], d: int, init: Callable[[Tensor], Ten
 
 
 def floored_bpr(u: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """−mean log(1e-10 + σ(u·p − u·n)) over rows (B, d)."""
+    """Return −mean log(1e-10 + σ(u·p − u·n)) over rows (B, d)."""
     better = (u * positive).sum(1) - (u * negative).sum(1)
     return -torch.log(FLOOR + better.sigmoid()).mean()
 
 
 class BPR(TableModel):
-    """score(u, i) = e_u · e_i."""
+    """Matrix factorisation: score(u, i) = e_u · e_i."""
 
     config_class = BPRConfig
     settings: BPRConfig
@@ -53,17 +53,17 @@ class BPR(TableModel):
         )
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Both embeddings."""
+        """Return both embedding tables."""
         return self.user_embedding.weight, self.item_embedding.weight
 
     def loss(self, batch: Batch) -> Tensor:
-        """BPR without regularisation."""
+        """Return the BPR loss of a batch, without regularisation."""
         items = self.item_embedding
         return floored_bpr(self.user_embedding(batch.user), items(batch.positive), items(batch.negative))
 
 
 class BPRRanker(LearnedRanker):
-    """BPR behind the `Ranker` protocol; a new user is the mean of the items chosen."""
+    """BPR as a `Ranker`; the vector of a new user is the mean embedding of the chosen items."""
 
     name = "bpr"
     model_class = BPR

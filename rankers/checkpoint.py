@@ -38,7 +38,7 @@ def write(
 
 
 def read_about(folder: Path, name: str) -> dict[str, Any]:
-    """``config.json`` of a checkpoint of the ranker ``name``; DataError where it is none."""
+    """Return ``config.json`` of a checkpoint; raise DataError unless it is one of the ranker ``name``."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -51,13 +51,13 @@ def read_about(folder: Path, name: str) -> dict[str, Any]:
 
 
 def other_data(folder: Path) -> DataError:
-    """The error for a checkpoint of other data than is given."""
+    """Return the error for a checkpoint that was trained on other data."""
     remedy = "Give the same --data and encoders as in training"
     return DataError("the checkpoint was trained on other data or features", file=folder, remedy=remedy)
 
 
 def read_weights(folder: Path, model: Mapping[str, Tensor], device: str = "cpu") -> dict[str, Tensor]:
-    """Return the checkpoint's weights; DataError unless they are readable, named and shaped as ``model``."""
+    """Return the checkpoint's weights; raise DataError unless names and shapes are those of ``model``."""
     return read_tensors(folder / WEIGHTS, model, device=device)
 
 

@@ -1,4 +1,4 @@
-"""MICRO's contrastive term: ties each modality's view of an item to the fused one."""
+"""Contrastive loss of MICRO, which aligns each modality's view of an item with the fused one."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-CHUNK_ELEMENTS = 1 << 25  # similarities held at a time: 128 MiB in float32
+CHUNK_ELEMENTS = 1 << 25  # similarities in memory at a time: 128 MiB in float32
 
 
 def contrastive_loss(
     view: Tensor, fused: Tensor, temperature: float, anchors: Tensor | None = None
 ) -> Tensor:
-    """Mean over anchors i of −log e^{s(v_i,f_i)} / (Σ_j e^{s(v_i,f_j)} + Σ_{j≠i} e^{s(v_i,v_j)}).
+    """Return the mean over anchors i of −log e^{s(v_i,f_i)} / (Σ_j e^{s(v_i,f_j)} + Σ_{j≠i} e^{s(v_i,v_j)}).
 
-    s is the product over temperature, of rows of length 1: ``view`` and ``fused`` (n, d). The
-    denominators always run over all n items. ``anchors`` (a,) limits the mean to these items (an
-    unbiased estimate when drawn uniformly); None means all. Done in chunks whose similarities are
-    recomputed in the backward pass: O(chunk·n) memory. Zhang et al., Sec. 3.4.
+    s is the inner product divided by the temperature; rows of ``view`` and ``fused`` (n, d) have length 1.
+    Denominators always run over all n items. ``anchors`` (a,) restricts the mean to these items (unbiased if
+    they are drawn uniformly); None: all. Computed in chunks, whose similarities are recomputed in the
+    backward pass: O(chunk·n) memory. Zhang et al., Sec. 3.4.
     """
     if anchors is None:
         anchors = torch.arange(len(view), device=view.device)
@@ -35,7 +35,7 @@ def _chunk(view: Tensor, fused: Tensor, anchors: Tensor, temperature: float) -> 
     row = torch.arange(len(anchors), device=view.device)
     between, within = mine @ fused.T, mine @ view.T
     positive = between[row, anchors]
-    within[row, anchors] = -torch.inf  # itself; in place, as all below: each copy is as large as the chunk
+    within[row, anchors] = -torch.inf  # the anchor itself; in place, since a copy is as large as the chunk
     peak = torch.maximum(between.detach().amax(1), within.detach().amax(1))
     total = torch.stack([x.sub_(peak[:, None]).exp_().sum(1) for x in (between, within)]).sum(0)
     return (total.log() + peak - positive).sum()

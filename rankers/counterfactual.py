@@ -1,8 +1,8 @@
-"""Scores and ranks of items that look otherwise, against a catalogue that does not change.
+"""Scores and ranks of items with other features, in an otherwise unchanged catalogue.
 
-A ranker's part is to say which rows of its item table differ (`Changed`); the rest is the same for
-all rankers. Every decision is float64: increments and rebuilds agree to rounding, and `TIE` is far
-above rounding, so they rank alike. float32 only sorts out what is too far apart to need one.
+A ranker reports which rows of its item table change (`Changed`); the rest is shared by all rankers. Decisions
+are made in float64: scores by increments and by rebuilding agree up to rounding, and `TIE` is far above
+rounding errors, so ranks are equal. float32 only separates scores that clearly differ.
 """
 
 from __future__ import annotations
@@ -23,17 +23,25 @@ from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Counterfactual, Scope
 
-TIE = 1e-10  # scores nearer than this are tied
-BATCH_CHANGES = 256  # triples at a time: each moves a hundred rows and more
-BLOCK = 2040  # items at a time: scores that stay in a CPU's cache
+TIE = 1e-10  # scores closer than this are tied
+BATCH_CHANGES = 256  # triples per batch: each changes a hundred rows and more
+BLOCK = 2040  # items per block: their scores fit into a CPU's cache
 
 
 @dataclass(frozen=True)
 class Changed:
-    """Item rows that differ under each change, at ``key`` (M,) = change·n + item, rising and distinct.
+    """Item rows that differ under each of B changes.
 
-    ``reach`` (M,): how far each moves at most, |h' − h|; ``rows``: gives the new ones at distinct places
-    (K,) of the keys, (K, D); ``gap`` (B,): how near the neighbour list was to another.
+    Parameters
+    ----------
+    key
+        (M,) change·n + item, increasing and distinct.
+    reach
+        (M,) bounds on the norm of each row's change, |h' − h|.
+    rows
+        Function that returns the new rows (K, D) at distinct positions (K,) of ``key``.
+    gap
+        (B,) as in `Counterfactual`; NaN without a graph.
     """
 
     key: Tensor
@@ -43,17 +51,17 @@ class Changed:
 
     @classmethod
     def of(cls, key: Tensor, row: Tensor) -> Changed:
-        """All rows given, (M, D), without a neighbour list."""
+        """Return the changes with these new rows (M, D), without bounds or a neighbour list."""
         return cls(
             key, row.new_full((len(key),), torch.inf), partial(row.index_select, 0), row[:, 0] * torch.nan
         )
 
     def bounds(self, changes: int, n: int) -> Tensor:
-        """(changes + 1,) where the keys of each change begin, and where they end."""
+        """Return (changes + 1,) positions in ``key`` at which the keys of each change begin, and the end."""
         return torch.searchsorted(self.key, torch.arange(changes + 1, device=self.key.device) * n)
 
     def take(self, key: Tensor, base: Tensor) -> Tensor:
-        """Rows at ``key`` (K,): the new one where there is one, else that of ``base`` (n, D)."""
+        """Return the rows at ``key`` (K,): the new one if it changed, else that of ``base`` (n, D)."""
         out = base.index_select(0, key % len(base))
         there = _contains(self.key, key).nonzero().squeeze(1)
         places, place = torch.searchsorted(self.key, key[there]).unique(return_inverse=True)
@@ -62,27 +70,27 @@ class Changed:
 
 @dataclass(frozen=True)
 class InteractionMask:
-    """What each user chose before: item rows ``item[start[u]:start[u + 1]]``; masked from every ranking."""
+    """Earlier choices of each user: item rows ``item[start[u]:start[u + 1]]``, masked from every ranking."""
 
     start: Tensor
     item: Tensor
 
     @classmethod
     def of(cls, user: np.ndarray, item: np.ndarray, n_users: int, device: str) -> InteractionMask:
-        """From pairs."""
+        """Return the mask of pairs (user, item)."""
         order = np.argsort(user, kind="stable")
         start = np.concatenate([[0], np.bincount(user, minlength=n_users).cumsum()])
         return cls(torch.from_numpy(start).to(device), torch.from_numpy(item[order]).to(device))
 
     def keys(self, users: Tensor, n: int) -> Tensor:
-        """``position·n + item`` of what each of these users (B,) chose."""
+        """Return ``position·n + item`` of all choices of these users (B,)."""
         which, at = expand(self.start[users], self.start[users + 1])
         return which * n + self.item[at]
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Final rows of ``users`` (U, D) and ``items`` (n, D), float64; a score is their product."""
+    """Final rows of ``users`` (U, D) and ``items`` (n, D), float64; scores are their products."""
 
     users: Tensor
     items: Tensor
@@ -94,7 +102,7 @@ class Tables:
 
     @cached_property
     def error(self) -> Tensor:
-        """Bound on |float32 score − own score in float32 − their difference| for a user of length 1.
+        """Bound on the float32 error of the difference of two scores, for a user vector of length 1.
 
         D + 2 roundings of 2⁻²⁴ in a dot product and one of the own score, all within |u|·|v|.
         """
@@ -111,13 +119,13 @@ def rank_items(
     changed: Changed | None,
     which: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Score and rank (B,) of ``items`` for ``users``, with the item rows ``changed``, then without.
+    """Return scores and ranks (B,) of ``items`` for ``users``: with the ``changed`` item rows, then without.
 
-    ``which`` (B,): the change under which each is asked; None: each under its own. The item is compared with
-    the others only, each with the row it has under the same change. O(B·block) memory.
+    ``which`` (B,): the change that each query is about; None: query b is about change b. An item is compared
+    with the others' rows under the same change. O(B·block) memory.
 
-    All scores are passed over once, as they are without a change, and counted; of those that are masked or
-    changed, what they counted is taken away again.
+    All unchanged scores are counted in one pass, which is then corrected for items that are masked or
+    changed.
     """
     vectors, n = tables.users[users], len(tables.items)
     number = torch.arange(len(items), device=items.device)
@@ -139,9 +147,9 @@ def rank_items(
 def _shifted(
     vectors: Tensor, own: Tensor, table: Tensor, out: Tensor, changed: Changed, which: Tensor
 ) -> Tensor:
-    """(B,): how many more are above ``own`` (B,) with the rows ``changed`` than without, but those ``out``.
+    """Return (B,): how many more items are above ``own`` (B,) with the rows ``changed``; ``out`` excluded.
 
-    A score moves by no more than |u|·|h' − h|: rows that cannot come to the other side are not made.
+    A score changes by at most |u|·|h' − h|: rows that cannot cross ``own`` are not computed.
     """
     n, number = len(table), torch.arange(len(changed.key), device=out.device)
     pairs = Ragged(changed.bounds(len(which), n), number).take(which)
@@ -157,12 +165,12 @@ def _shifted(
 
 
 def _above(users: Tensor, own: Sequence[Tensor], tables: Tables) -> list[Tensor]:
-    """How many of all items' scores for ``users`` (B,) are above each ``own`` score (B,), ties half.
+    """Return how many items' scores for ``users`` (B,) are above each ``own`` score (B,); ties count ½.
 
-    Scores too near to be told apart in float32 are made again in float64.
+    Scores that are too close for float32 are recomputed in float64.
     """
     (people, place), n = users.unique(return_inverse=True), len(tables.items)
-    shared = 2 * len(people) <= len(users)  # scores of one person are made once
+    shared = 2 * len(people) <= len(users)  # scores of repeated users are computed once
     vectors, asked = tables.users[users], tables.users[people if shared else users].float()
     unsure = tables.error * vectors.norm(dim=1) + TIE
     bars = [((one + unsure).float()[:, None], (one - unsure).float()[:, None]) for one in own]
@@ -186,28 +194,28 @@ def _above(users: Tensor, own: Sequence[Tensor], tables: Tables) -> list[Tensor]
 
 
 def _beaten(scores: Tensor, own: Tensor, rows: Ragged) -> Tensor:
-    """(B,) float64: how many of the ``scores`` of each one's ``rows`` are above ``own`` (B,), ties half."""
+    """Return (B,) float64: how many ``scores`` of each query in ``rows`` are above ``own``; ties count ½."""
     apart = scores - own.index_select(0, rows.which)
     return torch.zeros_like(own).index_add_(0, rows.which, _beats(apart))
 
 
 def _beats(apart: Tensor) -> Tensor:
-    """1 above, ½ tied, 0 below and for NaN; float64."""
+    """Return 1 above, ½ for ties, 0 below and for NaN; float64."""
     return ((apart > TIE).double() + (apart >= -TIE).double()) / 2
 
 
 def _contains(keys: Tensor, key: Tensor) -> Tensor:
-    """Whether each ``key`` is one of the rising ``keys``."""
+    """Return whether each ``key`` is among the increasing ``keys``."""
     if not len(keys):
         return torch.zeros_like(key, dtype=torch.bool)
     return keys[torch.searchsorted(keys, key).clamp_max_(len(keys) - 1)] == key
 
 
 class Counterfactuals:
-    """`substitute` and `rebuild` for rankers whose score is users (U, D) · items (n, D).
+    """`substitute` and `rebuild` of rankers whose scores are products of users (U, D) and items (n, D).
 
-    A ranker that sees features says which item rows they change (``_changed``) and how to make the
-    whole table anew (``_rebuilt``); one that does not is blind and answers with the unchanged score.
+    A ranker that uses features implements ``_changed``, the item rows that they change, and ``_rebuilt``, the
+    whole item table. Any other ranker returns the unchanged score.
     """
 
     device: str
@@ -216,34 +224,54 @@ class Counterfactuals:
     _tables_kept: Tables | None = None
 
     def _exact_tables(self) -> tuple[Tensor, Tensor]:
-        """Users (U, D) and items (n, D), float64, of the trained model."""
+        """Return users (U, D) and items (n, D) of the trained model, float64."""
         raise NotImplementedError
 
     def _known_tables(self) -> Tables:
-        """`_exact_tables`, and what was made of them before, as long as the items are the same."""
+        """Return `_exact_tables`, cached as long as the items are the same."""
         users, items = self._exact_tables()
         if self._tables_kept is None or self._tables_kept.items is not items:
             self._tables_kept = Tables(users, items)
         return self._tables_kept
 
     def _changed(self, items: Tensor, features: Mapping[str, Tensor], scope: Scope) -> Changed | None:
-        """Item rows that differ if ``items`` (B,) had these features, one by one; None: blind."""
+        """Return the item rows that differ if ``items`` (B,) had these features, each alone.
+
+        None: the ranker does not use features.
+        """
         return None
 
     def _rebuilt(self, item: Tensor, features: Mapping[str, Tensor]) -> Tensor | None:
-        """The item table (n, D) made anew with the features (1, d) of ``item`` (1,); None: blind."""
+        """Return the item table (n, D) rebuilt with the features (1, d) of ``item`` (1,).
+
+        None: the ranker does not use features.
+        """
         return None
 
     @torch.no_grad()
     def substitute(
         self, users: np.ndarray, items: np.ndarray, features: Mapping[str, np.ndarray], scope: Scope = "graph"
     ) -> Counterfactual:
-        """What would the ranker say if item i looked like x? Each (user, item, features) alone.
+        """Return what the ranker would answer if items had other features.
 
-        ``users``, ``items`` (B,) rows; ``features`` {modality: (B, d)}, a modality left out keeps the
-        item's own. ``scope`` "graph": as if everything were built again with the new feature,
-        exactly (equal to `rebuild`); "item": the item's own row only, for inner loops. Raises
-        DataError for unknown rows, other widths and NaN; SettingError for an unknown scope.
+        Each (user, item, features) is evaluated alone.
+
+        Parameters
+        ----------
+        users, items
+            (B,) rows.
+        features
+            {modality: (B, d)}; a modality that is left out keeps the item's own features.
+        scope
+            graph: exactly as if everything were rebuilt with the new features (equal to `rebuild`); item:
+            only the item's own row changes, for inner loops.
+
+        Raises
+        ------
+        DataError
+            For unknown rows, other widths and NaN.
+        SettingError
+            For an unknown scope.
         """
         if scope not in get_args(Scope):
             raise SettingError(f"unknown scope {scope!r}.{did_you_mean(scope, get_args(Scope))}")
@@ -264,7 +292,7 @@ class Counterfactuals:
     def rebuild(
         self, users: np.ndarray, items: np.ndarray, features: Mapping[str, np.ndarray]
     ) -> Counterfactual:
-        """`substitute` with scope "graph" by building everything again, O(n²·d) a triple: the reference."""
+        """Return `substitute` with scope graph by rebuilding everything: the reference, O(n²·d) a triple."""
         table = Tables(*self._exact_tables())
         who, what, given = self._triples(users, items, features, table)
         parts = []
@@ -295,7 +323,7 @@ class Counterfactuals:
 
 
 def _changes(items: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The triples (B,) by picture, then by item, and the number (B,) of the change that each asks about."""
+    """Return the order of triples (B,) by features, then item, and the number (B,) of their changes."""
     numbers: dict[tuple[bytes, ...], int] = {}
     rows = [[row.tobytes() for row in x.cpu().numpy()] for x in features.values()]
     picture = [numbers.setdefault(key, len(numbers)) for key in zip(*rows, strict=True)] or [0] * len(items)
@@ -312,7 +340,7 @@ def _answer(
     changed: Changed | None,
     which: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """Score, rank, original score and rank, touched rows, gap; each (B,)."""
+    """Return scores, ranks, original scores and ranks, touched rows and gaps, (B,) each."""
     numbers = rank_items(users, items, table, seen, changed, which)
     if changed is None:
         nothing = torch.zeros_like(numbers[0])

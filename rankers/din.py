@@ -1,19 +1,19 @@
-"""DIN without item ids: what somebody chose attends to the candidate, and both are their features.
+"""DIN without item ids: a history attends to the candidate, and both are represented by features.
 
-Zhou et al., "Deep Interest Network for Click-Through Rate Prediction", KDD 2018: a choice of before counts by
-how much it bears on the candidate. Here an item is what it looks like and its category, so that pictures
-which nobody ever chose are judged as well. With item i encoded as q_i, k_i, v_i, r_i (in each of H heads)
-and a bias b_i,
+Zhou et al., "Deep Interest Network for Click-Through Rate Prediction", KDD 2018: earlier choices are weighted
+by their relevance to the candidate. Here an item is represented by its features and category, so that images
+which nobody has chosen are scored too. With item i encoded as q_i, k_i, v_i, r_i (in each of H heads) and a
+bias b_i,
 
     s(u, i) = b_i + Σ_heads Σ_{j∈H_u} a_ij · v_j·r_i
     a_ij = exp(q_i·k_j) / (exp(q_i·k₀) + Σ_{l∈H_u} exp(q_i·k_l))
 
-k₀ is a learned key of nothing: the less a history says of the candidate, the nearer s is to b_i. Trained by
-sampled softmax, each choice against negatives that its batch shares. A choice does not see itself in the
-history. Nor does a negative see one item of it, drawn at random: the network would count what is left.
+k₀ is a learned null key: the less relevant the history, the closer s is to b_i. Trained by sampled softmax,
+each choice against negatives that its batch shares. A choice is left out of its own history; for a negative,
+one random item of the history is left out as well, since the network would otherwise count the items.
 
-A picture put onto an item is judged by pictures alone, as `rankers.taste` does: what the item's text says of
-its look does not hold of another picture. For that, training leaves all modalities but one out now and then.
+An image put onto an item is judged by images alone, as in `rankers.taste`: the item's text does not describe
+another image. For this, some training steps use a single modality.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ from recsim_gen.core.types import Appraisal, Catalog, Interactions
 from recsim_gen.taste.categories import taste_categories
 from recsim_gen.taste.histories import Histories
 
-AT_ONCE = 64  # people whose scores of everything are made at a time
-HELD = 1 << 22  # numbers of histories, or attention weights, held at a time: 32 MiB
+AT_ONCE = 64  # users scored at a time
+HELD = 1 << 22  # numbers of histories, or attention weights, in memory at a time: 32 MiB
 
 
 class DIN(RankerModel):
-    """The model in training: an epoch draws as many users as there are choices.
+    """The network in training; an epoch draws as many users as there are choices.
 
-    A user that is drawn is trained with all of their choices, `DINConfig.history` at most; the items of the
-    pairs do not matter. Wants ``categories`` of the data.
+    A drawn user is trained with all their choices, at most `DINConfig.history`; the items of the pairs are
+    not used. The data must have ``categories``.
     """
 
     config_class = DINConfig
     settings: DINConfig
-    adds_up = False  # what it draws, a batch shares
+    adds_up = False  # a batch shares its random draws
 
     def __init__(self, settings: DINConfig, data: TrainingData) -> None:
         super().__init__(settings, data)
@@ -75,14 +75,14 @@ class DIN(RankerModel):
         self.chosen = InteractionMask.of(user, item, self.n_users, str(self.device))
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Adam with L2 regularisation."""
+        """Return Adam with L2 regularisation."""
         c = self.settings
         return torch.optim.Adam(self.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay)
 
     def histories(self, users: Tensor, longest: int | None = None) -> tuple[Tensor, Tensor]:
-        """(B, L) item rows that ``users`` (B,) chose in training, and which of them are no padding.
+        """Return (B, L) item rows that ``users`` (B,) chose in training, and a mask that is False at padding.
 
-        Of more than ``longest``, as many at equal distances from a random start.
+        Of more than ``longest`` choices, ``longest`` are taken at equal distances from a random start.
         """
         start = self.chosen.start[users][:, None]
         count = self.chosen.start[users + 1][:, None] - start
@@ -94,7 +94,7 @@ class DIN(RankerModel):
         return self.chosen.item[start + torch.where(known, position, 0)], known
 
     def loss(self, batch: Batch) -> Tensor:
-        """−mean log p of each choice against the negatives, both left out of the history alike."""
+        """Return −mean log p of each choice against the negatives; both are left out of the history alike."""
         c, users = self.settings, torch.unique(batch.user)
         rows, known = self.histories(users, c.history)
         size, device = rows.shape[1], rows.device
@@ -112,7 +112,7 @@ class DIN(RankerModel):
         return F.softplus(rest - positive)[known].mean()
 
     def _only(self) -> tuple[str, ...]:
-        """The modalities of a step: all, or one of several."""
+        """Draw the modalities of a step: one of several, or () for all."""
         names = tuple(self.net.modalities)
         alone, which = torch.rand(2).tolist()
         if len(names) == 1 or alone >= self.settings.alone:
@@ -120,14 +120,14 @@ class DIN(RankerModel):
         return (names[int(which * len(names))],)
 
     def scores(self, users: Tensor) -> Tensor:
-        """(B, n) scores of everything by their choices of training."""
+        """Return the (B, n) scores of all items, given the users' choices in training."""
         items = self.net.encode(torch.arange(self.n_items, device=self.device))
         parts = [scores_of_all(self.net, items, *self.histories(some)) for some in users.split(AT_ONCE)]
         return torch.cat(parts)
 
 
 def scores_of_all(net: TargetAttention, items: Encoded, rows: Tensor, known: Tensor) -> Tensor:
-    """(B, n) scores of all ``items`` for histories ``rows`` (B, L); O(B·(n + L)) memory beside `HELD`."""
+    """Return (B, n) scores of ``items`` for histories ``rows`` (B, L); O(B·(n + L)) memory beside `HELD`."""
     history = items.at(rows)
     size = max(1, HELD // (net.heads * max(1, rows.numel())))
     parts = [net(history, known, items.at(slice(at, at + size))) for at in range(0, len(items.bias), size)]
@@ -135,9 +135,9 @@ def scores_of_all(net: TargetAttention, items: Encoded, rows: Tensor, known: Ten
 
 
 class DINRanker(OwnRowCounterfactuals, LearnedRanker):
-    """The model behind the `Ranker` and `ContentJudge` protocols; float64 once trained.
+    """DIN as a `Ranker` and `ContentJudge`; it computes in float64 once trained.
 
-    New people need no training: their history attends like any other.
+    New users need no training: their history is used like any other.
     """
 
     name = "din"
@@ -170,20 +170,20 @@ class DINRanker(OwnRowCounterfactuals, LearnedRanker):
         return self._exact
 
     def _items(self, only: tuple[str, ...] = ()) -> Encoded:
-        """All items by these modalities (none: all)."""
+        """Return all items encoded by the modalities ``only``; (): all."""
         net = self._net
         if only not in self._encoded:
             self._encoded[only] = net.encode(torch.arange(self._n_items, device=self.device), only=only)
         return self._encoded[only]
 
     def _padded(self, histories: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """(B, L) item rows, and which of them are no padding."""
+        """Return (B, L) item rows, and a mask that is False at padding."""
         lists = [torch.as_tensor(np.asarray(h, dtype=np.int64)) for h in histories]
         rows = nn.utils.rnn.pad_sequence(lists, batch_first=True, padding_value=-1).to(self.device)
         return rows.clamp(min=0), rows >= 0
 
     def _chosen(self, user: int) -> np.ndarray:
-        """Item rows that a known user chose in training."""
+        """Return the item rows that a known user chose in training."""
         chosen = self.model.chosen
         rows: np.ndarray = chosen.item[chosen.start[user] : chosen.start[user + 1]].cpu().numpy()
         return rows
@@ -212,12 +212,12 @@ class DINRanker(OwnRowCounterfactuals, LearnedRanker):
         return torch.from_numpy(scores.astype(np.float32)).to(self.device)
 
     def score(self, users: np.ndarray) -> Tensor:
-        """(B, n) scores of all items for known users (rows)."""
+        """Return the (B, n) scores of all items for known users (rows)."""
         self._fitted()
         return self._lists([self._chosen(u) for u in check_users(users, self._n_users).tolist()])
 
     def fold_in(self, histories: Sequence[np.ndarray]) -> Tensor:
-        """(B, n) scores for new people who chose these items (rows): the same network."""
+        """Return the (B, n) scores of all items for new users who chose these items (rows)."""
         self._fitted()
         check_histories(histories, self._n_items)
         return self._lists(histories)
@@ -225,10 +225,11 @@ class DINRanker(OwnRowCounterfactuals, LearnedRanker):
     def appraise(
         self, histories: Sequence[np.ndarray], items: np.ndarray, features: Mapping[str, np.ndarray]
     ) -> Appraisal:
-        """What B people with these histories think of ``items`` (B,) with these features.
+        """Return the appraisals of ``items`` (B,) with these features, by users with these histories.
 
-        ``mean`` is the score by the modalities given alone; without any, by pictures and the items' own.
-        ``sd`` is how much it hangs on single choices: √Σ_j (s − s_j)², s_j without choice j (jackknife).
+        ``mean`` is the score by the given modalities alone; without any, by the items' own images. ``sd``
+        measures how much it depends on single choices: √Σ_j (s − s_j)², with s_j the score without choice j
+        (jackknife). Raises DataError for an unknown modality.
         """
         self._fitted()
         check_histories(histories, self._n_items)
@@ -249,7 +250,7 @@ class DINRanker(OwnRowCounterfactuals, LearnedRanker):
         *,
         sd: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(B,) scores of items with these features by these alone, and with ``sd`` their jackknife."""
+        """Return (B,) scores of items by these features alone, and their jackknife if ``sd``."""
         only = tuple(m for m in self._features if m in features)
         encoded, means, sds = self._items(only), [], []
         longest = max((len(h) for h in histories), default=1)

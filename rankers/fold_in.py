@@ -1,4 +1,4 @@
-"""Vectors for people the model never saw, from what they chose."""
+"""Vectors of new users, computed from their histories."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 from rankers.configs import UserItemNorm
 from rankers.sparse_rows import quiet_sparse
 
-RIDGE = 0.1  # of the mean eigenvalue
+RIDGE = 0.1  # penalty, as a share of the mean eigenvalue
 
 
 def history_matrix(histories: Sequence[np.ndarray], n_items: int, device: torch.device) -> Tensor:
-    """(B, n) sparse CSR of ones."""
+    """Return the (B, n) sparse CSR matrix that is 1 at the items of each history."""
     lengths = torch.tensor([len(h) for h in histories])
     crow = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
     column = torch.from_numpy(np.concatenate([np.sort(np.asarray(h, dtype=np.int64)) for h in histories]))
@@ -25,10 +25,10 @@ def history_matrix(histories: Sequence[np.ndarray], n_items: int, device: torch.
 
 
 def regress(histories: Sequence[np.ndarray], users: Tensor, items: Tensor, pairs: Tensor) -> Tensor:
-    """(B, d): ū + (x − x̄)·B, x (d',) being the mean row of the items chosen; float32.
+    """Return the (B, d) float32 vectors ū + (x − x̄)·W, with x (d',) the mean row of the chosen items.
 
-    B (d', d) is the ridge regression of the trained ``users`` (U, d) on the mean rows x_u of ``items``
-    (n, d') over their own choices, ``pairs`` (2, m) of (user, item); x̄ and ū are the means.
+    W (d', d) is the ridge regression of the trained ``users`` (U, d) on the mean rows x_u of ``items`` (n,
+    d') over their own choices, ``pairs`` (2, m) of (user, item); x̄ and ū are the means.
     """
     users, items = users.double(), items.double()
     ones, count = items.new_ones(pairs.shape[1]), torch.bincount(pairs[0], minlength=len(users))
@@ -47,11 +47,11 @@ def regress(histories: Sequence[np.ndarray], users: Tensor, items: Tensor, pairs
 def propagate(
     histories: Sequence[np.ndarray], item_layers: list[Tensor], degree: Tensor, norm: UserItemNorm
 ) -> Tensor:
-    """(B, d): the model's own user–item propagation for a user whose ID embedding is unknown (0).
+    """Return (B, d) vectors by the model's user–item propagation, without an ID embedding of the user (0).
 
-    ``item_layers`` are e⁰…e^L (n, d); ``degree`` (n,) counts of training. Symmetric:
-    u = 1/(L+1) Σ_{l<L} Σ_{i∈H} e_i^l / √(|H|·d_i), d_i at least 1. Row with self-loop:
-    u^{l+1} = (u^l + Σ_{i∈H} e_i^l) / (|H| + 1). The items' own layers stay as trained.
+    ``item_layers`` are e⁰…e^L (n, d); ``degree`` (n,) counts of training. Symmetric: u = 1/(L+1) Σ_{l<L}
+    Σ_{i∈H} e_i^l / √(|H|·d_i), d_i at least 1. Row with self-loop: u^{l+1} = (u^l + Σ_{i∈H} e_i^l) / (|H| +
+    1), averaged over layers. The items' own layers stay as trained.
     """
     matrix = history_matrix(histories, len(degree), item_layers[0].device)
     size = torch.tensor([len(h) for h in histories], device=item_layers[0].device)[:, None].float()

@@ -1,4 +1,4 @@
-"""What MICRO and LATTICE share: LightGCN whose items carry what an item graph says of them."""
+"""Base of MICRO and LATTICE: LightGCN plus item vectors from item graphs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from recsim_gen.core.types import Catalog, Interactions, Scope
 
 
 class ItemGraphModel(TableModel):
-    """Final item = LightGCN item + h/‖h‖; a subclass makes h (n, d) from the modalities' graphs."""
+    """Final item = LightGCN item + h/‖h‖; subclasses compute h (n, d) from the modalities' graphs."""
 
     settings: ItemGraphConfig
 
@@ -42,19 +42,19 @@ class ItemGraphModel(TableModel):
         self._stale, self._epoch = True, 0
 
     def _make_fusion(self) -> None:
-        """Parameters of the fusion of modalities; called when the modalities are there."""
+        """Create the parameters of the fusion; called after ``modalities`` is set."""
         raise NotImplementedError
 
     def exact_views(self) -> tuple[dict[str, float], ...]:
-        """For each view that is convolved on its own: its modalities and their shares."""
+        """Return the modalities and their shares, for each view that is convolved separately."""
         raise NotImplementedError
 
     def exact_attention(self) -> Attention | None:
-        """What weighs the views, in float64; None where there is one."""
+        """Return the attention over the views in float64; None if there is one view."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> ItemGraphModel:
-        """Learned graphs become stale (rebuilt at next use) every few epochs and at every evaluation."""
+        """Mark the learned graphs for a rebuild, every ``rebuild_every`` epochs and at every evaluation."""
         self._epoch += mode
         every = self.settings.rebuild_every
         self._stale = self._stale or not mode or self._epoch % every == 1 % every
@@ -62,7 +62,7 @@ class ItemGraphModel(TableModel):
         return self
 
     def graphs(self) -> dict[str, tuple[ModalityGraph, Tensor | None]]:
-        """Each modality's graph, rebuilt if stale, and the weights that carry a gradient (or None)."""
+        """Return each modality's graph, rebuilt if stale, and the weights that carry a gradient (or None)."""
         out: dict[str, tuple[ModalityGraph, Tensor | None]] = {}
         for name, graph in self.modalities.items():
             assert isinstance(graph, ModalityGraph)
@@ -87,7 +87,7 @@ class ItemGraphModel(TableModel):
             graph.take(_of(m, lists))
 
     def neighbour_recall(self) -> dict[str, float]:
-        """Share of the true neighbours in each modality's raw and learned lists, where an index made them."""
+        """Return the recall of each modality's raw and learned neighbour lists, if an index made them."""
         return {
             f"{name} {lists}": share
             for name, graph in self.modalities.items()
@@ -103,7 +103,7 @@ class ItemGraphModel(TableModel):
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
     def with_items(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Final users (U, d), final items (n, d) = LightGCN item + h, rows of length 1."""
+        """Return final users (U, d) and final items (n, d) = LightGCN item + ``h``, rows of length 1."""
         both = self._mean_layer()
         users, items = both.split([self.n_users, self.n_items])
         return users, items + h
@@ -119,7 +119,7 @@ def _of(modality: str, lists: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class ItemGraphRanker(LearnedRanker):
-    """A model with an item graph behind the `Ranker` protocol; new users by its own propagation."""
+    """Base of rankers with item graphs; new users are folded in by the model's propagation."""
 
     needs_features = True
     model: ItemGraphModel
@@ -135,7 +135,7 @@ class ItemGraphRanker(LearnedRanker):
     @property
     @torch.no_grad()
     def exact(self) -> ExactItems:
-        """The trained items in float64, as counterfactuals start from them; made once."""
+        """The trained items in float64, from which counterfactuals start; computed once."""
         self._fitted()
         if self._exact is None:
             model = self.model

@@ -1,12 +1,12 @@
-"""LATTICE: one latent item–item graph, a weighted sum over modalities, added to LightGCN.
+"""LATTICE: LightGCN plus one latent item graph, a weighted sum over modalities.
 
-Zhang et al., "Mining Latent Structures for Multimedia Recommendation", ACM MM 2021. It is MICRO
-with one learned weight per modality in place of attention, and no contrastive term.
+Zhang et al., "Mining Latent Structures for Multimedia Recommendation", ACM MM 2021. It is MICRO with one
+learned weight per modality instead of attention, and without the contrastive loss.
 
-Where the published code differs: it normalises the learned graph once, after the weighted sum of
-the modalities' k nearest neighbours (the raw one per modality, before the sum, as here); it holds
-dense N×N matrices; its weights get a gradient once an epoch, with the learned graph, and here at
-every step. Per modality, the graphs are MICRO's, in O(N·k).
+The published code differs: it normalises the learned graph once, after the weighted sum of the modalities' k
+nearest neighbours (the raw one per modality, before the sum, as here); it stores dense N×N matrices; its
+weights get a gradient once per epoch, with the learned graph, and here in every step. Per modality, the
+graphs are MICRO's, in O(N·k).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rankers.training.pairs import Batch
 
 
 class LATTICE(ItemGraphModel):
-    """The model."""
+    """The model of Zhang et al., ACM MM 2021."""
 
     config_class = LATTICEConfig
     settings: LATTICEConfig
@@ -30,11 +30,11 @@ class LATTICE(ItemGraphModel):
         self.modality_weight = nn.Parameter(torch.full((len(self.modalities),), 0.5))
 
     def shares(self) -> dict[str, Tensor]:
-        """α = softmax(w): each modality's part of the graph; positive, sums to 1."""
+        """Return α = softmax(w), each modality's share of the graph; positive, sums to 1."""
         return dict(zip(self.modalities, self.modality_weight.softmax(0), strict=True))
 
     def latent(self) -> Tensor:
-        """h = A^L·E_id with A = Σ_m α_m·A_m, (n, d)."""
+        """Return h = A^L·E_id with A = Σ_m α_m·A_m, (n, d)."""
         graphs, shares = self.graphs(), self.shares()
         h = self.item_embedding.weight
         for _ in range(self.settings.n_item_layers):
@@ -42,25 +42,25 @@ class LATTICE(ItemGraphModel):
         return h
 
     def exact_views(self) -> tuple[dict[str, float], ...]:
-        """One view of all modalities."""
+        """Return one view of all modalities."""
         return ({m: float(share) for m, share in self.shares().items()},)
 
     def exact_attention(self) -> None:
-        """None: there is one view."""
+        """Return None: there is one view."""
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Final users (U, d), final items (n, d) = LightGCN item + h/‖h‖."""
+        """Return final users (U, d) and final items (n, d) = LightGCN item + h/‖h‖."""
         return self.with_items(F.normalize(self.latent(), dim=1))
 
     def loss(self, batch: Batch) -> Tensor:
-        """BPR + reg_weight·L2 for one batch."""
+        """Return BPR + reg_weight·L2 of a batch."""
         users, items = self.forward()
         user, positive, negative = batch
         return self.bpr(users[user], items[positive], items[negative])
 
 
 class LATTICERanker(ItemGraphRanker):
-    """LATTICE behind the `Ranker` protocol."""
+    """LATTICE as a `Ranker`."""
 
     name = "lattice"
     model_class = LATTICE

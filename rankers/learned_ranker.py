@@ -1,4 +1,4 @@
-"""A trained model behind the `Ranker` protocol: fit, score, fold in, save, load."""
+"""Base of trained rankers: fit, score, fold in, save, load."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Lists = Mapping[str, Tensor]
 class LearnedRanker(Counterfactuals):
     """Base of the rankers that `rankers.training` trains.
 
-    A subclass names ``model_class`` and ``config_class``, and says how a new user is folded in.
+    Subclasses set ``model_class`` and ``config_class``, and implement ``_new_users``.
     """
 
     name: ClassVar[str]
@@ -39,7 +39,7 @@ class LearnedRanker(Counterfactuals):
     config_class: ClassVar[type[Training]]
     needs_features: ClassVar[bool] = False
     training_version: int = 4
-    """Raise it when the same settings come to train otherwise: what was kept before is not found again."""
+    """Increase it when equal settings train other weights: cached rankers of other versions are not used."""
 
     def __init__(self, *, device: str = "cpu", **settings: Any) -> None:
         self.config: Any = config_from(self.config_class, settings)
@@ -48,16 +48,16 @@ class LearnedRanker(Counterfactuals):
         self.valid: dict[str, float] = {}
         self.best_epoch = 0
         self.neighbour_recall: dict[str, float] = {}
-        """Share of the true neighbours in lists of items, where an index made them; by lists."""
+        """Share of the true neighbours in each neighbour list that an index made."""
         self._data = ""
 
     def fit(
         self, catalog: Catalog, interactions: Interactions, *, rng: Rng, on_epoch: OnEpoch | None = None
     ) -> LearnedRanker:
-        """Train on the train split with early stopping on the valid split.
+        """Train on the train split, with early stopping on the valid split.
 
-        Equal ``rng`` and interactions give equal initial weights and equal negatives, whatever the
-        features: that is what makes two runs comparable pair by pair.
+        Equal ``rng`` and interactions give equal initial weights and equal negatives, whatever the features,
+        so that two runs can be compared pair by pair.
         """
         check_catalog(catalog, interactions)
         self.config = self.config.for_log(len(interactions.only("train")[0]))
@@ -73,7 +73,7 @@ class LearnedRanker(Counterfactuals):
         return {}
 
     def _training_data(self, catalog: Catalog, interactions: Interactions) -> TrainingData:
-        """What the model is built of; DataError where features are wanted and there are none."""
+        """Return the model's data; raise DataError if features are needed and the catalogue has none."""
         if self.needs_features and not catalog.features:
             raise DataError(
                 f"{self.name} needs item features, the catalogue has none", remedy="Encode it first"
@@ -110,7 +110,7 @@ class LearnedRanker(Counterfactuals):
         return fingerprint(self.name, asdict(self.config), self._data, weights, *([lists] if lists else []))
 
     def _tables(self) -> tuple[Tensor, Tensor]:
-        """Users (U, d) and items (n, d), rows as in the data."""
+        """Return users (U, d) and items (n, d), in the rows of the data."""
         users, items = self.model.final()
         return users, items
 
@@ -120,12 +120,12 @@ class LearnedRanker(Counterfactuals):
         return users.double(), items.double()
 
     def _new_users(self, histories: Sequence[np.ndarray]) -> Tensor:
-        """(B, d) vectors of people who chose these items."""
+        """Return (B, d) vectors of users who chose these items."""
         raise SettingError(f"{type(self).__name__} does not fold in")
 
     @torch.no_grad()
     def score(self, users: np.ndarray) -> Tensor:
-        """(B, n) scores of all items for known users (rows)."""
+        """Return the (B, n) scores of all items for known users (rows)."""
         self._fitted()
         users = check_users(users, self._n_users)
         table, items = self._tables()
@@ -133,7 +133,7 @@ class LearnedRanker(Counterfactuals):
 
     @torch.no_grad()
     def fold_in(self, histories: Sequence[np.ndarray]) -> Tensor:
-        """(B, n) scores for new users who chose these items (rows)."""
+        """Return the (B, n) scores of all items for new users who chose these items (rows)."""
         self._fitted()
         check_histories(histories, self._n_items)
         items = self._tables()[1]
@@ -142,7 +142,7 @@ class LearnedRanker(Counterfactuals):
         return self._new_users(histories) @ items.T
 
     def save(self, folder: str | Path) -> None:
-        """Write ``config.json`` and ``model.safetensors``, whole or not at all."""
+        """Write ``config.json`` and ``model.safetensors`` atomically."""
         self._fitted()
         weights = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
         about = {
@@ -159,7 +159,7 @@ class LearnedRanker(Counterfactuals):
     def load(
         cls, folder: str | Path, catalog: Catalog, interactions: Interactions, *, device: str = "cpu"
     ) -> LearnedRanker:
-        """Read what ``save`` wrote. DataError if another ranker or other data made it."""
+        """Load what `save` wrote; raise DataError if another ranker or other data made it."""
         folder = Path(folder)
         about = read_about(folder, cls.name)
         ranker = cls(device=device, **about["settings"])

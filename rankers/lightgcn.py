@@ -1,8 +1,8 @@
-"""LightGCN: embeddings of users and items, convolved over who chose what; blind to images.
+"""LightGCN: embeddings of users and items, propagated over the interaction graph; does not use images.
 
 He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation", SIGIR 2020.
-Initial weights and loss are those of RecBole 1.2.1, and so are the trained weights but for rounding: products
-with the graph are added up in another order.
+Initial weights and loss are those of RecBole 1.2.1, and so are the trained weights up to rounding: products
+with the graph are summed in another order.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from rankers.training.pairs import Batch
 
 
 class LightGCN(TableModel):
-    """Final rows are the mean over layers of E, ÂE, …, Â^L E."""
+    """LightGCN: final rows are the mean over layers of E, ÂE, …, Â^L E."""
 
     config_class = LightGCNConfig
     settings: LightGCNConfig
 
     def __init__(self, settings: LightGCNConfig, data: TrainingData) -> None:
         super().__init__(settings, data)
-        self.adds_up = settings.require_pow  # lengths do not, but their squares do
+        self.adds_up = settings.require_pow  # norms are not additive over a batch, but their squares are
         sizes = (self.n_users, self.n_items)
         self.user_embedding, self.item_embedding = padded_embeddings(
             sizes, settings.embedding_size, nn.init.xavier_uniform_
@@ -53,7 +53,7 @@ class LightGCN(TableModel):
         return users, items
 
     def loss(self, batch: Batch) -> Tensor:
-        """BPR + reg_weight·½Σ‖E‖²/B, of the batch's first layer; Σ‖E‖/B without ``require_pow``."""
+        """Return BPR + reg_weight·½Σ‖E‖²/B, of the batch's first layer; Σ‖E‖/B without ``require_pow``."""
         users, items = self.forward()
         loss = floored_bpr(users[batch.user], items[batch.positive], items[batch.negative])
         first = (self.item_embedding(batch.positive), self.item_embedding(batch.negative))
@@ -63,7 +63,7 @@ class LightGCN(TableModel):
 
 
 class LightGCNRanker(LearnedRanker):
-    """LightGCN behind the `Ranker` protocol; a new user is folded in by its own propagation."""
+    """LightGCN as a `Ranker`; new users are folded in by its propagation."""
 
     name = "lightgcn"
     model_class = LightGCN

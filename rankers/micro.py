@@ -1,7 +1,7 @@
-"""MICRO: latent item–item structure per modality, fused by attention, added to LightGCN.
+"""MICRO: LightGCN plus latent item graphs per modality, fused by attention.
 
-Zhang et al., "Latent Structure Mining with Contrastive Modality Fusion for Multimedia
-Recommendation", TKDE 2023.
+Zhang et al., "Latent Structure Mining with Contrastive Modality Fusion for Multimedia Recommendation", TKDE
+2023.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rankers.training.pairs import Batch
 
 
 class MICRO(ItemGraphModel):
-    """The model."""
+    """The model of Zhang et al., TKDE 2023."""
 
     config_class = MICROConfig
     settings: MICROConfig
@@ -31,40 +31,44 @@ class MICRO(ItemGraphModel):
         self._step = 0
 
     def views(self) -> dict[str, Tensor]:
-        """h_m = A_m^L·E_id for each modality, (n, d)."""
+        """Return h_m = A_m^L·E_id of each modality, (n, d)."""
         x = self.item_embedding.weight
         return {name: graph(x, fresh) for name, (graph, fresh) in self.graphs().items()}
 
     def fuse(self, views: Mapping[str, Tensor]) -> Tensor:
-        """h = Σ_m softmax_m(query(h_m))·h_m, (n, d)."""
+        """Return h = Σ_m softmax_m(query(h_m))·h_m, (n, d)."""
         weight = torch.cat([self.query(view) for view in views.values()], dim=1).softmax(1)
         first, *rest = (weight[:, m : m + 1] * view for m, view in enumerate(views.values()))
         return sum(rest, first)
 
     def exact_views(self) -> tuple[dict[str, float], ...]:
-        """One view per modality."""
+        """Return one view per modality."""
         return tuple({name: 1.0} for name in self.modalities)
 
     def exact_attention(self) -> Attention:
-        """The query in float64."""
+        """Return the attention in float64."""
         exact = {name: weight.double() for name, weight in self.query.state_dict().items()}
         return Attention(exact["0.weight"], exact["0.bias"], exact["2.weight"].T)
 
     def forward(self) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
-        """Final users (U, d), final items (n, d) = LightGCN item + h/‖h‖, the views, the fusion h/‖h‖."""
+        """Return final users (U, d), final items (n, d) = LightGCN item + h/‖h‖, the views, and h/‖h‖."""
         views = self.views()
         fused = F.normalize(self.fuse(views), dim=1)
         users, items = self.with_items(fused)
         return users, items, views, fused
 
     def loss(self, batch: Batch) -> Tensor:
-        """BPR + reg_weight·L2 + contrastive_weight·Σ_m contrastive_m for one batch."""
+        """Return BPR + reg_weight·L2 + contrastive_weight·Σ_m contrastive_m of a batch.
+
+        The contrastive loss is computed every ``contrastive_every`` steps, with its weight multiplied by that
+        number.
+        """
         users, items, views, fused = self.forward()
         user, positive, negative = batch
         loss = self.bpr(users[user], items[positive], items[negative])
         weight = self.settings.contrastive_weight * self.settings.contrastive_every
         due, self._step = self._step % self.settings.contrastive_every == 0, self._step + 1
-        if weight and due and len(views) > 1:  # one view is its own fusion
+        if weight and due and len(views) > 1:  # a single view equals its fusion
             anchors = self._anchors()
             for view in views.values():
                 term = contrastive_loss(F.normalize(view, dim=1), fused, self.settings.temperature, anchors)
@@ -79,7 +83,7 @@ class MICRO(ItemGraphModel):
 
 
 class MICRORanker(ItemGraphRanker):
-    """MICRO behind the `Ranker` protocol."""
+    """MICRO as a `Ranker`."""
 
     name = "micro"
     model_class = MICRO

@@ -1,7 +1,7 @@
-"""Scores and ranks of items that look otherwise, for rankers where a picture moves its own item alone.
+"""Counterfactual scores and ranks of rankers in which an image affects its own item only.
 
-A ranker's part is the score of everything for a person, and by how much a picture moves its item's; the
-rest is the same for all such rankers. In `rankers.counterfactual`, its counterpart, items move each other.
+A ranker provides the scores of all items for a user, and the change of an item's score by its features; the
+rest is shared. `rankers.counterfactual` is for rankers in which items affect each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Counterfactual, Scope
 from recsim_gen.taste.histories import Histories
 
-SCORES = 1 << 21  # scores held at a time: 16 MiB
+SCORES = 1 << 21  # scores in memory at a time: 16 MiB
 
 Features = Mapping[str, NDArray[Any]]
 
@@ -35,36 +35,42 @@ class OwnRowCounterfactuals:
 
     @property
     def _masked(self) -> Histories:
-        """Item rows that are out of each known user's list."""
+        """Item rows that are masked from each known user's ranking."""
         raise NotImplementedError
 
     def _table(self, users: NDArray[Any]) -> NDArray[Any]:
-        """(B, n) float64 scores of everything for known users, in the order of `_columns`."""
+        """Return the (B, n) float64 scores of all items for known users, ordered as in `_columns`."""
         raise NotImplementedError
 
     def _delta(self, users: NDArray[Any], items: NDArray[Any], given: Features) -> NDArray[Any]:
-        """(B,) change of score: exactly 0 for an item's own features."""
+        """Return (B,) changes of the score: exactly 0 for an item's own features."""
         raise NotImplementedError
 
     def _checked(
         self, users: NDArray[Any], items: NDArray[Any], features: Features
     ) -> tuple[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]]:
-        """What is asked, as of `check_triples`; SettingError before training."""
+        """Return the checked inputs, as `check_triples`; raise SettingError before training."""
         raise NotImplementedError
 
     @property
     def _at_once(self) -> int:
-        """People whose scores of everything are held at a time."""
+        """Users whose scores of all items are in memory at a time."""
         return max(1, SCORES // len(self._columns))
 
     def substitute(
         self, users: NDArray[Any], items: NDArray[Any], features: Features, scope: Scope = "graph"
     ) -> Counterfactual:
-        """What would it say if item i looked like x? Each (user, item, features) alone, in O(1) a triple.
+        """Return what the ranker would answer if items had other features.
 
-        A picture acts through its own item's row alone, so both scopes are one. Ranks cost a pass over the
-        catalogue a picture, or one sort a user. Raises as every ranker does for unknown rows, other widths
-        and NaN.
+        Each (user, item, features) is evaluated alone, in O(1). An image affects its own item's row only, so
+        both scopes give the same. Ranks cost one pass over the catalogue per image, or one sort per user.
+
+        Raises
+        ------
+        DataError
+            For unknown rows, other widths and NaN.
+        SettingError
+            For an unknown scope, and before training.
         """
         if scope not in get_args(Scope):
             raise SettingError(f"unknown scope {scope!r}.{did_you_mean(scope, get_args(Scope))}")
@@ -90,7 +96,7 @@ class OwnRowCounterfactuals:
         return _answer(scope, (score, rank, original, original_rank), bool(given))
 
     def rebuild(self, users: NDArray[Any], items: NDArray[Any], features: Features) -> Counterfactual:
-        """`substitute` with every rank counted from the whole list of scores: the slow reference."""
+        """Return `substitute` with every rank counted from the full list of scores: the slow reference."""
         users, items, given = self._checked(users, items, features)
         parts = []
         for b in range(len(users)):
@@ -108,7 +114,7 @@ class OwnRowCounterfactuals:
 
 
 def _answer(scope: Scope, numbers: Sequence[NDArray[Any]], moved: bool) -> Counterfactual:
-    """The four columns, with what they touched: the own row where anything was given."""
+    """Return the answer; the item's own row is touched if any features were given."""
     score, rank, original, original_rank = numbers
     touched, gap = np.full(len(score), int(moved)), np.full(len(score), np.nan)
     return Counterfactual(scope, score, rank, original, original_rank, touched, gap)

@@ -1,4 +1,4 @@
-"""The most chosen items for everyone: what any ranker must beat."""
+"""Popularity: the most chosen items for every user, the baseline of all rankers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from recsim_gen.core.types import Catalog, Interactions
 
 
 class Popularity(Counterfactuals):
-    """Score of an item = how often it was chosen in training; the same for every user."""
+    """Score of an item = how often it was chosen in training; equal for all users."""
 
     name = "popularity"
     config_class = PopularityConfig
@@ -40,7 +40,7 @@ class Popularity(Counterfactuals):
     def fit(
         self, catalog: Catalog, interactions: Interactions, *, rng: Rng, on_epoch: OnEpoch | None = None
     ) -> Popularity:
-        """Count the train split."""
+        """Count the choices of the train split."""
         check_catalog(catalog, interactions)
         count = np.bincount(interactions.only("train")[1], minlength=len(catalog))
         self.count = torch.from_numpy(count).float().to(self.device)
@@ -67,19 +67,19 @@ class Popularity(Counterfactuals):
         return fingerprint(self.name, self._data, self._counted().cpu().numpy())
 
     def score(self, users: np.ndarray) -> Tensor:
-        """(B, n) counts."""
+        """Return the (B, n) counts."""
         count = self._counted()
         users = check_users(users, self.n_users)
         return count.expand(len(users), -1).clone()
 
     def fold_in(self, histories: Sequence[np.ndarray]) -> Tensor:
-        """(B, n) counts."""
+        """Return the (B, n) counts."""
         count = self._counted()
         check_histories(histories, len(count))
         return count.expand(len(histories), -1).clone()
 
     def save(self, folder: str | Path) -> None:
-        """Write ``config.json`` and ``model.safetensors``, whole or not at all."""
+        """Write ``config.json`` and ``model.safetensors`` atomically."""
         about = {"settings": {}, "data": self._data, "fingerprint": self.fingerprint}
         write(folder, self.name, about, {"count": self._counted().cpu()})
 
@@ -87,9 +87,9 @@ class Popularity(Counterfactuals):
     def load(
         cls, folder: str | Path, catalog: Catalog, interactions: Interactions, *, device: str = "cpu"
     ) -> Popularity:
-        """Read what ``save`` wrote. DataError if another ranker or other data made it."""
+        """Load what `save` wrote; raise DataError if another ranker or other data made it."""
         about = read_about(Path(folder), cls.name)
-        ranker = cls(device=device).fit(catalog, interactions, rng=Rng(0))  # quicker than to read it
+        ranker = cls(device=device).fit(catalog, interactions, rng=Rng(0))  # faster than reading the counts
         if about["data"] != ranker._data:
             raise other_data(Path(folder))
         return ranker

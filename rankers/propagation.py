@@ -1,4 +1,4 @@
-"""Message passing over fixed graphs: torch-geometric's LightGCN convolution on CSR matrices."""
+"""Message passing over fixed graphs: torch-geometric's LightGCN convolution with CSR matrices."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rankers.sparse_rows import quiet_sparse
 
 
 class Graph:
-    """A constant sparse matrix and its transpose, which the backward pass multiplies with.
+    """A constant sparse matrix, and its transpose for the backward pass.
 
-    Keeping both makes a step several times faster than a transposition in every backward pass.
+    Storing both makes a step several times faster than a transposition in every backward pass.
     """
 
     def __init__(self, matrix: Tensor, transpose: Tensor) -> None:
@@ -23,14 +23,14 @@ class Graph:
 
     @classmethod
     def from_edges(cls, row: Tensor, column: Tensor, weight: Tensor, n: int) -> Graph:
-        """n×n graph with ``weight`` at (row, column)."""
+        """Return the n×n graph with ``weight`` at (row, column)."""
         with quiet_sparse():
             coo = torch.sparse_coo_tensor(torch.stack([row, column]), weight, (n, n)).coalesce()
             return cls(coo.to_sparse_csr(), coo.t().coalesce().to_sparse_csr())
 
     @classmethod
     def from_neighbours(cls, index: Tensor, weight: Tensor) -> Graph:
-        """n×n float32 graph with ``weight`` (n, k) at the columns ``index`` (n, k)."""
+        """Return the n×n float32 graph with ``weight`` (n, k) at the columns ``index`` (n, k)."""
         n, k = index.shape
         row = torch.arange(n, device=index.device).repeat_interleave(k)
         return cls.from_edges(row, index.reshape(-1), weight.detach().float().reshape(-1), n)
@@ -73,20 +73,21 @@ class _MeanOfLayers(torch.autograd.Function):
 
 
 class GraphConv(LGConv):
-    """LightGCN's convolution (He et al., SIGIR 2020) over a `Graph` with weights of its own."""
+    """LightGCN's convolution (He et al., SIGIR 2020) over a `Graph`, with that graph's weights."""
 
     def __init__(self) -> None:
         super().__init__(normalize=False)
 
     def forward(self, x: Tensor, graph: Graph) -> Tensor:  # type: ignore[override]
-        """A·x for x (n, d)."""
+        """Return A·x for x (n, d)."""
         return _Multiply.apply(x, graph)
 
 
 def user_item_graph(user: Tensor, item: Tensor, n_users: int, n_items: int, norm: UserItemNorm) -> Graph:
-    """The bipartite graph over users, then items.
+    """Return the bipartite graph over users, then items.
 
-    ``symmetric``: 1/√(d_u d_i) (LightGCN). ``row-self-loop``: D⁻¹(A + I), MICRO's published code.
+    Weights are 1/√(d_u d_i) if ``symmetric`` (LightGCN), D⁻¹(A + I) if ``row-self-loop`` (MICRO's published
+    code).
     """
     n = n_users + n_items
     row = torch.cat([user, item + n_users])
@@ -100,7 +101,7 @@ def user_item_graph(user: Tensor, item: Tensor, n_users: int, n_items: int, norm
 
 
 def layers(conv: GraphConv, x: Tensor, graph: Graph, depth: int) -> list[Tensor]:
-    """[x, A·x, …, A^depth·x]."""
+    """Return [x, A·x, …, A^depth·x]."""
     out = [x]
     for _ in range(depth):
         out.append(conv(out[-1], graph))

@@ -1,4 +1,4 @@
-"""Ranks of single scores among a list of others: counted, or found in a sorted list."""
+"""Ranks of single scores in a list: counted, or searched in a sorted list."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import numpy as np
 
 from rankers.counterfactual import TIE
 
-SORTED_FROM = 16  # scores a list from which sorting it is quicker than counting
+SORTED_FROM = 16  # number of scores above which sorting the list is faster than counting
 
 
 def rank_among(others: np.ndarray, score: np.ndarray, own: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """1 + how many of ``others`` are above ``score`` (B,), ties half; of more than `SORTED_FROM` sorted ones.
+    """Return 1 + how many of ``others`` are above ``score`` (B,); ties count ½.
 
-    ``own`` (B,) scores stand among the others where ``inside``: an item is not compared with itself.
+    ``others`` must be sorted if there are more than `SORTED_FROM` scores. ``own`` (B,) scores are among the
+    others where ``inside``, and do not count: an item is not compared with itself.
     """
     if len(score) > SORTED_FROM:
         high = len(others) - np.searchsorted(others, score + TIE, side="right")

@@ -1,4 +1,4 @@
-"""Where a ranker's settings are searched: ranges that stand beside each config."""
+"""Search spaces of rankers' settings; each is given beside its config."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 class Domain(Protocol):
-    """Values that a setting may be given."""
+    """Values that a setting may take."""
 
     def draw(self, rng: Generator) -> Any:
-        """One of them at random."""
+        """Return a random value."""
 
     def distribution(self) -> BaseDistribution:
-        """The same values as Optuna has them."""
+        """Return the values as an Optuna distribution."""
 
     def written(self, value: Any) -> Any:
-        """A value of the distribution as it is set: more than three digits mean nothing."""
+        """Return ``value`` as it is set; floats are rounded to three significant digits."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from ``low`` to ``high``, whole ones where both are; ``log``: each order of magnitude alike."""
+    """Numbers from ``low`` to ``high``, integers if both are; ``log``: uniform on a logarithmic scale."""
 
     low: float
     high: float
@@ -36,11 +36,11 @@ class Range:
 
     @property
     def whole(self) -> bool:
-        """Whether both ends are whole numbers."""
+        """Whether both ends are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def draw(self, rng: Generator) -> float | int:
-        """One at random, of three digits."""
+        """Return a random integer, or a random float of three significant digits."""
         if self.whole:
             return int(rng.integers(int(self.low), int(self.high) + 1))
         if self.log:
@@ -48,7 +48,7 @@ class Range:
         return self.written(rng.uniform(self.low, self.high))
 
     def distribution(self) -> BaseDistribution:
-        """Whole numbers or others, by the ends."""
+        """Return a distribution of integers or of floats, depending on the ends."""
         from optuna.distributions import FloatDistribution, IntDistribution
 
         if self.whole:
@@ -56,7 +56,7 @@ class Range:
         return FloatDistribution(self.low, self.high, log=self.log)
 
     def written(self, value: float) -> float | int:
-        """Three digits of it; all of a whole number."""
+        """Return ``value`` rounded to three significant digits; an integer unchanged."""
         return value if self.whole else float(f"{value:.3g}")
 
 
@@ -67,19 +67,19 @@ class OneOf:
     values: tuple[Any, ...]
 
     def draw(self, rng: Generator) -> Any:
-        """One at random."""
+        """Return one of the values at random."""
         return self.values[int(rng.integers(len(self.values)))]
 
     def distribution(self) -> BaseDistribution:
-        """Values without an order."""
+        """Return a categorical distribution."""
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.values)
 
     def written(self, value: Any) -> Any:
-        """The value."""
+        """Return ``value`` unchanged."""
         return value
 
 
 Space = Mapping[str, Domain]
-"""What is searched of a config: the domain of each setting."""
+"""Search space of a config: the domain of each setting that is searched."""

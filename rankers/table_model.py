@@ -1,4 +1,4 @@
-"""What most models of this package share: a score is the product of two tables."""
+"""Base of models whose scores are products of a user table and an item table."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from rankers.training.model import RankerModel
 
 
 class TableModel(RankerModel):
-    """score(u, i) = users[u] · items[i], learned from pairs. A subclass gives ``forward`` and ``loss``."""
+    """Model with score(u, i) = users[u] · items[i]; subclasses implement ``forward`` and ``loss``."""
 
     _final: tuple[Tensor, Tensor] | None = None
 
     def forward(self) -> tuple[Any, ...]:
-        """Final users (U, d), final items (n, d), and what else a loss needs."""
+        """Return final users (U, d), final items (n, d), and whatever else the loss needs."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> TableModel:
-        """Switching to training or to evaluation forgets the final tables."""
+        """Set the mode and drop the cached final tables."""
         self._final = None
         return super().train(mode)
 
     def bpr(self, u: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        """−mean log σ(u·(p − n)) + reg_weight·½Σx²/B over rows (B, d) of the tables (Rendle et al., 2009)."""
+        """Return −mean log σ(u·(p − n)) + reg_weight·½Σx²/B over rows (B, d) (Rendle et al., 2009)."""
         loss = -F.logsigmoid((u * (positive - negative)).sum(1)).mean()
         square = (u.square().sum() + positive.square().sum() + negative.square().sum()) / 2
         return loss + self.settings.reg_weight * square / len(u)
 
     @torch.no_grad()
     def final(self) -> tuple[Tensor, Tensor]:
-        """Final users and items, kept until training goes on."""
+        """Return final users and items, cached until training continues."""
         if self._final is None:
             users, items, *_ = self.forward()
             self._final = users, items
         return self._final
 
     def scores(self, users: Tensor) -> Tensor:
-        """(B, n) products of the final tables."""
+        """Return the (B, n) products of the final tables."""
         table, items = self.final()
         return table[users] @ items.T

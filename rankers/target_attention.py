@@ -1,4 +1,4 @@
-"""Items as their features say, and a history that attends to a candidate: the network of `rankers.din`."""
+"""The network of `rankers.din`: an item encoder, and attention of a history to a candidate."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from rankers.training.model import drawn_apart
 
-ROUNDING = 1e-5  # singular values below this share of the largest are rounding
+ROUNDING = 1e-5  # singular values below this share of the largest count as 0
 
 
 class Encoded(NamedTuple):
-    """Items as the attention reads them: four (…, H, d) tensors, and a bias (…)."""
+    """Encoded items: query, key, value and reply (…, H, d), and a bias (…)."""
 
     query: Tensor
     key: Tensor
@@ -24,15 +24,15 @@ class Encoded(NamedTuple):
     bias: Tensor
 
     def at(self, where: Any) -> Encoded:
-        """The items of these rows."""
+        """Return the items at ``where``."""
         return Encoded(*(part[where] for part in self))
 
 
 class Look(nn.Module):
-    """One modality: features of length 1 to whitened coordinates, and those to the items' vectors.
+    """Encoder of one modality: features of length 1 are whitened, then projected to item vectors.
 
-    The whitening is made of the catalogue ``x`` (n, D) and kept with the weights: ``width`` coordinates of
-    unit variance at most, those that vary most.
+    The whitening is computed on the catalogue ``x`` (n, D) and saved with the weights: at most ``width``
+    coordinates of unit variance, those of largest variance before.
     """
 
     mean: Tensor
@@ -52,12 +52,12 @@ class Look(nn.Module):
         self.projection = nn.Linear(self.whitening.shape[1], size, bias=False)
 
     def coordinates(self, x: Tensor) -> Tensor:
-        """(B, width) of features (B, D)."""
+        """Return the (B, width) coordinates of features (B, D)."""
         return (F.normalize(x) - self.mean) @ self.whitening
 
 
 class TargetAttention(nn.Module):
-    """Encodes items and scores candidates by how a history bears on them.
+    """Encodes items, and scores candidates by attention over a history.
 
     Parameters
     ----------
@@ -65,10 +65,16 @@ class TargetAttention(nn.Module):
         {modality: (n, D)} of the catalogue.
     category
         (n,) codes 0…C−1.
-    size, heads, hidden, width
-        Numbers that the H heads share; of the layer between; coordinates of a modality.
+    size
+        Total size of the heads.
+    heads
+        Number H of heads.
+    hidden
+        Width of the hidden layer.
+    width
+        Maximal number of coordinates of a modality.
     dropout
-        Of vectors and of the hidden layer.
+        Dropout of item vectors and of the hidden layer.
     """
 
     category: Tensor
@@ -96,15 +102,15 @@ class TargetAttention(nn.Module):
             self.modalities = nn.ModuleDict({m: Look(x, width, size) for m, x in features.items()})
 
     def looks(self) -> dict[str, Look]:
-        """Each modality's part."""
+        """Return the encoder of each modality."""
         return {m: look for m, look in self.modalities.items() if isinstance(look, Look)}
 
     def encode(
         self, rows: Tensor, *, only: Sequence[str] = (), instead: Mapping[str, Tensor] | None = None
     ) -> Encoded:
-        """Items ``rows`` (…), by the modalities ``only`` (none: all).
+        """Return the items ``rows`` (…) encoded by the modalities ``only``; (): all.
 
-        ``instead`` {modality: (…, D)}: features that these items are taken to have.
+        ``instead`` {modality: (…, D)}: features that replace the items' own.
         """
         vector = self.category_embedding(self.category[rows])
         for modality, look in self.looks().items():
@@ -119,17 +125,18 @@ class TargetAttention(nn.Module):
         return Encoded(query, key, value, reply, parts[..., -1])
 
     def forward(self, history: Encoded, known: Tensor, candidate: Encoded) -> Tensor:
-        """(B, T) scores of candidates (T, …), the same for all, or (B, T, …).
+        """Return (B, T) scores of candidates (T, …), which all users share, or (B, T, …).
 
-        ``history`` (B, L, …), of which a candidate sees those that are ``known`` (B, L), or (B, T, L).
+        ``history`` is (B, L, …); a candidate sees the choices at which ``known``, (B, L) or (B, T, L), is
+        True.
         """
         weight, gain = self._attention(history, known, candidate)
         return candidate.bias + (weight * gain).sum((-1, -2))
 
     def jackknife(self, history: Encoded, known: Tensor, candidate: Encoded) -> Tensor:
-        """(B, T) √Σ_j (s − s_j)², s_j being the score without choice j of the history.
+        """Return (B, T) √Σ_j (s − s_j)², with s_j the score without choice j of the history.
 
-        A head's Σ_j a_j g_j is (Σ − a_j g_j) / (1 − a_j) without j.
+        A head's Σ = Σ_l a_l g_l is (Σ − a_j g_j) / (1 − a_j) without j.
         """
         weight, gain = self._attention(history, known, candidate)
         whole = (weight * gain).sum(-1, keepdim=True)
@@ -137,7 +144,7 @@ class TargetAttention(nn.Module):
         return change.square().sum(-1).sqrt()
 
     def _attention(self, history: Encoded, known: Tensor, candidate: Encoded) -> tuple[Tensor, Tensor]:
-        """Weights a and gains v·r, both (B, T, H, L); the weights of a head sum to 1 less nothing's."""
+        """Return weights a and gains v·r, (B, T, H, L); weights of a head and of its null key sum to 1."""
         axes = "bthd,blhd->bthl" if candidate.query.dim() == 4 else "thd,blhd->bthl"
         scale = self.null_embedding.shape[-1] ** -0.5
         key = torch.cat([self.null_embedding.expand(len(history.key), -1, -1, -1), history.key], 1)

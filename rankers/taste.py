@@ -1,15 +1,15 @@
-"""``taste``: a content ranker of never-seen pictures, in closed form.
+"""``taste``: a content ranker in closed form, also for images that nobody has chosen.
 
-A person's taste in a category is a Gaussian vector over whitened features, and tastes of categories agree
+A user's taste in a category is a Gaussian vector over whitened features; tastes of categories are correlated
 as co-choices show (`recsim_gen.taste`). The score of item i in category c is the posterior mean of its
-worth, and how much of a person's choices fall into c:
+utility plus the user's preference for c:
 
     s(u, i) = t_uᵀ z_i + log share_u(c) − log share(c)
 
-with share_u the person's smoothed share of choices, share the category's of the catalogue. New people need no
-training, for the posterior is the same formula of any history; new pictures need none either. A picture put
-onto an item is judged by the tastes of pictures alone: what the item's text says of its look does not hold
-of another picture. So s changes by t'_uᵀ (z'(new) − z'(own)), t' and z' of the modality that is replaced.
+share_u is the user's smoothed share of choices, share the category's share of the catalogue. New users need
+no training, since the posterior has the same formula for any history; nor do new images. An image put onto an
+item is judged by tastes of images alone, since the item's text does not describe another image: s changes by
+t'_uᵀ (z'(new) − z'(own)), with t' and z' of the replaced modality.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from recsim_gen.taste.model import TasteModel
 from recsim_gen.taste.surprise import surprise
 from recsim_gen.taste.whitening import Components, UnitRows
 
-# σ² that validation choices choose among, and without any. At 1, single choices of a category are foreseen as
-# well as at 2, but lists are ranked worse: validation Recall@20 of three shops 0.146 and 0.153.
+# Values of σ² to select from on validation choices, and the value without any. σ² = 1 predicts choices within
+# a category as well as 2, but ranks lists worse: validation Recall@20 of three shops 0.146 and 0.153.
 NOISES, NOISE = (2.0, 4.0, 8.0), 2.0
 JOINT = "joint"
 
 
 class TasteRanker(OwnRowCounterfactuals):
-    """Tastes of all modalities together rank; tastes of each alone judge what replaces it."""
+    """Ranks by the tastes of all modalities together; a replaced modality is judged by its own tastes."""
 
     name = "taste"
     config_class = TasteConfig
@@ -66,11 +66,11 @@ class TasteRanker(OwnRowCounterfactuals):
     def fit(
         self, catalog: Catalog, interactions: Interactions, *, rng: Rng, on_epoch: OnEpoch | None = None
     ) -> TasteRanker:
-        """Fit the priors to the choices of training; validation choices choose each model's noise.
+        """Fit the priors to the choices of training; select the noise of each model on validation choices.
 
-        It is chosen by how well the item that was chosen is told from others of its category
-        (`taste.surprise`); ``valid`` has that of the model that ranks, in nats. Nothing is drawn at random.
-        Raises DataError for a catalogue without features.
+        The noise is selected by how well a chosen item is told from others of its category
+        (`taste.surprise`); ``valid`` has that of the ranking model, in nats. Nothing is random. Raises
+        DataError for a catalogue without features.
         """
         self._take(catalog, interactions)
         parts = {
@@ -82,13 +82,13 @@ class TasteRanker(OwnRowCounterfactuals):
         for name, x in parts.items():
             model = TasteModel.of_components(x, self.category, self._chosen, self.config.noise or NOISE)
             least, self.models[name] = self._least_surprised(model, self._chosen.take(user), item)
-        self.valid = {"surprise": least} if len(item) else {}  # of the last, which ranks
+        self.valid = {"surprise": least} if len(item) else {}  # of the last model, which ranks
         return self
 
     def _least_surprised(
         self, model: TasteModel, before: Histories, items: NDArray[Any]
     ) -> tuple[float, TasteModel]:
-        """``model`` with the noise that foresees ``items`` best, and how well."""
+        """Return the least surprise at ``items``, and ``model`` with the noise that gives it."""
         if not len(items):
             return 0.0, model
         noises = [self.config.noise] if self.config.noise else NOISES
@@ -96,7 +96,7 @@ class TasteRanker(OwnRowCounterfactuals):
         return min(((surprise(one, before, items), one) for one in tried), key=lambda v: v[0])
 
     def _take(self, catalog: Catalog, interactions: Interactions) -> None:
-        """Items and choices, as fitting and loading need them."""
+        """Set the items and choices that fitting and loading need."""
         check_catalog(catalog, interactions)
         if not catalog.features:
             raise DataError("taste needs item features, the catalogue has none", remedy="Encode it first")
@@ -104,7 +104,7 @@ class TasteRanker(OwnRowCounterfactuals):
         self._ranking = JOINT if len(self._features) > 1 else next(iter(self._features))
         self.category = taste_categories(catalog, self.config.clusters)
         self._size = np.bincount(self.category)
-        self._order = np.argsort(self.category, kind="stable")  # tables of scores stand by category
+        self._order = np.argsort(self.category, kind="stable")  # tables of scores are ordered by category
         self._place = np.argsort(self._order)
         self._n_users = interactions.n_users
         user, item = interactions.only("train")
@@ -126,9 +126,9 @@ class TasteRanker(OwnRowCounterfactuals):
         return self._by_category(self._chosen.take(users), self._ordered())
 
     def _by_category(self, people: Histories, z: NDArray[Any]) -> NDArray[Any]:
-        """(B, n) float64 scores for people with these histories, of items with coordinates ``z``.
+        """Return (B, n) float64 scores of items with coordinates ``z`` (n, d) for users with these histories.
 
-        Both ``z`` (n, d) and the table stand in the order ``_order``.
+        Both ``z`` and the scores are in the order ``_order``.
         """
         count, stops = len(self._size), np.cumsum(self._size).tolist()
         everywhere = np.broadcast_to(np.arange(count), (len(people), count))
@@ -140,7 +140,7 @@ class TasteRanker(OwnRowCounterfactuals):
         return table
 
     def _shares(self, people: Histories) -> NDArray[Any]:
-        """(B, C) log of each person's smoothed share of a category, less log of the catalogue's."""
+        """Return (B, C) log of each user's smoothed share of a category, minus log of the catalogue's."""
         count, prior = len(self._size), self.config.smoothing
         cell = people.person * count + self.category[people.items]
         number = np.bincount(cell, minlength=len(people) * count).reshape(-1, count)
@@ -163,12 +163,12 @@ class TasteRanker(OwnRowCounterfactuals):
         )
 
     def score(self, users: NDArray[Any]) -> Tensor:
-        """(B, n) scores of all items for known users (rows)."""
+        """Return the (B, n) scores of all items for known users (rows)."""
         self._model(self._ranking)
         return self._scores(self._chosen.take(check_users(users, self._n_users)))
 
     def fold_in(self, histories: Sequence[NDArray[Any]]) -> Tensor:
-        """(B, n) scores for new people who chose these items (rows): the same formula."""
+        """Return the (B, n) scores of all items for new users who chose these items (rows)."""
         self._model(self._ranking)
         check_histories(histories, len(self.category))
         return self._scores(Histories.of(histories))
@@ -182,17 +182,17 @@ class TasteRanker(OwnRowCounterfactuals):
         return torch.from_numpy(scores).to(self.device)
 
     def _ordered(self) -> NDArray[Any]:
-        """(n, d) coordinates of all items, in the order `_order`."""
+        """Return the (n, d) coordinates of all items, in the order ``_order``."""
         z: NDArray[Any] = self._model(self._ranking).features[self._order]
         return z
 
     def appraise(
         self, histories: Sequence[NDArray[Any]], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
     ) -> Appraisal:
-        """What B people with these histories think of ``items`` (B,) with these features.
+        """Return the appraisals of ``items`` (B,) with these features, by users with these histories.
 
-        ``mean`` and ``sd`` of tᵀz by the tastes of the modalities given alone; without any, by those of
-        pictures and with the items' own.
+        ``mean`` and ``sd`` are of tᵀz by the tastes of the given modality alone (several: of all together);
+        without any, by those of images and with the items' own.
         """
         self._model(self._ranking)
         check_histories(histories, len(self.category))
@@ -201,7 +201,7 @@ class TasteRanker(OwnRowCounterfactuals):
     def uncertainty(
         self, users: NDArray[Any], items: NDArray[Any], features: Mapping[str, NDArray[Any]]
     ) -> NDArray[Any]:
-        """(B,) standard deviation of what known users think of ``items`` with these features."""
+        """Return (B,) standard deviations of known users' appraisals of ``items`` with these features."""
         self._model(self._ranking)
         users, items, given = self._checked(users, items, features)
         return self._appraised(self._chosen.take(users), items, given).sd
@@ -213,14 +213,14 @@ class TasteRanker(OwnRowCounterfactuals):
         return self.models[name].appraise(people, self.category[items], self._read(name, items, features))
 
     def _judging(self, features: Mapping[str, NDArray[Any]]) -> str:
-        """Name of the model that judges features of these modalities."""
+        """Return the name of the model that judges features of these modalities."""
         for modality in features:
             if modality not in self._features:
                 raise DataError(f"unknown modality {modality!r}.{did_you_mean(modality, self._features)}")
         return next(iter(features)) if len(features) == 1 else self._ranking
 
     def _read(self, name: str, items: NDArray[Any], features: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """(B, D) what the model ``name`` reads: of each modality the feature given, else the item's own."""
+        """Return the (B, D) input of the model ``name``: given features, else the items' own."""
         parts = [
             unit(np.asarray(features.get(m, self._features[m][items]), dtype=np.float32))
             for m in (self._features if name == JOINT else [name])
@@ -230,7 +230,7 @@ class TasteRanker(OwnRowCounterfactuals):
     def _delta(
         self, users: NDArray[Any], items: NDArray[Any], given: Mapping[str, NDArray[Any]]
     ) -> NDArray[Any]:
-        """(B,) change of score: exactly 0 for an item's own features."""
+        """Return (B,) changes of the score: exactly 0 for an item's own features."""
         if not given:
             return np.zeros(len(users))
         name, count = self._judging(given), len(self._size)
@@ -250,7 +250,7 @@ class TasteRanker(OwnRowCounterfactuals):
         return check_triples(users, items, features, n_users=self._n_users, n_items=n_items, widths=widths)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``config.json`` and ``model.safetensors``, whole or not at all."""
+        """Write ``config.json`` and ``model.safetensors`` atomically."""
         self._model(self._ranking)
         weights = {
             f"{name}.{part}": torch.from_numpy(np.array(x, order="C"))
@@ -269,7 +269,7 @@ class TasteRanker(OwnRowCounterfactuals):
     def load(
         cls, folder: str | Path, catalog: Catalog, interactions: Interactions, *, device: str = "cpu"
     ) -> TasteRanker:
-        """Read what ``save`` wrote. DataError if another ranker or other data made it."""
+        """Load what `save` wrote; raise DataError if another ranker or other data made it."""
         folder = Path(folder)
         about = read_about(folder, cls.name)
         ranker = cls(device=device, **about["settings"])

@@ -1,8 +1,8 @@
-"""VBPR: matrix factorisation plus what an item's features say to each user.
+"""VBPR: matrix factorisation plus each user's taste in item features.
 
-He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016, Eq. 4,
-with any number of modalities: score(u, i) = b_i + γ_u·γ_i + Σ_m (θ_um·W_m x_im + β_m·x_im). The terms
-of the user alone are left out: they rank nothing.
+He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016, Eq. 4, with any
+number of modalities: score(u, i) = b_i + γ_u·γ_i + Σ_m (θ_um·W_m x_im + β_m·x_im). Terms of the user alone
+are left out, since they do not affect rankings.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from rankers.training.model import drawn_apart
 from rankers.training.pairs import Batch
 from recsim_gen.core.types import Catalog, Interactions, Scope
 
-ROWS = 1 << 15  # items whose rows are made at a time
-GRID = 2.0**23  # multiples of 1/GRID up to 1 are whole in float32
+ROWS = 1 << 15  # item rows computed at a time
+GRID = 2.0**23  # multiples of 1/GRID up to 1 are exact in float32
 
 
 def on_grid(x: Tensor) -> Tensor:
-    """Rounded to multiples of 1/GRID, float64."""
+    """Return ``x`` rounded to multiples of 1/GRID, float64."""
     return (x.double() * GRID).round() / GRID
 
 
 class Look(nn.Module):
-    """One modality: items' features, their projection and each user's taste in it.
+    """One modality: the items' features, their projection and each user's taste.
 
-    Features are scaled to length 1 row by row: an encoder's scale does not matter, and no item's row
-    depends on another item. They are data and stay as they are.
+    Features are scaled to length 1 per row: the encoder's scale does not matter, and no row depends on
+    another item. They are not trained.
     """
 
     def __init__(self, x: Tensor, n_users: int, size: int) -> None:
@@ -50,25 +50,25 @@ class Look(nn.Module):
         nn.init.xavier_uniform_(self.projection.weight)
 
     def rows(self, rows: Tensor) -> Tensor:
-        """What is seen of the items ``rows`` (B,): kept, or where features are mapped made anew."""
+        """Return the scaled features of the items ``rows`` (B,); mapped features are scaled on access."""
         return self.seen(self.x[rows]) if self.x.dtype == torch.float16 else self.x[rows]
 
     @staticmethod
     def seen(x: Tensor) -> Tensor:
-        """Rows of length 1 on the grid, which float32 holds exactly."""
+        """Return rows of length 1 on the grid, which float32 represents exactly."""
         return on_grid(unit(x)).float()
 
     def exact(self, x: Tensor) -> Tensor:
-        """(B, size + 1) float64 (W x, β·x) of rows as ``seen``: the same bits in any batch, on any device.
+        """Return (W x, β·x), (B, size + 1) float64, of `seen` rows: equal bits in any batch, on any device.
 
-        On the grid, the factors' products are multiples of GRID⁻²; sums of those below 2⁷ are exact
-        in float64, so in whatever order they are added.
+        On the grid, products are multiples of GRID⁻²; sums of those are exact in float64 below 2⁷, in any
+        order.
         """
         return x.double() @ on_grid(self.projection.weight).T
 
 
 class VBPR(TableModel):
-    """A user's row is (γ_u, θ_u1 … θ_uM, 1), an item's (γ_i, W_1 x_i1 … W_M x_iM, b_i + Σ_m β_m·x_im)."""
+    """User rows (γ_u, θ_u1 … θ_uM, 1) and item rows (γ_i, W_1 x_i1 … W_M x_iM, b_i + Σ_m β_m·x_im)."""
 
     config_class = VBPRConfig
     settings: VBPRConfig
@@ -87,11 +87,11 @@ class VBPR(TableModel):
             self.modalities = nn.ModuleDict(looks)
 
     def looks(self) -> dict[str, Look]:
-        """Each modality's part."""
+        """Return the part of each modality."""
         return {m: look for m, look in self.modalities.items() if isinstance(look, Look)}
 
     def user_row(self, rows: Tensor) -> Tensor:
-        """(B, D) rows of the user table."""
+        """Return the (B, D) rows of the user table."""
         tastes = [look.taste(rows) for look in self.looks().values()]
         return nn.functional.pad(torch.cat([self.user_embedding(rows), *tastes], 1), (0, 1), value=1.0)
 
@@ -101,10 +101,10 @@ class VBPR(TableModel):
 
     @torch.no_grad()
     def item_row(self, rows: Tensor, features: Mapping[str, Tensor] | None = None) -> Tensor:
-        """(B, D) float64: what the item table has at ``rows`` (B,) if these items looked so.
+        """Return (B, D) float64: the rows of the item table if the items ``rows`` (B,) had these features.
 
-        ``features`` {modality: (B, d)}, as an encoder gives them; a modality that is left out stays the
-        item's own. Own features give the table's row to the bit.
+        ``features`` {modality: (B, d)}, as an encoder gives them; a modality that is left out keeps the
+        item's own. Own features give the table's row, bit for bit.
         """
         given = features or {}
         seen = {
@@ -114,7 +114,7 @@ class VBPR(TableModel):
         return self._assemble(rows, [look.exact(seen[m]) for m, look in self.looks().items()])
 
     def loss(self, batch: Batch) -> Tensor:
-        """BPR + reg_weight·L2 for one batch."""
+        """Return BPR + reg_weight·L2 of a batch."""
         user, positive, negative = batch
         both = torch.cat([positive, negative])
         projected = [look.projection(look.rows(both)) for look in self.looks().values()]
@@ -122,13 +122,13 @@ class VBPR(TableModel):
         return self.bpr(self.user_row(user), chosen, other)
 
     def train(self, mode: bool = True) -> VBPR:
-        """Switching to training or to evaluation forgets the final tables."""
+        """Set the mode and drop the cached final tables."""
         self._exact = None
         super().train(mode)
         return self
 
     def exact_tables(self) -> tuple[Tensor, Tensor]:
-        """Users (U, D) and items (n, D), float64; kept until training goes on."""
+        """Return users (U, D) and items (n, D), float64; cached until training continues."""
         if self._exact is None:
             device = self.item_bias.device
             users = self.user_row(torch.arange(self.n_users, device=device)).detach().double()
@@ -137,16 +137,16 @@ class VBPR(TableModel):
         return self._exact
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """The user table (U, D) and the item table (n, D), float32."""
+        """Return the user table (U, D) and the item table (n, D), float32."""
         users, items = self.exact_tables()
         return users.float(), items.float()
 
 
 class VBPRRanker(LearnedRanker):
-    """VBPR behind the `Ranker` protocol; new users by regression on those it was trained with.
+    """VBPR as a `Ranker`; new users by regression on the users it was trained with.
 
-    The mean row of what somebody chose would do as a vector only by chance: its size against the bias
-    is arbitrary, and most of it is what all items share.
+    The mean row of the chosen items is no suitable user vector: its scale relative to the bias is arbitrary,
+    and most of it is common to all items.
     """
 
     name = "vbpr"
@@ -164,7 +164,7 @@ class VBPRRanker(LearnedRanker):
         return self.model.exact_tables()
 
     def _changed(self, items: Tensor, features: Mapping[str, Tensor], scope: Scope) -> Changed:
-        row = self.model.item_row(items, features)  # alone, in either scope
+        row = self.model.item_row(items, features)  # alone, in both scopes
         key = torch.arange(len(items), device=items.device) * self._n_items + items
         return Changed.of(key, row)
 
