@@ -1,10 +1,10 @@
-"""Nearest neighbours of a large table: looked for in the cells near a row's own, decided exactly.
+"""Nearest neighbours in large tables: candidates from nearby cells, selected by exact cosines.
 
-faiss puts the rows into about 2·√n cells (k-means), as an inverted file does (Sivic & Zisserman, ICCV 2003).
-The rows of a cell are compared with those of the ``probes`` cells nearest to it, in one product. How many
-that must be is read off a sample of rows whose exact neighbours are known; where it is more than half of
-all cells, the exact search is as quick and is done. Which candidates are neighbours, and in what order, is
-decided by the float64 cosines of `knn`.
+faiss puts the rows into about 2·√n cells (k-means), as in an inverted file (Sivic & Zisserman, ICCV 2003).
+The rows of a cell are compared with those of the ``probes`` nearest cells in one product. The number of
+probes is measured on a sample of rows whose exact neighbours are known; if it is more than half of all cells,
+the exact search is as fast and is used instead. Neighbours and their order are decided by the float64 cosines
+of `knn`.
 """
 
 from __future__ import annotations
@@ -33,18 +33,27 @@ from rankers.sparse_rows import largest
 from recsim_gen.core.progress import say
 from recsim_gen.core.store import cached_array, fingerprint
 
-RECALL = 0.995  # on the sample: what holds there to 0.005 is 0.99 of all
-SAMPLE = 512  # rows whose exact neighbours are found: a thousandth of an exact search of 500,000
-MOST = 2  # half of the cells at most
+RECALL = 0.995  # on the sample, with an error of 0.005: 0.99 on all rows
+SAMPLE = 512  # rows whose exact neighbours are computed: a thousandth of an exact search of 500,000
+MOST = 2  # an index probes at most 1/MOST of the cells
 BLOCK = 4096  # rows decided at a time
-EACH = 25  # rows that the mean of a cell is made of: no need to be the best cells
+EACH = 25  # rows per cell in k-means; the cells need not be optimal
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Rows by cell: ``cell`` (n,) of each row, ``rows`` (n,) cell by cell, ``start`` (m + 1,) of each cell.
+    """Rows by cell.
 
-    ``near`` (m, m): all cells by falling nearness to each, itself first.
+    Parameters
+    ----------
+    cell
+        (n,) cell of each row.
+    rows
+        (n,) rows, cell by cell.
+    start
+        (m + 1,) where each cell starts in ``rows``.
+    near
+        (m, m) all cells by decreasing similarity to each cell, itself first.
     """
 
     cell: Tensor
@@ -54,7 +63,7 @@ class Cells:
 
     @classmethod
     def of(cls, fast: Tensor | UnitRows) -> Cells:
-        """Of unit rows ``fast`` (n, d) float32; the same for any number of threads."""
+        """Return the cells of unit rows ``fast`` (n, d) float32; the same for any number of threads."""
         import faiss
 
         faiss.omp_set_num_threads(torch.get_num_threads())
@@ -73,12 +82,12 @@ class Cells:
         )
 
     def probes(self, rows: Tensor, neighbours: Tensor) -> int:
-        """How many cells hold `RECALL` of the ``neighbours`` (r, k) of ``rows`` (r,)."""
+        """Return how many cells contain `RECALL` of the ``neighbours`` (r, k) of ``rows`` (r,)."""
         place = self.near.argsort(dim=1)[self.cell[rows][:, None], self.cell[neighbours]].reshape(-1)
         return 1 + int(place.kthvalue(max(1, int(RECALL * len(place)))).values)
 
     def about(self, cell: int, probes: int, least: int) -> Tensor:
-        """Rows of the ``probes`` cells nearest to ``cell``; of more where those hold less than ``least``."""
+        """Return the rows of the ``probes`` cells nearest to ``cell``; of more to have ``least`` rows."""
         near = self.near[cell]
         held = (self.start[near + 1] - self.start[near]).cumsum(0)
         count = max(probes, 1 + int(torch.searchsorted(held, least)))
@@ -86,15 +95,15 @@ class Cells:
 
 
 def neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
-    """The ``k`` nearest rows of each row of ``x`` (n, d): `knn.nearest`, or `indexed` of large tables.
+    """Return the ``k`` nearest rows of each row of ``x`` (n, d): by `indexed` if many, else by `nearest`.
 
-    ``approximate_from``: rows from which a table is large; 0: none is.
+    ``approximate_from``: number of rows from which an index is used; 0: never.
     """
     return indexed(x, k) if 0 < approximate_from <= len(x) else nearest(x, k)
 
 
 def cached_neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
-    """``neighbours``, kept on disk under the hash of ``x`` and ``k`` (never of ``k`` alone)."""
+    """Return `neighbours`, cached on disk by the hash of the search, ``x`` and ``k``."""
     how = "index" if 0 < approximate_from <= len(x) else "nearest on a grid"
     key = fingerprint(how, x.cpu().numpy(), k)
 
@@ -108,7 +117,7 @@ def cached_neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
 
 @torch.no_grad()
 def indexed(x: Tensor, k: int) -> Neighbours:
-    """Nearly the ``k`` nearest rows of each row of ``x`` (n, d) by cosine: at least 0.99 of them.
+    """Return the ``k`` nearest rows of each row of ``x`` (n, d) by cosine, with recall of at least 0.99.
 
     The same for any number of threads, on any device. Raises DataError for fewer than ``k`` rows.
     """
@@ -128,7 +137,7 @@ def indexed(x: Tensor, k: int) -> Neighbours:
         return Neighbours(found.index.to(device), found.value.to(device))
     candidates = _candidates(cells, fast, probes, min(k + SPARE, len(x)))
     index, value = torch.empty(len(x), k, dtype=torch.long), torch.empty(len(x), k, dtype=torch.float64)
-    for rows in cells.rows.split(BLOCK):  # that share candidates
+    for rows in cells.rows.split(BLOCK):  # rows of a cell share candidates
         some = candidates[rows].sort(dim=1).values
         index[rows], value[rows] = order(some, _cosines(x, rows, some), k)
     zero = value[:, 0] == 0
@@ -149,12 +158,12 @@ def listed(x: Tensor, index: Tensor) -> Neighbours:
 
 
 def _unit(x: Tensor) -> Tensor | UnitRows:
-    """Rows of length 1, float32; of float16 rows, which are mapped, only those that are asked for."""
+    """Return rows of length 1, float32; float16 rows, which are mapped, are scaled on access."""
     return UnitRows(x) if x.dtype == torch.float16 else F.normalize(x.float(), dim=1)
 
 
 def _parts(fast: Tensor | UnitRows) -> Iterator[Tensor]:
-    """All rows: at once, or where they are mapped some at a time."""
+    """Yield all rows: at once, or in parts if they are mapped."""
     if isinstance(fast, Tensor):
         yield fast
         return
@@ -163,7 +172,7 @@ def _parts(fast: Tensor | UnitRows) -> Iterator[Tensor]:
 
 
 def _candidates(cells: Cells, fast: Tensor | UnitRows, probes: int, count: int) -> Tensor:
-    """(n, count) the rows most like each row, of those about its cell."""
+    """Return (n, count) the rows most similar to each row, among those near its cell."""
     out = torch.empty(len(fast), count, dtype=torch.long)
     for cell in range(len(cells.near)):
         rows = cells.rows[cells.start[cell] : cells.start[cell + 1]]
@@ -178,9 +187,9 @@ def _candidates(cells: Cells, fast: Tensor | UnitRows, probes: int, count: int) 
 
 @torch.no_grad()
 def recall(x: Tensor, found: Neighbours) -> float:
-    """Share of the true neighbours among those ``found``, of a sample of other rows than `indexed` asks.
+    """Return the share of true neighbours in ``found``, on a sample of other rows than `indexed` uses.
 
-    A neighbour as near as the last true one is true: which of equal rows is taken does not count.
+    A neighbour as similar as the last true one counts as true, since equal rows are interchangeable.
     """
     x, rows = x.cpu(), _drawn(len(x), SAMPLE, seed=1)
     known = _exact(x, _unit(x), rows, found.index.shape[1])
@@ -192,7 +201,7 @@ def _drawn(n: int, count: int, seed: int) -> Tensor:
 
 
 def _exact(x: Tensor, fast: Tensor | UnitRows, rows: Tensor, k: int) -> Neighbours:
-    """The exact neighbours of ``rows`` (r,)."""
+    """Return the exact neighbours of ``rows`` (r,)."""
     parts = []
     for some in rows.split(max(1, BLOCK_BYTES // (4 * len(x)))):
         similarity = [fast[some] @ part.T for part in _parts(fast)]
@@ -205,7 +214,7 @@ def _cosines_of(x: Tensor, rows: Tensor, some: Tensor, candidates: Tensor) -> Te
 
 
 def _cosines(x: Tensor, rows: Tensor, candidates: Tensor) -> Tensor:
-    """Exact cosines (r, c) of ``rows`` (r,) with their ``candidates`` (r, c), rows of ``x`` as well."""
+    """Return exact cosines (r, c) of ``rows`` (r,) with their ``candidates`` (r, c), also rows of ``x``."""
     every, place = torch.cat([rows[:, None], candidates], dim=1).unique(return_inverse=True)
     unit = directions(x[every])
     return candidate_cosines(unit[place[:, 0]], unit, place[:, 1:])

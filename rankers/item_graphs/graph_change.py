@@ -1,11 +1,10 @@
-"""What one new feature changes in a k-nearest-neighbour graph, found without building it again.
+"""Exact change of a k-nearest-neighbour graph by one new feature, without rebuilding the graph.
 
-Isolation: every change (an item and its new feature) is made alone to the unchanged graph. A swap
-touches the item's own row, the rows that list the item, and the rows it enters; nothing else can
-change its list. Lists that came from an index stand as they are: the item's own is found exactly, it
-enters others where it is nearer than what they hold last, and its own feature changes nothing.
-Rows of changes are named by ``key = change · n + row``, so that a batch of changes
-is one sparse table.
+Each change (an item and its new feature) is applied alone to the unchanged graph. It affects the item's own
+row, the rows that list the item, and the rows whose lists it enters; no other list can change. Lists from an
+index are taken as given: the item's own list is computed exactly, the item enters others if it is nearer than
+their last entry, and its own feature changes nothing. Rows of changes have the key ``change · n + row``, so
+that a batch of changes is one sparse table.
 """
 
 from __future__ import annotations
@@ -25,10 +24,20 @@ from rankers.sparse_rows import Ragged, products, union
 
 @dataclass(frozen=True)
 class GraphState:
-    """A built graph over n items, kept so that single changes are cheap; float64.
+    """A built graph over n items, stored so that single changes are cheap; float64.
 
-    ``unit`` (n, d) the features' `directions`; ``neighbours`` the k + 1 nearest of each row, the first
-    k being the edges. ``approximate``: they came from an index.
+    Parameters
+    ----------
+    unit
+        (n, d) `directions` of the features.
+    neighbours
+        The k + 1 nearest of each row; the first k are the edges.
+    norm
+        Normalisation of the edges.
+    clamp
+        Whether negative cosines are set to 0.
+    approximate
+        Whether the neighbours came from an index.
     """
 
     unit: Tensor
@@ -44,16 +53,16 @@ class GraphState:
 
     @property
     def k(self) -> int:
-        """Edges of a row, the loop included."""
+        """Edges per row, including the loop."""
         return self.neighbours.index.shape[1] - 1
 
     @cached_property
     def quick(self) -> Quick:
-        """``unit`` for the one large product."""
+        """``unit`` as used by `scan`."""
         return Quick.of(self.unit)
 
     def weight(self, cosine: Tensor) -> Tensor:
-        """Weight of an edge before normalisation."""
+        """Return the weights of edges before normalisation."""
         return cosine.clamp_min(0) if self.clamp else cosine
 
     @cached_property
@@ -63,12 +72,12 @@ class GraphState:
 
     @cached_property
     def degree(self) -> Tensor:
-        """(n,) sums of the rows' weights."""
+        """(n,) sums of each row's weights."""
         return self.edges.sum(1)
 
     @cached_property
     def reverse(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Edges by column: ``start`` (n + 1,), then ``row``, ``place`` in the row's list, ``weight``."""
+        """Edges by column: ``start`` (n + 1,), then ``row``, ``place`` in the row's list, and ``weight``."""
         column = self.neighbours.index[:, : self.k].reshape(-1)
         by_column = column.argsort(stable=True)
         count = torch.bincount(column, minlength=self.n)
@@ -76,7 +85,7 @@ class GraphState:
         return start, by_column // self.k, by_column % self.k, self.edges.reshape(-1)[by_column]
 
     def scales(self, degree: Tensor) -> tuple[Tensor, Tensor]:
-        """Row and column factors of the normalisation: A_rj = row(d_r)·w_rj·column(d_j)."""
+        """Return row and column factors of the normalisation: A_rj = row(d_r)·w_rj·column(d_j)."""
         if self.norm == "row":
             return inverse(degree), torch.ones_like(degree)
         root = inverse(degree.sqrt())
@@ -84,22 +93,22 @@ class GraphState:
 
     @cached_property
     def scale(self) -> tuple[Tensor, Tensor]:
-        """``scales`` (n,) of the graph as it is."""
+        """`scales` (n,) of the unchanged graph."""
         return self.scales(self.degree)
 
     @cached_property
     def lowest(self) -> Tensor:
-        """(n,) float32 similarity below which nothing enters a row's list."""
+        """(n,) float32 similarity below which no item enters a row's list."""
         return (self.neighbours.value[:, self.k - 1] - MARGIN).float()
 
     def change(self, items: Tensor, new: Tensor, own_row_only: bool = False) -> GraphChange:
-        """What becomes of the graph when ``items`` (B,) have the `directions` ``new`` (B, d).
+        """Return the change of the graph if ``items`` (B,) have the `directions` ``new`` (B, d), each alone.
 
-        ``own_row_only``: lists and degrees of the other rows stay as they are (scope "item").
+        ``own_row_only``: lists and degrees of the other rows do not change (scope item).
         """
         own = torch.arange(len(items), device=items.device) * self.n + items
         differs = (new != self.unit[items]).any(1) | (not self.approximate)
-        another = (new[1:] != new[:-1]).any(1)  # a picture put onto several items is looked up once
+        another = (new[1:] != new[:-1]).any(1)  # an image put onto consecutive items is scanned once
         which = torch.cat([another.new_zeros(1), another]).cumsum(0)
         pictures = new[torch.cat([another.new_ones(1), another])]
         enters, nearest = (
@@ -117,14 +126,14 @@ class GraphState:
         parts = _join(mine, entries)
         parts = EntryChanges(place[parts.place], parts.column, parts.delta)
         degree = self.degree[key % self.n].index_add_(0, parts.place, parts.delta)
-        degree[place[: len(own)]] = weight.sum(1)  # not by differences: it may be exactly 0
+        degree[place[: len(own)]] = weight.sum(1)  # not by differences, since it may be exactly 0
         return GraphChange(key, degree, parts, gap).of(differs, self.n)
 
     def relisted(self, item: Tensor, new: Tensor) -> GraphState:
-        """The slow reference to `change` where lists came from an index: all lists with one item's new row.
+        """Return the graph with one item's new row: the slow reference for `change` of lists from an index.
 
-        The item (1,) with direction ``new`` (1, d) is compared with every list's own members, and every item
-        with it: O(n·(d + k)).
+        The item (1,), with direction ``new`` (1, d), is compared with the members of every list, and every
+        item with it: O(n·(d + k)).
         """
         if torch.equal(new, self.unit[item]):
             return self
@@ -141,40 +150,41 @@ class GraphState:
         return replace(self, unit=unit, neighbours=Neighbours(index, value))
 
     def _own_rows(self, items: Tensor, index: Tensor, weight: Tensor) -> EntryChanges:
-        """The items' lists are replaced: old entries out, new ones in. Rows 0 … B − 1 of the change."""
+        """Return the entries that replace the items' lists: old ones out, new ones in; rows 0 … B − 1."""
         place = torch.arange(len(items), device=items.device).repeat_interleave(2 * self.k)
         column = torch.cat([self.neighbours.index[items, : self.k], index], dim=1)
         delta = torch.cat([-self.edges[items], weight], dim=1)
         return EntryChanges(place, column.reshape(-1), delta.reshape(-1))
 
     def _own_lists(self, items: Tensor, new: Tensor, found: Ragged) -> tuple[Tensor, Tensor]:
-        """The k + 1 nearest of each item, index and value, among those ``found`` and itself as it will be."""
+        """Return index and value of the k + 1 nearest of each item, from ``found`` and its own new row."""
         cosine, length = products(new, self.unit, found.start, found.item), self.k + 1
         others = found.item != items.index_select(0, found.which)
         which = torch.cat([found.which[others], torch.arange(len(items), device=items.device)])
         index = torch.cat([found.item[others], items])
         value = torch.cat([cosine[others], pair_cosine(new, new)])
-        order = index.argsort()  # by row, then falling cosine, then rising index
+        order = index.argsort()  # by row, then decreasing cosine, then increasing index
         order = order[value[order].argsort(descending=True, stable=True)]
         order = order[which[order].argsort(stable=True)]
         count = torch.bincount(which, minlength=len(items))
         places = (count.cumsum(0) - count)[:, None] + torch.arange(length, device=items.device)
         first = order[places.clamp_max_(len(order) - 1)]
         index, value = index[first], value[first]
-        zero = ~new.any(1)  # ties with everything at 0, itself included
+        zero = ~new.any(1)  # ties with all rows at 0, including itself
         index[zero], value[zero] = torch.arange(length, device=items.device), 0.0
         return index, value
 
     def _other_rows(self, own: Tensor, new: Tensor, found: Ragged) -> tuple[Tensor, EntryChanges]:
-        """Rows that list the item or that it enters: one entry changes, and what it pushes out or lets in.
+        """Return the keys and entries of rows that list the item or that it enters.
 
-        Their keys, distinct; in the entries they are rows B, B + 1, … of the change.
+        In each, one entry changes, and another one may leave or enter instead. Keys are distinct; in the
+        entries, they are rows B, B + 1, … of the change.
         """
         key, place = self._candidates(own, found)
         row, item = key % self.n, own[key // self.n] % self.n
         several = Ragged.of(key, len(own), self.n)
         cosine, listed = products(new, self.unit, several.start, several.item), place < self.k
-        # the k-th of the others: the next in line where the item itself holds a place
+        # the k-th neighbour without the item: the (k + 1)-th if the item is listed
         bar = row * (self.k + 1) + torch.where(listed, self.k, self.k - 1)
         bar_value, bar_index = (
             x.view(-1).index_select(0, bar) for x in (self.neighbours.value, self.neighbours.index)
@@ -182,7 +192,7 @@ class GraphState:
         enters = (cosine > bar_value) | ((cosine == bar_value) & (item < bar_index))
         old = torch.where(listed, self.edges[row, place.clamp_max(self.k - 1)], 0)
         mine = torch.where(enters, self.weight(cosine), 0) - old
-        # listed and stays: nobody else moves; listed and leaves: the bar enters; new: the bar leaves
+        # listed and stays: no other entry changes; listed and leaves: the bar enters; new: the bar leaves
         other = torch.where(listed, 1.0, -1.0) * self.weight(bar_value)
         touched, swapped = listed | enters, listed != enters
         position = len(own) - 1 + touched.cumsum(0)
@@ -193,7 +203,7 @@ class GraphState:
         return key[touched], entries
 
     def _candidates(self, own: Tensor, found: Ragged) -> tuple[Tensor, Tensor]:
-        """(key, place) of other rows that list the item (place < k), or that it may enter (place k)."""
+        """Return (key, place) of other rows that list the item (place < k) or that it may enter (place k)."""
         start, rows, places, _ = self.reverse
         first = own - own % self.n
         lists = Ragged(start, torch.arange(len(rows), device=rows.device)).take(own % self.n)
@@ -210,7 +220,7 @@ class GraphState:
 
 @dataclass(frozen=True)
 class EntryChanges:
-    """Entries of the weight matrix that change: ``place`` of the row in the change, ``column``, ``delta``."""
+    """Changed entries of the weight matrix: ``place`` of the row in the change, ``column``, ``delta``."""
 
     place: Tensor
     column: Tensor
@@ -219,10 +229,18 @@ class EntryChanges:
 
 @dataclass(frozen=True)
 class GraphChange:
-    """Rows whose list changed: ``key`` (T,) rising, their new ``degree`` (T,), the ``entries``.
+    """Rows whose lists changed.
 
-    ``gap`` (B,): cosine between the last neighbour of the item and the next, how near the item's
-    list is to another one.
+    Parameters
+    ----------
+    key
+        (T,) increasing.
+    degree
+        (T,) new degrees.
+    entries
+        Changed entries; their places are positions in ``key``.
+    gap
+        (B,) difference in cosine between the item's last neighbour and the next item.
     """
 
     key: Tensor
@@ -232,12 +250,12 @@ class GraphChange:
 
     @classmethod
     def nothing(cls, graph: GraphState) -> GraphChange:
-        """The graph as it is."""
+        """Return no change of ``graph``."""
         key, number = graph.neighbours.index.new_zeros(0), graph.degree.new_zeros(0)
         return cls(key, number, EntryChanges(key, key, number), number)
 
     def of(self, changes: Tensor, n: int) -> GraphChange:
-        """This for some ``changes`` (B,) bool, and nothing for the others."""
+        """Return the change where ``changes`` (B,) is True, and no change elsewhere."""
         if changes.all():
             return self
         keep = changes[self.key // n]

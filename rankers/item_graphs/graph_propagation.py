@@ -1,4 +1,4 @@
-"""Graph convolution of a batch of changed graphs: only the rows that differ are computed."""
+"""Graph convolution of a batch of changed graphs; only rows that change are computed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 from rankers.item_graphs.graph_change import GraphChange, GraphState
 from rankers.sparse_rows import SparseRows, coo, expand, none, union
 
-PLACES = 1 << 20  # a power of two, many times the rows that a batch of changes touches
+PLACES = 1 << 20  # a power of two, many times the rows that a batch of changes affects
 
 
 @dataclass(frozen=True)
 class Terms:
-    """``coefficient`` times row ``source`` of some table is part of the row at key ``target``; all (P,)."""
+    """Summands ``coefficient`` times row ``source`` of a table, for the row at key ``target``; all (P,)."""
 
     target: Tensor
     source: Tensor
@@ -25,7 +25,10 @@ class Terms:
 
     @classmethod
     def sorted(cls, parts: Sequence[Terms], only: Tensor | None, n: int) -> Terms:
-        """All of several by rising target; those alone that go to ``only`` (B,), one key of each change."""
+        """Return all terms by increasing target, those with a target in ``only`` (B,), one key per change.
+
+        ``only`` None: all targets.
+        """
         target = torch.cat([part.target for part in parts])
         source = torch.cat([part.source for part in parts])
         coefficient = torch.cat([part.coefficient for part in parts])
@@ -38,7 +41,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class ChangedGraph:
-    """A' = row'·W'·column' of a batch of changes of a graph, entry by entry."""
+    """A' = row'·W'·column' of a batch of changes of a graph, computed entry by entry."""
 
     graph: GraphState
     change: GraphChange
@@ -50,16 +53,16 @@ class ChangedGraph:
 
     @cached_property
     def touched(self) -> Tensor:
-        """(`PLACES`,) whether any key of the change ends so: most keys do not, and need no search."""
+        """(`PLACES`,) whether a key of the change has these low bits; most keys need no search."""
         mask = torch.zeros(PLACES, dtype=torch.bool, device=self.change.key.device)
         return mask.index_fill_(0, self.change.key & (PLACES - 1), True)
 
     def row(self, key: Tensor, item: Tensor) -> Tensor:
-        """row' at keys of these items, ``key % n``."""
+        """Return row' at ``key``; ``item`` is ``key % n``."""
         return self._factor(0, key, item)
 
     def column(self, key: Tensor, item: Tensor) -> Tensor:
-        """column' at keys of these items."""
+        """Return column' at ``key``; ``item`` is ``key % n``."""
         return self._factor(1, key, item)
 
     def _factor(self, side: int, key: Tensor, item: Tensor) -> Tensor:
@@ -74,7 +77,10 @@ class ChangedGraph:
         return factor.index_copy_(0, at[there], self.scales[side].index_select(0, place[there]))
 
     def readers(self, key: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Edges r → j of the graph as it was, j at ``key``: which of the keys, key of r, r, weight w_rj."""
+        """Return the edges r → j of the unchanged graph, with j at ``key``.
+
+        Returns the position in ``key``, the key of r, r, and the weight w_rj.
+        """
         start, rows, _, weight = self.graph.reverse
         column = key % self.graph.n
         which, at = expand(start.index_select(0, column), start.index_select(0, column + 1))
@@ -82,15 +88,16 @@ class ChangedGraph:
         return which, (key - column).index_select(0, which) + reader, reader, weight.index_select(0, at)
 
     def entries(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Entries of W that differ: keys of row and column, w' − w."""
+        """Return the entries of W that change: keys of row and column, w' − w."""
         entries = self.change.entries
         row = self.change.key.index_select(0, entries.place)
         return row, row - row % self.graph.n + entries.column, entries.delta
 
     def difference(self, share: float, totals: int) -> Terms:
-        """share·(A'·x − A·x) = share·[(row' − row)·t + row'·(W·(column' − column)·x + (W' − W)·column'·x)].
+        """Return the terms of share·(A'·x − A·x).
 
-        Sources are rows of x (n, d) and of t = W·column·x, which stands ``totals`` rows below it.
+        It is share·[(row' − row)·t + row'·(W·(column' − column)·x + (W' − W)·column'·x)]. Sources are rows of
+        x (n, d) and of t = W·column·x, which is ``totals`` rows below x.
         """
         key, item = self.change.key, self.change.key % self.graph.n
         row, column = (scale.index_select(0, item) for scale in self.graph.scale)
@@ -107,7 +114,7 @@ class ChangedGraph:
         )
 
     def applied(self, share: float, moved: Tensor) -> Terms:
-        """share·A'·y where y is 0 but at the rising keys ``moved``; sources are places among these."""
+        """Return the terms of share·A'·y, with y = 0 except at the increasing keys ``moved``, the sources."""
         which, reads, reader, weight = self.readers(moved)
         changed, to, delta = self.entries()
         place = torch.searchsorted(moved, to).clamp_max_(len(moved) - 1)
@@ -121,10 +128,10 @@ class ChangedGraph:
 
 @dataclass(frozen=True)
 class Moved:
-    """Rows of a layer's output that differ, at the rising ``key`` (K,).
+    """Rows of a layer's output that change, at the increasing ``key`` (K,).
 
-    Each is its row of ``out`` (n, c) and a few terms, of rows of ``tables``; the terms' targets are places
-    among the keys. ``lengths``: those of the tables' rows.
+    Each is its row of ``out`` (n, c) plus a few terms of rows of ``tables``; targets of the terms are
+    positions in ``key``. ``lengths``: norms of the tables' rows.
     """
 
     key: Tensor
@@ -134,7 +141,7 @@ class Moved:
     lengths: tuple[Tensor, ...]
 
     def rows(self, place: Tensor) -> Tensor:
-        """The new rows at some of the places, (P, c); no place stands twice."""
+        """Return the new rows (P, c) at distinct positions ``place`` (P,) in ``key``."""
         row = torch.full_like(self.key, -1).index_copy_(
             0, place, torch.arange(len(place), device=place.device)
         )
@@ -149,7 +156,7 @@ class Moved:
 
     @cached_property
     def reach(self) -> Tensor:
-        """(K, 2): how long the change of a row is at most, of its two parts; from lengths alone."""
+        """(K, 2) bounds on the norm of each row's change, for its two parts; from norms only."""
         out = self.out.new_zeros(len(self.key), 2)
         for terms, length in zip(self.terms, self.lengths, strict=True):
             parts = terms.coefficient.abs()[:, None] * length.index_select(0, terms.source)
@@ -158,15 +165,15 @@ class Moved:
 
     @property
     def whole(self) -> SparseRows:
-        """All of them."""
+        """All rows that change."""
         return SparseRows(self.key, self.rows(torch.arange(len(self.key), device=self.key.device)))
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution x ↦ A·x with A = Σ_g share_g·row_g·W_g·column_g, x (n, c).
+    """A convolution x ↦ A·x with A = Σ_g share_g·row_g·W_g·column_g, x (n, c).
 
-    Rows are of two parts, of ``width`` numbers and of the rest.
+    Rows have two parts: the first ``width`` columns, and the rest.
     """
 
     shares: tuple[float, ...]
@@ -176,7 +183,7 @@ class Layer:
 
     @cached_property
     def source(self) -> Tensor:
-        """x, below it W_g·column_g·x of each graph: ((1 + graphs)·n, c)."""
+        """Rows of x, and below them W_g·column_g·x of each graph: ((1 + graphs)·n, c)."""
         totals = []
         for graph in self.graphs:
             neighbours = graph.neighbours.index[:, : graph.k]
@@ -186,11 +193,11 @@ class Layer:
 
     @cached_property
     def lengths(self) -> Tensor:
-        """Of the rows of ``source``."""
+        """Norms of the rows of ``source``."""
         return self._lengths(self.source)
 
     def _lengths(self, rows: Tensor) -> Tensor:
-        """(M, 2) of the two parts of ``rows`` (M, c)."""
+        """Return (M, 2) norms of the two parts of ``rows`` (M, c)."""
         return torch.stack([part.norm(dim=1) for part in rows.tensor_split([self.width], dim=1)], dim=1)
 
     @cached_property
@@ -203,10 +210,10 @@ class Layer:
         return out
 
     def changed(self, changes: Sequence[GraphChange | None], moved: SparseRows, only: Tensor | None) -> Moved:
-        """Rows of the output that differ when x' differs from x in ``moved``, A' from A by ``changes``.
+        """Return the output rows that change when x changes at ``moved``, and A by ``changes``.
 
-        A'x' = Ax + (A'x − Ax) + A'(x' − x), a few terms to each row that differs. ``only`` (B,) keys:
-        no other row may differ.
+        A'x' = Ax + (A'x − Ax) + A'(x' − x), a few terms for each row that changes. ``only`` (B,) keys: no
+        other row may change.
         """
         n, anew, after = len(self.x), [], []
         for g, (share, graph, change) in enumerate(zip(self.shares, self.graphs, changes, strict=True), 1):
@@ -232,9 +239,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Mixture:
-    """A graph A = Σ_g share_g·A_g and the layers x⁰, A·x⁰, …, A^L·x⁰ that went through it, float64.
+    """A graph A = Σ_g share_g·A_g and the layers x⁰, A·x⁰, …, A^L·x⁰, float64.
 
-    Rows are of two parts, of ``width`` numbers and of the rest.
+    Rows have two parts: the first ``width`` columns, and the rest.
     """
 
     shares: tuple[float, ...]
@@ -245,7 +252,7 @@ class Mixture:
 
     @cached_property
     def layers(self) -> list[Layer]:
-        """The convolutions, one after the other."""
+        """The convolutions in order."""
         layers = [Layer(self.shares, self.graphs, self.x, self.width)]
         for _ in range(self.depth - 1):
             layers.append(Layer(self.shares, self.graphs, layers[-1].out, self.width))
@@ -257,9 +264,9 @@ class Mixture:
         return self.layers[-1].out
 
     def changed(self, changes: Sequence[GraphChange | None], only: Tensor | None = None) -> Moved:
-        """Rows of ``out`` that differ when each graph changes so (None: it does not).
+        """Return the rows of ``out`` that change when the graphs change (None: unchanged).
 
-        ``only`` (B,) keys: no other row may differ (scope "item").
+        ``only`` (B,) keys: no other row may change (scope item).
         """
         rows = none(self.x)
         for layer in self.layers[:-1]:

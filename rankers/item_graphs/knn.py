@@ -1,9 +1,9 @@
-"""Exact k nearest neighbours by cosine, in blocks, with ties decided by the lowest index.
+"""Exact k nearest neighbours by cosine, in blocks; ties go to the lowest index.
 
-The N×N similarity matrix is never held: memory is O(block·N). Which neighbours are chosen does
-not depend on the block, the number of threads, the device or the other rows, so that an increment
-and a rebuild agree: candidates come from a float32 product, the decision from the float64 cosines
-of rows on a grid (`directions`), which are exact in whatever order they are summed.
+The N×N similarity matrix is never stored: memory is O(block·N). The neighbours do not depend on the block,
+the number of threads, the device or the other rows, so that an increment and a rebuild agree: candidates come
+from a float32 product, the decision from the float64 cosines of rows on a grid (`directions`), which are
+exact in any order of summation.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import Tensor
 from rankers.sparse_rows import largest, products
 from recsim_gen.core.errors import DataError
 
-MARGIN = 1e-5  # above the error of a float32 cosine, below any difference that matters
-GRID = 2.0**26  # of the features: products of two multiples of 1/GRID are multiples of float64's 2⁻⁵²
-SPARE = 4  # extra candidates that make a second look rare
-MORE = 8  # times as many extra candidates at each further look
-HELD = 1 << 20  # candidates looked at at a time where many tie
+MARGIN = 1e-5  # above the error of a float32 cosine, below any relevant difference
+GRID = 2.0**26  # of the features: products of two multiples of 1/GRID are multiples of 2⁻⁵², as in float64
+SPARE = 4  # extra candidates, which make a second search rare
+MORE = 8  # factor of the extra candidates in each further search
+HELD = 1 << 20  # candidates in memory at a time if many tie
 BLOCK_BYTES = 64 << 20
 
 Cosine = Callable[[Tensor, Tensor], Tensor]
@@ -32,40 +32,40 @@ Cosine = Callable[[Tensor, Tensor], Tensor]
 class Neighbours:
     """The nearest rows of every row: ``index`` (n, k) int64 and ``value`` (n, k) float64.
 
-    Sorted by falling cosine, then rising index; the row itself is included.
+    Sorted by decreasing cosine, then increasing index; the row itself is included.
     """
 
     index: Tensor
     value: Tensor
 
     def first(self, k: int) -> Neighbours:
-        """The k nearest alone."""
+        """Return the k nearest only."""
         return Neighbours(self.index[:, :k], self.value[:, :k])
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows scaled to length 1 in float64; a zero row stays zero (cosine 0 with everything)."""
+    """Return rows scaled to length 1 in float64; a zero row stays zero (cosine 0 with all rows)."""
     x = x.double()
     norm = x.norm(dim=1, keepdim=True)
     return x / torch.where(norm > 0, norm, torch.ones_like(norm))
 
 
 def directions(x: Tensor) -> Tensor:
-    """Unit rows rounded to multiples of 1/GRID, float64: cosines of such rows are exact.
+    """Return unit rows rounded to multiples of 1/GRID, float64: cosines of such rows are exact.
 
-    A sum of their products is a multiple of 2⁻⁵² that stays below 2: float64 holds it, and every
-    partial sum, without rounding. Equal rows therefore tie, in any batch and on any device.
+    A sum of their products is a multiple of 2⁻⁵² below 2: float64 represents it, and every partial sum,
+    without rounding. Equal rows therefore tie, in any batch and on any device.
     """
     return unit(x).mul_(GRID).round_().div_(GRID)
 
 
 def pair_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Σ_d a·b of unit rows, float64."""
+    """Return Σ_d a·b of unit rows, float64."""
     return (a * b).sum(-1)
 
 
 def candidate_cosines(a: Tensor, b: Tensor, candidates: Tensor) -> Tensor:
-    """Cosines (r, c) of the rows of ``a`` (r, d) with their ``candidates`` (r, c), rows of ``b`` (n, d)."""
+    """Return (r, c) cosines of rows of ``a`` (r, d) with ``candidates`` (r, c), rows of ``b`` (n, d)."""
     rows, each = candidates.shape
     start = torch.arange(0, rows * each + 1, each, device=candidates.device)
     return products(a, b, start, candidates.reshape(-1)).view(rows, each)
@@ -73,16 +73,16 @@ def candidate_cosines(a: Tensor, b: Tensor, candidates: Tensor) -> Tensor:
 
 @torch.no_grad()
 def nearest(x: Tensor, k: int) -> Neighbours:
-    """The ``k`` nearest rows of each row of ``x`` (n, d) by cosine, itself included; no gradient.
+    """Return the ``k`` nearest rows of each row of ``x`` (n, d) by cosine, itself included; no gradient.
 
-    Raises DataError when there are fewer than ``k`` rows.
+    Raises DataError if there are fewer than ``k`` rows.
     """
     if len(x) < k:
         raise DataError(f"k nearest neighbours need at least k = {k} items, got {len(x)}")
     exact = directions(x)
     fast = exact.float()
     block = max(1, min(len(x), BLOCK_BYTES // (4 * len(x))))
-    held = fast.new_empty(block, len(x))  # once: memory that is new takes longer than the product
+    held = fast.new_empty(block, len(x))  # allocated once: an allocation takes longer than the product
     parts = [_block(exact, fast, slice(s, s + block), k, held) for s in range(0, len(x), block)]
     return Neighbours(torch.cat([i for i, _ in parts]), torch.cat([v for _, v in parts]))
 
@@ -94,10 +94,10 @@ def _block(exact: Tensor, fast: Tensor, rows: slice, k: int, held: Tensor) -> tu
 
 
 def select(similarity: Tensor, cosine: Cosine, k: int, spare: int = SPARE) -> tuple[Tensor, Tensor]:
-    """The exact first ``k`` of each row of float32 similarities (b, n): index and value (b, k).
+    """Return index and value (b, k) of the exact first ``k`` in rows of float32 similarities (b, n).
 
-    ``cosine`` gives the float64 similarities that decide: of rows (r,) with candidates (r, c). Rows with
-    more near-ties than ``spare`` places are looked at again, with more of them.
+    ``cosine`` returns the float64 similarities that decide: of rows (r,) with candidates (r, c). Rows with
+    more near-ties than ``spare`` are searched again with more candidates.
     """
     rows, n = torch.arange(len(similarity), device=similarity.device), similarity.shape[1]
     wide = min(k + spare, n)
@@ -107,7 +107,7 @@ def select(similarity: Tensor, cosine: Cosine, k: int, spare: int = SPARE) -> tu
     if wide == n:
         return index, value
     crowded = top[:, k - 1] - top[:, -1] <= 2 * MARGIN
-    zero = top[:, 0] == 0  # a zero row ties with everything at 0, itself included
+    zero = top[:, 0] == 0  # a zero row ties with all rows at 0, including itself
     index[zero], value[zero] = torch.arange(k, device=index.device), 0.0
     wider, crowd = MORE * spare, (crowded & ~zero).nonzero().squeeze(1)
     each = max(1, HELD // (k + wider))
@@ -123,6 +123,9 @@ def _of_rows(cosine: Cosine, rows: Tensor, r: Tensor, candidates: Tensor) -> Ten
 
 
 def order(candidates: Tensor, cosine: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """First ``k`` by falling cosine; ``candidates`` rise along the row, so ties go to the lowest."""
+    """Return the first ``k`` by decreasing cosine; ties go to the lowest index.
+
+    ``candidates`` must increase along each row.
+    """
     value, place = cosine.sort(dim=1, descending=True, stable=True)
     return candidates.gather(1, place[:, :k]), value[:, :k]

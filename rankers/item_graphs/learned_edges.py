@@ -1,7 +1,7 @@
-"""Edges that carry a gradient: their weights from their ends, and messages over them.
+"""Edges with a gradient: their weights from the rows at their ends, and messages over them.
 
-Written out, both would hold a (n, k, d) table, forwards and backwards; as sparse products, each the
-other's derivative, they hold the edges alone.
+Computed directly, both would store an (n, k, d) table, forwards and backwards; as sparse products, each the
+derivative of the other, they store the edges only.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from rankers.sparse_rows import products, quiet_sparse
 
 
 def edge_products(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
-    """(n, k) products of each row r of ``a`` (n, d) with the rows ``index[r]`` (n, k) of ``b`` (m, d)."""
+    """Return (n, k) products of row r of ``a`` (n, d) with the rows ``index[r]`` (n, k) of ``b`` (m, d)."""
     found: Tensor = _Products.apply(a, b, index)
     return found
 
 
 def messages(weight: Tensor, x: Tensor, index: Tensor) -> Tensor:
-    """(n, d) Σ_j weight[r, j]·x[index[r, j]] for ``weight`` and ``index`` (n, k), ``x`` (m, d)."""
+    """Return (n, d) Σ_j weight[r, j]·x[index[r, j]] for ``weight`` and ``index`` (n, k), ``x`` (m, d)."""
     found: Tensor = _Messages.apply(weight, x, index)
     return found
 
@@ -35,7 +35,7 @@ def _starts(index: Tensor) -> Tensor:
 
 
 def _gathered(weight: Tensor, x: Tensor, index: Tensor) -> Tensor:
-    """W·x of the sparse matrix W (n, m) with ``weight`` at ``index``."""
+    """Return W·x for the sparse matrix W (n, m) with ``weight`` at ``index``."""
     shape = (len(index), len(x))
     with quiet_sparse():
         matrix = torch.sparse_csr_tensor(
@@ -45,7 +45,7 @@ def _gathered(weight: Tensor, x: Tensor, index: Tensor) -> Tensor:
 
 
 def _scattered(weight: Tensor, y: Tensor, index: Tensor, m: int) -> Tensor:
-    """Wᵀ·y (m, d) of the same matrix, y (n, d)."""
+    """Return Wᵀ·y (m, d) for the same matrix, y (n, d)."""
     k, order = index.shape[1], index.reshape(-1).argsort(stable=True)
     count = torch.bincount(index.reshape(-1), minlength=m)
     start = torch.cat([count.new_zeros(1), count.cumsum(0)])

@@ -1,4 +1,4 @@
-"""Features that are too many for memory: float16 rows of a mapped file, read some at a time."""
+"""Features too large for memory: float16 rows of a mapped file, read in parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS = 1 << 15  # rows in memory at a time
 
 
 class UnitRows:
-    """Rows of ``x`` (n, d) float16 scaled to length 1, float32, made when they are asked for."""
+    """Rows of ``x`` (n, d) float16 scaled to length 1, float32; computed on access."""
 
     def __init__(self, x: Tensor) -> None:
         self.x, self.shape = x, x.shape
@@ -25,7 +25,7 @@ class UnitRows:
 
 
 def by_rows(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(n, c) float32 of x·weightᵀ + bias in float64, ``x`` (n, d) float16; it holds no other table."""
+    """Return (n, c) float32 of x·weightᵀ + bias in float64, ``x`` (n, d) float16, without any other table."""
     projected: Tensor = _ByRows.apply(x, weight, bias)
     return projected
 

@@ -1,7 +1,7 @@
-"""The item–item graph of one modality, mixed from a frozen and a learned one.
+"""Item graph of one modality: a mixture of a frozen and a learned graph.
 
-Zhang et al., "Mining Latent Structures for Multimedia Recommendation" (LATTICE, MM 2021), Sec. 3.1,
-taken over by MICRO.
+Zhang et al., "Mining Latent Structures for Multimedia Recommendation" (LATTICE, MM 2021), Sec. 3.1, adopted
+by MICRO.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rankers.propagation import Graph, GraphConv
 
 
 class ModalityGraph(nn.Module):
-    """One modality: its raw features, their projection, and the graph mixed from both.
+    """One modality: its raw features, their projection, and the mixture of both graphs.
 
-    A = (1 − λ)·A(projected) + λ·A(raw). The raw graph is fixed. The projected one is rebuilt
-    when asked, once with a gradient to the projection, and is constant in between. Lists of both are one
-    longer than the graphs: what comes next is what a substitution lets in.
+    A = (1 − λ)·A(projected) + λ·A(raw). The raw graph is fixed. The projected one is rebuilt on request, once
+    with a gradient to the projection, and is constant in between. Neighbour lists are one longer than the
+    graphs' rows: a substitution may let the next item in.
     """
 
     def __init__(self, x: Tensor, config: ItemGraphConfig, lists: Mapping[str, Tensor] | None = None) -> None:
@@ -33,12 +33,12 @@ class ModalityGraph(nn.Module):
         super().__init__()
         self.config = config
         self.conv = GraphConv()
-        self.given: Tensor  # as encoded: what a fresh image's feature is compared with
+        self.given: Tensor  # as encoded; features of new images are compared with it
         self.register_buffer("given", x, persistent=False)
         self.raw: Tensor
         if config.raw_features == "trainable":
             self.raw = nn.Parameter(x.to(torch.float32, copy=True))
-        else:  # data, not weights: checkpoints do not hold it
+        else:  # data, not weights: not saved in checkpoints
             self.register_buffer("raw", x, persistent=False)
         self.projection = nn.Linear(x.shape[1], config.embedding_size)
         self.length = max(config.knn_k, min(config.knn_k + 1, len(x)))
@@ -50,7 +50,7 @@ class ModalityGraph(nn.Module):
         self.raw_graph = Graph.from_neighbours(self.raw_neighbours.index, self.raw_weight)
         self.learned_list: Neighbours | None = None
         self.mixed_graph: Graph | None = None
-        self._made_of: tuple[int, ...] = ()  # versions of the weights that the learned neighbours are of
+        self._made_of: tuple[int, ...] = ()  # versions of the weights that gave the learned neighbours
 
     def _weights(self, neighbours: Neighbours) -> Tensor:
         return edge_weights(
@@ -58,10 +58,10 @@ class ModalityGraph(nn.Module):
         )
 
     def projected(self, x: Tensor | None = None) -> Tensor:
-        """(n, d) features after the projection.
+        """Return the (n, d) projected features.
 
-        Computed in float64 and rounded to float32, so that an item's row has the same bits
-        whichever rows are computed with it: ties stay ties.
+        Computed in float64 and rounded to float32, so that an item's row has the same bits whichever rows are
+        computed with it: ties stay ties.
         """
         x = self.raw if x is None else x
         weight, bias = self.projection.weight.double(), self.projection.bias.double()
@@ -70,7 +70,7 @@ class ModalityGraph(nn.Module):
         return (x.double() @ weight.T + bias).float()
 
     def rebuild(self) -> Tensor:
-        """Find the projected features' neighbours again; returns their weights (n, k), differentiable."""
+        """Recompute the neighbours of the projected features; return their weights (n, k), differentiable."""
         projected = self.projected()
         index = self.learned(projected.detach()).index[:, : self.config.knn_k]
         rows = unit(projected)
@@ -79,7 +79,7 @@ class ModalityGraph(nn.Module):
         return weight
 
     def _mixed(self, index: Tensor, weight: Tensor) -> Graph:
-        """Both graphs as one matrix: an edge that stands in both is multiplied with once."""
+        """Return both graphs as one matrix, in which an edge of both is multiplied once."""
         frozen = self.config.frozen_weight
         return Graph.from_neighbours(
             torch.cat([index, self.raw_neighbours.index], dim=1),
@@ -115,7 +115,7 @@ class ModalityGraph(nn.Module):
 
     @property
     def learned_neighbours(self) -> Neighbours | None:
-        """The learned graph's edges, when it was built."""
+        """Edges of the learned graph; None before it is built."""
         return None if self.learned_list is None else self.learned_list.first(self.config.knn_k)
 
     @property
@@ -125,18 +125,18 @@ class ModalityGraph(nn.Module):
 
     @torch.no_grad()
     def recall(self) -> dict[str, float]:
-        """Of the raw and of the learned graph: the share of the true neighbours that are edges."""
+        """Return the share of the true neighbours that are edges of the raw and of the learned graph."""
         learned = self.learned(self.projected()).first(self.config.knn_k)
         return {"raw": recall(self.given, self.raw_neighbours), "learned": recall(self.projected(), learned)}
 
     def forward(self, x: Tensor, fresh: Tensor | None) -> Tensor:
-        """A^L·x for item embeddings x (n, d); ``fresh`` weights carry the projection's gradient."""
+        """Return A^L·x for item embeddings x (n, d); ``fresh`` weights carry the projection's gradient."""
         for _ in range(self.config.n_item_layers):
             x = self.step(x, fresh)
         return x
 
     def step(self, x: Tensor, fresh: Tensor | None) -> Tensor:
-        """A·x, (n, d)."""
+        """Return A·x, (n, d)."""
         assert self.learned_neighbours is not None
         assert self.mixed_graph is not None
         if fresh is None:

@@ -1,8 +1,8 @@
-"""One pass over all items for a batch of new rows: whose lists they may enter, and who may stand in theirs.
+"""One pass over all items for a batch of new rows: the lists that they may enter, and their own lists.
 
-The product with all items is made of rows in bfloat16 where the processor multiplies these, at half the bytes
-and twice the speed of float32, and in blocks that stay in its cache. What rounding takes is bounded by
-|x·y − x̂·ŷ| ≤ |x − x̂|·|ŷ| + |x|·|y − ŷ|, so no row is missed; who is near is decided elsewhere, exactly.
+The product with all items is computed in bfloat16 if the processor multiplies it, with half the bytes and
+twice the speed of float32, and in blocks that fit into its cache. Rounding is bounded by |x·y − x̂·ŷ| ≤ |x −
+x̂|·|ŷ| + |x|·|y − ŷ|, so no row is missed; neighbours are decided elsewhere, exactly.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch import Tensor
 from rankers.item_graphs.knn import MARGIN
 from rankers.sparse_rows import Ragged, true_at
 
-BLOCK = 4096  # items at a time: with a hundred new rows, a megabyte of products
-SAMPLE = 32  # one item in so many tells, to begin with, how near the nearest are at least
+BLOCK = 4096  # items per block: with a hundred new rows, a megabyte of products
+SAMPLE = 32  # one of so many items gives the first lower bound of the nearest
 ROWS = 1 << 16  # rows rounded at a time
 
 
 @dataclass(frozen=True)
 class Quick:
-    """Rows (n, d) of length 1 or 0 as they are multiplied; ``lost``: the most that rounding took of one."""
+    """Rows (n, d) of length 1 or 0, rounded for the product; ``lost``: largest norm of a rounding error."""
 
     rows: Tensor
     lost: float
@@ -33,33 +33,34 @@ class Quick:
     @classmethod
     @torch.no_grad()
     def of(cls, unit: Tensor, kind: torch.dtype | None = None) -> Quick:
-        """Of ``unit`` rows (n, d) float64; ``kind``: of what is quickest here, or bfloat16 or float32."""
+        """Return ``unit`` rows (n, d) float64 as ``kind``, bfloat16 or float32; None: the faster one."""
         rows = unit.to(kind or _quickest(unit))
         parts = zip(unit.split(ROWS), rows.split(ROWS), strict=True)
         return cls(rows, max(float((exact - rounded).norm(dim=1).amax()) for exact, rounded in parts))
 
     def error(self, new: Tensor, rounded: Tensor) -> Tensor:
-        """(B, 1) float32 bound on |product of ``rounded`` − that of ``new``| (B, d), before it is stored."""
+        """Return a (B, 1) float32 bound on |product of ``rounded`` − that of ``new``| before it is stored.
+
+        ``rounded`` and ``new`` are (B, d).
+        """
         taken, length = (x.norm(dim=1, keepdim=True) for x in (new - rounded.double(), new))
         return (taken * (1 + self.lost) + length * self.lost + MARGIN).float()
 
 
 def _quickest(unit: Tensor) -> torch.dtype:
-    """bfloat16 where it is multiplied at twice the speed of float32, and there are enough rows to tell."""
-    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # only later torch tells it
+    """Return bfloat16 if the CPU multiplies it at twice the speed of float32 and there are enough rows."""
+    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in earlier torch
     bfloat16 = unit.device.type == "cpu" and len(unit) >= BLOCK and able.get("avx512_bf16", False)
     return torch.bfloat16 if bfloat16 else torch.float32
 
 
 @torch.no_grad()
 def scan(new: Tensor, quick: Quick, lowest: Tensor | None, count: int) -> tuple[Ragged, Ragged]:
-    """For each of ``new`` (B, d), float64, return the items that it may be near to, and its own nearest.
+    """Return which items each of ``new`` (B, d) float64 may be a neighbour of, and which are its nearest.
 
-    The first holds all items to which it is as near as ``lowest`` (n,), and more; the second all items that
-    are among its ``count`` nearest, ties included, and more.
-
-    Rows are of length 1 or 0, near by cosine; a row of 0 has no nearest. ``lowest`` None: of the first, none.
-    O(B·block) memory unless many tie.
+    The first contains all items to which its cosine is at least ``lowest`` (n,), and more; None: no items.
+    The second contains all items among its ``count`` nearest, ties included, and more. Rows have length 1 or
+    0; a zero row has no nearest items. O(B·block) memory unless many tie.
     """
     rounded, n = new.to(quick.rows.dtype), len(quick.rows)
     error = quick.error(new, rounded)
@@ -73,7 +74,7 @@ def scan(new: Tensor, quick: Quick, lowest: Tensor | None, count: int) -> tuple[
     masks = held.new_empty(2, len(held), dtype=torch.bool)
     keys, values, again = list[Tensor](), list[Tensor](), 1
     for number, start in enumerate(range(0, n, BLOCK)):
-        if number == again:  # of more items, the nearest are nearer: so this is asked of blocks 1, 2, 4, 8 …
+        if number == again:  # more items raise the bound: it is updated after 1, 2, 4, 8 … blocks
             keys, values, again = [torch.cat(keys)], [torch.cat(values)], 2 * again
             bar = torch.maximum(bar, _bar(_kth(values[0], keys[0] // n, count, len(new)), error))
         rows = quick.rows[start : start + BLOCK]
@@ -90,14 +91,14 @@ def scan(new: Tensor, quick: Quick, lowest: Tensor | None, count: int) -> tuple[
 
 
 def _bar(kth: Tensor, error: Tensor) -> Tensor:
-    """Below no product of one of the k nearest can be, where k products are ``kth`` (B, 1) and more."""
+    """Return a lower bound of the products of the k nearest, given k products of at least ``kth`` (B, 1)."""
     return kth - torch.finfo(torch.bfloat16).eps / 2 * kth.abs() - 2 * error
 
 
 def _kth(value: Tensor, which: Tensor, k: int, rows: int) -> Tensor:
-    """(rows, 1) float32: the k-th largest ``value`` of each row ``which``; −inf where there are fewer.
+    """Return (rows, 1) float32 k-th largest ``value`` of each row in ``which``; −inf if there are fewer.
 
-    Values are within ±2: 4·row − value rises by row, and in it by falling value.
+    Values are within ±2, so 4·row − value increases with the row, and within a row with decreasing value.
     """
     if not len(value):
         return torch.full((rows, 1), -torch.inf, device=value.device)
@@ -109,10 +110,10 @@ def _kth(value: Tensor, which: Tensor, k: int, rows: int) -> Tensor:
 
 
 def _reaching(near: Tensor, least: Tensor, bar: Tensor, held: Tensor) -> Tensor:
-    """Where ``near`` (B, b) is at or above ``least`` (b,) or ``bar`` (B, 1), or one of these is not above 0.
+    """Return where ``near`` (B, b) is at least ``least`` (b,) or ``bar`` (B, 1); bfloat16: or one is ≤ 0.
 
-    On a CPU by numpy, into ``held`` (2, B·b and more), and bfloat16 by its bits: read as whole numbers, they
-    rise as the numbers do above 0, and all of them are above those of numbers below 0.
+    On a CPU by numpy, into ``held`` (2, B·b or more), and bfloat16 by its bits: as integers, they increase
+    with positive numbers and are all above those of negative numbers.
     """
     if near.device.type != "cpu":
         return (near >= least) | (near >= bar)

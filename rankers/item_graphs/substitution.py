@@ -1,8 +1,8 @@
-"""Counterfactual items of a model with item graphs: incremental and exact, and the slow reference.
+"""Counterfactual items of a model with item graphs: by exact increments, and the slow reference.
 
-After training, the graphs and their convolutions are laid out once in float64 (`ExactItems`). A new
-feature of item i then costs one product with the catalogue (O(n·d)) and the rows it touches: the
-item's own list, the lists it enters or leaves, the degrees they change, and all that reads them.
+After training, the graphs and their convolutions are stored in float64 (`ExactItems`). A new feature of item
+i then costs one product with the catalogue (O(n·d)) and the affected rows: the item's own list, the lists it
+enters or leaves, the degrees that change, and all rows that depend on them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from recsim_gen.core.errors import DataError
 
 @dataclass(frozen=True)
 class Attention:
-    """What a view's rows x (M, d) ask to weigh: ``query``·tanh(``weight``·x + ``bias``), but for a constant.
+    """Logits of a view's rows x (M, d): ``query``·tanh(``weight``·x + ``bias``), up to a constant.
 
-    As tanh z = 2σ(2z) − 1: torch's float64 sigmoid is seven times as fast as its tanh. ``inner``, linear
-    in x, goes through the graphs beside x: then no row that differs needs the d×d product.
+    Computed by tanh z = 2σ(2z) − 1, since torch's float64 sigmoid is seven times as fast as its tanh.
+    ``inner``, linear in x, is propagated together with x, so that changed rows do not need the d×d product.
     """
 
     weight: Tensor
@@ -36,43 +36,44 @@ class Attention:
     query: Tensor
 
     def inner(self, x: Tensor) -> Tensor:
-        """2·``weight``·x, (M, d)."""
+        """Return 2·``weight``·x, (M, d)."""
         return x @ (2 * self.weight.T)
 
     def __call__(self, inner: Tensor) -> Tensor:
-        """(M, 1) of ``inner``."""
+        """Return the logits (M, 1) of ``inner``."""
         return (inner + 2 * self.bias).sigmoid_() @ (2 * self.query)
 
 
 @dataclass(frozen=True)
 class Modality:
-    """One modality's two graphs; index 0 the learned one, 1 the raw one, as in `ModalityGraph`."""
+    """The two graphs of one modality; index 0 is the learned one, 1 the raw one, as in `ModalityGraph`."""
 
     graph: ModalityGraph
     states: tuple[GraphState, GraphState]
 
     @classmethod
     def of(cls, graph: ModalityGraph) -> Modality:
-        """As trained, with the lists that it was trained with. DataError where those hold every item."""
+        """Return the graphs as trained, with their lists; raise DataError if lists contain every item."""
         k, n, projected = graph.config.knn_k, len(graph.given), graph.projected()
         if n <= k:
             raise DataError(f"a substitution needs at least knn_k + 1 = {k + 1} items, got {n}")
         return cls(graph, _states(graph, projected, graph.given, graph.learned(projected), graph.raw_list))
 
     def units(self, items: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`directions` (B, ·) of ``x`` as each graph sees them.
+        """Return the `directions` (B, ·) of ``x`` in each graph.
 
-        Where raw features were trained, the drift learned for the item stays on top of the new image. Where
-        the catalogue's are float16, new ones are rounded alike: an own image stays the item's own.
+        If raw features were trained, the item's learned drift is added to the new features. If the
+        catalogue's features are float16, new ones are rounded likewise, so that an item's own image changes
+        nothing.
         """
         x = x.to(self.graph.given.dtype).float()
         seen = self.graph.raw[items] + (x - self.graph.given[items])
         return directions(self.graph.projected(seen)), directions(x)
 
     def rebuilt(self, item: Tensor, x: Tensor) -> Modality:
-        """Both graphs built again, with ``x`` (1, d) as the feature of ``item`` (1,).
+        """Return both graphs rebuilt with ``x`` (1, d) as the feature of ``item`` (1,).
 
-        From scratch; where the lists came from an index, they stand but for the item (`GraphState.relisted`).
+        From scratch; lists from an index change only for the item (`GraphState.relisted`).
         """
         if self.graph.approximate:
             (learned, raw), (new_learned, new_raw) = self.states, self.units(item, x)
@@ -98,11 +99,22 @@ def _states(
 
 @dataclass(frozen=True)
 class ExactItems:
-    """All that an item's final row is made of.
+    """All parts of the items' final rows.
 
-    ``collaborative`` (n, d) LightGCN's items; ``x`` (n, d) the embeddings that the graphs convolve;
-    ``views``: for each view that is convolved on its own, its modalities and their shares;
-    ``attention`` weighs the views of an item: h = Σ_v softmax_v(attention(h_v))·h_v; None: one view.
+    Parameters
+    ----------
+    collaborative
+        (n, d) LightGCN's items.
+    x
+        (n, d) embeddings that the graphs convolve.
+    depth
+        Number of convolutions.
+    modalities
+        The graphs of each modality.
+    views
+        For each view that is convolved separately, its modalities and their shares.
+    attention
+        Weighs the views of an item: h = Σ_v softmax_v(attention(h_v))·h_v; None: one view.
     """
 
     collaborative: Tensor
@@ -114,7 +126,7 @@ class ExactItems:
 
     @cached_property
     def query(self) -> Attention | None:
-        """``attention`` where there are views to weigh."""
+        """``attention`` if there are several views, else None."""
         return self.attention if len(self.views) > 1 else None
 
     @cached_property
@@ -133,13 +145,13 @@ class ExactItems:
         return tuple(out)
 
     def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of a mixture's output: h (M, d) and how much they ask to weigh (M, 1)."""
+        """Return h (M, d) and the logits (M, 1) of rows of a mixture's output."""
         h, inner = rows.tensor_split([self.x.shape[1]], dim=1)
         return h, rows.new_zeros(len(rows), 1) if self.query is None else self.query(inner)
 
     @cached_property
     def parts(self) -> list[tuple[Tensor, Tensor]]:
-        """Each view's h (n, d) and what it asks to weigh (n, 1)."""
+        """Each view's h (n, d) and logits (n, 1)."""
         return [(h.contiguous(), asked) for h, asked in (self._split(m.out) for m in self.mixtures)]
 
     @cached_property
@@ -149,30 +161,30 @@ class ExactItems:
 
     @staticmethod
     def _fused(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """h (M, d)."""
-        weight = torch.stack([asked for _, asked in parts]).softmax(0)  # along rows it is ten times as slow
+        """Return the fused h (M, d)."""
+        weight = torch.stack([asked for _, asked in parts]).softmax(0)  # ten times as slow along rows
         h = weight[0] * parts[0][0]
         for v in range(1, len(parts)):
             h.addcmul_(weight[v], parts[v][0])
         return h
 
     def _final(self, collaborative: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Adds h/‖h‖ to ``collaborative`` (M, d) in place."""
+        """Add h/‖h‖ to ``collaborative`` (M, d) in place."""
         h = self._fused(parts)
         return collaborative.addcdiv_(h, h.norm(dim=1, keepdim=True).clamp_min_(1e-12))
 
     @cached_property
     def lengths(self) -> tuple[Tensor, Tensor]:
-        """(n,) of each item's h, and of the longest of its views."""
+        """(n,) norms of each item's h, and of the longest of its views."""
         return self._fused(self.parts).norm(dim=1), torch.stack([h.norm(dim=1) for h, _ in self.parts]).amax(
             0
         )
 
     def _reach(self, key: Tensor, moved: Sequence[Moved]) -> Tensor:
-        """(M,): how far the final row at each key moves at most.
+        """Return (M,) bounds on the norm of each final row's change.
 
-        |h'/|h'| − h/|h|| ≤ 2·|h' − h|/|h|, and weights of views that ask for up to α more or less move by α
-        in all, so that |h' − h| ≤ δ + α·(longest view + δ) where no view moves by more than δ.
+        By |h'/|h'| − h/|h|| ≤ 2·|h' − h|/|h|. If logits change by at most α, the weights change by α in
+        total, so that |h' − h| ≤ δ + α·(longest view + δ) where no view changes by more than δ.
         """
         step, more = self.x.new_zeros(len(key)), self.x.new_zeros(len(key))
         slope = 0.0 if self.query is None else float(self.query.query.norm()) / 2  # of a sigmoid: 1/4, twice
@@ -184,7 +196,7 @@ class ExactItems:
         return (2 * (step + more * (longest + step)) / length).clamp_max_(2.0)
 
     def changed(self, items: Tensor, features: Mapping[str, Tensor], *, own_row_only: bool) -> Changed:
-        """Final rows that differ when ``items`` (B,) have ``features`` {modality: (B, d)}, one by one."""
+        """Return the final rows that change if ``items`` (B,) have these features (B, d), each alone."""
         n = len(self.x)
         changes: dict[str, tuple[GraphChange, ...]] = {}
         for name, x in features.items():
@@ -203,7 +215,7 @@ class ExactItems:
         return Changed(key, self._reach(key, moved), partial(self._rows, key, moved), gap)
 
     def _rows(self, keys: Tensor, moved: Sequence[Moved], place: Tensor) -> Tensor:
-        """Final rows at some places of the keys."""
+        """Return the final rows at positions ``place`` of the keys."""
         key = keys.index_select(0, place)
         parts = []
         for view, (h, asked) in zip(moved, self.parts, strict=True):
@@ -215,6 +227,6 @@ class ExactItems:
         return self._final(self.collaborative.index_select(0, key % len(self.x)), parts)
 
     def rebuilt(self, item: Tensor, features: Mapping[str, Tensor]) -> ExactItems:
-        """The slow reference: all graphs of the given modalities built again, O(n²·d)."""
+        """Return the items with all graphs of the given modalities rebuilt: the slow reference, O(n²·d)."""
         new = {name: self.modalities[name].rebuilt(item, x) for name, x in features.items()}
         return replace(self, modalities={**self.modalities, **new})

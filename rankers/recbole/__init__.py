@@ -1,4 +1,4 @@
-"""The door to RecBole 1.2.1: our models in its `Trainer`, and its training of ours. Nothing else imports it.
+"""Adapter to RecBole 1.2.1: our models in its `Trainer`, and its training of ours.
 
-It is an extra (``pip install 'recsim-gen[recbole]'``), for Python before 3.12.
+No other package imports RecBole. An extra, ``pip install 'recsim-gen[recbole]'``, for Python before 3.12.
 """

@@ -1,8 +1,7 @@
-"""RecBole's own training of our models: its data sets, loaders, negatives, evaluator and `Trainer`.
+"""Training of our models by RecBole: its data sets, loaders, negatives, evaluator and `Trainer`.
 
-`train` stands in for `rankers.training.loop.train`, which tests hold against it. The workarounds that using
-RecBole 1.2.1 as a library takes are here and in `guard`; each names the upstream issue, or the line at fault
-where none is known.
+`train` replaces `rankers.training.loop.train`; tests compare both. The workarounds that RecBole 1.2.1 needs
+as a library are here and in `guard`; each names the upstream issue, or the line at fault if none is known.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from recsim_gen.core.types import Interactions
 def train(
     model: RankerModel, interactions: Interactions, *, seed: int, on_epoch: OnEpoch | None = None
 ) -> Trained:
-    """Train ``model`` in place as `rankers.training.loop.train` does, by RecBole."""
+    """Train ``model`` in place by RecBole, as `rankers.training.loop.train` does."""
     with session(InRecBole, model.settings, interactions, seed, model.device) as opened:
         trainer = QuietTrainer(opened.config, InRecBole(opened.config, opened.dataset, model), on_epoch)
         return trainer.run(opened.train, opened.valid)
@@ -62,11 +61,11 @@ class Session:
 def session(
     model_class: type, settings: Training, interactions: Interactions, seed: int, device: torch.device
 ) -> Iterator[Session]:
-    """Write atomic files of the train and valid splits, load them, make the loaders; `guarded`.
+    """Write atomic files of the train and valid splits, load them and make the loaders, `guarded`.
 
-    The test split is never written, so nothing inside can read it. Files go to a temporary folder
-    that also takes RecBole's ``saved/``; a stale dataloader there would be unpickled. Batches of users
-    are ours: RecBole has none.
+    The test split is never written, so nothing inside can read it. Files are in a temporary folder, which
+    also holds RecBole's ``saved/``; a stale dataloader there would be unpickled. Batches of users are ours,
+    since RecBole has none.
     """
     rows = {"train": train_choices(interactions), "valid": valid_choices(interactions, settings.valid_users)}
     phases = [split for split, (user, _) in rows.items() if len(user)]
@@ -89,20 +88,20 @@ class RowDataset(Dataset):  # type: ignore[misc]
     """RecBole's dataset with ids in row order: tokens are remapped from the item file first."""
 
     def field2feats(self, field: str) -> list[Any]:
-        """The tables that hold a field, item or user file first."""
+        """Return the tables that hold a field, item or user file first."""
         return super().field2feats(field)[::-1]
 
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
-        """Choices of one batch. Without RecBole's detour over lists, which takes longer than sampling.
+        """Return the choices of one batch, without RecBole's detour over lists, slower than sampling.
 
-        There is nothing to join: the tables of users and items hold ids alone.
+        Nothing is joined, since the tables of users and items hold ids only.
         """
         at = torch.as_tensor(index)
         return Interaction({field: x[at] for field, x in self.inter_feat.interaction.items()})
 
 
 class OurBatches:
-    """Our pairs as RecBole's interactions."""
+    """Batches of our pairs as RecBole's interactions."""
 
     def __init__(self, pairs: Pairs, dataset: Dataset) -> None:
         self.pairs, self.names = pairs, (dataset.uid_field, dataset.iid_field, "neg_" + dataset.iid_field)
@@ -118,7 +117,7 @@ class OurBatches:
 def _write(
     folder: Path, interactions: Interactions, splits: Mapping[str, tuple[np.ndarray, np.ndarray]]
 ) -> None:
-    """Write atomic files of what is learned from."""
+    """Write atomic files of these splits, and of all users and items."""
     folder.mkdir()
     for split, (user, item) in splits.items():
         if len(user):
@@ -130,17 +129,21 @@ def _write(
 
 
 def _config(model_class: type, settings: dict[str, Any], n_items: int, device: torch.device) -> Config:
-    """Only numbers, our own constants and checked choices go in: ``_convert_config_dict`` evals strings."""
+    """Return RecBole's config.
+
+    It gets only numbers, our own constants and checked choices, since ``_convert_config_dict`` evaluates
+    strings.
+    """
     own = {
         "load_col": {"inter": ["user_id", "item_id"], "user": ["user_id"], "item": ["item_id"]},
         "gpu_id": "" if device.type == "cpu" else str(device.index or 0),
-        "eval_batch_size": AT_ONCE * (n_items + 1),  # so many users; 4096 would mean one (#1878)
+        "eval_batch_size": AT_ONCE * (n_items + 1),  # AT_ONCE users; 4096 would mean one (#1878)
         "metrics": ["Recall", "NDCG"],
         "topk": list(KS),
         "metric_decimal_place": 16,  # 4 would round before early stopping compares
         "show_progress": False,
     }
-    root = logging.getLogger()  # which RecBole speaks through
+    root = logging.getLogger()  # RecBole logs to it
     level = root.level
     root.setLevel(logging.ERROR)
     try:
@@ -155,9 +158,9 @@ class _NoTensorboard:
 
 
 class QuietTrainer(Trainer):  # type: ignore[misc]
-    """RecBole's `Trainer` with a learning-rate schedule and the best weights in memory.
+    """RecBole's `Trainer` with a learning-rate schedule, and with the best weights in memory.
 
-    It writes nothing: RecBole's own creates ``saved/`` and ``log_tensorboard/`` in the working
+    It writes nothing, while RecBole's own creates ``saved/`` and ``log_tensorboard/`` in the working
     directory and reads pickles back without ``weights_only`` (cf. #2212).
     """
 
@@ -173,7 +176,7 @@ class QuietTrainer(Trainer):  # type: ignore[misc]
         self._numbers: dict[str, float] = {}
 
     def run(self, train: Any, valid: FullSortEvalDataLoader | None) -> Trained:
-        """Train to the end or the early stop, put the best weights back."""
+        """Train to the last epoch or the early stop, and restore the best weights."""
         self._validates = valid is not None
         _, best = super().fit(train, valid, verbose=False, saved=True)
         self.model.load_state_dict(self.best)
@@ -181,7 +184,7 @@ class QuietTrainer(Trainer):  # type: ignore[misc]
         return Trained(self.best_epoch, {k: float(v) for k, v in (best or {}).items()})
 
     def _full_sort_batch_eval(self, batched_data: Any) -> Any:
-        """As RecBole's, with columns of nobody where there are fewer items than its lists are long."""
+        """Return RecBole's result, with columns of −inf if there are fewer items than places in its lists."""
         interaction, scores, *positive = super()._full_sort_batch_eval(batched_data)
         lacking = max(0, max(KS) - scores.shape[1])
         return interaction, torch.nn.functional.pad(scores, (0, lacking), value=-torch.inf), *positive

@@ -1,4 +1,4 @@
-"""RecBole in a process that goes on afterwards: what it changes is put back."""
+"""RecBole in a process that continues afterwards: its changes to the process are undone."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import torch
 
 @contextmanager
 def guarded(seed: int) -> Iterator[None]:
-    """Undo what RecBole does to the process: argv, CUDA_VISIBLE_DEVICES, numpy names, global streams.
+    """Undo RecBole's changes to the process: argv, CUDA_VISIBLE_DEVICES, numpy names, global generators.
 
-    `Config` reads ``sys.argv`` (``_load_cmd_line``), writes CUDA_VISIBLE_DEVICES (RecBole #1794) and
-    puts removed names back into numpy (#1604); samplers draw from the global numpy stream. Inside,
-    Python's and numpy's start at ``seed`` and torch's goes on; after, all are where they were before.
+    `Config` reads ``sys.argv`` (``_load_cmd_line``), writes CUDA_VISIBLE_DEVICES (RecBole #1794) and restores
+    names that numpy removed (#1604); samplers draw from numpy's global generator. Inside, Python's and
+    numpy's generators start at ``seed`` and torch's continues; afterwards all are as before.
     """
     names = ("bool", "int", "float", "complex", "object", "str", "long", "unicode")
     numpy_names = {n: np.__dict__[n] for n in names if n in np.__dict__}
@@ -32,9 +32,9 @@ def guarded(seed: int) -> Iterator[None]:
             torch.random.fork_rng(devices=[]),
             warnings.catch_warnings(),
         ):
-            warnings.filterwarnings("ignore", message=r"torch\.sparse\.SparseTensor")  # of its LightGCN
-            warnings.simplefilter("ignore", SyntaxWarning)  # of its eval of the folder's name
-            warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp")  # of its trainer
+            warnings.filterwarnings("ignore", message=r"torch\.sparse\.SparseTensor")  # from its LightGCN
+            warnings.simplefilter("ignore", SyntaxWarning)  # from its eval of the folder's name
+            warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp")  # from its trainer
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002
             yield

@@ -1,7 +1,7 @@
 """Our models as RecBole's: for its `Config`, its data sets and its `Trainer`.
 
-In plain RecBole: ``Config(model=MICRO, dataset=…, config_dict={"item_features": {modality: "file.npz"}})``,
-each file with ``ids`` (n,) str and ``x`` (n, d); settings under the names of `rankers.configs`.
+In plain RecBole, ``Config(model=MICRO, dataset=…, config_dict={"item_features": {modality: "file.npz"}})``,
+each file with ``ids`` (n,) str and ``x`` (n, d); settings have the names of `rankers.configs`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from recsim_gen.core.errors import DataError
 
 
 class InRecBole(GeneralRecommender):  # type: ignore[misc]
-    """A model of ours, ``net``, whose rows are RecBole's ids − 1: [PAD] has no row."""
+    """Our model ``net`` as one of RecBole's; rows are RecBole's ids − 1, and [PAD] has no row."""
 
     input_type = InputType.PAIRWISE
 
@@ -39,18 +39,18 @@ class InRecBole(GeneralRecommender):  # type: ignore[misc]
         self.net = net
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """Loss of a batch of pairs."""
+        """Return the loss of a batch of pairs."""
         rows = (interaction[name] - 1 for name in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         return self.net.loss(Batch(*rows))
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """(B·item_num,) scores of all items, [PAD] first."""
+        """Return (B·item_num,) scores of all items, [PAD] first."""
         scores = self.net.scores(interaction[self.USER_ID] - 1)
         return F.pad(scores, (1, 0), value=-torch.inf).reshape(-1)
 
 
 class Made(InRecBole):
-    """Makes ``net`` of RecBole's config and data; a subclass names ``model_class``."""
+    """Base of models that make ``net`` from RecBole's config and data; subclasses set ``model_class``."""
 
     model_class: ClassVar[type[TableModel]]
     net: TableModel
@@ -73,7 +73,7 @@ class Made(InRecBole):
         super().__init__(config, dataset, self.model_class(config_class(**settings), data))
 
     def predict(self, interaction: Interaction) -> Tensor:
-        """(B,) scores of (user, item) pairs."""
+        """Return (B,) scores of (user, item) pairs."""
         users, items = self.net.final()
         return (users[interaction[self.USER_ID] - 1] * items[interaction[self.ITEM_ID] - 1]).sum(1)
 
@@ -97,9 +97,9 @@ class VBPR(Made):
 
 
 def item_features(config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
-    """{modality: (item_num − 1, d)} in the order of RecBole's ids, [PAD] left out.
+    """Return {modality: (item_num − 1, d)} in the order of RecBole's ids, without [PAD].
 
-    ``config["item_features"]`` maps a modality to a file or to (ids, x): RecBole's own way, text
+    ``config["item_features"]`` maps a modality to a file or to (ids, x), since RecBole's own format, text
     columns of an ``.item`` file, is slow to read. Raises DataError for an item without features.
     """
     tokens = dataset.field2id_token[dataset.iid_field][1:]

@@ -1,1 +1,1 @@
-"""How rankers are trained: the loop, the pairs that it learns from, and the validation that stops it."""
+"""Training of rankers: the loop, the pairs that it learns from, and validation for early stopping."""

@@ -1,4 +1,4 @@
-"""What a ranker learns from: choices of training, and features of items. The test split stays out."""
+"""Training data of rankers: choices of the train split, and item features; the test split is not used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recsim_gen.core.vectors import MappedRows
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Choices of training and what is known of the items; all tensors on one device.
+    """Choices of training, and data of the items; all tensors on one device.
 
     ``user`` and ``item`` (m,) int64 rows; ``features`` {modality: (n, d) float32, or float16 where they stay
     in a file}; ``categories`` (n,) codes from 0, where a model asks for them; ``lists`` {name: (n, k + 1)}
@@ -36,26 +36,26 @@ class TrainingData:
     def of(
         cls, interactions: Interactions, features: Mapping[str, np.ndarray], device: str | torch.device
     ) -> TrainingData:
-        """The train split, with these features; DataError where there is nothing to learn."""
+        """Return the train split with these features; raise DataError if there is nothing to learn."""
         user, item = (torch.from_numpy(rows).to(device) for rows in train_choices(interactions))
         own = {m: _tensor(x).to(device) for m, x in features.items()}
         return cls(interactions.n_users, interactions.n_items, user, item, own)
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """Device of the tensors."""
         return self.user.device
 
 
 def _tensor(x: np.ndarray) -> Tensor:
-    """A copy of ``x``, float32; mapped rows as they are in their file, float16."""
+    """Return a float32 copy of ``x``; mapped rows as they are in their file, float16."""
     return torch.from_numpy(x.half if isinstance(x, MappedRows) else np.array(x, dtype=np.float32))
 
 
 def train_choices(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
-    """(user, item) rows of the train split, without users who chose every item.
+    """Return (user, item) rows of the train split, without users who chose every item.
 
-    There is no other item to tell their choices from. Raises DataError where nothing is left.
+    There are no negatives for such users. Raises DataError if nothing is left.
     """
     user, item = interactions.only("train")
     if len(user) == 0:
@@ -71,7 +71,10 @@ def train_choices(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
 
 
 def valid_choices(interactions: Interactions, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """(user, item) rows of the valid split of ``most`` people (0: all), the same for every seed."""
+    """Return (user, item) rows of the valid split of ``most`` users (0: all), the same for every seed.
+
+    Users who chose every item are left out.
+    """
     user, item = interactions.only("valid")
     people = np.unique(user)
     if 0 < most < len(people):
@@ -81,6 +84,6 @@ def valid_choices(interactions: Interactions, most: int) -> tuple[np.ndarray, np
 
 
 def _chose_everything(interactions: Interactions) -> np.ndarray:
-    """(n_users,) whether train and valid hold every item of a user."""
+    """Return (n_users,) whether train and valid contain every item of a user."""
     count = np.bincount(interactions.only("train", "valid")[0], minlength=interactions.n_users)
     return np.asarray(count == interactions.n_items)

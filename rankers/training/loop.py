@@ -1,6 +1,6 @@
-"""How a ranker is trained: pairs in batches, Adam, and validation that ends it and chooses the weights.
+"""Training loop of rankers: batches of pairs, Adam, and validation for early stopping and selection.
 
-With the same seed, the weights are those of RecBole 1.2.1's `Trainer`, to the bit (`rankers.recbole.engine`).
+With the same seed, the weights are bitwise those of RecBole 1.2.1's `Trainer` (`rankers.recbole.engine`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from recsim_gen.core.types import Interactions
 
 
 class Trained(NamedTuple):
-    """The epoch whose weights were kept, from 1, and its validation by metric ({} without a valid split)."""
+    """Epoch of the kept weights, from 1, and its validation by metric ({} without a valid split)."""
 
     epoch: int
     valid: dict[str, float]
@@ -33,15 +33,15 @@ class Trained(NamedTuple):
 def train(
     model: RankerModel, interactions: Interactions, *, seed: int, on_epoch: OnEpoch | None = None
 ) -> Trained:
-    """Train ``model`` in place on the train split, as its settings say.
+    """Train ``model`` in place on the train split, by its settings.
 
-    Every ``eval_step`` epochs the valid split is asked; training ends after more than ``stopping_step``
-    answers without improvement, and the best weights are put back (the later of equals). Without a valid
-    split it goes on to the last epoch. Batches and negatives follow from ``seed``; what a model draws itself
-    comes from torch's global stream. Raises SettingError where the loss becomes NaN.
+    The valid split is evaluated every ``eval_step`` epochs; training ends after more than ``stopping_step``
+    evaluations without improvement, and the best weights are restored (the later of equals). Without a valid
+    split, it continues to the last epoch. Batches and negatives depend on ``seed``; what a model draws itself
+    comes from torch's global generator. Raises SettingError if the loss becomes NaN.
 
-    Inside `training_together` all processes call it alike: they share the pairs of each step and the users of
-    a validation, and have the same weights, those of one process but for rounding.
+    In `training_together`, all processes call this alike: they share the pairs of each step and the users of
+    a validation, and have equal weights, which are those of one process up to rounding.
     """
     config, team = model.settings, Team()
     pairs = Pairs(*train_choices(interactions), interactions.n_items, config, seed)
@@ -77,7 +77,7 @@ def train(
 
 
 def one_epoch(model: RankerModel, pairs: Pairs, optimizer: torch.optim.Optimizer, team: Team) -> float:
-    """A step for each batch; the mean of their losses."""
+    """Take a step for each batch; return the mean of their losses."""
     model.train()
     total = 0.0
     for batch in pairs:
@@ -92,7 +92,7 @@ def one_epoch(model: RankerModel, pairs: Pairs, optimizer: torch.optim.Optimizer
 
 
 def _loss(model: RankerModel, batch: Batch, team: Team) -> Tensor:
-    """This process's part of the loss of a batch: those of all processes add up to it."""
+    """Return this process's part of the loss of a batch; the parts of all processes sum to it."""
     if team.count == 1:
         return model.loss(batch)
     if not model.adds_up or len(batch.user) < team.count:

@@ -1,4 +1,4 @@
-"""What the training loop needs of a model."""
+"""Base of models in training: what the training loop needs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rankers.training.pairs import Batch
 
 
 class RankerModel(nn.Module):
-    """A module that learns from pairs and scores items; ``settings`` say how it is trained."""
+    """A module that is trained on pairs and scores items; ``settings`` are those of its training."""
 
     config_class: ClassVar[type[Training]]
     adds_up: bool = True
-    """Whether ``loss`` of a batch is the mean of its parts' losses, by size, whatever is drawn.
+    """Whether ``loss`` of a batch is the mean of its parts' losses, weighted by size, whatever is drawn.
 
-    Processes share the work of such a model; of another, each does all.
+    Processes then share the batches; otherwise, each computes all of them.
     """
 
     def __init__(self, settings: Training, data: TrainingData) -> None:
@@ -30,11 +30,11 @@ class RankerModel(nn.Module):
         self.n_users, self.n_items, self.device = data.n_users, data.n_items, data.device
 
     def loss(self, batch: Batch) -> Tensor:
-        """Loss of a batch, a scalar: the mean over its pairs, and what does not depend on them."""
+        """Return the scalar loss of a batch: the mean over its pairs, plus what does not depend on them."""
         raise NotImplementedError
 
     def scores(self, users: Tensor) -> Tensor:
-        """(B, n) scores of all items for known users (B,), which belong to the caller."""
+        """Return (B, n) scores of all items for known users (B,); the caller may change them."""
         raise NotImplementedError
 
     def lists(self) -> dict[str, Tensor]:
@@ -45,13 +45,16 @@ class RankerModel(nn.Module):
         """Use the `lists` that were saved with the weights; the model was built of them, too."""
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Return what changes the weights at each step."""
+        """Return the optimiser of the weights."""
         return torch.optim.Adam(self.parameters(), lr=self.settings.learning_rate)
 
 
 @contextmanager
 def drawn_apart() -> Iterator[None]:
-    """What is drawn inside leaves all that is drawn elsewhere the same: for weights of features' shapes."""
+    """Draw random numbers inside without changing those outside.
+
+    For weights whose shapes depend on features.
+    """
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
         torch.default_generator.manual_seed(torch.initial_seed() + 1)
         yield

@@ -1,7 +1,7 @@
-"""Pairs that a ranker learns from: a choice, and an item that the same user did not choose.
+"""Training pairs of rankers: a choice, and an item that the same user did not choose.
 
-Every draw follows from one seed, and is what RecBole 1.2.1 draws from the same seed: the order of the choices
-(of torch's `RandomSampler`) and the negatives (of numpy's global stream, which here is one of our own).
+All draws depend on one seed, and are those of RecBole 1.2.1 with this seed: the order of the choices (torch's
+`RandomSampler`) and the negatives (numpy's global generator; here, a separate one).
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ Rows = tuple[np.ndarray, np.ndarray]
 
 
 class Batch(NamedTuple):
-    """(B,) rows each: users, an item that each chose, and one that they did not."""
+    """A batch of (B,) rows: users, an item that each chose, and one that they did not choose."""
 
     user: Tensor
     positive: Tensor
     negative: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same on another device."""
+        """Return the batch on another device."""
         return Batch(*(rows.to(device) for rows in self))
 
 
 class Pairs:
-    """Batches of an epoch, each time it is iterated; every epoch draws anew.
+    """Batches of an epoch; each iteration draws a new epoch.
 
-    ``sampling`` of the config: ``interaction`` takes each choice once, in random order; ``user`` and
+    ``sampling`` of the config: ``interaction`` uses each choice once, in random order; ``user`` and
     ``user-repeated`` draw ⌊choices / batch⌋ + 1 batches of users, and one choice of each.
     """
 
@@ -45,7 +45,7 @@ class Pairs:
         self._draw = np.random.RandomState(seed)
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Return the number of batches per epoch."""
         m = len(self.user)
         return -(-m // self.size) if self.sampling == "interaction" else m // self.size + 1
 
@@ -54,9 +54,9 @@ class Pairs:
             yield Batch(*(torch.from_numpy(rows) for rows in (user, positive, self._negatives(user))))
 
     def _by_interaction(self) -> Iterator[Rows]:
-        torch.empty((), dtype=torch.int64).random_(generator=self._order)  # a DataLoader's seed of workers
+        torch.empty((), dtype=torch.int64).random_(generator=self._order)  # as a DataLoader, for its workers
         order = torch.randperm(len(self.user), generator=self._order).numpy()
-        torch.randperm(len(self.user), generator=self._order)  # a RandomSampler's rest, of no rows
+        torch.randperm(len(self.user), generator=self._order)  # as a RandomSampler, which uses none of it
         for start in range(0, len(order), self.size):
             rows = order[start : start + self.size]
             yield self.user[rows], self.item[rows]
@@ -73,7 +73,7 @@ class Pairs:
             yield users[pick], self.item[order[place]]
 
     def _negatives(self, user: np.ndarray) -> np.ndarray:
-        """(B,) items, uniform among those that each user did not choose in training."""
+        """Return (B,) items, uniform over those that each user did not choose in training."""
         negative = self._draw.randint(self.n_items, size=len(user))
         again = np.flatnonzero(self._chosen(user, negative))
         while len(again):
@@ -82,7 +82,7 @@ class Pairs:
         return negative
 
     def _chosen(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
-        """(B,) whether each pair is a choice of training."""
+        """Return (B,) whether each pair is a choice of training."""
         key = user * self.n_items + item
         place = np.searchsorted(self._keys, key).clip(max=len(self._keys) - 1)
         return np.asarray(self._keys[place] == key)

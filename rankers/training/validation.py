@@ -1,4 +1,4 @@
-"""How well a model foresees the valid split, between epochs: what stops its training."""
+"""Validation of a model on the valid split between epochs, for early stopping."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from recsim_gen.core.types import Interactions
 
 KS = (10, 20)
 NAMES = tuple(f"{name}@{k}" for name in ("recall", "ndcg") for k in KS)
-AT_ONCE = 256  # users whose scores of everything are held at a time
+AT_ONCE = 256  # users scored at a time
 
 
 class Validation:
-    """Recall@k and NDCG@k of the valid split among the items that a user did not choose in training."""
+    """Recall@k and NDCG@k of the valid split, among the items that a user did not choose in training."""
 
     def __init__(self, interactions: Interactions, most: int, device: str | torch.device) -> None:
         user, item = valid_choices(interactions, most)
@@ -33,18 +33,18 @@ class Validation:
         self._count = np.unique(user, return_counts=True)[1]
 
     def __bool__(self) -> bool:
-        """Whether there is anybody to ask."""
+        """Return whether there are users to evaluate."""
         return len(self._users) > 0
 
     @torch.no_grad()
     def __call__(self, model: RankerModel, team: Team) -> dict[str, float]:
-        """Means over users by ``NAMES``, in [0, 1]; switches the model to evaluation."""
+        """Return the means over users by ``NAMES``, in [0, 1]; switch the model to evaluation mode."""
         model.eval()
         hits = torch.zeros(len(self._users), max(KS), device=self._users.device)
         parts = zip(hits.split(AT_ONCE), self._users.split(AT_ONCE), strict=True)
         first, step = (team.index, team.count) if model.adds_up else (0, 1)
         if step > 1:
-            model.scores(self._users[:1])  # also where no part is ours: training goes on with what it builds
+            model.scores(self._users[:1])  # also without a part here: training uses what it rebuilds
         for part, users in islice(parts, first, None, step):
             part.copy_(self._hits(model.scores(users), users))
         team.add([hits])
@@ -53,7 +53,7 @@ class Validation:
         return dict(zip(NAMES, np.round(mean, 16).tolist(), strict=True))  # rounded as RecBole compares them
 
     def _hits(self, scores: Tensor, users: Tensor) -> Tensor:
-        """(B, 20) whether the item at each place of the list is relevant."""
+        """Return (B, 20) whether the item at each place of the list is relevant."""
         n = scores.shape[1]
         scores.view(-1)[self._masked.keys(users, n)] = -torch.inf
         best = scores.topk(min(max(KS), n)).indices
