@@ -1,4 +1,4 @@
-"""The processes that share a run (``accelerate launch``, ``torchrun``), and each one's device."""
+"""Processes that share a run (``accelerate launch``, ``torchrun``), and the device of each."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=1)
-"""How long processes wait for one that trains a ranker, or draws, alone; by default it is minutes."""
+"""How long processes wait for one that trains a ranker or draws images alone; the default is minutes."""
 
 _together: ContextVar[bool] = ContextVar("together", default=False)
 
 
 def this_process() -> PartialState:
-    """Its index among how many, and its device: a GPU of its own where there is one.
+    """Return this process's index, the number of processes and its device: its own GPU if there is one.
 
-    Alone it is number 0 of 1. On machines without an accelerator several processes find each other
-    too; Accelerate by itself would take each for the only one.
+    Alone, it is number 0 of 1. Without an accelerator, several processes find each other too; Accelerate by
+    itself would treat each as the only one.
     """
     import torch
     from accelerate import PartialState
@@ -41,7 +41,10 @@ def this_process() -> PartialState:
 
 
 def works_alone() -> bool:
-    """Whether this is the process that does what is not shared: the first, which then thinks it is alone."""
+    """Return whether this is the first process, which does unshared work, and treat that one as the only one.
+
+    The launcher's variables are removed from its environment.
+    """
     first = os.environ.get("RANK", "0") == "0"
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE") if first else ():
         os.environ.pop(name, None)
@@ -50,7 +53,7 @@ def works_alone() -> bool:
 
 @contextmanager
 def training_together() -> Iterator[None]:
-    """Inside, all processes that were launched share the steps of a training; elsewhere each trains alone."""
+    """Share the steps of a training among all launched processes inside; elsewhere each trains alone."""
     token = _together.set(True)
     try:
         yield
@@ -59,7 +62,7 @@ def training_together() -> Iterator[None]:
 
 
 def check_batches(accumulate: int, processes: int) -> None:
-    """SettingError unless each of the processes has a batch of every step."""
+    """Raise SettingError unless each process has a batch in every step."""
     if processes > accumulate:
         raise SettingError(
             f"{processes} processes share the batches of a step: accumulate must be {processes} or more, got "
@@ -68,7 +71,7 @@ def check_batches(accumulate: int, processes: int) -> None:
 
 
 class Team:
-    """The processes that share a training: ``index`` of ``count``, of which the first is the main one."""
+    """Processes that share a training: this one is ``index`` of ``count``, and 0 is the main process."""
 
     def __init__(self) -> None:
         state = this_process() if _together.get() else None
@@ -77,11 +80,11 @@ class Team:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this is the first process: it decides, tells and writes."""
+        """Whether this is the first process, which decides, reports and writes."""
         return self.index == 0
 
     def agreed(self, ask: Callable[[], T]) -> T:
-        """What ``ask`` answers to the first process; the others do not ask."""
+        """Return what ``ask`` returns in the first process; the others do not call it."""
         if self.count == 1:
             return ask()
         from accelerate.utils import broadcast_object_list
@@ -90,12 +93,12 @@ class Team:
         return cast(T, answer)
 
     def wait(self) -> None:
-        """Go on when all processes have come here: what each of them wrote is there then."""
+        """Wait until all processes are here: what each of them wrote then exists."""
         if self.count > 1:
             this_process().wait_for_everyone()
 
     def add(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Each becomes its sum over the processes, in place; all of one device and type."""
+        """Replace each tensor by its sum over the processes, in place; all of one device and type."""
         if self.count == 1 or not tensors:
             return
         import torch
@@ -107,9 +110,9 @@ class Team:
 
 
 def side_by_side(work: Callable[..., object], jobs: Sequence[tuple[Any, ...]], at_once: int) -> None:
-    """Call ``work`` with each of ``jobs`` in processes of their own, ``at_once`` at a time.
+    """Call ``work`` with each of ``jobs`` in separate processes, ``at_once`` at a time.
 
-    The cores are shared among them; each has a line of the terminal for its bars.
+    They share the cores; each has its own line of the terminal for its progress bars.
     """
     from joblib import Parallel, cpu_count, delayed, parallel_config
 
@@ -120,15 +123,15 @@ def side_by_side(work: Callable[..., object], jobs: Sequence[tuple[Any, ...]], a
 
 def _call(line: int, quiet: bool, work: Callable[..., object], job: tuple[Any, ...]) -> None:
     with quietly(quiet), on_line(line), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries, to their developers
+        warnings.simplefilter("ignore")  # from libraries, for their developers
         work(*job)
 
 
 def device_of(asked: str) -> str:
-    """The device that an option names: ``cpu``, ``cuda:N``; ``cuda`` and ``auto`` are this process's own GPU.
+    """Return the device that an option names: ``cpu``, ``cuda:N``; ``cuda`` and ``auto``: this process's GPU.
 
-    ``auto`` is the CPU where there is no GPU. Raises SettingError for a GPU that is not there, and for
-    what torch knows no device of.
+    ``auto`` is the CPU if there is no GPU. Raises SettingError for a GPU that does not exist, and for a
+    device that torch does not know.
     """
     import torch
 

@@ -1,7 +1,7 @@
-"""One training loop for every part of a family: it can be killed at any moment and goes on exactly.
+"""Training loop of all parts of a family; it can be killed at any time and resumes exactly.
 
-What happens in a step is a function of the seed and the step's number, so a run that was killed
-ends with the same weights as one that was not.
+A step depends on the seed and its number only, so a killed and resumed run ends with the same weights as any
+other.
 """
 
 from __future__ import annotations
@@ -27,32 +27,34 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 Watch = Callable[[int], bool]
-"""Called with the number of steps done, before the first step, between steps and at the end; training
-ends where it gives False."""
+"""Called with the number of steps done: before the first step, between steps and at the end.
+
+Training ends if it returns False.
+"""
 
 Loss = Callable[[Rng], Mapping[str, "torch.Tensor"]]
-"""Losses of one step, ``loss`` the one to minimise; draws batch and noise from the step's stream."""
+"""Returns the losses of one step, of which ``loss`` is minimised; draws batch and noise from its stream."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: AdamW whose rate rises over ``warmup`` steps, then falls linearly to 0."""
+    """Length and learning rate of AdamW: the rate rises over ``warmup`` steps, then falls linearly to 0."""
 
     steps: int
     lr: float
     warmup: int = 0
     weight_decay: float = 0.01
-    clip: float = 1.0  # largest norm of the gradient
-    ema: float | None = None  # decay of the running mean of the weights that is kept in the end
-    accumulate: int = 1  # batches of a step: their gradients are averaged, and processes share them
+    clip: float = 1.0  # maximal norm of the gradient
+    ema: float | None = None  # decay of the running mean of the weights, which is the result; None: no mean
+    accumulate: int = 1  # batches per step: gradients are averaged, and processes share the batches
     log_every: int = 50
 
 
 @contextmanager
 def seeded(rng: Rng, device: str = "cpu") -> Iterator[None]:
-    """Inside, torch's global generators stand at the start of this stream.
+    """Seed torch's global generators from this stream inside.
 
-    Those of the CPU and of ``device`` are put back after.
+    Those of the CPU and of ``device`` are restored afterwards.
     """
     import torch
 
@@ -75,26 +77,45 @@ def fit(
     tracker: TrainingTracker | None = None,
     watch: Watch | None = None,
 ) -> dict[str, Any]:
-    """Train ``model`` in place; give ``steps``, ``seconds``, the last means of the losses, ``schedule``.
+    """Train ``model`` in place.
+
+    Inside `training_together`, all processes call this alike and share the batches of each step; weights are
+    equal in all, and up to rounding those of one process. The checkpoint is named by data, schedule, seed and
+    shapes, so that another one is not loaded; `forget` removes it once the result is saved.
 
     Parameters
     ----------
-    part: name of the part, for bar, tracker and checkpoint.
-    loss: gets the stream of the step, gives {name: scalar}, ``loss`` among them.
-    output: folder of the family; the checkpoint lies in its ``.checkpoints``.
-    data: fingerprint of what is trained on.
-    rng: stream of the part: step k draws from ``rng.for_("step", k)``.
-    minutes: wall time after which training ends, instead of ``schedule.steps``; the rate then falls
-        with the time that has passed.
-    tracker: its child run ``part`` gets the losses.
-    watch: looks at the model between steps; may end the training.
+    part
+        Name of the part, for progress bar, tracker and checkpoint.
+    model
+        The module to train.
+    loss
+        Function of the step's stream that returns {name: scalar}, ``loss`` among them.
+    schedule
+        Number of steps, learning rate and batches per step.
+    output
+        Folder of the family; the checkpoint is in its ``.checkpoints``.
+    data
+        Fingerprint of the training data.
+    rng
+        Stream of the part: step k draws from ``rng.for_("step", k)``.
+    minutes
+        Wall time after which training ends, instead of ``schedule.steps``; the learning rate then falls with
+        the elapsed time.
+    tracker
+        Its child run ``part`` logs the losses.
+    watch
+        Called between steps; may end the training.
 
-    The checkpoint is named by data, schedule, seed and shapes: another one is not taken for this one.
-    ``forget`` removes it once the result has been kept.
+    Returns
+    -------
+    dict
+        ``steps``, ``seconds``, the last means of the losses, ``schedule``.
 
-    Inside `training_together` all processes call it alike and share the batches of each step; weights are
-    equal on all, and but for rounding those of one process. Raises SettingError where there are more
-    processes than batches.
+    Raises
+    ------
+    SettingError
+        If there are more processes than batches.
     """
     team = Team()
     check_batches(schedule.accumulate, team.count)
@@ -124,14 +145,14 @@ def fit(
             if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 state.save(path)
                 saved = time.monotonic()
-    state.save(path)  # the end too: what comes after may be killed
+    state.save(path)  # at the end too: what follows may be killed
     state.finish()
     means = {name: round(value, 6) for name, value in state.means.items()}
     return {"steps": state.step, "seconds": round(state.seconds, 1), **means, "schedule": asdict(schedule)}
 
 
 def forget(output: Path, part: str) -> None:
-    """Remove the checkpoints of a part that is finished."""
+    """Remove the checkpoints of a finished part."""
     if not Team().is_main_process:
         return
     folder = output / ".checkpoints"
@@ -146,7 +167,7 @@ def _checkpoint(output: Path, part: str, key: str) -> Path:
 
 
 class _State:
-    """All that a step changes."""
+    """Everything that a step changes."""
 
     def __init__(self, model: torch.nn.Module, schedule: Schedule, team: Team) -> None:
         import torch
@@ -160,11 +181,11 @@ class _State:
         self.means: dict[str, float] = {}
 
     def done(self, minutes: float | None) -> float:
-        """Share of the training that lies behind, 1 at the end."""
+        """Return the share of the training that is done, 1 at the end."""
         return self.step / self.schedule.steps if minutes is None else self.seconds / (60 * minutes)
 
     def advance(self, loss: Loss, rng: Rng, done: float) -> dict[str, float]:
-        """One step of the optimiser; the losses as numbers."""
+        """Take one step of the optimiser; return the losses."""
         import torch
 
         rising = min(1.0, (self.step + 1) / (self.schedule.warmup + 1))
@@ -183,25 +204,25 @@ class _State:
         self.optimiser.step()
         self.step += 1
         if self.schedule.ema:
-            decay = min(self.schedule.ema, (1 + self.step) / (10 + self.step))  # the start is soon forgotten
+            decay = min(self.schedule.ema, (1 + self.step) / (10 + self.step))  # forgets the start quickly
             torch._foreach_lerp_(self.ema, [p.detach() for p in self.model.parameters()], 1 - decay)
         return dict(zip(parts[0], (losses / self.schedule.accumulate).tolist(), strict=True))
 
     def _backward(self, loss: Loss, rng: Rng) -> dict[str, float]:
-        """Add a batch's part to the gradient; its losses as numbers."""
+        """Add a batch's part to the gradient; return its losses."""
         with seeded(rng.for_("global")):
             losses = loss(rng)
             (losses["loss"] / self.schedule.accumulate).backward()
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def count(self, losses: Mapping[str, float]) -> None:
-        """Take the losses of the step into the running means over about ``log_every`` steps."""
+        """Update the losses' running means over about ``log_every`` steps."""
         horizon = min(self.step, self.schedule.log_every)
         old = self.means or losses
         self.means = {name: old[name] + (value - old[name]) / horizon for name, value in losses.items()}
 
     def save(self, path: Path) -> None:
-        """Everything, whole or not at all; by the main process."""
+        """Write everything atomically, in the main process."""
         import torch
 
         if not self.team.is_main_process:
@@ -218,7 +239,7 @@ class _State:
             torch.save(state, temporary)
 
     def load(self, path: Path) -> None:
-        """What ``save`` wrote. Raises DataError for anything else."""
+        """Load what `save` wrote; raise DataError for anything else."""
         import pickle
 
         import torch
@@ -236,7 +257,7 @@ class _State:
         self.step, self.seconds = state["step"], state["seconds"]
 
     def finish(self) -> None:
-        """The running mean of the weights becomes the weights, where one is kept."""
+        """Replace the weights by their running mean, if there is one; switch to evaluation mode."""
         import torch
 
         with torch.no_grad():

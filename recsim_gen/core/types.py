@@ -1,4 +1,4 @@
-"""The few types that all parts share: frozen, validated when made."""
+"""Types that all parts share: frozen, and validated on creation."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 SPLITS = ("train", "valid", "test")
 
 Scope = Literal["graph", "item"]
-"""What a new image changes: the whole item graph as if built again, or the item's own row only."""
+"""What a new image changes: the whole item graph, as if rebuilt, or the item's own row only."""
 
 
 class ImageReader(Protocol):
-    """Lazy access to one picture per catalogue row."""
+    """Lazy access to one image per catalogue row."""
 
     @property
     def present(self) -> NDArray[Any]:
-        """(n,) bool: rows that have a picture."""
+        """(n,) bool: rows that have an image."""
 
     def read(self, row: int) -> Image.Image:
-        """The picture as RGB. Raises DataError (file, remedy) where it cannot be decoded."""
+        """Return the image as RGB; raise DataError (file, remedy) if it cannot be decoded."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash that changes when any picture changes."""
+        """Hash that changes if any image changes."""
 
 
 def _strings(name: str, values: Sequence[str] | NDArray[Any], n: int | None = None) -> NDArray[Any]:
@@ -49,12 +49,21 @@ def _strings(name: str, values: Sequence[str] | NDArray[Any], n: int | None = No
 
 @dataclass(frozen=True, eq=False)
 class Catalog:
-    """The items. Row i of everything belongs to ``item_ids[i]``.
+    """The items; row i of every field belongs to ``item_ids[i]``.
 
-    Fields: ``item_ids`` (n,) unique str; ``titles``, ``captions``, ``categories`` (n,) str;
-    ``images`` a lazy reader or None; ``features`` {modality: (n, d) float32, finite}, arrays or, of many
-    items, `MappedRows`, which are read from a file by rows; ``encoders`` {modality: what made its features,
-    as of --encoders}, where that is known.
+    Parameters
+    ----------
+    item_ids
+        (n,) unique str.
+    titles, captions, categories
+        (n,) str.
+    images
+        A lazy reader, or None.
+    features
+        {modality: (n, d) float32, finite}: arrays, or, of many items, `MappedRows`, whose rows are read from
+        a file.
+    encoders
+        {modality: encoder of its features, as for --encoders}, if it is known.
     """
 
     item_ids: NDArray[Any]
@@ -81,7 +90,7 @@ class Catalog:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of ids, text, pictures and features."""
+        """Hash of ids, texts, images and features."""
         images = None if self.images is None else self.images.fingerprint
         text = [self.item_ids, self.titles, self.captions, self.categories]
         return fingerprint(text, images, dict(self.features))
@@ -92,9 +101,9 @@ class Catalog:
         return {item: row for row, item in enumerate(self.item_ids.tolist())}
 
     def encoder_of(self, modality: str) -> str:
-        """Return what made the features of ``modality``, as of --encoders.
+        """Return the encoder of the features of ``modality``, as for --encoders.
 
-        Raises DataError where there are no such features, or where the catalogue does not say.
+        Raises DataError if there are no such features, or if the catalogue does not record their encoder.
         """
         if modality not in self.features:
             raise DataError(f"{modality} features are wanted, got features of {sorted(self.features)}")
@@ -107,9 +116,9 @@ class Catalog:
         return self.encoders[modality]
 
     def check_encoder(self, modality: str, encoder: str) -> None:
-        """Raise DataError unless ``encoder`` (as of --encoders) made the features of ``modality``.
+        """Raise DataError unless ``encoder`` (as for --encoders) made the features of ``modality``.
 
-        Features of two encoders may be equally wide, and mean nothing to each other.
+        Features of two encoders may have equal widths, but are not comparable.
         """
         own = self.encoder_of(modality)
         if encoder != own:
@@ -123,9 +132,9 @@ class Catalog:
     ) -> Catalog:
         """Return a catalogue whose ``modality`` has ``x`` (len(rows), d) at ``rows`` (None: all rows).
 
-        ``encoder`` is what made ``x``, as of --encoders. With all rows replaced the catalogue says so, or,
-        where it is not given, no longer says what made them. Raises DataError when the width is not the
-        one the catalogue has, and when some rows are of another encoder than the others.
+        ``encoder`` made ``x``, as for --encoders. If all rows are replaced, the catalogue records it, or no
+        longer records any if it is not given. Raises DataError if the width is not the catalogue's, and if
+        some rows come from another encoder than the others.
         """
         encoders = dict(self.encoders)
         if rows is None:
@@ -152,7 +161,7 @@ def _features(modality: str, x: Any, n: int) -> NDArray[Any]:
     array = x if isinstance(x, MappedRows) else np.ascontiguousarray(x, dtype=np.float32)
     if array.ndim != 2 or len(array) != n or array.shape[1] == 0:
         raise DataError(f"features[{modality!r}] must be ({n}, d), got {array.shape}")
-    if isinstance(array, MappedRows):  # checked when they were written
+    if isinstance(array, MappedRows):  # validated when they were written
         return array
     bad = ~np.isfinite(array).all(1)
     if bad.any():
@@ -164,10 +173,20 @@ def _features(modality: str, x: Any, n: int) -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """Who chose what, when, in which split; m rows.
+    """Choices of users, with time and split; m rows.
 
-    ``user`` and ``item`` (m,) int64 are rows of ``user_ids`` and of the catalogue; ``time`` and
-    ``weight`` (m,) float64; ``split`` (m,) one of train, valid, test. A pair stands once.
+    Parameters
+    ----------
+    user, item
+        (m,) int64 rows of ``user_ids`` and of the catalogue; no pair occurs twice.
+    time, weight
+        (m,) float64.
+    split
+        (m,) train, valid or test.
+    user_ids
+        (n_users,) str.
+    n_items
+        Number of items of the catalogue.
     """
 
     user: NDArray[Any]
@@ -209,7 +228,7 @@ class Interactions:
 
     @property
     def n_users(self) -> int:
-        """Number of users, those without a row included."""
+        """Number of users, including those without a row."""
         return len(self.user_ids)
 
     @cached_property
@@ -219,21 +238,21 @@ class Interactions:
         return fingerprint(columns, self.user_ids, self.n_items)
 
     def only(self, *splits: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        """(user, item) rows of these splits."""
+        """Return the (user, item) rows of these splits."""
         keep = np.isin(self.split, splits)
         return self.user[keep], self.item[keep]
 
     def with_split(self, split: NDArray[Any]) -> Interactions:
-        """The same interactions, split otherwise."""
+        """Return the same interactions with another split."""
         return replace(self, split=split)
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One history and the reference that follows it; items are catalogue rows, oldest first.
+    """A history and the reference that follows it; items are catalogue rows, oldest first.
 
-    The paper cuts MovieLens users into 20-item sequences and calls each a "user": an episode is
-    that, ``user`` is its row among ``Interactions.user_ids``, ``source_user`` the person.
+    The paper cuts MovieLens users into sequences of 20 items and calls each a "user": an episode is such a
+    sequence, ``user`` is its row in ``Interactions.user_ids``, and ``source_user`` the person.
     """
 
     id: str
@@ -251,10 +270,16 @@ class Episode:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is said of an item to one person.
+    """An explanation of an item for one user.
 
-    ``named`` are the attributes that the reason names, in lower case, the strongest first, () where no reason
-    was found; ``caption`` describes the item, ``reason`` says why they would like it.
+    Parameters
+    ----------
+    named
+        Attributes that the reason names, in lower case, strongest first; () if no reason was found.
+    caption
+        Description of the item.
+    reason
+        Why the user would like it.
     """
 
     named: tuple[str, ...]
@@ -264,11 +289,23 @@ class Explanation:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What a loader gives: items, choices, test episodes, and what was counted on the way.
+    """The output of a loader.
 
-    ``encoders`` names the default encoder of each modality; ``notes`` are sentences for reports
-    ("225 films without poster: mean feature"). ``people`` (n_users,) str: the person behind each user,
-    several users' where a sequence was cut; none given: each user is a person of their own.
+    Parameters
+    ----------
+    name
+        Name of the data set.
+    catalog, interactions
+        Items and choices.
+    episodes
+        Test episodes.
+    encoders
+        {modality: default encoder}.
+    notes
+        Sentences for reports ("225 films without poster: mean feature").
+    people
+        (n_users,) str: the person behind each user, the same for several users if a sequence was cut;
+        default: each user is a separate person.
     """
 
     name: str
@@ -301,9 +338,9 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """Somebody or something to be drawn: its ``name``, what it is (``noun``: wren, bag), and pictures of it.
+    """A subject to be drawn: its ``name``, what it is (``noun``: wren, bag), and RGB ``images`` of it.
 
-    ``images`` are RGB. Raises DataError where there are none.
+    Raises DataError if there are no images.
     """
 
     name: str
@@ -325,10 +362,20 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class ImageBatch:
-    """Generated images and where they come from.
+    """Generated images and their origin.
 
-    ``pixels`` (B, 3, H, W) float32 RGB in [0, 1]; ``episode`` (B,) ids, ``item`` (B,) catalogue
-    rows, ``seed`` (B,) ints; ``generator`` its name.
+    Parameters
+    ----------
+    pixels
+        (B, 3, H, W) float32 RGB in [0, 1].
+    episode
+        (B,) episode ids.
+    item
+        (B,) catalogue rows.
+    seed
+        (B,) ints.
+    generator
+        Name of the generator.
     """
 
     pixels: torch.Tensor
@@ -350,7 +397,7 @@ class ImageBatch:
 
 
 class Appraisal(NamedTuple):
-    """What people would think of B things: ``mean`` and standard deviation ``sd`` (B,), in units of score."""
+    """Predicted scores of B items: ``mean`` and standard deviation ``sd`` (B,), in units of the score."""
 
     mean: NDArray[Any]
     sd: NDArray[Any]
@@ -358,12 +405,22 @@ class Appraisal(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Counterfactual:
-    """What a ranker says of items if they looked otherwise, each judged alone; arrays (B,).
+    """A ranker's answer for items with other features, each alone; arrays are (B,).
 
-    ``score`` and ``rank`` with the new image, ``original_score`` and ``original_rank`` with the
-    item's own; ranks are 1-based among the items that the user has not chosen yet, ties averaged.
-    ``touched``: items whose row changed, 0 where the ranker is blind. ``gap``: cosine between the
-    item's last neighbour and the next (how near its list is to another), NaN without a graph.
+    Parameters
+    ----------
+    scope
+        graph or item, see `Scope`.
+    score, rank
+        With the new features. Ranks are 1-based among the items that the user has not chosen yet, ties
+        averaged.
+    original_score, original_rank
+        With the item's own features.
+    touched
+        Number of items whose row changed; 0 if the ranker does not use features.
+    gap
+        Difference in cosine between the item's last neighbour and the next item, the smallest of all graphs:
+        how near its lists are to others; NaN without a graph.
     """
 
     scope: str

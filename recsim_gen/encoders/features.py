@@ -1,4 +1,4 @@
-"""The features of a catalogue: encoders named by a string, run in shards, kept by content."""
+"""Features of a catalogue: encoders named by a string, computed in shards, cached by content."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from recsim_gen.core.store import cache_dir, cached_array, fingerprint
 from recsim_gen.core.types import Catalog, Dataset, ImageReader
 from recsim_gen.core.vectors import MappedRows, write_mapped
 
-SHARD = 2048  # items kept in one file: what a killed run loses at most
-MAPPED_FROM = 250_000  # items: their features of 1,280 numbers are 1.3 GB of float32
+SHARD = 2048  # items per file, the most that a killed run loses
+MAPPED_FROM = 250_000  # items: 1,280 features of each are 1.3 GB in float32
 
 
 def make_encoder(spec: str, device: str = "cpu") -> Any:
-    """The encoder that ``spec`` names: ``name``, ``name:argument`` or ``module:Class``.
+    """Return the encoder that ``spec`` names: ``name``, ``name:argument`` or ``module:Class``.
 
     Names are those of ``registry.ENCODERS``: ``pixels``, ``words``, ``minilm``, ``efficientnet-lite0``,
-    ``efficientnet-lite2``, ``open_clip:MODEL/WEIGHTS``, ``hf:NAME-OR-FOLDER``. What is made has
-    ``fingerprint`` and ``encode_texts`` or ``encode_images`` or both (see core.protocols).
-    Raises SettingError for an unknown name or a lacking argument, MissingDependency for lacking
-    packages or weights.
+    ``efficientnet-lite2``, ``open_clip:MODEL/WEIGHTS``, ``hf:NAME-OR-FOLDER``. An encoder has ``fingerprint``
+    and ``encode_texts``, ``encode_images`` or both (see core.protocols). Raises SettingError for an unknown
+    name or a missing argument, MissingDependency for missing packages or weights.
     """
     name, _, argument = spec.partition(":")
     if name not in ENCODERS:
@@ -52,23 +51,36 @@ def encode(
     device: str = "cpu",
     mapped_from: int = MAPPED_FROM,
 ) -> Catalog:
-    """The catalogue with features (n, d) float32 of each modality in ``encoders``.
+    """Return the catalogue with features (n, d) float32 of each modality in ``encoders``.
+
+    An item without an image gets the mean feature of those that have one (see `without_image`). Features are
+    cached in shards named by encoder and content: a killed run resumes, and nothing is encoded twice.
 
     Parameters
     ----------
-    dataset: its catalogue is encoded; ``text`` is each item's caption (its title where the
-        caption is blank), ``image`` its picture.
-    encoders: {modality: spec}, modality ``text`` or ``image``; None: the data set's own.
-    batch_size: items encoded at once; the result does not depend on it.
-    device: where encoders with weights run.
-    mapped_from: items from which features stay in a file, as float16 (`MappedRows`); 0: never.
+    dataset
+        Its catalogue is encoded: ``text`` is each item's caption (or its title if the caption is blank),
+        ``image`` its image.
+    encoders
+        {modality: spec}, modality ``text`` or ``image``; None: those of the data set.
+    batch_size
+        Items encoded at once; the result does not depend on it.
+    device
+        Device of encoders with weights.
+    mapped_from
+        Number of items from which features stay in a file, as float16 (`MappedRows`); 0: never.
 
-    An item without picture gets the mean feature of those that have one; ``without_image``
-    says which, in a sentence. Features are kept in shards named by encoder and content: a run
-    that was killed goes on where it was, and nothing is encoded twice.
+    Returns
+    -------
+    Catalog
+        The catalogue with features.
 
-    Raises DataError for an item without any text, a picture that cannot be decoded, or a
-    catalogue without pictures; SettingError for an unknown modality or an unfit encoder.
+    Raises
+    ------
+    DataError
+        For an item without any text, an image that cannot be decoded, or a catalogue without images.
+    SettingError
+        For an unknown modality or an encoder of another modality.
     """
     catalog = dataset.catalog
     for modality, spec in (dataset.encoders if encoders is None else encoders).items():
@@ -86,7 +98,7 @@ def encode(
 
 
 def without_image(catalog: Catalog) -> str | None:
-    """A sentence on the items whose image feature is the mean of the others'; None: there are none.
+    """Return a sentence on the items whose image feature is the mean of the others'; None if there are none.
 
     Their rows are ``np.flatnonzero(~catalog.images.present)``.
     """
@@ -96,7 +108,7 @@ def without_image(catalog: Catalog) -> str | None:
 
 
 def item_texts(catalog: Catalog) -> np.ndarray:
-    """(n,) str: what stands for each item as text, its caption or else its title.
+    """Return (n,) str: the text of each item, its caption or else its title.
 
     Raises DataError for an item that has neither.
     """
@@ -147,15 +159,15 @@ def _images(catalog: Catalog, encoder: Any, batch_size: int, title: str, mapped:
 
 
 def _mapped(key: str, n: int, parts: Iterable[np.ndarray]) -> MappedRows:
-    """The features (n, d) of this content in a file, which ``parts`` are written into where there is none."""
+    """Return the features (n, d) in the file of this ``key``; write it from ``parts`` if it is missing."""
     file = cache_dir() / "mapped" / f"{key}.npy"
     return MappedRows(file) if file.exists() else write_mapped(file, n, parts)
 
 
 def _filled(parts: Callable[[], Iterable[np.ndarray]], rows: np.ndarray, n: int) -> Iterator[np.ndarray]:
-    """Features of all n items, some at a time: ``parts`` at the rising ``rows``, and their mean elsewhere.
+    """Yield features of all n items in parts: ``parts`` at the increasing ``rows``, and their mean elsewhere.
 
-    ``parts`` gives them twice, from disk the second time.
+    ``parts`` is called twice; the second time, it reads from disk.
     """
     mean = sum(part.sum(0, dtype=np.float64) for part in parts()) / len(rows)
     start, done = 0, 0
@@ -169,10 +181,10 @@ def _filled(parts: Callable[[], Iterable[np.ndarray]], rows: np.ndarray, n: int)
 
 
 def encode_reader(images: ImageReader, spec: str, *, batch_size: int = 64, device: str = "cpu") -> np.ndarray:
-    """(k, d) float32 features of the rows of ``images`` that have a picture, by the encoder ``spec``.
+    """Return (k, d) float32 features of the rows of ``images`` that have an image, by the encoder ``spec``.
 
-    As ``encode`` makes those of a catalogue, and kept like them. Raises DataError for a picture that
-    cannot be decoded, SettingError for an encoder without ``encode_images``.
+    They are computed and cached as in `encode`. Raises DataError for an image that cannot be decoded,
+    SettingError for an encoder without ``encode_images``.
     """
     encoder = make_encoder(spec, device)
     if not hasattr(encoder, "encode_images"):
@@ -204,7 +216,7 @@ def in_shards(
     batch_size: int,
     title: str,
 ) -> np.ndarray:
-    """Features (len(rows), d) in memory, made and kept as by `shards`."""
+    """Return the features (len(rows), d) in memory, computed and cached as in `shards`."""
     return np.concatenate(list(shards(rows, encode_reader, name, batch_size, title)))
 
 
@@ -215,9 +227,9 @@ def shards(
     batch_size: int,
     title: str,
 ) -> Iterator[np.ndarray]:
-    """Give the features of ``rows`` by shards, made in batches and kept under ``name(rows of the shard)``.
+    """Yield the features of ``rows`` by shards, computed in batches, cached under ``name(shard's rows)``.
 
-    ``title`` heads the progress bar.
+    ``title`` is the label of the progress bar.
     """
 
     def make(shard: np.ndarray, done: int) -> np.ndarray:
@@ -236,7 +248,7 @@ def shards(
 
 
 def _checked(x: np.ndarray, n: int) -> np.ndarray:
-    """What an encoder gave, before it is kept: (n, d) float32, finite."""
+    """Return an encoder's output as float32; raise DataError unless it is (n, d) and finite."""
     if x.ndim != 2 or len(x) != n or not np.isfinite(x).all():
         finite = "" if np.isfinite(x).all() else " with NaN or infinity"
         raise DataError(f"an encoder must give finite ({n}, d) features, got {x.shape}{finite}")
