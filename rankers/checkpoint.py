@@ -1,6 +1,6 @@
-"""A trained ranker on disk: ``config.json``, which says what it is, and ``model.safetensors``.
+"""Checkpoints of rankers: ``config.json`` with settings and metadata, and ``model.safetensors``.
 
-Beside them ``neighbours.safetensors``, where an index made lists of items.
+Neighbour lists made by an index are in ``neighbours.safetensors``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def write(
     weights: Mapping[str, Tensor],
     lists: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write a checkpoint of the ranker ``name``, whole or not at all; tensors on the CPU, contiguous."""
+    """Write a checkpoint of the ranker ``name`` atomically; tensors must be contiguous and on the CPU."""
     with atomic(folder) as temporary:
         temporary.mkdir()
         save_file(dict(weights), temporary / WEIGHTS)

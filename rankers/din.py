@@ -227,9 +227,9 @@ class DINRanker(OwnRowCounterfactuals, LearnedRanker):
     ) -> Appraisal:
         """Return the appraisals of ``items`` (B,) with these features, by users with these histories.
 
-        ``mean`` is the score by the given modalities alone; without any, by the items' own images. ``sd``
-        measures how much it depends on single choices: √Σ_j (s − s_j)², with s_j the score without choice j
-        (jackknife). Raises DataError for an unknown modality.
+        ``mean`` is the score by the given modalities alone; without any, by the items' own images, or if
+        there are none by all their features. ``sd`` measures how much it depends on single choices:
+        √Σ_j (s − s_j)², with s_j the score without choice j (jackknife). Raises DataError for an unknown modality.
         """
         self._fitted()
         check_histories(histories, self._n_items)
@@ -238,8 +238,10 @@ class DINRanker(OwnRowCounterfactuals, LearnedRanker):
             if modality not in self._features:
                 raise DataError(f"unknown modality {modality!r}.{did_you_mean(modality, self._features)}")
         items = np.asarray(items, dtype=np.int64)
-        mean, sd = self._judged(histories, items, given or {"image": self._features["image"][items]}, sd=True)
-        return Appraisal(mean, sd)
+        if not given:
+            own = {m: x for m, x in self._features.items() if m == "image"} or self._features
+            given = {m: x[items] for m, x in own.items()}
+        return Appraisal(*self._judged(histories, items, given, sd=True))
 
     @torch.no_grad()
     def _judged(

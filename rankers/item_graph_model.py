@@ -96,7 +96,7 @@ class ItemGraphModel(TableModel):
         }
 
     def collaborative(self) -> list[Tensor]:
-        """LightGCN's layers over users, then items: n_layers + 1 of (users + items, d)."""
+        """Return LightGCN's layers over users, then items: n_layers + 1 of (users + items, d)."""
         return layers(self.conv, self._first_layer(), self.user_item, self.settings.n_layers)
 
     def _first_layer(self) -> Tensor:

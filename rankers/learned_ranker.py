@@ -82,7 +82,7 @@ class LearnedRanker(Counterfactuals):
         return TrainingData.of(interactions, features, self.device)
 
     def _build(self, catalog: Catalog, interactions: Interactions, lists: Lists) -> None:
-        """Make the model, its first weights drawn from torch's global stream; ``lists`` of a checkpoint."""
+        """Create the model, initial weights by torch's global generator; ``lists`` of a checkpoint."""
         data = replace(self._training_data(catalog, interactions), lists=lists)
         self.model = self.model_class(self.config, data).to(self.device)
         self._data = self._data_fingerprint(catalog, interactions)

@@ -40,14 +40,14 @@ class LightGCN(TableModel):
         self.user_item = user_item_graph(data.user, data.item, self.n_users, self.n_items, "symmetric")
 
     def collaborative(self) -> list[Tensor]:
-        """Layers over users, then items: n_layers + 1 of (users + items, d)."""
+        """Return the layers over users, then items: n_layers + 1 of (users + items, d)."""
         return layers(self.conv, self._first_layer(), self.user_item, self.settings.n_layers)
 
     def _first_layer(self) -> Tensor:
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Final users (U, d) and items (n, d)."""
+        """Return final users (U, d) and items (n, d)."""
         mean = mean_of_layers(self._first_layer(), self.user_item, self.settings.n_layers)
         users, items = mean.split([self.n_users, self.n_items])
         return users, items

@@ -41,6 +41,8 @@ class Range:
 
     def draw(self, rng: Generator) -> float | int:
         """Return a random integer, or a random float of three significant digits."""
+        if self.whole and self.log:
+            return int(math.exp(rng.uniform(math.log(self.low), math.log(self.high + 1))))
         if self.whole:
             return int(rng.integers(int(self.low), int(self.high) + 1))
         if self.log:

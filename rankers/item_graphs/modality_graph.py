@@ -29,7 +29,7 @@ class ModalityGraph(nn.Module):
     """
 
     def __init__(self, x: Tensor, config: ItemGraphConfig, lists: Mapping[str, Tensor] | None = None) -> None:
-        """``lists``: those of `lists` that a checkpoint holds."""
+        """Find the neighbours of ``x``, or take ``lists`` of a checkpoint, as `lists` returns them."""
         super().__init__()
         self.config = config
         self.conv = GraphConv()
@@ -87,7 +87,7 @@ class ModalityGraph(nn.Module):
         )
 
     def learned(self, projected: Tensor) -> Neighbours:
-        """Lists of the ``projected`` rows; those of before where nothing was learned since."""
+        """Return the neighbour lists of the ``projected`` rows, cached until weights change."""
         if self.learned_list is None or self._made_of != self._versions():
             self._made_of = self._versions()
             self.learned_list = neighbours(projected, self.length, self.config.approximate_from)
@@ -98,9 +98,9 @@ class ModalityGraph(nn.Module):
 
     @torch.no_grad()
     def lists(self) -> dict[str, Tensor]:
-        """Return the raw and the learned lists (n, k + 1) of an index, int32; {} where none made them.
+        """Return the raw and the learned lists (n, k + 1), int32, if an index made them, else {}.
 
-        Another machine may find a few others, so a checkpoint holds them.
+        Checkpoints hold them, since an index may find others on another machine.
         """
         if not self.approximate:
             return {}

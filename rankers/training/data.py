@@ -19,9 +19,18 @@ from recsim_gen.core.vectors import MappedRows
 class TrainingData:
     """Choices of training, and data of the items; all tensors on one device.
 
-    ``user`` and ``item`` (m,) int64 rows; ``features`` {modality: (n, d) float32, or float16 where they stay
-    in a file}; ``categories`` (n,) codes from 0, where a model asks for them; ``lists`` {name: (n, k + 1)}
-    neighbours that a checkpoint holds.
+    Parameters
+    ----------
+    n_users, n_items
+        Numbers of users and items.
+    user, item
+        (m,) int64 rows.
+    features
+        {modality: (n, d) float32, or float16 if they stay in a file}.
+    categories
+        (n,) codes from 0, for models that need them.
+    lists
+        {name: (n, k + 1)} neighbour lists of a checkpoint.
     """
 
     n_users: int

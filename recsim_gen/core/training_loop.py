@@ -246,15 +246,17 @@ class _State:
 
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.ema, self.means = state["ema"], state["means"]
+            self.step, self.seconds = state["step"], state["seconds"]
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, LookupError, TypeError) as error:
             remedy = "Delete it; the part is then trained from the start"
             raise DataError(
-                f"want a checkpoint, got a broken file ({error})", file=path, remedy=remedy
+                f"want a checkpoint of this training, got a broken file or another's ({error})",
+                file=path,
+                remedy=remedy,
             ) from error
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.ema, self.means = state["ema"], state["means"]
-        self.step, self.seconds = state["step"], state["seconds"]
 
     def finish(self) -> None:
         """Replace the weights by their running mean, if there is one; switch to evaluation mode."""

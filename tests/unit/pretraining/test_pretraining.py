@@ -138,6 +138,10 @@ def test_a_broken_checkpoint_is_told_with_its_name(tmp_path):
     with pytest.raises(DataError, match="Delete it") as error:
         trained(tmp_path)
     assert error.value.file == path
+    for other in ({"model": {}}, {"state": 1}, [1, 2]):
+        torch.save(other, path)
+        with pytest.raises(DataError, match="got a broken file or another's"):
+            trained(tmp_path)
 
 
 def test_training_ends_after_the_minutes_given(tmp_path):

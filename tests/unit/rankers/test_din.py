@@ -1,5 +1,7 @@
 """The attention over histories: what it sees in training, what it can say, and how sure it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,16 @@ def test_a_picture_is_judged_without_the_words_of_the_item(fitted):
     histories = [history_of(chosen, 0)] * 4
     alone, own = ranker.appraise(histories, items, new), ranker.appraise(histories, items, {})
     np.testing.assert_allclose(answer.score - answer.original_score, alone.mean - own.mean, atol=1e-9)
+
+
+def test_without_images_an_item_is_judged_by_its_words():
+    catalog, chosen = worlds.pictures_only()
+    words = replace(catalog, features={"text": catalog.features["image"]})
+    ranker = DINRanker(**SMALL, epochs=1).fit(words, chosen, rng=Rng(0))
+    histories, items = [history_of(chosen, 0)] * 3, np.array([41, 42, 43])
+    given = {"text": words.features["text"][items]}
+    own = ranker.appraise(histories, items, {})
+    assert np.array_equal(own.mean, ranker.appraise(histories, items, given).mean)
 
 
 def test_its_doubt_is_the_jackknife_over_choices(fitted):
