@@ -229,7 +229,9 @@ class DINRanker(OwnRowCounterfactuals, LearnedRanker):
 
         ``mean`` is the score by the given modalities alone; without any, by the items' own images, or if
         there are none by all their features. ``sd`` measures how much it depends on single choices:
-        √Σ_j (s − s_j)², with s_j the score without choice j (jackknife). Raises DataError for an unknown modality.
+        √Σ_j (s − s_j)², with s_j the score without choice j (jackknife).
+
+        Raises DataError for an unknown modality.
         """
         self._fitted()
         check_histories(histories, self._n_items)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.nn import LGConv
 
 from rankers.configs import UserItemNorm
-from rankers.sparse_rows import quiet_sparse
+from rankers.sparse_rows import narrow, product, quiet_sparse
 
 
 class Graph:
@@ -26,7 +26,7 @@ class Graph:
         """Return the n×n graph with ``weight`` at (row, column)."""
         with quiet_sparse():
             coo = torch.sparse_coo_tensor(torch.stack([row, column]), weight, (n, n)).coalesce()
-            return cls(coo.to_sparse_csr(), coo.t().coalesce().to_sparse_csr())
+            return cls(narrow(coo.to_sparse_csr()), narrow(coo.t().coalesce().to_sparse_csr()))
 
     @classmethod
     def from_neighbours(cls, index: Tensor, weight: Tensor) -> Graph:
@@ -36,21 +36,15 @@ class Graph:
         return cls.from_edges(row, index.reshape(-1), weight.detach().float().reshape(-1), n)
 
 
-def _product(matrix: Tensor, x: Tensor) -> Tensor:
-    """Return A·x; the operator ``@`` fills and copies a second result."""
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    return torch.addmm(out, matrix, x, beta=0, out=out)
-
-
 class _Multiply(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, graph: Graph) -> Tensor:
         ctx.graph = graph
-        return _product(graph.matrix, x)
+        return product(graph.matrix, x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return _product(ctx.graph.transpose, grad.contiguous()), None
+        return product(ctx.graph.transpose, grad.contiguous()), None
 
 
 class _MeanOfLayers(torch.autograd.Function):
@@ -59,7 +53,7 @@ class _MeanOfLayers(torch.autograd.Function):
         ctx.graph, ctx.depth = graph, depth
         total, layer = x.clone(), x
         for _ in range(depth):
-            layer = _product(graph.matrix, layer)
+            layer = product(graph.matrix, layer)
             total += layer
         return total.div_(1 + depth)
 
@@ -68,7 +62,7 @@ class _MeanOfLayers(torch.autograd.Function):
         grad = grad / (1 + ctx.depth)
         total = grad
         for _ in range(ctx.depth):
-            total = _product(ctx.graph.transpose, total).add_(grad)
+            total = product(ctx.graph.transpose, total).add_(grad)
         return total, None, None
 
 

@@ -131,6 +131,18 @@ def coo(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> T
     return torch.sparse_coo_tensor(torch.stack([row, column]), value, shape, check_invariants=False)
 
 
+def narrow(matrix: Tensor) -> Tensor:
+    """Return a CSR matrix with int32 indices: smaller, and what sparse libraries convert them to."""
+    crow, column = matrix.crow_indices().int(), matrix.col_indices().int()
+    return torch.sparse_csr_tensor(crow, column, matrix.values(), matrix.shape, check_invariants=False)
+
+
+def product(matrix: Tensor, x: Tensor) -> Tensor:
+    """Return A·x for a CSR matrix A (n, m) and ``x`` (m, d); ``@`` would fill and copy a second result."""
+    out = x.new_empty(len(matrix), x.shape[1])
+    return torch.addmm(out, matrix, x, beta=0, out=out)
+
+
 def products(a: Tensor, b: Tensor, start: Tensor, column: Tensor) -> Tensor:
     """Return products of rows r of ``a`` (B, d) with rows ``column[start[r]:start[r + 1]]`` of ``b`` (n, d).
 

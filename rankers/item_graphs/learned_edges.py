@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rankers.sparse_rows import products, quiet_sparse
+from rankers.sparse_rows import product, products, quiet_sparse
 
 
 def edge_products(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def _gathered(weight: Tensor, x: Tensor, index: Tensor) -> Tensor:
         matrix = torch.sparse_csr_tensor(
             _starts(index), index.reshape(-1), weight.reshape(-1), shape, check_invariants=False
         )
-        return matrix @ x
+        return product(matrix, x)
 
 
 def _scattered(weight: Tensor, y: Tensor, index: Tensor, m: int) -> Tensor:
@@ -53,7 +53,7 @@ def _scattered(weight: Tensor, y: Tensor, index: Tensor, m: int) -> Tensor:
         matrix = torch.sparse_csr_tensor(
             start, order // k, weight.reshape(-1)[order], (m, len(y)), check_invariants=False
         )
-        return matrix @ y
+        return product(matrix, y)
 
 
 class _Products(torch.autograd.Function):
