@@ -1,12 +1,15 @@
-"""Settings of a ranker, a generator or data, and their recipes."""
+"""Settings of a ranker, a generator, a subject-driven method or data, and their recipes."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from recsim_gen.core.config import run
+
+if TYPE_CHECKING:
+    from recsim_gen.core.specs import Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +19,8 @@ class Options:
     Parameters
     ----------
     name
-        A ranker, a generator or data, by name or as module:Class; also the first word. Default: list all
-        names.
+        A ranker, a generator, a subject-driven method or data, by name or as module:Class; also the first
+        word. Default: list all names.
     """
 
     takes_word: ClassVar[bool] = True
@@ -26,25 +29,32 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Print every setting of a ranker, a generator or data with its type, default and line, and its recipes.
+    """Print every setting of a part with its type, default and description, and its recipes.
 
-    Without a name, print all names.
+    Without a name, print all names. A name of several parts (ip_adapter) prints all of them.
     """
     from recsim_gen.core.command_line.help import spec_help
-    from recsim_gen.core.specs import part_of
+    from recsim_gen.core.specs import parts_of
 
     if not options.name:
         sys.stdout.write(_names())
         return
-    spec = part_of(options.name)
+    specs = parts_of(options.name)
+    sys.stdout.write("\n".join(spec_help(spec, _usage(spec)) for spec in specs))
+
+
+def _usage(spec: Spec) -> str:
+    """Return how commands take a setting of this part."""
     option = {"ranker": "--ranker-settings", "generator": "--gen-settings", "data": "--data-settings"}
-    sys.stdout.write(spec_help(spec, option[spec.what]))
+    if spec.what in option:
+        return f"{option[spec.what]}.NAME VALUE"
+    return f"identity --gen {spec.name}:NAME=VALUE"
 
 
 def _names() -> str:
-    from recsim_gen.core.registry import DATASETS, GENERATORS, RANKERS
+    from recsim_gen.core.registry import DATASETS, GENERATORS, RANKERS, SUBJECT_GENERATORS
 
-    kinds = {"rankers": RANKERS, "generators": GENERATORS, "data": DATASETS}
+    kinds = {"rankers": RANKERS, "generators": GENERATORS, "subjects": SUBJECT_GENERATORS, "data": DATASETS}
     return "".join(f"{kind:<10}  {' '.join(table)}\n" for kind, table in kinds.items())
 
 

@@ -275,16 +275,20 @@ class JudgeSpec(Spec):
         return parts
 
 
-def part_of(name: str) -> Spec:
-    """Return the spec of the ranker, generator or data of this name.
+def parts_of(name: str) -> list[Spec]:
+    """Return the specs of all rankers, generators, subject-driven methods and data of this name.
 
     Raises SettingError if there is none.
     """
     first = name.partition(":")[0]
-    tables = ((RANKERS, RankerSpec), (GENERATORS, GeneratorSpec), (DATASETS, DataSpec))
-    for table, kind in tables:
-        if first in table:
-            return kind(name)
+    tables: tuple[tuple[Mapping[str, str], type[Spec]], ...] = (
+        (RANKERS, RankerSpec),
+        (GENERATORS, GeneratorSpec),
+        (SUBJECT_GENERATORS, SubjectGeneratorSpec),
+        (DATASETS, DataSpec),
+    )
+    if specs := [kind(name) for table, kind in tables if first in table]:
+        return specs
     known = {name: target for table, _ in tables for name, target in table.items()}
     try:
         own = resolve(name, known, "ranker, generator or data")
@@ -292,8 +296,10 @@ def part_of(name: str) -> Spec:
         near = nearest(first, known) if ":" in name else ""
         raise SettingError(f"{error}{near and '.'}{near}") from error
     if not hasattr(own, "config_class"):
-        return DataSpec(name)
-    return GeneratorSpec(name) if hasattr(own, "generate") else RankerSpec(name)
+        return [DataSpec(name)]
+    if hasattr(own, "generate"):
+        return [GeneratorSpec(name)]
+    return [SubjectGeneratorSpec(name) if hasattr(own, "draw") else RankerSpec(name)]
 
 
 def check_encoder(spec: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from recsim_gen.core.config import run
-from recsim_gen.core.registry import DATASETS, GENERATORS, RANKERS
-from recsim_gen.core.specs import part_of
+from recsim_gen.core.registry import DATASETS, GENERATORS, RANKERS, SUBJECT_GENERATORS
+from recsim_gen.core.specs import parts_of
 from recsim_gen.settings import main
 
 
@@ -25,6 +25,14 @@ def said(capsys, *argv: str) -> str:
         ("micro", ["  recipe published-code\n      user_item_norm row-self-loop, "]),
         ("micro:published-code", ["  stopping_step (a whole number; default: 10)\n"]),
         ("ragar", ["generator ragar: --gen-settings.NAME VALUE\n", "  recipe paper\n"]),
+        (
+            "dreambooth",
+            [
+                "subject-driven method dreambooth: identity --gen dreambooth:NAME=VALUE\n",
+                "  steps (a whole number; default: 200)\n",
+                "  recipe paper\n",
+            ],
+        ),
         ("csv:shop", ["data csv:shop: --data-settings.NAME VALUE\n", "  title_column (text or null;"]),
         ("tiny_ranker:Favourite", ["ranker tiny_ranker:Favourite: ", "  item (a whole number; "]),
         ("tint:Tint", ["generator tint:Tint: ", "  strength (a number; default: 0.5)\n"]),
@@ -48,9 +56,17 @@ def test_all_that_can_be_set_is_printed_with_the_recipes(name, texts, capsys):
 
 def test_every_name_is_listed_and_is_known_by_its_kind(capsys):
     lines = [line.split() for line in said(capsys).splitlines()]
-    assert lines == [["rankers", *RANKERS], ["generators", *GENERATORS], ["data", *DATASETS]]
-    for (_, *names), kind in zip(lines, ("ranker", "generator", "data"), strict=True):
-        assert {part_of(name).what for name in names} == {kind}
+    tables = {"rankers": RANKERS, "generators": GENERATORS, "subjects": SUBJECT_GENERATORS, "data": DATASETS}
+    assert lines == [[kind, *table] for kind, table in tables.items()]
+    kinds = ("ranker", "generator", "subject-driven method", "data")
+    for (_, *names), kind in zip(lines, kinds, strict=True):
+        assert all(kind in [spec.what for spec in parts_of(name)] for name in names)
+
+
+def test_a_name_of_two_parts_prints_both(capsys):
+    out = said(capsys, "ip_adapter")
+    assert "generator ip_adapter: --gen-settings.NAME VALUE\n" in out
+    assert "subject-driven method ip_adapter: identity --gen ip_adapter:NAME=VALUE\n" in out
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,13 @@ def command_help(main: Callable[[Any], Any], fields: Sequence[Field]) -> str:
 
 def settings_help(part: Part, specs: Sequence[Spec]) -> str:
     """Return all settings of these parts, each with type, default and description."""
-    return "\n".join(spec_help(spec, part.options[1]) for spec in specs)
+    return "\n".join(spec_help(spec, f"{part.options[1]}.NAME VALUE") for spec in specs)
 
 
-def spec_help(spec: Spec, option: str) -> str:
-    """Return all settings of one part and its recipes; ``option`` is the prefix that sets them."""
+def spec_help(spec: Spec, usage: str) -> str:
+    """Return all settings of one part and its recipes; ``usage`` is how one is set."""
     settings = spec.known()
-    usage = f"{option}.NAME VALUE" if settings else "nothing to set"
-    lines = [f"{spec.what} {spec.name}: {usage}", ""]
+    lines = [f"{spec.what} {spec.name}: {usage if settings else 'nothing to set'}", ""]
     for setting in settings:
         lines.append(f"  {setting.name}{_facts(setting, in_words(setting.hint))}")
         lines += _indented(setting.help, 6)
