@@ -70,43 +70,39 @@ def main(options: Options) -> None:
 
     Images are named <item id>.png (judged for the users whose test reference the item is) or <user id>/<item
     id>.png, in a folder or tar. Each judge uses the encoder of its own training. Several processes
-    (accelerate launch -m …, on CPUs torchrun -m …) share the steps of training judges; the first one judges.
+    (accelerate launch -m …, on CPUs torchrun -m …) share the steps of training judges, and the triples.
     """
     from recsim_gen.artifacts.trained_rankers import prepare
-    from recsim_gen.core.processes import this_process, training_together
-    from recsim_gen.judging.judges import open_judge, open_judges
+    from recsim_gen.core.processes import this_process, working_together
+    from recsim_gen.core.progress import quietly
+    from recsim_gen.judging.judges import open_judges
     from recsim_gen.judging.judging import judge
 
     images, notes = _check(options)  # wrong paths and rankers fail before any data is read
     process, check = this_process(), partial(_check_data, options, images)
     with process.main_process_first():  # the others find what it has encoded
         dataset, catalog, results = prepare("judge", options, check=check)
-    if process.num_processes > 1:
-        with training_together():  # they are found again below
-            for spec in options.judges:
-                if spec.folder is None:
-                    open_judge(spec, dataset, catalog, device=options.place)
-    if not process.is_main_process:
-        return
     for note in notes:
         results.note(note)
-    judges = open_judges(options.judges, dataset, catalog, device=options.place, results=results)
-    judgement = judge(
-        dataset,
-        judges,
-        images,
-        placebo=options.placebo,
-        users=options.users or None,
-        scope=options.scope,
-        seeds=options.seeds,
-        candidates=options.candidates,
-        headroom_pairs=options.headroom_pairs,
-        swap_choices=options.swap_choices,
-        verify=options.verify,
-        device=options.place,
-        results=results,
-    )
-    _publish(judgement, judges, dataset, options)
+    with working_together(), quietly(not process.is_main_process):
+        judges = open_judges(options.judges, dataset, catalog, device=options.place, results=results)
+        judgement = judge(
+            dataset,
+            judges,
+            images,
+            placebo=options.placebo,
+            users=options.users or None,
+            scope=options.scope,
+            seeds=options.seeds,
+            candidates=options.candidates,
+            headroom_pairs=options.headroom_pairs,
+            swap_choices=options.swap_choices,
+            verify=options.verify,
+            device=options.place,
+            results=results,
+        )
+    if process.is_main_process:
+        _publish(judgement, judges, dataset, options)
 
 
 def _check(options: Options) -> tuple[Path, list[str]]:

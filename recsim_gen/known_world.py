@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -53,9 +54,12 @@ def main(options: Options) -> None:
     placebo: the same look drawn again; random looks; noise features. "spearman" is the rank correlation, over
     all drawn pictures, between ΔR and the true change of utility. If the oracle does not win, the judge does
     not recognise taste in pictures, and no generator can improve its score. The swap test tests the same
-    without the truth.
+    without the truth. Several processes (accelerate launch -m …, on CPUs torchrun -m …) share the steps of
+    training judges, and the triples.
     """
     from recsim_gen.artifacts.trained_rankers import log_data, prepare, trained_rankers
+    from recsim_gen.core.processes import this_process, working_together
+    from recsim_gen.core.progress import quietly
     from recsim_gen.core.randomness import Rng
     from recsim_gen.core.report import report
     from recsim_gen.core.tracking import Tracker
@@ -63,18 +67,24 @@ def main(options: Options) -> None:
     from recsim_gen.judging.known_world import boutique_of
     from recsim_gen.judging.swap_test import swap_test, swaps_of
 
-    dataset, catalog, results = prepare("known_world", options)
+    process = this_process()
+    with process.main_process_first():  # the others find what it has encoded
+        dataset, catalog, results = prepare("known_world", options)
     images = _images(boutique_of(dataset), catalog, options)
     swaps = swaps_of(dataset, catalog, Rng(0))
-    with Tracker.of("known_world", options) as tracker:
-        log_data(tracker, dataset)
-        for spec in options.ranker:
-            rankers = trained_rankers(
-                spec, catalog, dataset.interactions, seeds=options.seeds, device=options.place
-            )
-            _judge(spec, rankers, images, options, results)
-            add_guard(swap_test([*rankers.values()], swaps, catalog), spec.name, results, variant="swapped")
-        report(results, tracker, options.output)
+    tracking = Tracker.of("known_world", options) if process.is_main_process else nullcontext()
+    with tracking as tracker:
+        with working_together(), quietly(not process.is_main_process):
+            for spec in options.ranker:
+                rankers = trained_rankers(
+                    spec, catalog, dataset.interactions, seeds=options.seeds, device=options.place
+                )
+                _judge(spec, rankers, images, options, results)
+                swapped = swap_test([*rankers.values()], swaps, catalog)
+                add_guard(swapped, spec.name, results, variant="swapped")
+        if tracker is not None:
+            log_data(tracker, dataset)
+            report(results, tracker, options.output)
 
 
 def _images(dataset: Boutique, catalog: Catalog, options: Options) -> dict[str, KnownImages]:
@@ -160,4 +170,4 @@ def _correlate(spec: RankerSpec, table: pd.DataFrame, options: Options, results:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, shared=True))

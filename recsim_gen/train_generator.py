@@ -86,7 +86,7 @@ def main(options: Options) -> None:
     from recsim_gen.artifacts.trained_generators import trained_generator
     from recsim_gen.artifacts.trained_rankers import log_data
     from recsim_gen.core.errors import SettingError
-    from recsim_gen.core.processes import this_process, training_together
+    from recsim_gen.core.processes import this_process, working_together
     from recsim_gen.core.registry import GENERATORS
     from recsim_gen.core.tracking import Tracker
     from recsim_gen.judging.judges import log_curves
@@ -109,7 +109,7 @@ def main(options: Options) -> None:
         if tracker is not None:
             log_data(tracker, dataset)
             log_curves(rankers.judges, tracker.run)
-        with training_together():
+        with working_together():
             generator = trained_generator(
                 spec,
                 catalog if rankers.reward is None else rankers.reward.catalog,

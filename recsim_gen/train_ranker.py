@@ -88,12 +88,12 @@ def _train_together(dataset: Dataset, catalog: Catalog, options: Options) -> Non
     """All trainings of the command by all processes, each with the others; they are found again after."""
     from recsim_gen.artifacts.trained_rankers import trained_ranker, trained_rankers
     from recsim_gen.artifacts.tuned_rankers import best_of, run_trials, trials_of
-    from recsim_gen.core.processes import training_together
+    from recsim_gen.core.processes import working_together
     from recsim_gen.core.randomness import Rng
     from recsim_gen.judging.modality_use import modality_use
 
     device, interactions = options.place, dataset.interactions
-    with training_together():
+    with working_together():
         for given in options.ranker:
             trials, spec = trials_of(given, options.trials, Rng(0)), given
             if len(trials) > 1:

@@ -80,7 +80,7 @@ def main(options: Options) -> None:
 def _train_together(dataset: Dataset, catalog: Catalog, options: Options) -> None:
     """All trainings of the command by all processes, each with the others; they are found again after."""
     from recsim_gen.artifacts.trained_rankers import trained_rankers
-    from recsim_gen.core.processes import training_together
+    from recsim_gen.core.processes import working_together
     from recsim_gen.core.randomness import Rng
     from recsim_gen.experiments import assumptions
 
@@ -89,7 +89,7 @@ def _train_together(dataset: Dataset, catalog: Catalog, options: Options) -> Non
         episodes = assumptions.usable(_candidates(dataset, options), options.k)
         histories = assumptions.sub_histories(episodes, catalog.features["text"], options.k, Rng(0))
         logs = [*_logs(dataset.interactions, episodes, histories).values()]
-    with training_together():
+    with working_together():
         for log in logs:
             trained_rankers(options.ranker, catalog, log, seeds=options.seeds, device=options.place)
 

@@ -40,7 +40,7 @@ def train(
     split, it continues to the last epoch. Batches and negatives depend on ``seed``; what a model draws itself
     comes from torch's global generator. Raises SettingError if the loss becomes NaN.
 
-    In `training_together`, all processes call this alike: they share the pairs of each step and the users of
+    In `working_together`, all processes call this alike: they share the pairs of each step and the users of
     a validation, and have equal weights, which are those of one process up to rounding.
     """
     config, team = model.settings, Team()

@@ -184,7 +184,7 @@ def trained_generator(
 ) -> Generator:
     """Return a generator fitted on these episodes; it is loaded if the same training was done before.
 
-    An interrupted training resumes. Inside `training_together` all processes train, and the first one's
+    An interrupted training resumes. Inside `working_together` all processes train, and the first one's
     generator is saved.
 
     Parameters

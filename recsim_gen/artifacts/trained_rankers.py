@@ -147,7 +147,7 @@ def trained_ranker(
     """Return the ranker trained with this seed; it is loaded if the same training was done before.
 
     The code counts by the version of the package and by ``Ranker.training_version``. Inside
-    `training_together` all processes call it alike and train it together; the first one saves it.
+    `working_together` all processes call it alike and train it together; the first one saves it.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def trained_rankers(
 
     Training is bound by memory, not arithmetic: on a CPU, one process per seed is nearly as many times faster
     as there are cores, while threads are not. ``on_epoch`` returns the callback of each seed.
-    Inside `training_together` the launched processes train each one together, one after the other.
+    Inside `working_together` the launched processes train each one together, one after the other.
     """
     if Team().count == 1:
         train_missing(spec, [(catalog, seed) for seed in seeds], interactions, device=device)

@@ -52,8 +52,11 @@ def works_alone() -> bool:
 
 
 @contextmanager
-def training_together() -> Iterator[None]:
-    """Share the steps of a training among all launched processes inside; elsewhere each trains alone."""
+def working_together() -> Iterator[None]:
+    """Share steps of trainings and triples of judges among all launched processes inside.
+
+    All must call the same functions in the same order. Elsewhere each works alone.
+    """
     token = _together.set(True)
     try:
         yield
@@ -91,6 +94,14 @@ class Team:
 
         (answer,) = broadcast_object_list([ask() if self.is_main_process else None])
         return cast(T, answer)
+
+    def gathered(self, parts: Sequence[T]) -> list[T]:
+        """Return the parts of all processes, those of the first one first."""
+        if self.count == 1:
+            return [*parts]
+        from accelerate.utils import gather_object
+
+        return cast(list[T], gather_object([*parts]))
 
     def wait(self) -> None:
         """Wait until all processes are here: what each of them wrote then exists."""

@@ -79,7 +79,7 @@ def fit(
 ) -> dict[str, Any]:
     """Train ``model`` in place.
 
-    Inside `training_together`, all processes call this alike and share the batches of each step; weights are
+    Inside `working_together`, all processes call this alike and share the batches of each step; weights are
     equal in all, and up to rounding those of one process. The checkpoint is named by data, schedule, seed and
     shapes, so that another one is not loaded; `forget` removes it once the result is saved.
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recsim_gen.core.errors import DataError
-from recsim_gen.core.progress import bar
+from recsim_gen.core.processes import Team
+from recsim_gen.core.progress import bar, quietly
 from recsim_gen.core.types import Catalog, Counterfactual, Dataset, Scope
 from recsim_gen.datasets.image_sets import ImageSet, read_images
 
@@ -130,6 +132,8 @@ def ask(
 ) -> Counterfactual:
     """Return the ranker's answer to each triple; computed in chunks to bound the memory.
 
+    Inside `working_together` the processes share the chunks, and each returns all answers.
+
     Parameters
     ----------
     ranker
@@ -146,14 +150,17 @@ def ask(
     Counterfactual
         (B,) scores and ranks with the new features and with the item's own.
     """
-    parts = []
-    with bar(what=what, total=len(triples), unit="triple") as progress:
-        for start in range(0, len(triples), CHUNK):
-            at = slice(start, start + CHUNK)
+    team, parts = Team(), []
+    size = min(CHUNK, -(-len(triples) // team.count))
+    starts = range(0, len(triples), size)[team.index :: team.count]
+    own = sum(len(triples.users[start : start + size]) for start in starts)
+    with quietly(not team.is_main_process), bar(what=what, total=own, unit="triple") as progress:
+        for start in starts:
+            at = slice(start, start + size)
             x = {MODALITY: triples.features[triples.which[at]]}
-            parts.append(ranker.substitute(triples.users[at], triples.items[at], x, scope))
+            parts.append((start, ranker.substitute(triples.users[at], triples.items[at], x, scope)))
             progress.update(len(triples.users[at]))
-    return joined(parts)
+    return joined([answer for _, answer in sorted(team.gathered(parts), key=itemgetter(0))])
 
 
 def joined(parts: Sequence[Counterfactual]) -> Counterfactual:

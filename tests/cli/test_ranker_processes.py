@@ -14,6 +14,7 @@ SHORT = ["--ranker-settings.epochs=6", "--ranker-settings.eval_step=3"]
 COMMANDS = {
     "train_ranker": ["--ranker=micro", *SHORT, "--seeds", "0", "1", "--trials=2", "--for-reward"],
     "validate_assumptions": ["--ranker=micro", *SHORT, "--seeds=0", "--protocol=retrain", "--k=2"],
+    "known_world": ["--ranker=micro", *SHORT, "--seeds", "0", "1", "--draws=1"],
     "judge": ["--judges=micro-seed0", "--judges-settings.epochs=6", "--images=drawn/images/seed0", "--force"],
 }
 

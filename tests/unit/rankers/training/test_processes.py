@@ -11,7 +11,7 @@ from real_data import ROOT
 from safetensors.torch import load_file
 
 from recsim_gen.artifacts.trained_rankers import make_ranker
-from recsim_gen.core.processes import this_process, training_together
+from recsim_gen.core.processes import this_process, working_together
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.specs import RankerSpec
 from recsim_gen.testing import worlds
@@ -70,5 +70,5 @@ def test_weights_are_those_of_one_process_and_alike_on_both(name, folders):
 
 
 if __name__ == "__main__":
-    with training_together():
+    with working_together():
         train_all(Path(sys.argv[1]) / str(this_process().process_index))
