@@ -14,6 +14,8 @@ PY := .venv/bin/python
 
 # What is installed is stamped with the hash of what was asked for, so a second call installs nothing.
 HASH := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+# Python compiles a module when it is first imported; to compile all that is installed takes a minute.
+INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 FOR_MODERN := .venv-modern/.installed-$(HASH)
 FOR_TESTS := .venv/.installed-$(HASH)-test
 # The test extra holds all that the demo needs.
@@ -64,7 +66,7 @@ clean:
 .venv/.installed-$(HASH)-%: | $(PY)
 	@echo "Installing recsim-gen[$*] into .venv; torch makes this minutes the first time."
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip  # where making .venv was interrupted
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*,recbole]"
+	$(PY) -m $(INSTALL) -c constraints.txt -e ".[$*,recbole]"
 	@touch $@
 
 # All of constraints.txt but RecBole and what it holds back.
@@ -72,8 +74,7 @@ $(FOR_MODERN):
 	@echo "Installing recsim-gen[test] without RecBole into .venv-modern, on $(MODERN)."
 	@"$(MODERN)" -m venv .venv-modern
 	@grep -vE '^(recbole|numpy|pandas|scipy|setuptools)==' constraints.txt >.venv-modern/constraints.txt
-	.venv-modern/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-modern/constraints.txt \
-		-e ".[test]" "numpy>=2"
+	.venv-modern/bin/python -m $(INSTALL) -c .venv-modern/constraints.txt -e ".[test]" "numpy>=2"
 	@touch $@
 
 $(PY):
