@@ -5,6 +5,9 @@ popularity are put onto i, one at a time, with everything else unchanged. A judg
 the chosen image above them: AUC = P(own > other) + ½ P(own = other), 0.5 for a blind judge. No ground truth
 is needed, so the test works on any log. It cannot tell why images differ: among posters of one genre, the era
 also counts as taste, unless all candidates are of one era (``groups``).
+
+The images put onto an item are copies of images in the catalogue, which an item graph may link to, and its
+own is not. If there is another image of each item (``again``), it can be used on both sides.
 """
 
 from __future__ import annotations
@@ -50,10 +53,13 @@ class Swaps:
     other: np.ndarray
     left_out: int
 
-    def triples(self, catalog: Catalog) -> Triples:
-        """Return the S queries: user, item, and the other item's image."""
-        features = catalog.features[MODALITY]
+    def triples(self, features: np.ndarray) -> Triples:
+        """Return the S queries: user, item, and the other item's image; ``features`` (n, d) of all items."""
         return Triples(self.users[self.choice], self.items[self.choice], self.other, features)
+
+    def own(self, features: np.ndarray) -> Triples:
+        """Return the B queries: user, item, and the item's own image."""
+        return Triples(self.users, self.items, self.items, features)
 
 
 def swaps_of(
@@ -66,6 +72,7 @@ def swaps_of(
     most: int = 0,
     groups: np.ndarray | None = None,
     by_popularity: bool = True,
+    pictured: np.ndarray | None = None,
 ) -> Swaps:
     """Return the swaps of the choices in a split, with the items nearest in popularity as candidates.
 
@@ -89,6 +96,8 @@ def swaps_of(
         (n,) labels that candidates share with the chosen item; None: categories.
     by_popularity
         False: candidates are sampled at random.
+    pictured
+        (n,) bool, items to use; None: those with an image.
 
     Returns
     -------
@@ -107,7 +116,7 @@ def swaps_of(
     groups = catalog.categories if groups is None else np.asarray(groups)
     if groups.shape != (len(catalog),):
         raise SettingError(f"groups must be ({len(catalog)},), a label for each item, got {groups.shape}")
-    chosen, image = dataset.interactions, has_image(catalog)
+    chosen, image = dataset.interactions, has_image(catalog) if pictured is None else pictured
     _, group = np.unique(groups, return_inverse=True)
     degree = np.bincount(chosen.only("train")[1], minlength=len(catalog))
     if not by_popularity:
@@ -142,17 +151,22 @@ def swaps_of(
     return Swaps(user, item, dataset.people[user], np.concatenate(choice), np.concatenate(other), left_out)
 
 
-def auc_of(ranker: Ranker, swaps: Swaps, catalog: Catalog) -> np.ndarray:
-    """Return the (B,) AUC of each choice's own image against those put in its place."""
-    answer = ask(ranker, swaps.triples(catalog), what="swap test")
+def auc_of(ranker: Ranker, swaps: Swaps, catalog: Catalog, again: np.ndarray | None = None) -> np.ndarray:
+    """Return the (B,) AUC of each choice's own image against those put in its place; see `swap_test`."""
+    features = catalog.features[MODALITY] if again is None else again
+    answer = ask(ranker, swaps.triples(features), what="swap test")
     own, swapped = answer.original_score, answer.score
+    if again is not None:
+        own = ask(ranker, swaps.own(again), what="swap test, own").score[swaps.choice]
     wins = (own > swapped) + 0.5 * (own == swapped)
     count = np.bincount(swaps.choice)
     auc: np.ndarray = np.bincount(swaps.choice, weights=wins) / count
     return auc
 
 
-def swap_test(rankers: Sequence[Ranker], swaps: Swaps, catalog: Catalog) -> Guard:
+def swap_test(
+    rankers: Sequence[Ranker], swaps: Swaps, catalog: Catalog, again: np.ndarray | None = None
+) -> Guard:
     """Return the mean AUC of the own image over choices and rankers.
 
     The interval resamples people and rankers.
@@ -165,6 +179,9 @@ def swap_test(rankers: Sequence[Ranker], swaps: Swaps, catalog: Catalog) -> Guar
         Choices and their candidates, from `swaps_of`.
     catalog
         The items as the rankers see them.
+    again
+        (n, d) features of another image of each item that ``swaps`` name: on both sides instead of the
+        catalogue's, so that no image is a copy of one in the catalogue.
 
     Returns
     -------
@@ -172,7 +189,7 @@ def swap_test(rankers: Sequence[Ranker], swaps: Swaps, catalog: Catalog) -> Guar
         Verdict ``sees`` if the 95% interval is above 0.5, ``is blind`` if it contains 0.5 or all scores are
         tied, ``prefers others`` if it is below; ``unknown`` with one person.
     """
-    by_choice = np.concatenate([auc_of(ranker, swaps, catalog) for ranker in rankers])
+    by_choice = np.concatenate([auc_of(ranker, swaps, catalog, again) for ranker in rankers])
     people, trainings = (
         np.tile(swaps.people, len(rankers)),
         np.repeat(np.arange(len(rankers)), len(swaps.people)),

@@ -95,6 +95,37 @@ def test_a_judge_that_likes_the_opposite_is_told_so(world):
     assert swap_test([Contrary()], swaps, catalog).verdict == "prefers others"
 
 
+def test_a_judge_that_likes_copies_is_tested_by_other_pictures_of_the_items(world):
+    """It gives more to an item that wears exactly what another item of the catalogue wears."""
+    dataset, catalog = world
+    swaps, x = swaps_of(dataset, catalog, Rng(0)), catalog.features["image"]
+
+    class LikesCopies:
+        def substitute(self, users, items, features, scope="graph"):
+            answer = sees.substitute(users, items, features, scope)
+            copies = (features["image"][:, None] == x).all(2) & (np.arange(len(x)) != items[:, None])
+            answer.score[:] += 1e3 * copies.any(1)
+            return answer
+
+    sees = make_ranker("taste").fit(catalog, dataset.interactions, rng=Rng(0))
+    assert swap_test([LikesCopies()], swaps, catalog).verdict == "prefers others"
+    again = x + np.float32(0.01) * Rng(1).numpy().standard_normal(x.shape, dtype=np.float32)
+    np.testing.assert_array_equal(
+        auc_of(LikesCopies(), swaps, catalog, again), auc_of(sees, swaps, catalog, again)
+    )
+    assert swap_test([LikesCopies()], swaps, catalog, again).verdict == "sees"
+    np.testing.assert_array_equal(auc_of(sees, swaps, catalog, x), auc_of(sees, swaps, catalog))
+
+
+def test_only_items_that_have_another_picture_are_used(world):
+    dataset, catalog = world
+    pictured = np.arange(len(catalog)) % 2 == 0
+    swaps = swaps_of(dataset, catalog, Rng(0), pictured=pictured)
+    assert pictured[swaps.other].all()
+    assert pictured[swaps.items].all()
+    assert len(swaps.items) + swaps.left_out == 60
+
+
 def test_what_cannot_be_asked_is_told(world):
     dataset, catalog = world
     with pytest.raises(SettingError, match="others must be 1"):
