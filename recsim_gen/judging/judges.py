@@ -308,7 +308,7 @@ def reward_judge(
             store(keep, *guards.values())
     else:
         guards = stored(spec.folder)
-        if swap_test.NAME not in guards:
+        if _without_swaps(guards):
             guards[swap_test.NAME] = validation_swaps(judge, dataset)
     for guard in guards.values():
         results.verdict(f"{guard.name} ({judge.label})", f"{guard.verdict}: {guard.sentence}")
@@ -332,9 +332,14 @@ def _asked_once(spec: JudgeSpec, judge: Judge, dataset: Dataset, device: str) ->
         jobs = modality_use.trainings(judge.catalog, seeds)
         train_missing(spec.ranker, jobs, interactions, device=device)
         store(folder, modality_use.modality_use(train, judge.catalog, interactions, seeds))
-    if swap_test.NAME not in stored(folder):
+    if _without_swaps(stored(folder)):
         store(folder, validation_swaps(judge, dataset))
     return stored(folder)
+
+
+def _without_swaps(guards: Mapping[str, Guard]) -> bool:
+    """Return whether the swap test is missing, or was stored before it had a control."""
+    return swap_test.NAME not in guards or "gain" not in guards[swap_test.NAME].numbers
 
 
 def validation_swaps(judge: Judge, dataset: Dataset) -> Guard:

@@ -6,14 +6,17 @@ the chosen image above them: AUC = P(own > other) + ½ P(own = other), 0.5 for a
 is needed, so the test works on any log. It cannot tell why images differ: among posters of one genre, the era
 also counts as taste, unless all candidates are of one era (``groups``).
 
-The images put onto an item are copies of images in the catalogue, which an item graph may link to, and its
-own is not. If there is another image of each item (``again``), it can be used on both sides.
+A judge may rank any item lower, or higher, with its own image than with another's, whoever looks: an image
+of another item is a copy of one in the catalogue, which an item graph links to. The control is therefore the
+same question about an item that the user did not choose: the candidate nearest in popularity, with the images
+of the other candidates. What the chosen item has above it is the ``gain``, 0 for a judge without taste, and
+decides. If there is another image of each item (``again``), it can be used on both sides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,8 +45,10 @@ class Swaps:
         (B,) str, the person behind each user: the clusters of intervals.
     choice, other
         (S,) which of the B choices, and the catalogue row whose image is put onto its item.
+    control
+        (B,) row of the candidate nearest in popularity, which the user did not choose.
     left_out
-        Number of choices without an image, or without another item to compare with.
+        Number of choices without an image, or with fewer than two candidates.
     """
 
     users: np.ndarray
@@ -51,7 +56,18 @@ class Swaps:
     people: np.ndarray
     choice: np.ndarray
     other: np.ndarray
+    control: np.ndarray
     left_out: int
+
+    @property
+    def apart(self) -> np.ndarray:
+        """(S,) whether the image is not that of the control."""
+        return self.other != self.control[self.choice]
+
+    def controls(self) -> Swaps:
+        """Return the swaps of the controls instead of the chosen items, with the same other images."""
+        rest = {"choice": self.choice[self.apart], "other": self.other[self.apart]}
+        return replace(self, items=self.control, **rest)
 
     def triples(self, features: np.ndarray) -> Triples:
         """Return the S queries: user, item, and the other item's image; ``features`` (n, d) of all items."""
@@ -89,7 +105,7 @@ def swaps_of(
     split
         Split of the choices.
     others
-        Number of candidates per choice, if the group has so many.
+        Number of candidates per choice, at least 2, if the group has so many.
     most
         Number of choices, sampled at random; 0: all.
     groups
@@ -107,12 +123,12 @@ def swaps_of(
     Raises
     ------
     SettingError
-        If ``others`` is below 1, or ``groups`` is not one label per item.
+        If ``others`` is below 2, or ``groups`` is not one label per item.
     DataError
-        If no choice has a candidate.
+        If no choice has two candidates.
     """
-    if others < 1:
-        raise SettingError(f"others must be 1 picture or more, got {others}")
+    if others < 2:
+        raise SettingError(f"others must be 2 pictures or more, got {others}")
     groups = catalog.categories if groups is None else np.asarray(groups)
     if groups.shape != (len(catalog),):
         raise SettingError(f"groups must be ({len(catalog)},), a label for each item, got {groups.shape}")
@@ -134,7 +150,7 @@ def swaps_of(
     for user, item in zip(users.tolist(), items.tolist(), strict=True):
         own = chosen.item[order[bounds[user] : bounds[user + 1]]]
         pool = np.setdiff1d(members[int(group[item])], own)
-        if not image[item] or not len(pool):
+        if not image[item] or len(pool) < 2:
             continue
         tie = rng.for_("swap", user, item).numpy().random(len(pool))
         nearest = np.lexsort((tie, np.abs(degree[pool] - degree[item])))[:others]
@@ -143,33 +159,55 @@ def swaps_of(
         kept.append((user, item))
     if not kept:
         raise DataError(
-            f"swaps need {split} choices of items with a picture and another of their category, got none",
+            f"swaps need {split} choices of items with a picture and two others of their category, got none",
             remedy="Give data with pictures and several items in a category",
         )
     user, item = np.array(kept).T
-    left_out = len(users) - len(kept)
-    return Swaps(user, item, dataset.people[user], np.concatenate(choice), np.concatenate(other), left_out)
+    return Swaps(
+        user,
+        item,
+        dataset.people[user],
+        np.concatenate(choice),
+        np.concatenate(other),
+        np.array([rows[0] for rows in other]),
+        len(users) - len(kept),
+    )
 
 
-def auc_of(ranker: Ranker, swaps: Swaps, catalog: Catalog, again: np.ndarray | None = None) -> np.ndarray:
-    """Return the (B,) AUC of each choice's own image against those put in its place; see `swap_test`."""
+@dataclass(frozen=True)
+class Wins:
+    """(B,) each: AUC of the own image of the chosen item, and what it has above the control (``gain``)."""
+
+    auc: np.ndarray
+    gain: np.ndarray
+
+
+def wins_of(ranker: Ranker, swaps: Swaps, catalog: Catalog, again: np.ndarray | None = None) -> Wins:
+    """Return how often each choice's own image wins; see `swap_test`."""
     features = catalog.features[MODALITY] if again is None else again
-    answer = ask(ranker, swaps.triples(features), what="swap test")
-    own, swapped = answer.original_score, answer.score
-    if again is not None:
-        own = ask(ranker, swaps.own(again), what="swap test, own").score[swaps.choice]
-    wins = (own > swapped) + 0.5 * (own == swapped)
-    count = np.bincount(swaps.choice)
-    auc: np.ndarray = np.bincount(swaps.choice, weights=wins) / count
-    return auc
+
+    def wins(asked: Swaps) -> np.ndarray:
+        answer = ask(ranker, asked.triples(features), what="swap test")
+        own = answer.original_score
+        if again is not None:
+            own = ask(ranker, asked.own(again), what="swap test, own").score[asked.choice]
+        return (own > answer.score) + 0.5 * (own == answer.score)
+
+    def mean(value: np.ndarray, choice: np.ndarray) -> np.ndarray:
+        share: np.ndarray = np.bincount(choice, weights=value) / np.bincount(choice)
+        return share
+
+    chosen, control, apart = wins(swaps), swaps.controls(), swaps.apart
+    gain = mean(chosen[apart], swaps.choice[apart]) - mean(wins(control), control.choice)
+    return Wins(mean(chosen, swaps.choice), gain)
 
 
 def swap_test(
     rankers: Sequence[Ranker], swaps: Swaps, catalog: Catalog, again: np.ndarray | None = None
 ) -> Guard:
-    """Return the mean AUC of the own image over choices and rankers.
+    """Return the mean AUC of the own image over choices and rankers, and its gain above the control.
 
-    The interval resamples people and rankers.
+    The intervals resample people and rankers.
 
     Parameters
     ----------
@@ -186,23 +224,28 @@ def swap_test(
     Returns
     -------
     Guard
-        Verdict ``sees`` if the 95% interval is above 0.5, ``is blind`` if it contains 0.5 or all scores are
-        tied, ``prefers others`` if it is below; ``unknown`` with one person.
+        Verdict ``sees`` if the 95% interval of the gain is above 0, ``is blind`` if it contains 0, ``prefers
+        others`` if it is below; ``unknown`` with one person.
     """
-    by_choice = np.concatenate([auc_of(ranker, swaps, catalog, again) for ranker in rankers])
+    wins = [wins_of(ranker, swaps, catalog, again) for ranker in rankers]
     people, trainings = (
         np.tile(swaps.people, len(rankers)),
         np.repeat(np.arange(len(rankers)), len(swaps.people)),
     )
-    e = bootstrap(by_choice, people, Rng(0), trainings=trainings)
-    verdict = "unknown" if np.isnan(e.low) else "sees" if e.low > 0.5 else "is blind"
-    if e.high < 0.5:
+    auc, gain = (
+        bootstrap(np.concatenate(values), people, Rng(0), trainings=trainings)
+        for values in ([w.auc for w in wins], [w.gain for w in wins])
+    )
+    verdict = "unknown" if np.isnan(gain.low) else "sees" if gain.low > 0 else "is blind"
+    if gain.high < 0:
         verdict = "prefers others"
     count = len(swaps.choice) / len(swaps.items)
-    numbers = {"auc": e.value, "auc_low": e.low, "auc_high": e.high, "n": e.n, "others": count}
+    numbers = {"auc": auc.value, "auc_low": auc.low, "auc_high": auc.high, "n": auc.n, "others": count}
+    numbers |= {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
     text = (
         f"own picture against {count:.0f} of other items of the category and of like popularity: AUC "
-        f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}] over {e.n:,} held-out choices of "
-        f"{len(np.unique(swaps.people)):,} people (0.5 is blind)"
+        f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] over {auc.n:,} held-out choices of "
+        f"{len(np.unique(swaps.people)):,} people, which is {gain.value:+.3f} [{gain.low:+.3f}, "
+        f"{gain.high:+.3f}] above that of items that they did not choose (0 is blind)"
     )
     return Guard(NAME, verdict, numbers, text)

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/swap_table.py taste din micro vbpr --data movielens:DIR
 
+AUC of the chosen item's own picture, and what it has above an item that the user did not choose (gain).
 Candidates are of the chosen item's category, drawn at random or near in popularity; where titles give a year,
 once more of its decade as well: so era and fame are taken out one by one. With ``--again`` (a folder or tar
 of other images of the items, ``<item id>.jpg``; Boutique: ``render``) the images put onto an item, and its
@@ -94,7 +95,8 @@ def main() -> None:
         line = {metric: f"{ranked.loc[metric].mean():.4f}" for metric in METRICS}
         for test, swaps in tests.items():
             n = swap_test(seeds, swaps, catalog, again).numbers
-            line[test] = f"{n['auc']:.3f} [{n['auc_low']:.3f}, {n['auc_high']:.3f}]"
+            line[f"{test}: AUC"] = f"{n['auc']:.3f} [{n['auc_low']:.3f}, {n['auc_high']:.3f}]"
+            line[f"{test}: gain"] = f"{n['gain']:+.3f} [{n['gain_low']:+.3f}, {n['gain_high']:+.3f}]"
         table[spec.name] = line
         print(spec.name, line, flush=True)
     choices = {test: len(swaps.items) for test, swaps in tests.items()}

@@ -9,7 +9,7 @@ from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.errors import DataError, SettingError
 from recsim_gen.core.randomness import Rng
 from recsim_gen.core.types import Catalog, Dataset, Episode
-from recsim_gen.judging.swap_test import auc_of, swap_test, swaps_of
+from recsim_gen.judging.swap_test import swap_test, swaps_of, wins_of
 from recsim_gen.testing import worlds
 
 
@@ -45,6 +45,42 @@ def test_others_are_of_the_category_of_like_popularity_and_not_the_persons_own(w
     np.testing.assert_array_equal(again.other, swaps.other)
 
 
+def test_the_control_is_the_nearest_in_popularity_and_wears_the_others_pictures(world):
+    dataset, catalog = world
+    degree = np.bincount(dataset.interactions.only("train")[1], minlength=len(catalog))
+    swaps = swaps_of(dataset, catalog, Rng(0), others=7)
+    control = swaps.controls()
+    assert (np.bincount(control.choice) == 6).all()
+    for b in range(len(swaps.items)):
+        others = swaps.other[swaps.choice == b]
+        gap = np.abs(degree - degree[swaps.items[b]])
+        assert gap[swaps.control[b]] == gap[others].min()
+        assert set(control.other[control.choice == b]) == set(others) - {swaps.control[b]}
+
+
+def test_a_judge_that_dislikes_every_own_picture_is_not_taken_for_one_that_sees_less(world):
+    """It says of anybody and any item that another's picture is better: that is no taste."""
+    dataset, catalog = world
+    swaps = swaps_of(dataset, catalog, Rng(0))
+
+    class Turned:
+        def __init__(self, judge, shift):
+            self.judge, self.shift = judge, shift
+
+        def substitute(self, users, items, features, scope="graph"):
+            answer = self.judge.substitute(users, items, features, scope)
+            answer.score[:] += self.shift
+            return answer
+
+    blind = make_ranker("popularity").fit(catalog, dataset.interactions, rng=Rng(0))
+    guard = swap_test([Turned(blind, 1.0)], swaps, catalog)
+    assert (guard.numbers["auc"], guard.numbers["gain"], guard.verdict) == (0, 0, "is blind")
+    sees = make_ranker("taste").fit(catalog, dataset.interactions, rng=Rng(0))
+    guard = swap_test([Turned(sees, 3.0)], swaps, catalog)
+    assert guard.numbers["auc_high"] < 0.5
+    assert guard.verdict == "sees"
+
+
 def test_what_sets_items_apart_can_be_taken_out_of_the_test(world):
     """Among items of one style there is nothing to see, also for the judge that sees styles."""
     dataset, catalog = world
@@ -52,7 +88,7 @@ def test_what_sets_items_apart_can_be_taken_out_of_the_test(world):
     swaps = swaps_of(dataset, catalog, Rng(0), groups=style)
     assert (style[swaps.other] == style[swaps.items[swaps.choice]]).all()
     sees = make_ranker("taste").fit(catalog, dataset.interactions, rng=Rng(0))
-    assert abs(auc_of(sees, swaps, catalog).mean() - 0.5) < 0.1
+    assert abs(wins_of(sees, swaps, catalog).auc.mean() - 0.5) < 0.1
     with pytest.raises(SettingError, match=r"groups must be \(160,\), a label for each item, got \(2,\)"):
         swaps_of(dataset, catalog, Rng(0), groups=np.array(["a", "b"]))
 
@@ -77,7 +113,7 @@ def test_a_judge_that_sees_styles_passes_and_a_blind_one_does_not(world):
     assert guard.verdict == "sees"
     assert guard.numbers["auc_low"] > 0.7
     blind = make_ranker("popularity").fit(catalog, dataset.interactions, rng=Rng(0))
-    np.testing.assert_array_equal(auc_of(blind, swaps, catalog), 0.5)
+    np.testing.assert_array_equal(wins_of(blind, swaps, catalog).auc, 0.5)
     assert swap_test([blind], swaps, catalog).verdict == "is blind"
 
 
@@ -108,13 +144,14 @@ def test_a_judge_that_likes_copies_is_tested_by_other_pictures_of_the_items(worl
             return answer
 
     sees = make_ranker("taste").fit(catalog, dataset.interactions, rng=Rng(0))
-    assert swap_test([LikesCopies()], swaps, catalog).verdict == "prefers others"
+    guard = swap_test([LikesCopies()], swaps, catalog)
+    assert (guard.numbers["auc"], guard.verdict) == (0, "is blind")
     again = x + np.float32(0.01) * Rng(1).numpy().standard_normal(x.shape, dtype=np.float32)
     np.testing.assert_array_equal(
-        auc_of(LikesCopies(), swaps, catalog, again), auc_of(sees, swaps, catalog, again)
+        wins_of(LikesCopies(), swaps, catalog, again).auc, wins_of(sees, swaps, catalog, again).auc
     )
     assert swap_test([LikesCopies()], swaps, catalog, again).verdict == "sees"
-    np.testing.assert_array_equal(auc_of(sees, swaps, catalog, x), auc_of(sees, swaps, catalog))
+    np.testing.assert_array_equal(wins_of(sees, swaps, catalog, x).auc, wins_of(sees, swaps, catalog).auc)
 
 
 def test_only_items_that_have_another_picture_are_used(world):
@@ -128,9 +165,9 @@ def test_only_items_that_have_another_picture_are_used(world):
 
 def test_what_cannot_be_asked_is_told(world):
     dataset, catalog = world
-    with pytest.raises(SettingError, match="others must be 1"):
-        swaps_of(dataset, catalog, Rng(0), others=0)
+    with pytest.raises(SettingError, match="others must be 2"):
+        swaps_of(dataset, catalog, Rng(0), others=1)
     ids = catalog.item_ids
     apart = Catalog(ids, ids, ids, ids, None, catalog.features)
-    with pytest.raises(DataError, match="another of their category, got none"):
+    with pytest.raises(DataError, match="two others of their category, got none"):
         swaps_of(dataset, apart, Rng(0))
