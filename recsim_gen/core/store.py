@@ -59,6 +59,9 @@ def _feed(h: Any, x: Any) -> None:
             _feed(h, x[k])
     elif isinstance(x, (list, tuple)):
         h.update(f"l{len(x)}".encode())
+        if all(type(v) is int for v in x):  # as below, at once: histories are long
+            h.update("".join(f"s{len(text)}{text}" for text in map(str, x)).encode())
+            return
         for v in x:
             _feed(h, v)
     elif isinstance(x, bytes):

@@ -69,6 +69,14 @@ def test_the_hash_sees_order_type_shape_and_nesting():
         fingerprint({1, 2})
 
 
+def test_whole_numbers_have_one_hash_whatever_holds_them():
+    for numbers in ([], [3], [0, -7, 10**20], list(range(100))):
+        kept = [np.int64(x) if abs(x) < 2**63 else x for x in numbers]
+        assert fingerprint(numbers) == fingerprint(tuple(kept)) == fingerprint(tuple(numbers))
+    assert fingerprint([1, 23]) != fingerprint([12, 3])
+    assert fingerprint([1, 0]) != fingerprint([True, False])
+
+
 def test_a_hash_is_the_same_in_another_process():
     code = "from recsim_gen.core.store import fingerprint; print(fingerprint({'b': 'ä', 'a': [1.5, None]}))"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
