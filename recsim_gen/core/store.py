@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,7 @@ def _feed(h: Any, x: Any) -> None:
             _feed(h, str(k))
             _feed(h, x[k])
     elif isinstance(x, (list, tuple)):
-        h.update(f"l{len(x)}".encode())
-        if all(type(v) is int for v in x):  # as below, at once: histories are long
-            h.update("".join(f"s{len(text)}{text}" for text in map(str, x)).encode())
-            return
-        for v in x:
-            _feed(h, v)
+        _feed_all(h, x)
     elif isinstance(x, bytes):
         h.update(f"b{len(x)}".encode())
         h.update(x)
@@ -73,6 +68,16 @@ def _feed(h: Any, x: Any) -> None:
         h.update(text)
     else:
         raise TypeError(f"no stable hash for {type(x).__name__}")
+
+
+def _feed_all(h: Any, x: Sequence[Any]) -> None:
+    """Update the hash ``h`` with each of ``x``."""
+    h.update(f"l{len(x)}".encode())
+    if all(type(v) is int for v in x):  # the same at once: histories are long
+        h.update("".join(f"s{len(text)}{text}" for text in map(str, x)).encode())
+        return
+    for v in x:
+        _feed(h, v)
 
 
 def cache_dir() -> Path:
