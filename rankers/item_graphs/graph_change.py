@@ -21,6 +21,9 @@ from rankers.item_graphs.knn import MARGIN, Neighbours, order, pair_cosine
 from rankers.item_graphs.scan import Quick, scan
 from rankers.sparse_rows import Ragged, products, union
 
+TRIED = 64  # rows on which the rounding of `GraphState.quick` is tried
+CROWDED = 512  # rows per scanned one that are decided exactly in less time than a product in float32 takes
+
 
 @dataclass(frozen=True)
 class GraphState:
@@ -58,8 +61,16 @@ class GraphState:
 
     @cached_property
     def quick(self) -> Quick:
-        """``unit`` as used by `scan`."""
-        return Quick.of(self.unit)
+        """``unit`` as used by `scan`: in float32 if the errors of bfloat16 let in too many rows.
+
+        They do if all rows are alike, as projected features can be after training.
+        """
+        quick = Quick.of(self.unit)
+        if quick.rows.dtype == torch.float32:
+            return quick
+        some = self.unit[:: max(1, self.n // TRIED)]
+        found = sum(len(each.item) for each in scan(some, quick, self.lowest, self.k + 2))
+        return quick if found <= CROWDED * len(some) else Quick.of(self.unit, torch.float32)
 
     def weight(self, cosine: Tensor) -> Tensor:
         """Return the weights of edges before normalisation."""

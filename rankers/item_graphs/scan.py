@@ -62,13 +62,14 @@ def scan(new: Tensor, quick: Quick, lowest: Tensor | None, count: int) -> tuple[
     The second contains all items among its ``count`` nearest, ties included, and more. Rows have length 1 or
     0; a zero row has no nearest items. O(B·block) memory unless many tie.
     """
-    rounded, n = new.to(quick.rows.dtype), len(quick.rows)
+    kind, n = quick.rows.dtype, len(quick.rows)
+    rounded = new.to(kind)
     error = quick.error(new, rounded)
-    least = (new.new_full((n,), torch.inf) if lowest is None else lowest - error.amax()).to(rounded.dtype)
+    least = (new.new_full((n,), torch.inf) if lowest is None else lowest - error.amax()).to(kind)
     top = (rounded @ quick.rows[::SAMPLE].T).float()
     bar = torch.full_like(error, -torch.inf)
     if count <= top.shape[1]:
-        bar = _bar(top.topk(count).values[:, -1:], error)
+        bar = _bar(top.topk(count).values[:, -1:], error, kind)
     bar[~new.any(1)] = torch.inf
     held = rounded.new_empty(len(new) * min(BLOCK, n))
     masks = held.new_empty(2, len(held), dtype=torch.bool)
@@ -76,7 +77,7 @@ def scan(new: Tensor, quick: Quick, lowest: Tensor | None, count: int) -> tuple[
     for number, start in enumerate(range(0, n, BLOCK)):
         if number == again:  # more items raise the bound: it is updated after 1, 2, 4, 8 … blocks
             keys, values, again = [torch.cat(keys)], [torch.cat(values)], 2 * again
-            bar = torch.maximum(bar, _bar(_kth(values[0], keys[0] // n, count, len(new)), error))
+            bar = torch.maximum(bar, _bar(_kth(values[0], keys[0] // n, count, len(new)), error, kind))
         rows = quick.rows[start : start + BLOCK]
         near = torch.mm(rounded, rows.T, out=held[: len(new) * len(rows)].view(len(new), len(rows)))
         at = true_at(_reaching(near, least[start : start + BLOCK], bar.to(near.dtype), masks))
@@ -85,14 +86,17 @@ def scan(new: Tensor, quick: Quick, lowest: Tensor | None, count: int) -> tuple[
     key, order = torch.cat(keys).sort()
     value = torch.cat(values).index_select(0, order)
     found = Ragged.of(key, len(new), n)
-    bar = torch.maximum(bar, _bar(_kth(value, found.which, count, len(new)), error)).to(value.dtype)
+    bar = torch.maximum(bar, _bar(_kth(value, found.which, count, len(new)), error, kind)).to(kind)
     enters, mine = value >= least.index_select(0, found.item), value >= bar.squeeze(1)[found.which]
     return Ragged.of(key[enters], len(new), n), Ragged.of(key[mine], len(new), n)
 
 
-def _bar(kth: Tensor, error: Tensor) -> Tensor:
-    """Return a lower bound of the products of the k nearest, given k products of at least ``kth`` (B, 1)."""
-    return kth - torch.finfo(torch.bfloat16).eps / 2 * kth.abs() - 2 * error
+def _bar(kth: Tensor, error: Tensor, kind: torch.dtype) -> Tensor:
+    """Return a lower bound of the products of the k nearest, given k products of at least ``kth`` (B, 1).
+
+    ``kind`` is the type in which products were stored.
+    """
+    return kth - torch.finfo(kind).eps / 2 * kth.abs() - 2 * error
 
 
 def _kth(value: Tensor, which: Tensor, k: int, rows: int) -> Tensor:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rankers.item_graphs import scan as scanning
-from rankers.item_graphs.knn import directions
+from rankers.item_graphs.graph_change import GraphState
+from rankers.item_graphs.knn import directions, nearest
 from rankers.item_graphs.scan import Quick, scan
 from recsim_gen.core.randomness import Rng
 
@@ -72,3 +73,15 @@ def test_blocks_make_no_difference(monkeypatch):
     monkeypatch.setattr(scanning, "BLOCK", 1001)
     for one, other in zip(whole, scan(new, Quick.of(unit, torch.bfloat16), lowest, COUNT), strict=True):
         assert rows_of(one) == rows_of(other)
+
+
+@pytest.mark.parametrize(("apart", "kind"), [(1.0, torch.bfloat16), (1e-2, torch.float32)])
+def test_rows_that_are_all_alike_are_not_compared_in_bfloat16(monkeypatch, apart, kind):
+    """Its errors would let in nearly every row, and each would be decided exactly."""
+    monkeypatch.setattr(scanning, "_quickest", lambda unit: torch.bfloat16)
+    x = torch.ones(2000, WIDTH) + apart * 10 * torch.randn(2000, WIDTH, generator=Rng(0).torch())
+    unit = directions(x)
+    state = GraphState(unit, nearest(x, 6), "symmetric", clamp=True)
+    assert state.quick.rows.dtype == kind
+    enters, near = scan(unit[:50], state.quick, state.lowest, 7)
+    assert len(enters.item) + len(near.item) < 50 * 512
