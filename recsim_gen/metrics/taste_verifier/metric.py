@@ -93,9 +93,9 @@ def load(folder: str | Path) -> tuple[TasteVerifier, dict[str, Any]]:
 
     config, weights = Path(folder) / "config.json", Path(folder) / "model.safetensors"
     if not (config.is_file() and weights.is_file()):
-        raise MissingDependency(
-            f"needs a verifier in {folder} (config.json and model.safetensors): run {TRAIN}"
-        )
+        seeds = sorted(file.parent.as_posix() for file in Path(folder).glob("seed*/config.json"))
+        remedy = f"give one of {', '.join(seeds)}" if seeds else f"run {TRAIN}"
+        raise MissingDependency(f"needs a verifier in {folder} (config.json and model.safetensors): {remedy}")
     try:
         about = json.loads(config.read_text(encoding="utf-8"))
         if about["class"] != CLASS:

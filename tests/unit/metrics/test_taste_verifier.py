@@ -154,6 +154,11 @@ def test_there_is_no_verifier_or_another_thing(tmp_path):
         MissingDependency, match=r"needs a verifier in .*: run python -m recsim_gen\.train_verifier"
     ):
         load(tmp_path)
+    for seed in (0, 1):
+        (tmp_path / f"seed{seed}").mkdir()
+        (tmp_path / f"seed{seed}" / "config.json").write_text("{}")
+    with pytest.raises(MissingDependency, match=r": give one of .*/seed0, .*/seed1$"):
+        load(tmp_path)
     (tmp_path / "config.json").write_text('{"class": "ImageVerifier"}')
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(DataError, match="a TasteVerifier is wanted, got 'ImageVerifier'"):
