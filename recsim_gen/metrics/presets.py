@@ -70,14 +70,19 @@ our recipes with the embedded CLIP; ``paper``: RAGAR's Table 2 by the public rec
 def listed(names: Sequence[str]) -> tuple[str, ...]:
     """Return the metrics with presets expanded and commas split, without repetitions, in order.
 
+    A metric that is given with a backbone (``verifier[DIR]``) is not added without one by a preset.
+
     Raises SettingError for a name that is neither preset nor metric, and if none is given.
     """
     words = [word.strip() for name in names for word in name.split(",") if word.strip()]
     if not words:
         raise SettingError(f"give a metric or a preset.{did_you_mean('', [*PRESETS, *JUDGED, *METRICS])}")
     metrics: dict[str, None] = {}
+    given = {plain_name(name) for name in words if "[" in name}
     for name in words:
         for metric in PRESETS.get(name, (name,)):
+            if name in PRESETS and metric in given:
+                continue
             if metric not in JUDGED:
                 _check(metric)
             metrics[metric] = None
