@@ -14,7 +14,8 @@ PY := .venv/bin/python
 
 # What is installed is stamped with the hash of what was asked for, so a second call installs nothing.
 HASH := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
-# Python compiles a module when it is first imported; to compile all that is installed takes a minute.
+# Python compiles a module when it is first imported, and keeps that; to compile all that is installed takes minutes.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 FOR_MODERN := .venv-modern/.installed-$(HASH)
 FOR_TESTS := .venv/.installed-$(HASH)-test
