@@ -74,6 +74,8 @@ def main(options: Options) -> None:
     swaps = swaps_of(dataset, catalog, Rng(0))
     tracking = Tracker.of("known_world", options) if process.is_main_process else nullcontext()
     with tracking as tracker:
+        if tracker is not None:
+            log_data(tracker, dataset)
         with working_together(), quietly(not process.is_main_process):
             for spec in options.ranker:
                 rankers = trained_rankers(
@@ -83,7 +85,6 @@ def main(options: Options) -> None:
                 swapped = swap_test([*rankers.values()], swaps, catalog)
                 add_guard(swapped, spec.name, results, variant="swapped")
         if tracker is not None:
-            log_data(tracker, dataset)
             report(results, tracker, options.output)
 
 

@@ -144,7 +144,6 @@ def swaps_of(
     if 0 < most < len(users):
         drawn = np.sort(rng.for_("swap choices").numpy().permutation(len(users))[:most])
         users, items = users[drawn], items[drawn]
-    choice: list[np.ndarray] = []
     other: list[np.ndarray] = []
     kept: list[tuple[int, int]] = []
     for user, item in zip(users.tolist(), items.tolist(), strict=True):
@@ -153,9 +152,7 @@ def swaps_of(
         if not image[item] or len(pool) < 2:
             continue
         tie = rng.for_("swap", user, item).numpy().random(len(pool))
-        nearest = np.lexsort((tie, np.abs(degree[pool] - degree[item])))[:others]
-        choice.append(np.full(len(nearest), len(kept)))
-        other.append(pool[nearest])
+        other.append(pool[np.lexsort((tie, np.abs(degree[pool] - degree[item])))[:others]])
         kept.append((user, item))
     if not kept:
         raise DataError(
@@ -167,7 +164,7 @@ def swaps_of(
         user,
         item,
         dataset.people[user],
-        np.concatenate(choice),
+        np.repeat(np.arange(len(kept)), [len(rows) for rows in other]),
         np.concatenate(other),
         np.array([rows[0] for rows in other]),
         len(users) - len(kept),
