@@ -64,7 +64,7 @@ class InstructEditConfig:
     guidance: float = 2.0  # guidance by the instruction, 7.5 as published; 1: no guidance at all
     image_guidance: float = 1.5  # guidance by the reference's image if guidance is above 1; as published
     draw_steps: int = 20  # sampling steps; 100 as published
-    additions: int = 3  # most keywords to add, if they cannot replace others one by one
+    additions: int = 3  # most keywords to add, if they have no fixed places
 
     # Training, if the family names no instruct_pix2pix
     pairs: int = 4000  # number of generated image pairs, before and after an edit, to train on

@@ -1,9 +1,8 @@
 """``instruct_edit``: edits the reference's image by an instruction (Brooks et al. 2023).
 
-The instruction is the difference between the reference's own keywords and the look that fits the person's
-taste. A family that names an ``instruct_pix2pix`` brings published weights. Otherwise the family's UNet, with
-the image's latents as additional input, is trained on edits drawn by Boutique's code, independent of the
-shop's people and items.
+The instruction names the look of the reference that fits the person's taste. A family that names an
+``instruct_pix2pix`` brings published weights. Otherwise the family's UNet, with the image's latents as
+additional input, is trained on edits drawn by Boutique's code, independent of the shop's people and items.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generators.denoising import Denoising, frozen_sampler
+from generators.editing import instructions
 from generators.editing.config import InstructEditConfig
 from generators.editing.editor import Editor
-from generators.editing.instructions import additions, replacements
 from generators.ragar.evidence import PREFIX as OF_TASTE
 from generators.shop import world_of
 from recsim_gen import __version__
@@ -41,6 +40,7 @@ class InstructEdit(Editor):
     name = "instruct_edit"
     config_class = InstructEditConfig
     learns = True  # at least the taste model
+    training_version = 2
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -116,8 +116,8 @@ class InstructEdit(Editor):
         (looks,), taste = self._evidence.looks([episode]), self._evidence.taste
         own, new = taste.lists[episode.reference], looks.keywords[0]
         if len(own) == len(new) == taste.length:
-            return replacements(own, new)
-        return additions(own, new, self.config.additions)
+            return instructions.look(new)
+        return instructions.additions(own, new, self.config.additions)
 
     def pipeline(self) -> Any:
         """Return the published pipeline, or the family's models with the trained UNet."""

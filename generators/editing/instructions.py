@@ -7,17 +7,17 @@ from collections.abc import Sequence
 KEEP = "leave it as it is"
 
 
-def replacements(own: Sequence[str], wanted: Sequence[str]) -> str:
-    """Return "change red to green and stripes to dots"; the k-th keywords of both lists name one attribute.
+def look(wanted: Sequence[str]) -> str:
+    """Return "make it green, white, dots": all keywords of the look wanted, which have fixed places.
 
-    The old word identifies the attribute. `KEEP` if nothing differs.
+    Also those that the image has already: "green" alone would not say which of two colours is meant, and
+    captions, from which text encoders learn, name whole looks and not differences.
     """
-    changed = [f"{old} to {new}" for old, new in zip(own, wanted, strict=True) if old != new]
-    return f"change {joined(changed)}" if changed else KEEP
+    return f"make it {', '.join(wanted)}"
 
 
 def additions(own: Sequence[str], wanted: Sequence[str], most: int) -> str:
-    """Return "make it green and dotted": up to ``most`` missing keywords. `KEEP` if there are none."""
+    """Return "make it long and warm": up to ``most`` missing keywords. `KEEP` if there are none."""
     has = {word.lower() for word in own}
     new = [word for word in wanted if word.lower() not in has][:most]
     return f"make it {joined(new)}" if new else KEEP

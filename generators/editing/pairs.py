@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from generators.editing.instructions import replacements
+from generators.editing import instructions
 from recsim_gen.core.progress import bar
 from recsim_gen.core.randomness import Rng
 from recsim_gen.datasets.boutique.attributes import COLOURS, PATTERNS, Attributes
@@ -48,8 +48,7 @@ def draw_pairs(
     for k in bar(range(count), "drawing edits", unit="pair"):
         for side in (0, 1):
             pictures[k, side] = render(Attributes.of(codes[k, side]), rng.for_("picture", k))
-    named = [[keywords(look) for look in pair] for pair in codes]
-    return EditPairs(codes, pictures, [replacements(*pair) for pair in named])
+    return EditPairs(codes, pictures, [instructions.look(keywords(after)) for _, after in codes])
 
 
 def edits(looks: np.ndarray, among: np.ndarray, count: int, rng: Rng, kept: float) -> np.ndarray:

@@ -36,19 +36,20 @@ class LaVITConfig:
     # Tokenizer and decoder
     codes: int = 512  # size of the codebook; 16,384 in the release
     code_width: int = 8  # width of a code; 32 in the release
-    blocks: int = 2  # blocks of the merger and of the decoder; 12 in the release
-    keep: float = 0.15  # share of patches that become tokens; about a third in the release
+    blocks: int = 1  # blocks of the merger and of the decoder; 12 in the release
+    keep: float = 0.3  # share of patches that become tokens; about a third in the release
     keep_weight: float = 2.0  # weight of the squared deviation from that share
+    feature_weight: float = 0.3  # weight of 1 − cos of decoded and true features; 1 in LaVIT
     state_weight: float = 1.0  # weight of the distance of the decoder's states from the text encoder's
     target_text: Literal["keywords", "caption"] = "keywords"  # text whose states are the targets
-    steps: int = 1500  # training steps of tokenizer and decoder
+    steps: int = 2000  # training steps of tokenizer and decoder
     lr: float = 2e-3  # its peak learning rate of AdamW, after the warm-up
-    batch_size: int = 16  # images per batch, in both trainings
-    denoised: int = 2  # images per batch that pass through the diffusion model, the slowest part
+    batch_size: int = 32  # images per batch
 
     # Language model
     language_steps: int = 900  # training steps of the language model
     language_lr: float = 1e-3  # its peak learning rate of AdamW, after the warm-up
+    language_batch_size: int = 16  # images to say per batch
     drop: float = 0.1  # share of examples without any condition, for guidance
 
     accumulate: int = 1  # batches per step, shared by processes
@@ -56,7 +57,8 @@ class LaVITConfig:
 
     def __post_init__(self) -> None:
         least = {"images": 0, "min_codes": 1, "top_k": 1, "codes": 2, "code_width": 1, "blocks": 1}
-        least |= dict.fromkeys(("steps", "language_steps", "batch_size", "denoised", "accumulate"), 1)
+        least |= dict.fromkeys(("steps", "batch_size", "language_steps", "language_batch_size"), 1)
+        least["accumulate"] = 1
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise SettingError(f"{name} must be {value} or more, got {getattr(self, name)}")

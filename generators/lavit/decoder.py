@@ -37,10 +37,10 @@ class Decoder(nn.Module):
         super().__init__()
         width = sizes.width
         self.in_proj = nn.Linear(sizes.code_width, width)
-        self.pos_embed = nn.Parameter(0.3 * torch.randn(1, sizes.patches, width))
-        self.query_embed = nn.Parameter(
-            torch.randn(1, sizes.patches, width)
-        )  # random, so that queries differ from the start
+        # Small queries and places beside large codes: what is decoded depends on codes from the start.
+        nn.init.normal_(self.in_proj.weight, std=0.6)
+        self.pos_embed = nn.Parameter(0.1 * torch.randn(1, sizes.patches, width))
+        self.query_embed = nn.Parameter(0.1 * torch.randn(1, sizes.patches, width))
         blocks = [DecoderBlock(width, sizes.heads, sizes.inner) for _ in range(sizes.blocks)]
         self.blocks, self.norm = nn.ModuleList(blocks), nn.LayerNorm(width)
         self.decode_task_layer = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generators.base import BaseGenerator, catalog_key, check_episodes
-from generators.denoising import frozen_sampler, user_items, with_images
+from generators.denoising import user_items, with_images
 from generators.images import image_of
 from generators.keywords import Keywords
 from generators.lavit.config import LaVITConfig
@@ -50,6 +50,7 @@ class LaVIT(BaseGenerator):
     name = "lavit"
     config_class = LaVITConfig
     learns = True
+    training_version = 2
     roles: tuple[str, ...] = ("diffusion", "image_encoder", "language_model")
 
     def __init__(self, **settings: Any) -> None:
@@ -79,7 +80,7 @@ class LaVIT(BaseGenerator):
         check_episodes(episodes, catalog)
         items = [*user_items(catalog, episodes, least=2).values()]
         family = self.family.to_learn()
-        parts = self._untrained(family, frozen_sampler(family, self.device), rng)
+        parts = self._untrained(family, Sampler(family, self.device), rng)
         data = fingerprint(catalog_key(catalog), items, self.config, self._models())
         texts = self._texts(catalog, sorted({row for rows in items for row in rows}))
         some = rng.for_("patches").numpy().permutation([*texts])[:PATCHES_OF].tolist()

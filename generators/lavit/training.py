@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generators.denoising import Denoising, draw_rows
+from generators.denoising import draw_rows
 from generators.images import image_of
 from generators.lavit.language import answer_loss
 from generators.lavit.parts import Parts, PictureCodes
@@ -73,16 +73,17 @@ def reading_loss(parts: Parts, catalog: Catalog, texts: Mapping[int, str], confi
     """Return the loss of tokenizer and decoder, on images of the rows of ``texts``.
 
     1 − cos of the patches' features and the decoded ones, as in LaVIT; the codebook's loss; ``keep_weight``
-    times (share kept − ``keep``)². In addition, for a frozen UNet: its denoising loss with the decoder's
-    states, and their distance from the text states of the item, which the UNet can interpret. Attention is
-    invariant to repeating all keys, so the text states are repeated until there are as many as patches. For
-    half of the images the features are decoded instead of their codes, so that the decoder learns from the
-    beginning, and codes are fitted to meaningful features.
+    times (share kept − ``keep``)². The UNet stays frozen, where LaVIT trains its own by denoising, so the
+    decoder's states are fitted to what this one can interpret: the text states of the item. (The gradient
+    of the denoising loss through the frozen UNet is noise beside it.) Attention is invariant to repeating
+    all keys, so the text states are repeated until there are as many as patches. For half of the images the
+    features are decoded instead of their codes, so that the decoder learns from the beginning, and codes are
+    fitted to meaningful features.
     """
     import torch
     import torch.nn.functional as F
 
-    denoising, rows, few = Denoising(parts.sampler, catalog), [*texts], config.denoised
+    rows = [*texts]
 
     def loss(step: Rng) -> dict[str, torch.Tensor]:
         """Return the losses of a batch: half its images as codes, half as unquantised features."""
@@ -96,11 +97,10 @@ def reading_loss(parts: Parts, catalog: Catalog, texts: Mapping[int, str], confi
         text = parts.sampler.states([texts[row] for row in drawn]).float()
         text = text[:, torch.arange(states.shape[1]) % text.shape[1]]
         losses = {
-            "features": 1 - F.cosine_similarity(decoded, features, dim=-1).mean(),
+            "features": config.feature_weight * (1 - F.cosine_similarity(decoded, features, dim=-1).mean()),
             "codes": tokens.loss,
             "kept": config.keep_weight * (tokens.share - config.keep) ** 2,
             "states": config.state_weight * F.mse_loss(states, text),
-            "denoising": denoising.loss(drawn[:few], states[:few], step.torch()),
         }
         return {"loss": torch.stack([*losses.values()]).sum(), **losses}
 
@@ -122,7 +122,7 @@ def speaking_loss(
         random = step.numpy()
         shown = int(random.integers(config.images + 1))
         documents, answers = [], []
-        for k in draw_rows(len(items), config.batch_size, random):
+        for k in draw_rows(len(items), config.language_batch_size, random):
             target, *others = random.permutation(items[k]).tolist()
             history = [pictures.of(row) for row in others[:shown]]
             words = parts.text(prompt_of(catalog, target, config.prompt))

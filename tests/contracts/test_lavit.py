@@ -16,8 +16,8 @@ from recsim_gen.testing.generator_contract import LearnedGeneratorContract, tiny
 class TestLaVIT(LearnedGeneratorContract):
     name = "lavit"
     settings: ClassVar = {
-        **{"steps": 4, "language_steps": 2, "batch_size": 2, "images": 2, "blocks": 1},
-        **{"codes": 12, "code_width": 4, "min_codes": 2, "keep": 0.3},
+        **{"steps": 4, "language_steps": 2, "batch_size": 2, "language_batch_size": 4, "images": 2},
+        **{"codes": 12, "code_width": 4, "min_codes": 2, "language_lr": 0.1},
     }
 
     def test_the_latest_pictures_of_the_history_play_a_part(self):

@@ -38,7 +38,7 @@ SETTINGS = {
     "edit": {"draw_steps": 2, "strength": 0.5},
     "instruct_edit": {"steps": 2, "batch_size": 2, "pairs": 4, "draw_steps": 2},
     "lavit": {
-        **{"steps": 2, "language_steps": 2, "batch_size": 2, "images": 2, "blocks": 1},
+        **{"steps": 2, "language_steps": 2, "batch_size": 2, "language_batch_size": 2, "images": 2},
         **{"codes": 12, "code_width": 4, "min_codes": 2, "keep": 0.3},
     },
 }

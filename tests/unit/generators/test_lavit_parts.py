@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from generators.denoising import train
 from generators.lavit.attention import attend, masked_softmax
 from generators.lavit.codebook import Codebook
+from generators.lavit.config import LaVITConfig
 from generators.lavit.decoder import Decoder
 from generators.lavit.language import Vocabulary, answer_loss, extended
 from generators.lavit.selector import keep
 from generators.lavit.tokenizer import Sizes, Tokenizer
+from generators.lavit.training import reading_loss
 from recsim_gen.core.randomness import Rng
+from recsim_gen.core.training_loop import Schedule
 from recsim_gen.testing import tiny_models
 
 SIZES = Sizes(patches=9, width=16, heads=2, inner=24, blocks=2, codes=12, code_width=4)
@@ -144,3 +151,27 @@ def test_the_loss_is_that_of_each_answer_alone(tmp_path):
         for k, token in enumerate(answer):
             losses.append(-logits[len(document) - 1 + k].log_softmax(0)[token])
     assert torch.allclose(got, torch.stack(losses).mean(), atol=1e-6)
+
+
+def test_codes_come_to_say_what_patches_show(monkeypatch):
+    """Four kinds of pictures, whose patches differ in direction: codes lead to the states of their kind."""
+    random = torch.Generator().manual_seed(0)
+    kinds, states = torch.randn(4, 16, generator=random), torch.randn(4, 9, 8, generator=random)
+    patches = kinds[torch.arange(80) % 4, None] + torch.randn(80, 9, 16, generator=random)
+    torch.manual_seed(0)
+    tokenizer, decoder = Tokenizer(SIZES), Decoder(SIZES, 8)
+    parts = SimpleNamespace(
+        vision=SimpleNamespace(features=lambda rows: patches[rows]),
+        sampler=SimpleNamespace(states=lambda texts: states[[int(text) for text in texts]]),
+        tokenizer=tokenizer,
+        decoder=decoder,
+    )
+    monkeypatch.setattr("generators.lavit.training.image_of", lambda catalog, row: row)
+    loss = reading_loss(parts, None, {row: str(row % 4) for row in range(60)}, LaVITConfig())
+    model = nn.ModuleDict({"tokenizer": tokenizer, "decoder": decoder})
+    train("lavit", model, loss, Schedule(200, 5e-3), data="", rng=Rng(0), work=None, tracker=None)
+    with torch.no_grad():
+        tokens = tokenizer(patches[60:], Rng(0).torch())  # of pictures that were not learned from
+        decoded = decoder(tokens.vectors, tokens.present)
+    nearest = torch.cdist(decoded.flatten(1), states.flatten(1)).argmin(1)
+    assert (nearest == torch.arange(60, 80) % 4).float().mean() > 0.8
