@@ -75,6 +75,19 @@ class Sampler:
             states: torch.Tensor = self.pipeline.encode_prompt(list(texts), self.device, 1, False)[0]
         return states
 
+    def worded(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return (B, T) bool, which of the `states` are of the texts' own tokens, not of the padding."""
+        tokenizer = self.pipeline.tokenizer
+        tokens = tokenizer(
+            list(texts),
+            padding="max_length",
+            max_length=tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        mask: torch.Tensor = tokens["attention_mask"].bool().to(self.device)
+        return mask
+
     def no_words(self, length: int) -> torch.Tensor:
         """Return (1, length, d) states of the empty text, extended by repeating the last state if needed."""
         import torch

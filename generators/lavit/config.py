@@ -41,13 +41,14 @@ class LaVITConfig:
     keep_weight: float = 2.0  # weight of the squared deviation from that share
     feature_weight: float = 0.3  # weight of 1 − cos of decoded and true features; 1 in LaVIT
     state_weight: float = 1.0  # weight of the distance of the decoder's states from the text encoder's
+    word_weight: float = 4.0  # weight of the states of a text's own tokens, relative to those of its padding
     target_text: Literal["keywords", "caption"] = "keywords"  # text whose states are the targets
     steps: int = 2000  # training steps of tokenizer and decoder
     lr: float = 2e-3  # its peak learning rate of AdamW, after the warm-up
     batch_size: int = 32  # images per batch
 
     # Language model
-    language_steps: int = 900  # training steps of the language model
+    language_steps: int = 1000  # training steps of the language model
     language_lr: float = 1e-3  # its peak learning rate of AdamW, after the warm-up
     language_batch_size: int = 16  # images to say per batch
     drop: float = 0.1  # share of examples without any condition, for guidance

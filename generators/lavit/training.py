@@ -76,9 +76,10 @@ def reading_loss(parts: Parts, catalog: Catalog, texts: Mapping[int, str], confi
     times (share kept − ``keep``)². The UNet stays frozen, where LaVIT trains its own by denoising, so the
     decoder's states are fitted to what this one can interpret: the text states of the item. (The gradient
     of the denoising loss through the frozen UNet is noise beside it.) Attention is invariant to repeating
-    all keys, so the text states are repeated until there are as many as patches. For half of the images the
-    features are decoded instead of their codes, so that the decoder learns from the beginning, and codes are
-    fitted to meaningful features.
+    all keys, so the text states are repeated until there are as many as patches; those of the text's own
+    tokens, which tell one text from another, weigh ``word_weight`` times as much as those of the padding. For
+    half of the images the features are decoded instead of their codes, so that the decoder learns from the
+    beginning, and codes are fitted to meaningful features.
     """
     import torch
     import torch.nn.functional as F
@@ -94,13 +95,16 @@ def reading_loss(parts: Parts, catalog: Catalog, texts: Mapping[int, str], confi
         vectors = torch.where(coded, tokens.vectors, tokens.features)
         decoded = parts.decoder.features(vectors, tokens.present)
         states = parts.decoder.unet_proj(decoded)
-        text = parts.sampler.states([texts[row] for row in drawn]).float()
-        text = text[:, torch.arange(states.shape[1]) % text.shape[1]]
+        told = [texts[row] for row in drawn]
+        text, words = parts.sampler.states(told).float(), parts.sampler.worded(told)
+        places = torch.arange(states.shape[1]) % text.shape[1]
+        weight = torch.where(words, config.word_weight, 1.0)[:, places]
+        apart = (states - text[:, places]).square().mean(-1)
         losses = {
             "features": config.feature_weight * (1 - F.cosine_similarity(decoded, features, dim=-1).mean()),
             "codes": tokens.loss,
             "kept": config.keep_weight * (tokens.share - config.keep) ** 2,
-            "states": config.state_weight * F.mse_loss(states, text),
+            "states": config.state_weight * (weight * apart).sum() / weight.sum(),
         }
         return {"loss": torch.stack([*losses.values()]).sum(), **losses}
 

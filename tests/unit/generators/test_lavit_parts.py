@@ -162,7 +162,10 @@ def test_codes_come_to_say_what_patches_show(monkeypatch):
     tokenizer, decoder = Tokenizer(SIZES), Decoder(SIZES, 8)
     parts = SimpleNamespace(
         vision=SimpleNamespace(features=lambda rows: patches[rows]),
-        sampler=SimpleNamespace(states=lambda texts: states[[int(text) for text in texts]]),
+        sampler=SimpleNamespace(
+            states=lambda texts: states[[int(text) for text in texts]],
+            worded=lambda texts: (torch.arange(9) < 4).expand(len(texts), 9),
+        ),
         tokenizer=tokenizer,
         decoder=decoder,
     )
