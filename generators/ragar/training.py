@@ -133,12 +133,7 @@ class Training:
 
 def key_states(sampler: Sampler, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Return E_key (B, T, d) float32 of the diffusion model's text encoder, and the mask of words (B, T)."""
-    tokenizer = sampler.pipeline.tokenizer
-    states = sampler.states(texts).float()
-    tokens = tokenizer(
-        list(texts), padding="max_length", max_length=states.shape[1], truncation=True, return_tensors="pt"
-    )
-    return states, tokens["attention_mask"].bool().to(states.device)
+    return sampler.states(texts).float(), sampler.worded(texts)
 
 
 def train(
