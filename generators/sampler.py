@@ -77,13 +77,8 @@ class Sampler:
 
     def worded(self, texts: Sequence[str]) -> torch.Tensor:
         """Return (B, T) bool, which of the `states` are of the texts' own tokens, not of the padding."""
-        tokenizer = self.pipeline.tokenizer
-        tokens = tokenizer(
-            list(texts),
-            padding="max_length",
-            max_length=tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
+        tokens = self.pipeline.tokenizer(
+            list(texts), padding="max_length", truncation=True, return_tensors="pt"
         )
         mask: torch.Tensor = tokens["attention_mask"].bool().to(self.device)
         return mask
