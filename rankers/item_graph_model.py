@@ -104,12 +104,12 @@ class ItemGraphModel(TableModel):
 
     def with_items(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Return final users (U, d) and final items (n, d) = LightGCN item + ``h``, rows of length 1."""
-        both = self._mean_layer()
-        users, items = both.split([self.n_users, self.n_items])
+        users, items = self._means()
         return users, items + h
 
-    def _mean_layer(self) -> Tensor:
-        return mean_of_layers(self._first_layer(), self.user_item, self.settings.n_layers)
+    def _means(self) -> tuple[Tensor, Tensor]:
+        embeddings = self.user_embedding.weight, self.item_embedding.weight
+        return mean_of_layers(*embeddings, self.user_item, self.settings.n_layers)
 
 
 def _of(modality: str, lists: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -139,7 +139,7 @@ class ItemGraphRanker(LearnedRanker):
         self._fitted()
         if self._exact is None:
             model = self.model
-            both = model._mean_layer().double()
+            items = model._means()[1].double()
             modalities = {
                 name: Modality.of(graph)
                 for name, graph in model.modalities.items()
@@ -147,7 +147,7 @@ class ItemGraphRanker(LearnedRanker):
             }
             x, depth = model.item_embedding.weight.detach().double(), self.config.n_item_layers
             views, attention = model.exact_views(), model.exact_attention()
-            self._exact = ExactItems(both[model.n_users :], x, depth, modalities, views, attention)
+            self._exact = ExactItems(items, x, depth, modalities, views, attention)
         return self._exact
 
     def _exact_tables(self) -> tuple[Tensor, Tensor]:

@@ -48,9 +48,8 @@ class LightGCN(TableModel):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Return final users (U, d) and items (n, d)."""
-        mean = mean_of_layers(self._first_layer(), self.user_item, self.settings.n_layers)
-        users, items = mean.split([self.n_users, self.n_items])
-        return users, items
+        embeddings = self.user_embedding.weight, self.item_embedding.weight
+        return mean_of_layers(*embeddings, self.user_item, self.settings.n_layers)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return BPR + reg_weight·½Σ‖E‖²/B, of the batch's first layer; Σ‖E‖/B without ``require_pow``."""

@@ -6,8 +6,6 @@ Zhang et al., "Latent Structure Mining with Contrastive Modality Fusion for Mult
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +14,7 @@ from rankers.configs import MICROConfig
 from rankers.contrastive import contrastive_loss
 from rankers.item_graph_model import ItemGraphModel, ItemGraphRanker
 from rankers.item_graphs.substitution import Attention
+from rankers.propagation import row_by_row
 from rankers.training.pairs import Batch
 
 
@@ -35,10 +34,10 @@ class MICRO(ItemGraphModel):
         x = self.item_embedding.weight
         return {name: graph(x, fresh) for name, (graph, fresh) in self.graphs().items()}
 
-    def fuse(self, views: Mapping[str, Tensor]) -> Tensor:
+    def fuse(self, *views: Tensor) -> Tensor:
         """Return h = Σ_m softmax_m(query(h_m))·h_m, (n, d)."""
-        weight = torch.cat([self.query(view) for view in views.values()], dim=1).softmax(1)
-        first, *rest = (weight[:, m : m + 1] * view for m, view in enumerate(views.values()))
+        weight = torch.cat([self.query(view) for view in views], dim=1).softmax(1)
+        first, *rest = (weight[:, m : m + 1] * view for m, view in enumerate(views))
         return sum(rest, first)
 
     def exact_views(self) -> tuple[dict[str, float], ...]:
@@ -53,7 +52,7 @@ class MICRO(ItemGraphModel):
     def forward(self) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
         """Return final users (U, d), final items (n, d) = LightGCN item + h/‖h‖, the views, and h/‖h‖."""
         views = self.views()
-        fused = F.normalize(self.fuse(views), dim=1)
+        fused = row_by_row(lambda *rows: F.normalize(self.fuse(*rows), dim=1), *views.values())
         users, items = self.with_items(fused)
         return users, items, views, fused
 

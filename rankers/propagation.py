@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.nn import LGConv
 
 from rankers.configs import UserItemNorm
 from rankers.sparse_rows import narrow, product, quiet_sparse
+
+LARGE = 1 << 24  # numbers of a table from which layers are made in parts: 64 MiB in float32
+NARROW = 16  # columns of such a part: a cache line; a twentieth slower than all at once
+
+ROWS = 1 << 16  # rows that `row_by_row` passes on at a time
 
 
 class Graph:
@@ -49,21 +56,31 @@ class _Multiply(torch.autograd.Function):
 
 class _MeanOfLayers(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, graph: Graph, depth: int) -> Tensor:
-        ctx.graph, ctx.depth = graph, depth
-        total, layer = x.clone(), x
-        for _ in range(depth):
-            layer = product(graph.matrix, layer)
-            total += layer
-        return total.div_(1 + depth)
+    def forward(ctx: Any, users: Tensor, items: Tensor, graph: Graph, depth: int) -> tuple[Tensor, Tensor]:
+        ctx.graph, ctx.depth, ctx.sizes = graph, depth, (len(users), len(items))
+        total = torch.cat([users, items])
+        for part in _columns(total):
+            layer = part.contiguous()
+            for _ in range(depth):
+                layer = product(graph.matrix, layer)
+                part.add_(layer)
+        return total.div_(1 + depth).split(ctx.sizes)  # type: ignore[return-value]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        grad = grad / (1 + ctx.depth)
-        total = grad
-        for _ in range(ctx.depth):
-            total = product(ctx.graph.transpose, total).add_(grad)
-        return total, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
+        total = torch.cat(grads).div_(1 + ctx.depth)
+        for part in _columns(total):
+            grad = layer = part.contiguous() if part.shape != total.shape else part.clone()
+            for _ in range(ctx.depth):
+                layer = product(ctx.graph.transpose, layer).add_(grad)
+            part.copy_(layer)
+        users, items = total.split(ctx.sizes)
+        return users, items, None, None
+
+
+def _columns(x: Tensor) -> Sequence[Tensor]:
+    """Return views of x (n, d) that a convolution passes over one by one: all of it, or `NARROW` columns."""
+    return (x,) if x.numel() < LARGE else x.split(NARROW, dim=1)
 
 
 class GraphConv(LGConv):
@@ -102,7 +119,21 @@ def layers(conv: GraphConv, x: Tensor, graph: Graph, depth: int) -> list[Tensor]
     return out
 
 
-def mean_of_layers(x: Tensor, graph: Graph, depth: int) -> Tensor:
-    """Return the mean of `layers`, (n, d); it holds two of them at a time."""
-    mean: Tensor = _MeanOfLayers.apply(x, graph, depth)
-    return mean
+def mean_of_layers(users: Tensor, items: Tensor, graph: Graph, depth: int) -> tuple[Tensor, Tensor]:
+    """Return the means of `layers` of users (U, d) and of items (n, d).
+
+    Beside the result, it holds two layers at a time, of large tables `NARROW` columns of them.
+    """
+    means: tuple[Tensor, Tensor] = _MeanOfLayers.apply(users, items, graph, depth)
+    return means
+
+
+def row_by_row(function: Callable[..., Tensor], *tables: Tensor) -> Tensor:
+    """Return ``function(*tables)`` (n, d), whose row depends on that row of the tables only.
+
+    What it stores for the backward pass is, of large tables, computed again, `ROWS` rows at a time.
+    """
+    if tables[0].numel() < LARGE:
+        return function(*tables)
+    parts = zip(*(table.split(ROWS) for table in tables), strict=True)
+    return torch.cat([checkpoint(function, *part, use_reentrant=False) for part in parts])

@@ -134,7 +134,8 @@ def coo(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> T
 def narrow(matrix: Tensor) -> Tensor:
     """Return a CSR matrix with int32 indices: smaller, and what sparse libraries convert them to."""
     crow, column = matrix.crow_indices().int(), matrix.col_indices().int()
-    return torch.sparse_csr_tensor(crow, column, matrix.values(), matrix.shape, check_invariants=False)
+    value = matrix.values().clone()  # itself, it would keep the wide indices in memory
+    return torch.sparse_csr_tensor(crow, column, value, matrix.shape, check_invariants=False)
 
 
 def product(matrix: Tensor, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rankers.configs import ItemGraphConfig
 from rankers.item_graphs.cells import cached_neighbours, listed, neighbours, recall
@@ -71,12 +72,16 @@ class ModalityGraph(nn.Module):
 
     def rebuild(self) -> Tensor:
         """Recompute the neighbours of the projected features; return their weights (n, k), differentiable."""
-        projected = self.projected()
-        index = self.learned(projected.detach()).index[:, : self.config.knn_k]
-        rows = unit(projected)
-        weight = self._weights(Neighbours(index, edge_products(rows, rows, index)))
+        with torch.no_grad():
+            index = self.learned(self.projected()).index[:, : self.config.knn_k]
+        weight: Tensor = checkpoint(self._learned_weights, index, use_reentrant=False)
         self.mixed_graph = self._mixed(index, weight.detach())
         return weight
+
+    def _learned_weights(self, index: Tensor) -> Tensor:
+        """Return the weights (n, k) of the projected graph; tables of float64, made again going backwards."""
+        rows = unit(self.projected())
+        return self._weights(Neighbours(index, edge_products(rows, rows, index)))
 
     def _mixed(self, index: Tensor, weight: Tensor) -> Graph:
         """Return both graphs as one matrix, in which an edge of both is multiplied once."""

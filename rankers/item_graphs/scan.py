@@ -77,7 +77,7 @@ def scan(new: Tensor, quick: Quick, lowest: Tensor | None, count: int) -> tuple[
     for number, start in enumerate(range(0, n, BLOCK)):
         if number == again:  # more items raise the bound: it is updated after 1, 2, 4, 8 … blocks
             keys, values, again = [torch.cat(keys)], [torch.cat(values)], 2 * again
-            bar = torch.maximum(bar, _bar(_kth(values[0], keys[0] // n, count, len(new)), error, kind))
+            bar = torch.maximum(bar, _bar(kth(values[0], keys[0] // n, count, len(new)), error, kind))
         rows = quick.rows[start : start + BLOCK]
         near = torch.mm(rounded, rows.T, out=held[: len(new) * len(rows)].view(len(new), len(rows)))
         at = true_at(_reaching(near, least[start : start + BLOCK], bar.to(near.dtype), masks))
@@ -86,7 +86,7 @@ def scan(new: Tensor, quick: Quick, lowest: Tensor | None, count: int) -> tuple[
     key, order = torch.cat(keys).sort()
     value = torch.cat(values).index_select(0, order)
     found = Ragged.of(key, len(new), n)
-    bar = torch.maximum(bar, _bar(_kth(value, found.which, count, len(new)), error, kind)).to(kind)
+    bar = torch.maximum(bar, _bar(kth(value, found.which, count, len(new)), error, kind)).to(kind)
     enters, mine = value >= least.index_select(0, found.item), value >= bar.squeeze(1)[found.which]
     return Ragged.of(key[enters], len(new), n), Ragged.of(key[mine], len(new), n)
 
@@ -99,7 +99,7 @@ def _bar(kth: Tensor, error: Tensor, kind: torch.dtype) -> Tensor:
     return kth - torch.finfo(kind).eps / 2 * kth.abs() - 2 * error
 
 
-def _kth(value: Tensor, which: Tensor, k: int, rows: int) -> Tensor:
+def kth(value: Tensor, which: Tensor, k: int, rows: int) -> Tensor:
     """Return (rows, 1) float32 k-th largest ``value`` of each row in ``which``; −inf if there are fewer.
 
     Values are within ±2, so 4·row − value increases with the row, and within a row with decreasing value.

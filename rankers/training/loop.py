@@ -70,7 +70,7 @@ def train(
                 on_epoch(epoch, numbers)
             if missed > config.stopping_step:
                 break
-    if weights:
+    if weights and best.epoch != epoch:
         model.load_state_dict(weights)
     model.eval()
     return best

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from rankers.propagation import GraphConv, layers, mean_of_layers, user_item_graph
+from rankers import propagation
+from rankers.propagation import Graph, GraphConv, layers, mean_of_layers, row_by_row, user_item_graph
 from recsim_gen.core.randomness import Rng
 
 USERS, ITEMS = 50, 30
@@ -32,7 +33,44 @@ def test_a_product_and_its_gradient_are_those_of_the_dense_matrix(graph):
 def test_the_mean_of_layers_and_its_gradient_are_those_of_the_layers(graph, depth):
     x = rows(1).requires_grad_()
     first, *rest = layers(GraphConv(), x, graph, depth)
-    mean, ours = sum(rest, first) / (1 + depth), mean_of_layers(x, graph, depth)
+    mean, ours = sum(rest, first) / (1 + depth), means(x, graph, depth)
     assert torch.equal(ours, mean)
     theirs, mine = (torch.autograd.grad((out * rows(2)).sum(), x) for out in (mean, ours))
     assert torch.equal(mine[0], theirs[0])
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_large_table_is_propagated_some_columns_at_a_time_with_the_same_result(graph, depth, monkeypatch):
+    x = rows(1).requires_grad_()
+    whole = means(x, graph, depth)
+    slope = torch.autograd.grad((whole * rows(2)).sum(), x)[0]
+    monkeypatch.setattr(propagation, "LARGE", 0)
+    monkeypatch.setattr(propagation, "NARROW", 3)
+    parts = means(x, graph, depth)
+    torch.testing.assert_close(parts, whole)
+    torch.testing.assert_close(torch.autograd.grad((parts * rows(2)).sum(), x)[0], slope)
+
+
+def test_a_function_of_rows_is_the_same_in_parts(monkeypatch):
+    a, b = rows(1).requires_grad_(), rows(2).requires_grad_()
+    whole = function_of_rows(a, b)
+    slopes = torch.autograd.grad((whole * rows(3)).sum(), (a, b))
+    monkeypatch.setattr(propagation, "LARGE", 0)
+    monkeypatch.setattr(propagation, "ROWS", 7)
+    parts = row_by_row(function_of_rows, a, b)
+    torch.testing.assert_close(parts, whole)
+    torch.testing.assert_close(torch.autograd.grad((parts * rows(3)).sum(), (a, b)), slopes)
+
+
+def function_of_rows(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return (a * b).tanh() / (1 + a.square().sum(1, keepdim=True))
+
+
+def means(x: torch.Tensor, graph: Graph, depth: int) -> torch.Tensor:
+    return torch.cat(mean_of_layers(*x.split([USERS, ITEMS]), graph, depth))
+
+
+def test_a_graph_holds_no_indices_but_its_own(graph):
+    for matrix in (graph.matrix, graph.transpose):
+        assert matrix.values().untyped_storage().nbytes() == 4 * matrix.values().numel()
+        assert matrix.col_indices().untyped_storage().nbytes() == 4 * matrix.values().numel()

@@ -54,6 +54,22 @@ def test_where_there_are_no_clusters_the_exact_search_is_done_and_told(capsys):
     assert "the features of 1,500 items form no clusters" in capsys.readouterr().err
 
 
+def test_neighbours_in_other_clusters_are_found_without_the_exact_search():
+    """A few directions that all clusters share say more than the cluster, as in projections in training."""
+    x, draw = clusters(6000, spread=0.3), Rng(2).torch()
+    x = x + 2 * torch.randn(len(x), 3, generator=draw) @ torch.randn(3, x.shape[1], generator=draw)
+    with mock.patch.object(cells, "nearest", side_effect=AssertionError("the index was enough")):
+        assert recall(x, indexed(x, 10)) >= 0.99
+
+
+def test_thousands_of_equal_rows_are_each_others_neighbours():
+    x = clusters(5000)
+    x[:3000] = x[0]
+    found = indexed(x, 10)
+    assert recall(x, found) >= 0.99
+    assert (found.index[:3000] < 3000).all()
+
+
 def test_zero_rows_and_duplicates_are_as_in_the_exact_search():
     x = clusters(1500)
     x[700] = 0
