@@ -6,6 +6,7 @@ Boutique. Every method has a process of its own, which takes ``--steps`` steps o
 one after the other, then draws ``--pictures`` pictures in the family's batches. Medians of the steps but the
 first; the time of a picture is the mean. The steps of a whole training stand beside; what methods do between
 steps (drawing pairs, asking for tastes) is in none of these times. A ranker that rewards is trained before.
+``subject:NAME`` is a subject-driven method, for one subject of five pictures.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -31,12 +33,19 @@ from recsim_gen.core.specs import JudgeSpec
 from recsim_gen.datasets.episodes import training_episodes
 from recsim_gen.datasets.opening import open_data
 from recsim_gen.encoders.features import encode
+from recsim_gen.experiments.subjects.drawing import read_subject_methods
+from recsim_gen.experiments.subjects.galleries import open_gallery, open_others
+from recsim_gen.experiments.subjects.splitting import all_subjects, split_subjects
 from recsim_gen.judging.judges import open_judge
+from recsim_gen.models.family import open_family
 
 METHODS = [
     *("sd", "glide", "textual_inversion", "ip_adapter", "pmg", "lavit"),
     *("ragar", "ragar_taste", "ragar_dpo", "edit", "instruct_edit"),
+    *("subject:dreambooth", "subject:dreambooth_lora", "subject:ip_adapter", "subject:ip_adapter_plus"),
 ]
+OF_SUBJECTS = "subject:"
+GROUP = ("bag",)
 JUDGE_OF_OURS, JUDGE = "taste@boutique-clip-seed0", "micro-seed0"
 
 
@@ -77,13 +86,43 @@ class Steps:
 
 def measured(method: str, steps: int, pictures: int) -> dict[str, Any]:
     """A line of the table, measured in this process."""
+    clock = Steps(steps)
+    measure = _of_subjects if method.startswith(OF_SUBJECTS) else _of_people
+    seconds = measure(method.removeprefix(OF_SUBJECTS), clock, pictures)
+    parts = clock.parts
+    return {
+        "method": method,
+        "steps": " + ".join(f"{whole:,}" for whole, _ in parts),
+        "s a step": " + ".join(f"{step:.2f}" for _, step in parts),
+        "training, min": sum(whole * step for whole, step in parts) / 60,
+        "s a picture": seconds / pictures,
+        "peak, GiB": peak_memory(),
+    }
+
+
+def _of_subjects(method: str, clock: Steps, pictures: int) -> float:
+    """Train a subject-driven method, its steps timed; return the seconds of drawing."""
+    made = read_subject_methods([method], open_family("embedded"), "cpu")[method]
+    subject = split_subjects(open_gallery(Path("boutique"), GROUP), 5, "", Rng(0))[0][0]
+    with tempfile.TemporaryDirectory() as work, clock.timed():
+        made.learn(all_subjects(open_others(None, GROUP), ""), rng=Rng(0), work=Path(work) / "learn")
+        made.fit(subject, rng=Rng(0), work=Path(work) / "fit")
+    requests = [("a {subject}", subject.images[0], Rng(k)) for k in range(pictures)]
+    made.draw_each(requests[:1])  # loads what was not loaded yet
+    start = time.perf_counter()
+    made.draw_each(requests)
+    return time.perf_counter() - start
+
+
+def _of_people(method: str, clock: Steps, pictures: int) -> float:
+    """Train a generator, its steps timed; return the seconds of drawing."""
     dataset = open_data("boutique")
     untrained, catalog, ranker = make_generator(method, device="cpu"), dataset.catalog, None
     if untrained.uses_ranker:
         spec = JudgeSpec(JUDGE_OF_OURS if untrained.weighs_doubt else JUDGE)
         judge = open_judge(spec, dataset, encode(dataset, dataset.encoders))
         catalog, ranker = judge.catalog, judge.ranker
-    clock, training = Steps(steps), training_episodes(dataset)
+    training = training_episodes(dataset)
     with tempfile.TemporaryDirectory() as cache, mock.patch.dict(os.environ, RECSIM_CACHE=cache):
         with clock.timed():  # what ends early must not be found again: it is kept elsewhere
             made = trained_generator(method, catalog, training, ranker=ranker, seed=0, device="cpu")
@@ -91,16 +130,7 @@ def measured(method: str, steps: int, pictures: int) -> dict[str, Any]:
         made.generate(episodes[:1], rng=Rng(0))  # loads what was not loaded yet
         start = time.perf_counter()
         made.generate(episodes, rng=Rng(0))
-        seconds = (time.perf_counter() - start) / pictures
-    parts = clock.parts
-    return {
-        "method": method,
-        "steps": " + ".join(f"{whole:,}" for whole, _ in parts),
-        "s a step": " + ".join(f"{step:.2f}" for _, step in parts),
-        "training, min": sum(whole * step for whole, step in parts) / 60,
-        "s a picture": seconds,
-        "peak, GiB": peak_memory(),
-    }
+        return time.perf_counter() - start
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import sys
 import threading
 import time
@@ -19,34 +20,48 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from recsim_gen.core.vectors import MappedRows, write_mapped
+
 CHOICES = 9
+WIDTHS = {"image": 384, "text": 128}
 
 
 def world(n: int) -> tuple[Any, Any]:
-    """Features in 50 clusters of 24 directions each, so that neighbours mean something; choices at random."""
-    import numpy as np
-
+    """Catalogue with `features`, and choices at random."""
     from recsim_gen.core.types import Catalog, Interactions
 
-    draw = np.random.default_rng(0)
-    cluster = draw.integers(50, size=n)
-    inner = draw.standard_normal((n, 24), dtype=np.float32)
-    features = {}
-    for modality, d in (("image", 384), ("text", 128)):
-        centres = draw.standard_normal((50, d), dtype=np.float32)
-        x = inner @ draw.standard_normal((24, d), dtype=np.float32) / 24**0.5
-        x += centres[cluster]
-        x += 0.1 * draw.standard_normal((n, d), dtype=np.float32)
-        features[modality] = x
-    ids = np.arange(n).astype(str)
+    draw, ids = np.random.default_rng(1), np.arange(n).astype(str)
     step = draw.integers(1, max(2, n // (CHOICES + 1)), size=(n, CHOICES))
     item = (draw.integers(n, size=(n, 1)) + np.cumsum(step, axis=1)) % n
     m = n * CHOICES
     split = np.where(np.arange(m) % CHOICES == CHOICES - 1, "valid", "train")
-    return Catalog(ids, ids, ids, np.char.add("c", (cluster % 30).astype(str)), None, features), Interactions(
+    kind = np.char.add("c", (_clusters(n) % 30).astype(str))
+    catalog = Catalog(ids, ids, ids, kind, None, features(n))
+    return catalog, Interactions(
         np.repeat(np.arange(n), CHOICES), item.ravel(), np.arange(m), np.ones(m), split, ids, n
     )
+
+
+def _clusters(n: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(50, size=n)
+
+
+def features(n: int) -> dict[str, Any]:
+    """Features in 50 clusters of 24 directions each, so that neighbours mean something."""
+    draw, cluster = np.random.default_rng(2), _clusters(n)
+    inner = draw.standard_normal((n, 24), dtype=np.float32)
+    drawn = {}
+    for modality, d in WIDTHS.items():
+        centres = draw.standard_normal((50, d), dtype=np.float32)
+        x = inner @ draw.standard_normal((24, d), dtype=np.float32) / 24**0.5
+        x += centres[cluster]
+        x += 0.1 * draw.standard_normal((n, d), dtype=np.float32)
+        drawn[modality] = x
+    return drawn
 
 
 def peak_gb() -> float:
@@ -133,15 +148,24 @@ class OwnMemory(threading.Thread):
 
 
 def mapped_world(n: int) -> tuple[Any, Any]:
-    """`world`, its features in files."""
+    """`world`, its features in files; drawn by another process, whose memory is not this one's."""
     from recsim_gen.core.store import cache_dir
-    from recsim_gen.core.vectors import write_mapped
 
-    catalog, interactions = world(n)
-    for m, x in dict(catalog.features).items():
-        rows = write_mapped(cache_dir() / f"{m}-{n}.npy", n, [x])
-        catalog = catalog.with_features(m, None, rows)
+    folder = cache_dir() / f"features-{n}"
+    drawing = multiprocessing.get_context("spawn").Process(target=write_features, args=(n, folder))
+    drawing.start()
+    drawing.join()
+    with mock.patch(f"{__name__}.features", return_value={}):
+        catalog, interactions = world(n)
+    for m in WIDTHS:
+        catalog = catalog.with_features(m, None, MappedRows(folder / f"{m}.npy"))
     return catalog, interactions
+
+
+def write_features(n: int, folder: Path) -> None:
+    """Write `features` as float16."""
+    for m, x in features(n).items():
+        write_mapped(folder / f"{m}.npy", n, [x])
 
 
 def measure(name: str, n: int, settings: dict[str, Any], mapped: bool) -> dict[str, float | str]:
