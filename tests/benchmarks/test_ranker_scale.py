@@ -1,7 +1,7 @@
 """Time and memory of an epoch by catalogue size, with growth exponents (``make benchmark``).
 
-Choices grow with the items; features are in a file. ``RECSIM_BENCHMARK_SIZES="10000 30000 100000 300000 1000000"`` chooses other
-sizes, ``RECSIM_BENCHMARK_RANKERS="micro"`` other rankers.
+Choices grow with the items; features are in a file. Other sizes, such as
+``RECSIM_BENCHMARK_SIZES="10000 30000 100000 300000 1000000"``, and ``RECSIM_BENCHMARK_RANKERS="micro"``.
 """
 
 from __future__ import annotations
