@@ -18,7 +18,8 @@ from recsim_gen.core.types import Interactions
 
 KS = (10, 20)
 NAMES = tuple(f"{name}@{k}" for name in ("recall", "ndcg") for k in KS)
-AT_ONCE = 256  # users scored at a time
+AT_ONCE = 256  # most users scored at a time
+SCORES = 1 << 26  # most scores at a time: 256 MiB in float32
 
 
 class Validation:
@@ -41,7 +42,8 @@ class Validation:
         """Return the means over users by ``NAMES``, in [0, 1]; switch the model to evaluation mode."""
         model.eval()
         hits = torch.zeros(len(self._users), max(KS), device=self._users.device)
-        parts = zip(hits.split(AT_ONCE), self._users.split(AT_ONCE), strict=True)
+        each = max(1, min(AT_ONCE, SCORES // model.n_items))
+        parts = zip(hits.split(each), self._users.split(each), strict=True)
         first, step = (team.index, team.count) if model.adds_up else (0, 1)
         if step > 1:
             model.scores(self._users[:1])  # also without a part here: training uses what it rebuilds

@@ -1,10 +1,13 @@
 """What stops a training: the valid split, its metrics, and who is asked."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
 
 from rankers.configs import BPRConfig
+from rankers.training import validation
 from rankers.training.data import TrainingData, valid_choices
 from rankers.training.model import RankerModel
 from rankers.training.validation import NAMES, Validation
@@ -38,6 +41,15 @@ def test_it_is_what_evaluation_says_of_the_valid_split(seed):
     assert tuple(found) == NAMES == ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
     for name in NAMES:
         assert found[name] == pytest.approx(frame[name].mean(), abs=1e-12)
+
+
+def test_few_people_are_scored_at_a_time_where_items_are_many(monkeypatch):
+    model = Fixed(CHOSEN, 0)
+    together = Validation(CHOSEN, 0, "cpu")(model, Team())
+    monkeypatch.setattr(validation, "SCORES", 3 * model.n_items)
+    with mock.patch.object(model, "scores", wraps=model.scores) as scores:
+        assert Validation(CHOSEN, 0, "cpu")(model, Team()) == together
+    assert {len(call.args[0]) for call in scores.call_args_list[:-1]} == {3}
 
 
 def test_it_asks_so_many_people_and_every_time_the_same():
