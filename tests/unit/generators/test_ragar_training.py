@@ -227,7 +227,7 @@ def test_what_is_ours_can_be_set_beside_what_is_the_papers(world, settings, monk
     again.judged_by(judge)
     assert torch.equal(again.generate(episodes, rng=Rng(1)).pixels, drawn)
     if "candidates" in settings:  # the first of them is the paper's picture
-        assert (drawn.mean((1, 2, 3)) >= paper.mean((1, 2, 3))).all()
+        assert (drawn.mean((1, 2, 3)) >= paper.mean((1, 2, 3)) - 1e-6).all()  # equally bright ones tie
 
 
 def test_a_recipe_is_the_families_own_unless_it_is_named(world):
