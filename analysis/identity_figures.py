@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CURVES = {
     "map_by_images": "pictures per identity",
     "map_by_identities": "identities in the gallery",
-    "cmc": "first pictures found (one of its own among them)",
+    "cmc": "first pictures found, its own among them",
 }
 CHANCE = {
     "map_by_images": "chance_by_images",
@@ -70,9 +70,11 @@ def _draw(frame: pd.DataFrame, title: str, ceiling: str) -> Figure:
             row[0].set_ylabel(f"mAP by {encoder}")
             for panel, name in zip(row[1:], curves, strict=True):
                 _curve(panel, rows, name, colour)
-        panels[0][0].legend(
+        legend = panels[0][0].legend(
             frameon=False, ncols=len(variants), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2
         )
+        legend.set_in_layout(False)  # it may be wider than its panel
+        panels[0][0].set_title(" ")  # room for it
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         figure.supxlabel(_CAPTION, fontsize=8.5, color="0.35", x=0.01, ha="left")
     return figure
