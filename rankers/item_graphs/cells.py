@@ -39,7 +39,7 @@ WITHIN = 0.9995  # of a sample: in the cells near a row's cell, among which it h
 SAMPLE = 512  # rows whose exact neighbours are computed: a thousandth of an exact search of 500,000
 MOST = 2  # a row asks at most 1/MOST of the cells
 FIRST = 8  # a row asks 1/FIRST of its cells before it knows what the others have to reach
-ASKED = 1 << 24  # pairs of a row and a cell in memory at a time
+ASKED = 1 << 23  # pairs of a row and a cell in memory at a time
 NUMBERS = 1 << 25  # of rows in memory at a time
 BLOCK = 4096  # rows decided at a time
 PRODUCT = 1 << 17  # similarities at a time: into memory that is there, and in the processor's cache
@@ -162,7 +162,7 @@ def neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
 
 def cached_neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
     """Return `neighbours`, cached on disk by the hash of the search, ``x`` and ``k``."""
-    how = "index" if 0 < approximate_from <= len(x) else "nearest on a grid"
+    how = "cells near a row" if 0 < approximate_from <= len(x) else "nearest on a grid"
     key = fingerprint(how, x.cpu().numpy(), k)
 
     def make() -> np.ndarray:
