@@ -30,7 +30,7 @@ from rankers.item_graphs.knn import (
 )
 from rankers.item_graphs.mapped_rows import ROWS, UnitRows
 from rankers.item_graphs.scan import kth
-from rankers.sparse_rows import above, true_at
+from rankers.sparse_rows import above, largest, true_at
 from recsim_gen.core.progress import say
 from recsim_gen.core.store import cached_array, fingerprint
 
@@ -38,6 +38,7 @@ RECALL = 0.998  # on a sample; a target of 0.995 left 0.989 of all in one of fou
 WITHIN = 0.9995  # of a sample: in the cells near a row's cell, among which it has its own order
 SAMPLE = 512  # rows whose exact neighbours are computed: a thousandth of an exact search of 500,000
 MOST = 2  # a row asks at most 1/MOST of the cells
+TOGETHER = 3  # times as many cells are asked by all rows of a cell, whose products need no gathering
 FIRST = 8  # a row asks 1/FIRST of its cells before it knows what the others have to reach
 ASKED = 1 << 23  # pairs of a row and a cell in memory at a time
 NUMBERS = 1 << 25  # of rows in memory at a time
@@ -92,6 +93,13 @@ class Cells:
     def members(self, cell: int) -> Tensor:
         """Return the rows of a cell."""
         return self.rows[self.start[cell] : self.start[cell + 1]]
+
+    def about(self, cell: int, count: int, least: int) -> Tensor:
+        """Return the rows of the ``count`` cells nearest to ``cell``; of more to have ``least`` rows."""
+        near = self.near[cell]
+        held = (self.start[near + 1] - self.start[near]).cumsum(0)
+        count = max(count, 1 + int(torch.searchsorted(held, least)))
+        return torch.cat([self.members(c) for c in near[:count].tolist()])
 
     def reach(self, fast: Tensor | UnitRows, rows: Tensor, neighbours: Tensor) -> Reach:
         """Return how many cells contain `RECALL` of the ``neighbours`` (r, k) of ``rows`` (r,)."""
@@ -230,8 +238,18 @@ def _parts(fast: Tensor | UnitRows) -> Iterator[Tensor]:
 
 
 def _candidates(cells: Cells, fast: Tensor | UnitRows, reach: Reach, count: int) -> Tensor:
-    """Return (n, count) the rows most similar to each row, among those of the cells that it asks."""
+    """Return (n, count) the rows most similar to each row, among those of the cells that it asks.
+
+    Rows that ask nearly all of the cells near their own cell ask all of them, in one product for each cell.
+    """
     out = torch.empty(len(fast), count, dtype=torch.long)
+    if reach.within <= TOGETHER * reach.asked:
+        for cell in range(len(cells.near)):
+            rows, others = cells.members(cell), cells.about(cell, reach.within, count)
+            columns = fast[others].T
+            for some in rows.split(max(1, BLOCK_BYTES // (4 * len(others)))):
+                out[some] = others[largest(fast[some] @ columns, count)[1]]
+        return out
     most = max(1, min(ASKED // reach.asked, NUMBERS // fast.shape[1]))
     last = torch.searchsorted(cells.start, torch.arange(most, len(fast) + most, most)).unique()
     first = 0

@@ -20,7 +20,10 @@ def clusters(n: int = 4000, d: int = 24, spread: float = 0.5) -> torch.Tensor:
     return centres[torch.randint(40, (n,), generator=draw)] + spread * torch.randn(n, d, generator=draw)
 
 
-def test_nearly_all_true_neighbours_are_found_with_their_exact_cosines():
+@pytest.mark.parametrize("together", [0, 1000])
+def test_nearly_all_true_neighbours_are_found_with_their_exact_cosines(together, monkeypatch):
+    """Whether each row asks cells of its own, or all rows of a cell the same."""
+    monkeypatch.setattr(cells, "TOGETHER", together)
     x = clusters()
     found, true = indexed(x, 10), nearest(x, 10)
     hits = (found.index[:, :, None] == true.index[:, None]).any(1).double().mean().item()
