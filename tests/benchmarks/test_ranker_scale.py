@@ -50,6 +50,7 @@ def test_an_epoch_grows_as_the_data_do(tmp_path, ranker):
     print(f"\n{ranker}\n" + tabulate(shown, heads, floatfmt=".3f", tablefmt="github"))
     assert exponents["epoch"] <= 1.15
     assert exponents["own_bytes"] <= 0.15  # those of an item
+    assert max(row["peak_gb"] for row in rows) < 24
     for row in rows:
         if row["items"] == 1_000_000:
             assert row["epoch"] < 600
