@@ -14,10 +14,19 @@ from rankers.fold_in import propagate
 from rankers.item_graphs.modality_graph import ModalityGraph
 from rankers.item_graphs.substitution import Attention, ExactItems, Modality
 from rankers.learned_ranker import LearnedRanker, Lists
-from rankers.propagation import GraphConv, layers, mean_of_layers, user_item_graph
+from rankers.propagation import (
+    Graph,
+    GraphConv,
+    Near,
+    layers,
+    mean_of_layers,
+    rows_of_mean,
+    user_item_graph,
+)
 from rankers.table_model import TableModel
 from rankers.training.data import TrainingData
 from rankers.training.model import drawn_apart
+from rankers.training.pairs import Batch
 from recsim_gen.core.types import Catalog, Interactions, Scope
 
 
@@ -102,14 +111,28 @@ class ItemGraphModel(TableModel):
     def _first_layer(self) -> Tensor:
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
-    def with_items(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Return final users (U, d) and final items (n, d) = LightGCN item + ``h``, rows of length 1."""
-        users, items = self._means()
+    def latent(self, items: Tensor | None = None) -> Tensor:
+        """Return what is added to ``items`` (None: all): h/‖h‖, (items, d), differentiable."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Return final users (U, d) and final items (n, d) = LightGCN item + h/‖h‖, without a gradient."""
+        h = self.latent()
+        users, items = mean_of_layers(*self._propagation())
         return users, items + h
 
-    def _means(self) -> tuple[Tensor, Tensor]:
+    def near(self, batch: Batch) -> Near:
+        """Return the rows that a batch's step needs."""
+        return Near.of(batch, self.user_item, self.n_users, self.settings.embedding_size)
+
+    def rows(self, near: Near, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a batch's rows of the final users and items; ``h`` is that of the items of ``near``."""
+        return rows_of_mean(*self._propagation(), near, h)
+
+    def _propagation(self) -> tuple[Tensor, Tensor, Graph, int]:
         embeddings = self.user_embedding.weight, self.item_embedding.weight
-        return mean_of_layers(*embeddings, self.user_item, self.settings.n_layers)
+        return *embeddings, self.user_item, self.settings.n_layers
 
 
 def _of(modality: str, lists: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -139,7 +162,7 @@ class ItemGraphRanker(LearnedRanker):
         self._fitted()
         if self._exact is None:
             model = self.model
-            items = model._means()[1].double()
+            items = mean_of_layers(*model._propagation())[1].double()
             modalities = {
                 name: Modality.of(graph)
                 for name, graph in model.modalities.items()

@@ -33,13 +33,15 @@ class LATTICE(ItemGraphModel):
         """Return α = softmax(w), each modality's share of the graph; positive, sums to 1."""
         return dict(zip(self.modalities, self.modality_weight.softmax(0), strict=True))
 
-    def latent(self) -> Tensor:
-        """Return h = A^L·E_id with A = Σ_m α_m·A_m, (n, d)."""
+    def latent(self, items: Tensor | None = None) -> Tensor:
+        """Return h/‖h‖ of h = A^L·E_id with A = Σ_m α_m·A_m, for ``items`` (None: all), (items, d)."""
         graphs, shares = self.graphs(), self.shares()
         h = self.item_embedding.weight
-        for _ in range(self.settings.n_item_layers):
-            h = torch.stack([shares[m] * graph.step(h, fresh) for m, (graph, fresh) in graphs.items()]).sum(0)
-        return h
+        for left in reversed(range(self.settings.n_item_layers)):
+            of = None if left else items
+            steps = [shares[m] * graph.step(h, fresh, of) for m, (graph, fresh) in graphs.items()]
+            h = torch.stack(steps).sum(0)
+        return F.normalize(h, dim=1)
 
     def exact_views(self) -> tuple[dict[str, float], ...]:
         """Return one view of all modalities."""
@@ -48,15 +50,10 @@ class LATTICE(ItemGraphModel):
     def exact_attention(self) -> None:
         """Return None: there is one view."""
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Return final users (U, d) and final items (n, d) = LightGCN item + h/‖h‖."""
-        return self.with_items(F.normalize(self.latent(), dim=1))
-
     def loss(self, batch: Batch) -> Tensor:
         """Return BPR + reg_weight·L2 of a batch."""
-        users, items = self.forward()
-        user, positive, negative = batch
-        return self.bpr(users[user], items[positive], items[negative])
+        near = self.near(batch)
+        return self.bpr(*self.rows(near, self.latent(near.items)))
 
 
 class LATTICERanker(ItemGraphRanker):

@@ -17,8 +17,8 @@ from rankers.bpr import floored_bpr, padded_embeddings
 from rankers.configs import LightGCNConfig
 from rankers.fold_in import propagate
 from rankers.learned_ranker import LearnedRanker
-from rankers.propagation import GraphConv, layers, mean_of_layers, user_item_graph
-from rankers.table_model import TableModel
+from rankers.propagation import GraphConv, Near, layers, mean_of_layers, rows_of_mean, user_item_graph
+from rankers.table_model import TableModel, rows_of
 from rankers.training.data import TrainingData
 from rankers.training.pairs import Batch
 
@@ -53,10 +53,11 @@ class LightGCN(TableModel):
 
     def loss(self, batch: Batch) -> Tensor:
         """Return BPR + reg_weight·½Σ‖E‖²/B, of the batch's first layer; Σ‖E‖/B without ``require_pow``."""
-        users, items = self.forward()
-        loss = floored_bpr(users[batch.user], items[batch.positive], items[batch.negative])
-        first = (self.item_embedding(batch.positive), self.item_embedding(batch.negative))
-        lengths = torch.stack([x.norm() for x in (self.user_embedding(batch.user), *first)])
+        user, item = self.user_embedding.weight, self.item_embedding.weight
+        near = Near.of(batch, self.user_item, self.n_users, user.shape[1])
+        loss = floored_bpr(*rows_of_mean(user, item, self.user_item, self.settings.n_layers, near))
+        first = (rows_of(user, batch.user), rows_of(item, batch.positive), rows_of(item, batch.negative))
+        lengths = torch.stack([x.norm() for x in first])
         size = lengths.square().sum() / 2 if self.settings.require_pow else lengths.sum()
         return loss + self.settings.reg_weight * size / len(batch.user)
 

@@ -6,6 +6,8 @@ Zhang et al., "Latent Structure Mining with Contrastive Modality Fusion for Mult
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,10 +31,10 @@ class MICRO(ItemGraphModel):
         self.query = nn.Sequential(nn.Linear(d, d), nn.Tanh(), nn.Linear(d, 1, bias=False))
         self._step = 0
 
-    def views(self) -> dict[str, Tensor]:
-        """Return h_m = A_m^L·E_id of each modality, (n, d)."""
+    def views(self, items: Tensor | None = None) -> dict[str, Tensor]:
+        """Return h_m = A_m^L·E_id of each modality, for ``items`` (None: all), (items, d)."""
         x = self.item_embedding.weight
-        return {name: graph(x, fresh) for name, (graph, fresh) in self.graphs().items()}
+        return {name: graph(x, fresh, items) for name, (graph, fresh) in self.graphs().items()}
 
     def fuse(self, *views: Tensor) -> Tensor:
         """Return h = Σ_m softmax_m(query(h_m))·h_m, (n, d)."""
@@ -49,28 +51,31 @@ class MICRO(ItemGraphModel):
         exact = {name: weight.double() for name, weight in self.query.state_dict().items()}
         return Attention(exact["0.weight"], exact["0.bias"], exact["2.weight"].T)
 
-    def forward(self) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
-        """Return final users (U, d), final items (n, d) = LightGCN item + h/‖h‖, the views, and h/‖h‖."""
-        views = self.views()
-        fused = row_by_row(lambda *rows: F.normalize(self.fuse(*rows), dim=1), *views.values())
-        users, items = self.with_items(fused)
-        return users, items, views, fused
+    def latent(self, items: Tensor | None = None) -> Tensor:
+        """Return h/‖h‖ of the fused views of ``items`` (None: all), (items, d)."""
+        return self._fused(self.views(items))
+
+    def _fused(self, views: Mapping[str, Tensor]) -> Tensor:
+        return row_by_row(lambda *rows: F.normalize(self.fuse(*rows), dim=1), *views.values())
 
     def loss(self, batch: Batch) -> Tensor:
         """Return BPR + reg_weight·L2 + contrastive_weight·Σ_m contrastive_m of a batch.
 
         The contrastive loss is computed every ``contrastive_every`` steps, with its weight multiplied by that
-        number.
+        number; only then are the views of all items needed.
         """
-        users, items, views, fused = self.forward()
-        user, positive, negative = batch
-        loss = self.bpr(users[user], items[positive], items[negative])
-        weight = self.settings.contrastive_weight * self.settings.contrastive_every
-        due, self._step = self._step % self.settings.contrastive_every == 0, self._step + 1
-        if weight and due and len(views) > 1:  # a single view equals its fusion
+        near, every = self.near(batch), self.settings.contrastive_every
+        weight = self.settings.contrastive_weight * every
+        due, self._step = self._step % every == 0, self._step + 1
+        contrasted = weight and due and len(self.modalities) > 1  # a single view equals its fusion
+        views = self.views(None if contrasted else near.items)
+        fused = self._fused(views)
+        some = fused[near.items] if contrasted and near.items is not None else fused
+        loss = self.bpr(*self.rows(near, some))
+        if contrasted:
             anchors = self._anchors()
             for view in views.values():
-                term = contrastive_loss(F.normalize(view, dim=1), fused, self.settings.temperature, anchors)
+                term = contrastive_loss(view, fused, self.settings.temperature, anchors)
                 loss = loss + weight * term
         return loss
 

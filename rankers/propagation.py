@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from scipy.sparse import coo_array
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch_geometric.nn import LGConv
 
 from rankers.configs import UserItemNorm
-from rankers.sparse_rows import narrow, product, quiet_sparse
+from rankers.sparse_rows import as_scipy, csr, is_large, product
+from rankers.training.pairs import Batch
 
-LARGE = 1 << 24  # numbers of a table from which layers are made in parts: 64 MiB in float32
 NARROW = 16  # columns of such a part: a cache line; a tenth to a quarter slower than all at once
 ROWS = 1 << 16  # rows that `row_by_row` passes on at a time
 
@@ -29,10 +31,10 @@ class Graph:
 
     @classmethod
     def from_edges(cls, row: Tensor, column: Tensor, weight: Tensor, n: int) -> Graph:
-        """Return the n×n graph with ``weight`` at (row, column)."""
-        with quiet_sparse():
-            coo = torch.sparse_coo_tensor(torch.stack([row, column]), weight, (n, n)).coalesce()
-            return cls(narrow(coo.to_sparse_csr()), narrow(coo.t().coalesce().to_sparse_csr()))
+        """Return the n×n graph with ``weight`` at (row, column); weights of the same place are summed."""
+        places = tuple(index.int().cpu().numpy() for index in (row, column))
+        matrix = coo_array((weight.cpu().numpy(), places), shape=(n, n)).tocsr()
+        return cls(*(csr(half).to(weight.device) for half in (matrix, matrix.T.tocsr())))
 
     @classmethod
     def from_neighbours(cls, index: Tensor, weight: Tensor) -> Graph:
@@ -40,6 +42,53 @@ class Graph:
         n, k = index.shape
         row = torch.arange(n, device=index.device).repeat_interleave(k)
         return cls.from_edges(row, index.reshape(-1), weight.detach().float().reshape(-1), n)
+
+    def of_rows(self, rows: Tensor) -> Graph:
+        """Return the edges into these nodes only: a matrix (rows, n), on a CPU."""
+        some = as_scipy(self.matrix)[rows.numpy()]
+        return Graph(csr(some), csr(some.T.tocsr()))
+
+
+@dataclass(frozen=True)
+class Near:
+    """What of a graph over users, then items, a batch's rows of the last layer are computed from.
+
+    Parameters
+    ----------
+    users, items
+        Distinct rows of the batch, increasing; None: all rows.
+    batch
+        The batch, as places in them.
+    edges
+        Edges of the graph into them.
+    """
+
+    users: Tensor | None
+    items: Tensor | None
+    batch: Batch
+    edges: Graph
+
+    @classmethod
+    def of(cls, batch: Batch, graph: Graph, n_users: int, d: int) -> Near:
+        """Return the distinct rows if tables are large and on a CPU, else all rows."""
+        if not is_large(len(graph.matrix), d) or batch.user.device.type != "cpu":
+            return cls(None, None, batch, graph)
+        users, user = batch.user.unique(return_inverse=True)
+        items, item = torch.cat([batch.positive, batch.negative]).unique(return_inverse=True)
+        places = Batch(user, *item.split(len(batch.positive)))
+        return cls(users, items, places, graph.of_rows(torch.cat([users, n_users + items])))
+
+    def sizes(self, n_users: int, n_items: int) -> tuple[int, int]:
+        """Return the number of users and of items among `rows`, of so many in all."""
+        if self.users is None or self.items is None:
+            return n_users, n_items
+        return len(self.users), len(self.items)
+
+    def rows(self, n_users: int) -> Tensor | None:
+        """Return the nodes of the graph, (rows,); None: all."""
+        if self.users is None or self.items is None:
+            return None
+        return torch.cat([self.users, n_users + self.items])
 
 
 class _Multiply(torch.autograd.Function):
@@ -53,33 +102,76 @@ class _Multiply(torch.autograd.Function):
         return product(ctx.graph.transpose, grad.contiguous()), None
 
 
-class _MeanOfLayers(torch.autograd.Function):
+class _RowsOfMean(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, users: Tensor, items: Tensor, graph: Graph, depth: int) -> tuple[Tensor, Tensor]:
-        ctx.graph, ctx.depth, ctx.sizes = graph, depth, (len(users), len(items))
-        total = torch.cat([users, items])
-        for part in _columns(total):
-            layer = part.contiguous()
-            for _ in range(depth):
-                layer = product(graph.matrix, layer)
-                part.add_(layer)
-        return total.div_(1 + depth).split(ctx.sizes)  # type: ignore[return-value]
+    def forward(
+        ctx: Any, users: Tensor, items: Tensor, graph: Graph, depth: int, near: Near, extra: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        ctx.graph, ctx.depth, ctx.near, ctx.has_extra = graph, depth, near, extra is not None
+        ctx.sizes = len(users), len(items)
+        rows, sizes = near.rows(len(users)), near.sizes(*ctx.sizes)
+        out = [users.new_empty(len(index), users.shape[1]) for index in near.batch]
+        for columns in _columns(sum(ctx.sizes), users.shape[1]):
+            mean = _mean(users[:, columns], items[:, columns], graph, depth, near.edges, rows).split(sizes)
+            if extra is not None:
+                mean[1].add_(extra[:, columns])
+            for to, table, index in zip(out, (0, 1, 1), near.batch, strict=True):
+                to[:, columns] = mean[table].index_select(0, index)
+        return tuple(out)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
-        total = torch.cat(grads).div_(1 + ctx.depth)
-        for part in _columns(total):
-            grad = layer = part.contiguous() if part.shape != total.shape else part.clone()
-            for _ in range(ctx.depth):
-                layer = product(ctx.graph.transpose, layer).add_(grad)
-            part.copy_(layer)
-        users, items = total.split(ctx.sizes)
-        return users, items, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        near, d = ctx.near, grads[0].shape[1]
+        rows, sizes = near.rows(ctx.sizes[0]), near.sizes(*ctx.sizes)
+        users, items = (grads[0].new_empty(n, d) for n in ctx.sizes)
+        extra = grads[0].new_empty(sizes[1], d) if ctx.has_extra else None
+        for columns in _columns(sum(ctx.sizes), d):
+            total = _scattered(near.batch, [grad[:, columns] for grad in grads], sizes)
+            if extra is not None:
+                extra[:, columns] = total[sizes[0] :]
+            total.div_(1 + ctx.depth)
+            layer = total
+            for step in range(ctx.depth):
+                layer = product((ctx.graph if step else near.edges).transpose, layer)
+                _add_rows(layer, rows, total)
+            if len(layer) < sum(ctx.sizes):  # no layer
+                layer = _add_rows(total.new_zeros(sum(ctx.sizes), total.shape[1]), rows, total)
+            users[:, columns], items[:, columns] = layer.split(ctx.sizes)
+        return users, items, None, None, None, extra
 
 
-def _columns(x: Tensor) -> Sequence[Tensor]:
-    """Return views of x (n, d) that a convolution passes over one by one: all of it, or `NARROW` columns."""
-    return (x,) if x.numel() < LARGE else x.split(NARROW, dim=1)
+def _columns(n: int, d: int) -> list[slice]:
+    """Return the columns of a table (n, d) that a convolution passes over together: all, or `NARROW`."""
+    width = NARROW if is_large(n, d) else d
+    return [slice(start, min(start + width, d)) for start in range(0, d, width)]
+
+
+def _mean(users: Tensor, items: Tensor, graph: Graph, depth: int, last: Graph, rows: Tensor | None) -> Tensor:
+    """Return ``rows`` (None: all) of the mean of layers, (rows, d); ``last``: edges into these rows."""
+    layer = total = torch.cat([users, items])
+    for _ in range(depth - 1):
+        layer = product(graph.matrix, layer)
+        total.add_(layer)
+    if rows is not None:
+        total = total.index_select(0, rows)
+    if depth:
+        total.add_(product(last.matrix, layer))
+    return total.div_(1 + depth)
+
+
+def _add_rows(table: Tensor, rows: Tensor | None, x: Tensor) -> Tensor:
+    """Add ``x`` to ``rows`` of the table (None: all), in place."""
+    return table.add_(x) if rows is None else table.index_put_((rows,), x, accumulate=True)
+
+
+def _scattered(batch: Batch, grads: Sequence[Tensor], sizes: tuple[int, int]) -> Tensor:
+    """Return the gradient of a table over users and items from those of a batch's rows of it."""
+    total = grads[0].new_zeros(sum(sizes), grads[0].shape[1])
+    users, items = total.split(sizes)
+    users.index_put_((batch.user,), grads[0], accumulate=True)
+    items.index_put_((batch.positive,), grads[1], accumulate=True)
+    items += torch.zeros_like(items).index_put_((batch.negative,), grads[2], accumulate=True)
+    return total
 
 
 class GraphConv(LGConv):
@@ -107,7 +199,8 @@ def user_item_graph(user: Tensor, item: Tensor, n_users: int, n_items: int, norm
         row, column = torch.cat([row, loops]), torch.cat([column, loops])
     degree = torch.bincount(row, minlength=n).float()
     weight = 1 / degree[row] if norm == "row-self-loop" else 1 / (degree[row] * degree[column]).sqrt()
-    return Graph.from_edges(row, column, weight, n)
+    graph = Graph.from_edges(row, column, weight, n)
+    return graph if norm == "row-self-loop" else Graph(graph.matrix, graph.matrix)
 
 
 def layers(conv: GraphConv, x: Tensor, graph: Graph, depth: int) -> list[Tensor]:
@@ -118,13 +211,26 @@ def layers(conv: GraphConv, x: Tensor, graph: Graph, depth: int) -> list[Tensor]
     return out
 
 
+@torch.no_grad()
 def mean_of_layers(users: Tensor, items: Tensor, graph: Graph, depth: int) -> tuple[Tensor, Tensor]:
-    """Return the means of `layers` of users (U, d) and of items (n, d).
+    """Return the means of `layers` of users (U, d) and of items (n, d), without a gradient."""
+    n, d = len(users) + len(items), users.shape[1]
+    mean = users.new_empty(n, d)
+    for columns in _columns(n, d):
+        mean[:, columns] = _mean(users[:, columns], items[:, columns], graph, depth, graph, None)
+    return mean.split((len(users), len(items)))  # type: ignore[return-value]
 
-    Beside the result, it holds two layers at a time, of large tables `NARROW` columns of them.
+
+def rows_of_mean(
+    users: Tensor, items: Tensor, graph: Graph, depth: int, near: Near, extra: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a batch's rows (B, d) of `mean_of_layers`, differentiable: users, positive and negative items.
+
+    ``extra`` (rows, d) is added to the items of ``near``. The means of all nodes are never made; of large
+    tables, it holds three parts of `NARROW` columns.
     """
-    means: tuple[Tensor, Tensor] = _MeanOfLayers.apply(users, items, graph, depth)
-    return means
+    rows: tuple[Tensor, Tensor, Tensor] = _RowsOfMean.apply(users, items, graph, depth, near, extra)
+    return rows
 
 
 def row_by_row(function: Callable[..., Tensor], *tables: Tensor) -> Tensor:
@@ -132,7 +238,7 @@ def row_by_row(function: Callable[..., Tensor], *tables: Tensor) -> Tensor:
 
     What it stores for the backward pass is, of large tables, computed again, `ROWS` rows at a time.
     """
-    if tables[0].numel() < LARGE:
+    if not is_large(*tables[0].shape):
         return function(*tables)
     parts = zip(*(table.split(ROWS) for table in tables), strict=True)
     return torch.cat([checkpoint(function, *part, use_reentrant=False) for part in parts])

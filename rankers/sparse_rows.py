@@ -5,6 +5,7 @@ Also operations on sparse and on wide tables for which torch's own are slow or g
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,16 @@ from functools import cached_property
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.sparse import csr_array
 from torch import Tensor
 
+LARGE = 1 << 24  # numbers of a table from which work is done in parts: 64 MiB in float32
 SLABS = 16  # parts that `largest` and `true_at` divide a row into
+
+
+def is_large(*shape: int) -> bool:
+    """Return whether work on a table of this shape is done in parts, or on the rows that it is needed for."""
+    return math.prod(shape) >= LARGE
 
 
 @dataclass(frozen=True)
@@ -131,16 +139,23 @@ def coo(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> T
     return torch.sparse_coo_tensor(torch.stack([row, column]), value, shape, check_invariants=False)
 
 
-def narrow(matrix: Tensor) -> Tensor:
-    """Return a CSR matrix with int32 indices: smaller, and what sparse libraries convert them to."""
-    crow, column = matrix.crow_indices().int(), matrix.col_indices().int()
-    value = matrix.values().clone()  # itself, it would keep the wide indices in memory
-    return torch.sparse_csr_tensor(crow, column, value, matrix.shape, check_invariants=False)
+def as_scipy(matrix: Tensor) -> csr_array:
+    """Return a CSR matrix on a CPU as one of scipy, in the same memory."""
+    parts = (matrix.values(), matrix.col_indices(), matrix.crow_indices())
+    return csr_array(tuple(part.numpy() for part in parts), shape=matrix.shape)
 
 
-def product(matrix: Tensor, x: Tensor) -> Tensor:
+def csr(matrix: csr_array) -> Tensor:
+    """Return scipy's matrix as one of torch; without the memory that scipy may keep behind its arrays."""
+    arrays = (matrix.indptr, matrix.indices, matrix.data)
+    start, column, value = (torch.from_numpy(x if x.base is None else x.copy()) for x in arrays)
+    with quiet_sparse():
+        return torch.sparse_csr_tensor(start, column, value, matrix.shape, check_invariants=False)
+
+
+def product(matrix: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
     """Return A·x for a CSR matrix A (n, m) and ``x`` (m, d); ``@`` would fill and copy a second result."""
-    out = x.new_empty(len(matrix), x.shape[1])
+    out = x.new_empty(len(matrix), x.shape[1]) if out is None else out
     return torch.addmm(out, matrix, x, beta=0, out=out)
 
 

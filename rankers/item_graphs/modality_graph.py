@@ -18,7 +18,7 @@ from rankers.item_graphs.item_graph import edge_weights
 from rankers.item_graphs.knn import Neighbours, unit
 from rankers.item_graphs.learned_edges import edge_products, messages
 from rankers.item_graphs.mapped_rows import by_rows
-from rankers.propagation import Graph, GraphConv
+from rankers.propagation import Graph, GraphConv, row_by_row
 
 
 class ModalityGraph(nn.Module):
@@ -47,8 +47,6 @@ class ModalityGraph(nn.Module):
             listed(x, lists["raw"]) if lists else cached_neighbours(x, self.length, config.approximate_from)
         )
         self.raw_neighbours = self.raw_list.first(config.knn_k)
-        self.raw_weight = self._weights(self.raw_neighbours)
-        self.raw_graph = Graph.from_neighbours(self.raw_neighbours.index, self.raw_weight)
         self.learned_list: Neighbours | None = None
         self.mixed_graph: Graph | None = None
         self._made_of: tuple[int, ...] = ()  # versions of the weights that gave the learned neighbours
@@ -57,6 +55,16 @@ class ModalityGraph(nn.Module):
         return edge_weights(
             neighbours, norm=self.config.item_norm, clamp=self.config.negative_cosine == "clamp"
         )
+
+    @property
+    def raw_weight(self) -> Tensor:
+        """Weights (n, k) of the frozen graph's edges, float64; computed when asked for."""
+        return self._weights(self.raw_neighbours)
+
+    @property
+    def raw_graph(self) -> Graph:
+        """The frozen graph; computed when asked for, since steps use `mixed_graph` except after a rebuild."""
+        return Graph.from_neighbours(self.raw_neighbours.index, self.raw_weight)
 
     def projected(self, x: Tensor | None = None) -> Tensor:
         """Return the (n, d) projected features.
@@ -80,7 +88,7 @@ class ModalityGraph(nn.Module):
 
     def _learned_weights(self, index: Tensor) -> Tensor:
         """Return the weights (n, k) of the projected graph; tables of float64, made again going backwards."""
-        rows = unit(self.projected())
+        rows = row_by_row(unit, self.projected())
         return self._weights(Neighbours(index, edge_products(rows, rows, index)))
 
     def _mixed(self, index: Tensor, weight: Tensor) -> Graph:
@@ -134,18 +142,22 @@ class ModalityGraph(nn.Module):
         learned = self.learned(self.projected()).first(self.config.knn_k)
         return {"raw": recall(self.given, self.raw_neighbours), "learned": recall(self.projected(), learned)}
 
-    def forward(self, x: Tensor, fresh: Tensor | None) -> Tensor:
-        """Return A^L·x for item embeddings x (n, d); ``fresh`` weights carry the projection's gradient."""
-        for _ in range(self.config.n_item_layers):
-            x = self.step(x, fresh)
+    def forward(self, x: Tensor, fresh: Tensor | None, rows: Tensor | None = None) -> Tensor:
+        """Return ``rows`` (None: all) of A^L·x for item embeddings x (n, d).
+
+        ``fresh`` weights carry the projection's gradient.
+        """
+        for left in reversed(range(self.config.n_item_layers)):
+            x = self.step(x, fresh, None if left else rows)
         return x
 
-    def step(self, x: Tensor, fresh: Tensor | None) -> Tensor:
-        """Return A·x, (n, d)."""
+    def step(self, x: Tensor, fresh: Tensor | None, rows: Tensor | None = None) -> Tensor:
+        """Return ``rows`` (None: all) of A·x, (rows, d)."""
         assert self.learned_neighbours is not None
         assert self.mixed_graph is not None
         if fresh is None:
-            return self.conv(x, self.mixed_graph)
+            return self.conv(x, self.mixed_graph if rows is None else self.mixed_graph.of_rows(rows))
         frozen = self.config.frozen_weight
         learned = messages(fresh.float(), x, self.learned_neighbours.index)
-        return (1 - frozen) * learned + frozen * self.conv(x, self.raw_graph)
+        mixed = (1 - frozen) * learned + frozen * self.conv(x, self.raw_graph)
+        return mixed if rows is None else mixed[rows]

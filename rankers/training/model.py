@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from rankers.configs import Training
+from rankers.sparse_rows import is_large
 from rankers.training.data import TrainingData
 from rankers.training.pairs import Batch
 
@@ -45,8 +47,13 @@ class RankerModel(nn.Module):
         """Use the `lists` that were saved with the weights; the model was built of them, too."""
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Return the optimiser of the weights."""
-        return torch.optim.Adam(self.parameters(), lr=self.settings.learning_rate)
+        """Return Adam of the weights; it passes over large ones once, which rounds otherwise."""
+        weights = [*self.parameters()]
+        large = any(is_large(*weight.shape) for weight in weights)
+        adam = torch.optim.Adam(weights, lr=self.settings.learning_rate, fused=large or None)
+        if large:  # else such steps would not count as changes of the weights
+            adam.register_step_post_hook(lambda *_: increment_version(weights))
+        return adam
 
 
 @contextmanager

@@ -102,6 +102,9 @@ def run(
         return 0
     # Spinning threads slow a busy machine several times; torch reads this variable when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault(
+        "THP_MEM_ALLOC_ENABLE", "1"
+    )  # large tables in huge pages, which take less time to get
     for stream in (sys.stdout, sys.stderr):  # a terminal with a smaller character set shows "?"
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

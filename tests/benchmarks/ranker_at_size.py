@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import sys
 import threading
 import time
@@ -25,6 +26,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from recsim_gen.core.vectors import MappedRows, write_mapped
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as commands do
 
 CHOICES = 9
 WIDTHS = {"image": 384, "text": 128}

@@ -143,11 +143,13 @@ def tables(n: int = 60, d: int = 8):
 
 
 def test_contrastive_equals_the_dense_one_and_so_do_its_gradients(monkeypatch):
+    """Similarities at once; anchors in chunks of 7 with a rest, one by one; items in blocks, the same."""
     view, fused = (x.requires_grad_() for x in tables())
-    wanted = dense_contrastive(view, fused, 0.5)
+    wanted = dense_contrastive(torch.nn.functional.normalize(view, dim=1), fused, 0.5)
     gradients = torch.autograd.grad(wanted, [view, fused])
-    for elements in (1 << 25, 120 * 7, 1):  # at once; chunks of 7 with a rest; anchor by anchor
+    for elements, rows in ((1 << 25, 60), (120 * 7, 60), (1, 60), (1 << 25, 59), (2 * 7 * 8, 8), (1, 1)):
         monkeypatch.setattr(contrastive, "CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(contrastive, "ROWS", rows)
         got = contrastive.contrastive_loss(view, fused, 0.5)
         assert abs(got.item() - wanted.item()) < 1e-12
         for mine, theirs in zip(torch.autograd.grad(got, [view, fused]), gradients, strict=True):
