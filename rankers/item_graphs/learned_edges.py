@@ -44,8 +44,8 @@ def _gathered(weight: Tensor, x: Tensor, index: Tensor) -> Tensor:
         return product(matrix, x)
 
 
-def _scattered(weight: Tensor, y: Tensor, index: Tensor, m: int) -> Tensor:
-    """Return Wᵀ·y (m, d) for the same matrix, y (n, d)."""
+def _scattered(weight: Tensor, y: Tensor, index: Tensor, m: int, onto: Tensor | None = None) -> Tensor:
+    """Return Wᵀ·y (m, d) for the same matrix, y (n, d); added to ``onto``, in place, if it is given."""
     k, order = index.shape[1], index.reshape(-1).argsort(stable=True)
     count = torch.bincount(index.reshape(-1), minlength=m)
     start = torch.cat([count.new_zeros(1), count.cumsum(0)])
@@ -53,19 +53,23 @@ def _scattered(weight: Tensor, y: Tensor, index: Tensor, m: int) -> Tensor:
         matrix = torch.sparse_csr_tensor(
             start, order // k, weight.reshape(-1)[order], (m, len(y)), check_invariants=False
         )
-        return product(matrix, y)
+        return product(matrix, y) if onto is None else torch.addmm(onto, matrix, y, out=onto)
 
 
 class _Products(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, index: Tensor) -> Tensor:
         ctx.save_for_backward(a, b, index)
+        ctx.same = a is b
         return _products(a, b, index)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:  # type: ignore[override]
         a, b, index = ctx.saved_tensors
-        return _gathered(grad, b, index), _scattered(grad, a, index, len(b)), None
+        of_a = _gathered(grad, b, index)
+        if ctx.same:  # one table instead of two
+            return _scattered(grad, a, index, len(b), of_a), None, None
+        return of_a, _scattered(grad, a, index, len(b)), None
 
 
 class _Messages(torch.autograd.Function):

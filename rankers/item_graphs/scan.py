@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rankers.item_graphs.knn import MARGIN
-from rankers.sparse_rows import Ragged, true_at
+from rankers.sparse_rows import Ragged, largest, true_at
 
 BLOCK = 4096  # items per block: with a hundred new rows, a megabyte of products
 SAMPLE = 32  # one of so many items gives the first lower bound of the nearest
@@ -69,7 +69,7 @@ def scan(new: Tensor, quick: Quick, lowest: Tensor | None, count: int) -> tuple[
     top = (rounded @ quick.rows[::SAMPLE].T).float()
     bar = torch.full_like(error, -torch.inf)
     if count <= top.shape[1]:
-        bar = _bar(top.topk(count).values[:, -1:], error, kind)
+        bar = _bar(largest(top, count)[0][:, -1:], error, kind)
     bar[~new.any(1)] = torch.inf
     held = rounded.new_empty(len(new) * min(BLOCK, n))
     masks = held.new_empty(2, len(held), dtype=torch.bool)
