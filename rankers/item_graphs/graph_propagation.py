@@ -12,6 +12,7 @@ from torch import Tensor
 from rankers.item_graphs.graph_change import GraphChange, GraphState
 from rankers.sparse_rows import SparseRows, coo, expand, none, union
 
+ROWS = 1 << 14  # rows of `Layer.source` at a time
 PLACES = 1 << 20  # a power of two, many times the rows that a batch of changes affects
 
 
@@ -184,12 +185,15 @@ class Layer:
     @cached_property
     def source(self) -> Tensor:
         """Rows of x, and below them W_g·column_g·x of each graph: ((1 + graphs)·n, c)."""
-        totals = []
-        for graph in self.graphs:
+        n = len(self.x)
+        out = self.x.new_empty((1 + len(self.graphs)) * n, self.x.shape[1])
+        out[:n] = self.x
+        for g, graph in enumerate(self.graphs, 1):
             neighbours = graph.neighbours.index[:, : graph.k]
             weight = graph.edges * graph.scale[1][neighbours]
-            totals.append((weight.unsqueeze(-1) * self.x[neighbours]).sum(1))
-        return torch.cat([self.x, *totals])
+            for rows in torch.arange(n, device=out.device).split(ROWS):  # of k times as many numbers
+                out[g * n + rows] = (weight[rows].unsqueeze(-1) * self.x[neighbours[rows]]).sum(1)
+        return out
 
     @cached_property
     def lengths(self) -> Tensor:

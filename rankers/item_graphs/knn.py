@@ -50,13 +50,18 @@ def unit(x: Tensor) -> Tensor:
     return x / torch.where(norm > 0, norm, torch.ones_like(norm))
 
 
+@torch.no_grad()
 def directions(x: Tensor) -> Tensor:
     """Return unit rows rounded to multiples of 1/GRID, float64: cosines of such rows are exact.
 
     A sum of their products is a multiple of 2⁻⁵² below 2: float64 represents it, and every partial sum,
     without rounding. Equal rows therefore tie, in any batch and on any device.
     """
-    return unit(x).mul_(GRID).round_().div_(GRID)
+    parts = x.split(max(1, BLOCK_BYTES // (8 * max(1, x.shape[1]))))
+    out = torch.empty(x.shape, dtype=torch.float64, device=x.device)
+    for part, to in zip(parts, out.split(len(parts[0])), strict=True):
+        to.copy_(unit(part).mul_(GRID).round_().div_(GRID))
+    return out
 
 
 def pair_cosine(a: Tensor, b: Tensor) -> Tensor:
