@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from scipy.sparse import csr_array
 from torch import Tensor
 
-LARGE = 1 << 24  # numbers of a table from which work is done in parts: 64 MiB in float32
+LARGE = 1 << 22  # numbers of a table from which work is done in parts: 65,536 rows of 64
 SLABS = 16  # parts that `largest` and `true_at` divide a row into
 
 
