@@ -41,6 +41,9 @@ MARKS = {("leakage", "paper"): "paper (leaky)", ("variant", "oracle"): "oracle (
 LARGEST_SVG = 400_000
 """Largest SVG in bytes; a larger one is shown as PNG if that was logged, too."""
 
+ROUNDING = 1e-12
+"""Smallest number that is shown; one below it is 0 but for rounding."""
+
 KINDS = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 _PASSWORD = re.compile(r"(://[^:/@\s]+):[^@/\s]+@")
 
@@ -134,9 +137,11 @@ def _number(x: Any) -> str:
         return "n/a"
     if not isinstance(x, float):
         return str(x)
+    if abs(x) < ROUNDING:
+        return "0"
     if x.is_integer() and abs(x) != 1:
         return f"{x:,.0f}"
-    if x and abs(x) < 1e-4:
+    if abs(x) < 1e-4:
         return f"{x:.1e}".replace("-", "−")
     return (f"{x:,.1f}" if abs(x) >= 100 else f"{x:.4f}" if abs(x) < 1 else f"{x:.3f}").replace("-", "−")
 

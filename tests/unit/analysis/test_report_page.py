@@ -10,6 +10,7 @@ import pytest
 from browser import Browser
 from PIL import Image
 
+from analysis.page import _number
 from recsim_gen import report
 from recsim_gen.core.config import run
 from recsim_gen.core.results import Results
@@ -103,6 +104,14 @@ def test_numbers_verdicts_settings_and_origin_are_there(page):
         assert word in words
     assert "Test the paper's assumptions" in page.replace("&#39;", "'")
     assert page.count("0.1250") == 0  # the older run
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(2.6e-18, "0"), (-0.0, "0"), (-3e-5, "−3.0e−05"), (0.0285, "0.0285"), (1.0, "1.000")],
+)
+def test_a_number_is_shown_as_one_and_rounding_as_none(number, shown):
+    assert _number(number) == shown
 
 
 def test_the_page_stands_alone_and_is_safe(page):
