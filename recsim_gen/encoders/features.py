@@ -116,7 +116,7 @@ def item_texts(catalog: Catalog) -> np.ndarray:
     texts = np.where(blank, catalog.titles, catalog.captions)
     empty = np.char.str_len(np.char.strip(texts)) == 0
     if empty.any():
-        item = catalog.item_ids[empty.argmax()]
+        item = str(catalog.item_ids[empty.argmax()])
         raise DataError(
             f"item {item!r} has neither caption nor title, and {int(empty.sum()) - 1} others like it",
             remedy="Give it a title or a caption, or leave the item out",
