@@ -171,9 +171,9 @@ class ServedRanker:
             raise DataError(f"k must be in [1, {longest}], got {k}", remedy="The logged lists end there")
         requests = read_requests(model_input)
         answers: dict[str, Any] = {
-            "user": [one.user for one in requests],
+            "user": pd.Series([one.user for one in requests], dtype=object),  # pandas 3 would make None NaN
             "items": [self.item_ids[rows[rows >= 0]].tolist() for rows in self._lists(requests)[:, :k]],
-            "item": [one.item for one in requests],
+            "item": pd.Series([one.item for one in requests], dtype=object),
         }
         for name, ranks in zip(("original_rank", "rank"), self._ranks(requests).tolist(), strict=True):
             answers[name] = pd.Series([None if np.isnan(rank) else rank for rank in ranks], dtype=object)
