@@ -30,11 +30,17 @@ class Graph:
         self.matrix, self.transpose = matrix, transpose
 
     @classmethod
-    def from_edges(cls, row: Tensor, column: Tensor, weight: Tensor, n: int) -> Graph:
-        """Return the n×n graph with ``weight`` at (row, column); weights of the same place are summed."""
+    def from_edges(
+        cls, row: Tensor, column: Tensor, weight: Tensor, n: int, *, symmetric: bool = False
+    ) -> Graph:
+        """Return the n×n graph with ``weight`` at (row, column); weights of the same place are summed.
+
+        A ``symmetric`` one is its own transpose and is stored once.
+        """
         places = tuple(index.int().cpu().numpy() for index in (row, column))
         matrix = coo_array((weight.cpu().numpy(), places), shape=(n, n)).tocsr()
-        return cls(*(csr(half).to(weight.device) for half in (matrix, matrix.T.tocsr())))
+        ours = csr(matrix).to(weight.device)
+        return cls(ours, ours if symmetric else csr(matrix.T.tocsr()).to(weight.device))
 
     @classmethod
     def from_neighbours(cls, index: Tensor, weight: Tensor) -> Graph:
@@ -107,6 +113,7 @@ class _RowsOfMean(torch.autograd.Function):
     def forward(
         ctx: Any, users: Tensor, items: Tensor, graph: Graph, depth: int, near: Near, extra: Tensor | None
     ) -> tuple[Tensor, ...]:
+        """Return the rows of `rows_of_mean`."""
         ctx.graph, ctx.depth, ctx.near, ctx.has_extra = graph, depth, near, extra is not None
         ctx.sizes = len(users), len(items)
         rows, sizes = near.rows(len(users)), near.sizes(*ctx.sizes)
@@ -121,6 +128,7 @@ class _RowsOfMean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Return the gradients of users, items and ``extra``; the last layer goes first."""
         near, d = ctx.near, grads[0].shape[1]
         rows, sizes = near.rows(ctx.sizes[0]), near.sizes(*ctx.sizes)
         users, items = (grads[0].new_empty(n, d) for n in ctx.sizes)
@@ -199,8 +207,7 @@ def user_item_graph(user: Tensor, item: Tensor, n_users: int, n_items: int, norm
         row, column = torch.cat([row, loops]), torch.cat([column, loops])
     degree = torch.bincount(row, minlength=n).float()
     weight = 1 / degree[row] if norm == "row-self-loop" else 1 / (degree[row] * degree[column]).sqrt()
-    graph = Graph.from_edges(row, column, weight, n)
-    return graph if norm == "row-self-loop" else Graph(graph.matrix, graph.matrix)
+    return Graph.from_edges(row, column, weight, n, symmetric=norm == "symmetric")
 
 
 def layers(conv: GraphConv, x: Tensor, graph: Graph, depth: int) -> list[Tensor]:
