@@ -16,6 +16,7 @@ from rankers.configs import BPRConfig
 from rankers.fold_in import history_matrix
 from rankers.learned_ranker import LearnedRanker
 from rankers.table_model import TableModel
+from rankers.training.columns import ALONE, Columns
 from rankers.training.data import TrainingData
 from rankers.training.pairs import Batch
 
@@ -33,9 +34,9 @@ def padded_embeddings(sizes: Sequence[int], d: int, init: Callable[[Tensor], Ten
     return [nn.Embedding.from_pretrained(weight, freeze=False) for weight in weights]
 
 
-def floored_bpr(u: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """Return −mean log(1e-10 + σ(u·p − u·n)) over rows (B, d)."""
-    better = (u * positive).sum(1) - (u * negative).sum(1)
+def floored_bpr(u: Tensor, positive: Tensor, negative: Tensor, columns: Columns = ALONE) -> Tensor:
+    """Return −mean log(1e-10 + σ(u·p − u·n)) over rows (B, d), of which this process holds ``columns``."""
+    better = columns.sum((u * positive).sum(1) - (u * negative).sum(1))
     return -torch.log(FLOOR + better.sigmoid()).mean()
 
 
@@ -52,14 +53,19 @@ class BPR(TableModel):
             sizes, settings.embedding_size, nn.init.xavier_normal_
         )
 
+    def tables(self) -> list[nn.Embedding]:
+        """Return both embeddings."""
+        return [self.user_embedding, self.item_embedding]
+
     def forward(self) -> tuple[Tensor, Tensor]:
         """Return both embedding tables."""
-        return self.user_embedding.weight, self.item_embedding.weight
+        return self.whole(self.user_embedding.weight, self.item_embedding.weight)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the BPR loss of a batch, without regularisation."""
         items = self.item_embedding
-        return floored_bpr(self.user_embedding(batch.user), items(batch.positive), items(batch.negative))
+        rows = self.user_embedding(batch.user), items(batch.positive), items(batch.negative)
+        return floored_bpr(*rows, self.columns)
 
 
 class BPRRanker(LearnedRanker):

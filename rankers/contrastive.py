@@ -8,12 +8,17 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from rankers.propagation import ROWS
+from rankers.training.columns import ALONE, Columns
 
 CHUNK_ELEMENTS = 1 << 25  # similarities in memory at a time: 128 MiB in float32
 
 
 def contrastive_loss(
-    view: Tensor, fused: Tensor, temperature: float, anchors: Tensor | None = None
+    view: Tensor,
+    fused: Tensor,
+    temperature: float,
+    anchors: Tensor | None = None,
+    columns: Columns = ALONE,
 ) -> Tensor:
     """Return the mean over anchors i of −log e^{s(v_i,f_i)} / (Σ_j e^{s(v_i,f_j)} + Σ_{j≠i} e^{s(v_i,v_j)}).
 
@@ -21,31 +26,34 @@ def contrastive_loss(
     1 here, and of ``fused`` (n, d), which have it. Denominators always run over all n items. ``anchors`` (a,)
     restricts the mean to these items (unbiased if they are drawn uniformly); None: all. Computed in chunks,
     whose similarities are recomputed in the backward pass: O(CHUNK_ELEMENTS) memory. Zhang et al., Sec. 3.4.
+
+    Processes that share ``columns`` have their own rows of the tables here, and count ``anchors`` from their
+    first one, those of others included.
     """
     if anchors is None:
         anchors = torch.arange(len(view), device=view.device)
     size = max(1, CHUNK_ELEMENTS // (2 * min(len(view), ROWS)))
     if len(anchors) <= size:
-        return _chunk(view, fused, anchors, temperature) / len(anchors)
+        return _chunk(view, fused, anchors, temperature, columns) / len(anchors)
     total = view.new_zeros(())
     for chunk in anchors.split(size):
-        total = total + checkpoint(_chunk, view, fused, chunk, temperature, use_reentrant=False)
+        total = total + checkpoint(_chunk, view, fused, chunk, temperature, columns, use_reentrant=False)
     return total / len(anchors)
 
 
-def _chunk(view: Tensor, fused: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+def _chunk(view: Tensor, fused: Tensor, anchors: Tensor, temperature: float, columns: Columns) -> Tensor:
     """Return the sum over ``anchors``; of more than `ROWS` items, nothing that is as long is stored."""
-    if len(view) <= ROWS:
+    if len(view) <= ROWS and not columns.shared:
         view = F.normalize(view, dim=1)
         return torch.sub(*_block(view[anchors] / temperature, view, fused, anchors)).sum()
-    mine = F.normalize(view[anchors], dim=1) / temperature
+    mine = F.normalize(columns.take(view, anchors), dim=1) / temperature
     blocks = zip(view.split(ROWS), fused.split(ROWS), strict=True)
     parts = [
         checkpoint(_of_rows, mine, v, f, anchors - block * ROWS, use_reentrant=False)
         for block, (v, f) in enumerate(blocks)
     ]
     total, positive = (torch.stack(each) for each in zip(*parts, strict=True))
-    return (total.logsumexp(0) - positive.sum(0)).sum()
+    return (columns.logsumexp(total.logsumexp(0)) - columns.sum(positive.sum(0))).sum()
 
 
 def _of_rows(mine: Tensor, view: Tensor, fused: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:

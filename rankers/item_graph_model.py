@@ -54,6 +54,10 @@ class ItemGraphModel(TableModel):
         """Create the parameters of the fusion; called after ``modalities`` is set."""
         raise NotImplementedError
 
+    def tables(self) -> list[nn.Embedding]:
+        """Return both embeddings."""
+        return [self.user_embedding, self.item_embedding]
+
     def exact_views(self) -> tuple[dict[str, float], ...]:
         """Return the modalities and their shares, for each view that is convolved separately."""
         raise NotImplementedError
@@ -73,12 +77,26 @@ class ItemGraphModel(TableModel):
     def graphs(self) -> dict[str, tuple[ModalityGraph, Tensor | None]]:
         """Return each modality's graph, rebuilt if stale, and the weights that carry a gradient (or None)."""
         out: dict[str, tuple[ModalityGraph, Tensor | None]] = {}
+        if self._stale and self.columns.shared:
+            self._search()
         for name, graph in self.modalities.items():
             assert isinstance(graph, ModalityGraph)
             fresh = graph.rebuild() if self._stale else None
             out[name] = graph, fresh if torch.is_grad_enabled() else None
         self._stale = False
         return out
+
+    @torch.no_grad()
+    def _search(self) -> None:
+        """Find the learned lists, each process those of other modalities."""
+        owned = [(n % self.columns.count, graph) for n, graph in enumerate(self.modalities.values())]
+        for owner, graph in owned:
+            assert isinstance(graph, ModalityGraph)
+            if owner == self.columns.index:
+                graph.learned(graph.projected())
+        for owner, graph in owned:
+            assert isinstance(graph, ModalityGraph)
+            graph.receive(self.columns, owner)
 
     def lists(self) -> dict[str, Tensor]:
         """Return the lists of an index by ``modality.raw`` and ``modality.learned``."""
@@ -112,15 +130,19 @@ class ItemGraphModel(TableModel):
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
     def latent(self, items: Tensor | None = None) -> Tensor:
-        """Return what is added to ``items`` (None: all): h/‖h‖, (items, d), differentiable."""
+        """Return what is added to ``items`` (None: all): h/‖h‖, (items, d), differentiable; own columns."""
         raise NotImplementedError
+
+    def _columns_of(self, rows: Tensor, items: Tensor | None) -> Tensor:
+        """Return this process's columns of a table of ``items`` (None: all), from its rows of it."""
+        return self.columns.by_columns(rows, self.n_items if items is None else len(items))
 
     @torch.no_grad()
     def forward(self) -> tuple[Tensor, Tensor]:
         """Return final users (U, d) and final items (n, d) = LightGCN item + h/‖h‖, without a gradient."""
         h = self.latent()
         users, items = mean_of_layers(*self._propagation())
-        return users, items + h
+        return self.whole(users, items + h)
 
     def near(self, batch: Batch) -> Near:
         """Return the rows that a batch's step needs."""

@@ -41,7 +41,7 @@ class LATTICE(ItemGraphModel):
             of = None if left else items
             steps = [shares[m] * graph.step(h, fresh, of) for m, (graph, fresh) in graphs.items()]
             h = torch.stack(steps).sum(0)
-        return F.normalize(h, dim=1)
+        return self._columns_of(F.normalize(self.columns.by_rows(h), dim=1), items)
 
     def exact_views(self) -> tuple[dict[str, float], ...]:
         """Return one view of all modalities."""

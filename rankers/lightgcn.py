@@ -31,7 +31,6 @@ class LightGCN(TableModel):
 
     def __init__(self, settings: LightGCNConfig, data: TrainingData) -> None:
         super().__init__(settings, data)
-        self.adds_up = settings.require_pow  # norms are not additive over a batch, but their squares are
         sizes = (self.n_users, self.n_items)
         self.user_embedding, self.item_embedding = padded_embeddings(
             sizes, settings.embedding_size, nn.init.xavier_uniform_
@@ -46,18 +45,23 @@ class LightGCN(TableModel):
     def _first_layer(self) -> Tensor:
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
+    def tables(self) -> list[nn.Embedding]:
+        """Return both embeddings."""
+        return [self.user_embedding, self.item_embedding]
+
     def forward(self) -> tuple[Tensor, Tensor]:
         """Return final users (U, d) and items (n, d)."""
         embeddings = self.user_embedding.weight, self.item_embedding.weight
-        return mean_of_layers(*embeddings, self.user_item, self.settings.n_layers)
+        return self.whole(*mean_of_layers(*embeddings, self.user_item, self.settings.n_layers))
 
     def loss(self, batch: Batch) -> Tensor:
         """Return BPR + reg_weight·½Σ‖E‖²/B, of the batch's first layer; Σ‖E‖/B without ``require_pow``."""
         user, item = self.user_embedding.weight, self.item_embedding.weight
         near = Near.of(batch, self.user_item, self.n_users, user.shape[1])
-        loss = floored_bpr(*rows_of_mean(user, item, self.user_item, self.settings.n_layers, near))
+        rows = rows_of_mean(user, item, self.user_item, self.settings.n_layers, near)
+        loss = floored_bpr(*rows, self.columns)
         first = (rows_of(user, batch.user), rows_of(item, batch.positive), rows_of(item, batch.negative))
-        lengths = torch.stack([x.norm() for x in first])
+        lengths = self.columns.norms(torch.stack([x.norm() for x in first]))
         size = lengths.square().sum() / 2 if self.settings.require_pow else lengths.sum()
         return loss + self.settings.reg_weight * size / len(batch.user)
 

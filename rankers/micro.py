@@ -32,9 +32,9 @@ class MICRO(ItemGraphModel):
         self._step = 0
 
     def views(self, items: Tensor | None = None) -> dict[str, Tensor]:
-        """Return h_m = A_m^L·E_id of each modality, for ``items`` (None: all), (items, d)."""
-        x = self.item_embedding.weight
-        return {name: graph(x, fresh, items) for name, (graph, fresh) in self.graphs().items()}
+        """Return h_m = A_m^L·E_id of each modality, for ``items`` (None: all), (items, d); own rows."""
+        x, graphs = self.item_embedding.weight, self.graphs()
+        return {m: self.columns.by_rows(graph(x, fresh, items)) for m, (graph, fresh) in graphs.items()}
 
     def fuse(self, *views: Tensor) -> Tensor:
         """Return h = Σ_m softmax_m(query(h_m))·h_m, (n, d)."""
@@ -53,7 +53,7 @@ class MICRO(ItemGraphModel):
 
     def latent(self, items: Tensor | None = None) -> Tensor:
         """Return h/‖h‖ of the fused views of ``items`` (None: all), (items, d)."""
-        return self._fused(self.views(items))
+        return self._columns_of(self._fused(self.views(items)), items)
 
     def _fused(self, views: Mapping[str, Tensor]) -> Tensor:
         return row_by_row(lambda *rows: F.normalize(self.fuse(*rows), dim=1), *views.values())
@@ -68,22 +68,27 @@ class MICRO(ItemGraphModel):
         weight = self.settings.contrastive_weight * every
         due, self._step = self._step % every == 0, self._step + 1
         contrasted = weight and due and len(self.modalities) > 1  # a single view equals its fusion
-        views = self.views(None if contrasted else near.items)
+        items = None if contrasted else near.items
+        views = self.views(items)
         fused = self._fused(views)
-        some = fused[near.items] if contrasted and near.items is not None else fused
+        latent = self._columns_of(fused, items)
+        some = latent[near.items] if contrasted and near.items is not None else latent
         loss = self.bpr(*self.rows(near, some))
         if contrasted:
             anchors = self._anchors()
             for view in views.values():
-                term = contrastive_loss(view, fused, self.settings.temperature, anchors)
+                term = contrastive_loss(view, fused, self.settings.temperature, anchors, self.columns)
                 loss = loss + weight * term
         return loss
 
-    def _anchors(self) -> Tensor | None:
+    def _anchors(self) -> Tensor:
+        """Return the items that a step averages over, counted from the first of this process's rows."""
         wanted = self.settings.contrastive_anchors
-        if not 0 < wanted < self.n_items:
-            return None
-        return torch.randint(self.n_items, (wanted,), device=self.device)
+        if 0 < wanted < self.n_items:
+            anchors = torch.randint(self.n_items, (wanted,), device=self.device)
+        else:
+            anchors = torch.arange(self.n_items, device=self.device)
+        return anchors - self.columns.rows(self.n_items).start
 
 
 class MICRORanker(ItemGraphRanker):

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from torch_geometric.nn import LGConv
 
 from rankers.configs import UserItemNorm
-from rankers.sparse_rows import as_scipy, csr, is_large, product
+from rankers.sparse_rows import as_scipy, csr, distinct, is_large, product
 from rankers.training.pairs import Batch
 
 NARROW = 16  # columns of such a part: a cache line; a tenth to a quarter slower than all at once
@@ -79,8 +79,8 @@ class Near:
         """Return the distinct rows if tables are large and on a CPU, else all rows."""
         if not is_large(len(graph.matrix), d) or batch.user.device.type != "cpu":
             return cls(None, None, batch, graph)
-        users, user = batch.user.unique(return_inverse=True)
-        items, item = torch.cat([batch.positive, batch.negative]).unique(return_inverse=True)
+        users, user = distinct(batch.user, n_users)
+        items, item = distinct(torch.cat([batch.positive, batch.negative]), len(graph.matrix) - n_users)
         places = Batch(user, *item.split(len(batch.positive)))
         return cls(users, items, places, graph.of_rows(torch.cat([users, n_users + items])))
 

@@ -71,6 +71,15 @@ def union(keys: Sequence[Tensor]) -> Tensor:
     return some[0] if len(some) == 1 else torch.unique(torch.cat(list(keys)))
 
 
+def distinct(rows: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return the increasing distinct ``rows`` of a table of ``n``, and the place of each of ``rows`` in them.
+
+    As ``rows.unique(return_inverse=True)``, without a sort.
+    """
+    there = torch.zeros(n, dtype=torch.bool, device=rows.device).index_fill_(0, rows, True)
+    return there.nonzero().squeeze(1), (there.cumsum(0) - 1).index_select(0, rows)
+
+
 def above(x: Tensor, bar: Tensor) -> Tensor:
     """Return ``x > bar``; on a CPU by numpy, several times as fast as torch for boolean results."""
     if x.device.type != "cpu":

@@ -31,11 +31,15 @@ class TableModel(RankerModel):
         self._final = None
         return super().train(mode)
 
+    def whole(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tables with all columns, of which this process holds its own; without a gradient."""
+        return self.columns.whole(users), self.columns.whole(items)
+
     def bpr(self, u: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """Return −mean log σ(u·(p − n)) + reg_weight·½Σx²/B over rows (B, d) (Rendle et al., 2009)."""
-        loss = -F.logsigmoid((u * (positive - negative)).sum(1)).mean()
+        loss = -F.logsigmoid(self.columns.sum((u * (positive - negative)).sum(1))).mean()
         square = (u.square().sum() + positive.square().sum() + negative.square().sum()) / 2
-        return loss + self.settings.reg_weight * square / len(u)
+        return loss + self.settings.reg_weight * self.columns.sum(square) / len(u)
 
     @torch.no_grad()
     def final(self) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from rankers.item_graphs.knn import Neighbours, unit
 from rankers.item_graphs.learned_edges import edge_products, messages
 from rankers.item_graphs.mapped_rows import by_rows
 from rankers.propagation import Graph, GraphConv, row_by_row
+from rankers.training.columns import Columns
 
 
 class ModalityGraph(nn.Module):
@@ -105,6 +106,15 @@ class ModalityGraph(nn.Module):
             self._made_of = self._versions()
             self.learned_list = neighbours(projected, self.length, self.config.approximate_from)
         return self.learned_list
+
+    def receive(self, columns: Columns, owner: int) -> None:
+        """Take the learned lists that process ``owner`` has found for the current weights."""
+        n, found = len(self.raw), self.learned_list
+        if columns.index != owner or found is None:
+            index = torch.empty(n, self.length, dtype=torch.long, device=self.raw.device)
+            found = Neighbours(index, torch.empty(index.shape, dtype=torch.float64, device=index.device))
+        self.learned_list = Neighbours(*(columns.received(x, owner) for x in (found.index, found.value)))
+        self._made_of = self._versions()
 
     def _versions(self) -> tuple[int, ...]:
         return tuple(p._version for p in (self.raw, *self.projection.parameters()))

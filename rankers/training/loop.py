@@ -40,12 +40,14 @@ def train(
     split, it continues to the last epoch. Batches and negatives depend on ``seed``; what a model draws itself
     comes from torch's global generator. Raises SettingError if the loss becomes NaN.
 
-    In `working_together`, all processes call this alike: they share the pairs of each step and the users of
-    a validation, and have equal weights, which are those of one process up to rounding.
+    In `working_together`, all processes call this alike: they share the pairs of each step or the columns of
+    the model's tables, and the users of a validation. All get equal weights, which are those of one process
+    up to rounding.
     """
     config, team = model.settings, Team()
     pairs = Pairs(*train_choices(interactions), interactions.n_items, config, seed)
     validation = Validation(interactions, config.valid_users, model.device)
+    model.divide(team)
     optimizer = model.optimizer()
     schedule = LambdaLR(optimizer, lambda epoch: config.learning_rate_decay ** (epoch / 50))
     every, metric = min(config.eval_step, config.epochs), config.valid_metric.lower()
@@ -72,6 +74,7 @@ def train(
                 break
     if weights and best.epoch != epoch:
         model.load_state_dict(weights)
+    model.unite()
     model.eval()
     return best
 
@@ -82,16 +85,24 @@ def one_epoch(model: RankerModel, pairs: Pairs, optimizer: torch.optim.Optimizer
     total = 0.0
     for batch in pairs:
         optimizer.zero_grad()
-        loss = _loss(model, batch.to(model.device), team)
-        loss.backward()
-        value = loss.detach()
-        team.add([value, *(p.grad for p in model.parameters() if p.grad is not None)])
-        total += _number(value, model)
+        total += _number(_backward(model, batch.to(model.device), team), model)
         optimizer.step()
     return total / len(pairs)
 
 
-def _loss(model: RankerModel, batch: Batch, team: Team) -> Tensor:
+def _backward(model: RankerModel, batch: Batch, team: Team) -> Tensor:
+    """Set the gradients of the loss of a batch; return the loss."""
+    whole = model.columns.shared
+    loss = model.loss(batch) if whole else _own_part(model, batch, team)
+    loss.backward()
+    value = loss.detach()
+    own = {id(table.weight) for table in model.tables()} if whole else set()
+    parts = [p.grad for p in model.parameters() if p.grad is not None and id(p) not in own]
+    team.add(parts if whole else [value, *parts])
+    return value
+
+
+def _own_part(model: RankerModel, batch: Batch, team: Team) -> Tensor:
     """Return this process's part of the loss of a batch; the parts of all processes sum to it."""
     if team.count == 1:
         return model.loss(batch)

@@ -84,5 +84,8 @@ class Pairs:
     def _chosen(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
         """Return (B,) whether each pair is a choice of training."""
         key = user * self.n_items + item
-        place = np.searchsorted(self._keys, key).clip(max=len(self._keys) - 1)
-        return np.asarray(self._keys[place] == key)
+        order = key.argsort()  # those of a place are searched one after the other, in the cache
+        place = np.searchsorted(self._keys, key[order]).clip(max=len(self._keys) - 1)
+        chosen = np.empty(len(key), dtype=bool)
+        chosen[order] = self._keys[place] == key[order]
+        return chosen

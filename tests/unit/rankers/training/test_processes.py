@@ -10,6 +10,7 @@ import torch
 from real_data import ROOT
 from safetensors.torch import load_file
 
+from rankers import sparse_rows
 from recsim_gen.artifacts.trained_rankers import make_ranker
 from recsim_gen.core.processes import this_process, working_together
 from recsim_gen.core.randomness import Rng
@@ -21,9 +22,18 @@ CATALOG, CHOSEN = worlds.noise(300, 60)  # more users than a validation asks at 
 LAST_OF_ONE = len(CHOSEN.only("train")[0]) - 1  # an epoch's second batch has a single pair
 RANKERS = {
     "micro": {"knn_k": 5, "embedding_size": 8, "contrastive_anchors": 6, "valid_users": 99},
+    "micro:large": {"knn_k": 5, "embedding_size": 7, "contrastive_anchors": 6, "approximate_from": 20},
+    "micro:published": {
+        "knn_k": 5,
+        "embedding_size": 8,
+        "contrastive_anchors": 0,
+        "raw_features": "trainable",
+    },
+    "lattice": {"knn_k": 5, "embedding_size": 8, "n_item_layers": 2},
     "vbpr": {"embedding_size": 8},
     "bpr": {"embedding_size": 8, "train_batch_size": LAST_OF_ONE},
     "lightgcn": {"embedding_size": 8},
+    "lightgcn:large": {"embedding_size": 7},
     "lightgcn:lengths": {"embedding_size": 8, "require_pow": False, "reg_weight": 0.01},
     "din": {"train_batch_size": 32, "epochs": 2},
 }
@@ -34,7 +44,10 @@ def train_all(folder: Path) -> None:
     for name, settings in RANKERS.items():
         told = []
         ranker = make_ranker(RankerSpec(name.partition(":")[0], {**SHORT, **settings}))
-        ranker.fit(CATALOG, CHOSEN, rng=Rng(0), on_epoch=lambda epoch, _, told=told: told.append(epoch))
+        with pytest.MonkeyPatch.context() as patch:
+            if name.endswith(":large"):
+                patch.setattr(sparse_rows, "LARGE", 1)
+            ranker.fit(CATALOG, CHOSEN, rng=Rng(0), on_epoch=lambda epoch, _, told=told: told.append(epoch))
         ranker.save(folder / name)
         (folder / name / "told").write_text(f"{told} {ranker.best_epoch} {ranker.valid}")
 
