@@ -23,7 +23,9 @@ GRID = 2.0**26  # of the features: products of two multiples of 1/GRID are multi
 SPARE = 4  # extra candidates, which make a second search rare
 MORE = 8  # factor of the extra candidates in each further search
 HELD = 1 << 20  # candidates in memory at a time if many tie
+ROUNDING = 1.5 * 2.0**52 / GRID  # a float64 of this size has no digit below 1/GRID
 BLOCK_BYTES = 64 << 20
+CACHED = 1 << 20  # bytes of a table that stays in the processor's cache
 
 Cosine = Callable[[Tensor, Tensor], Tensor]
 
@@ -57,10 +59,10 @@ def directions(x: Tensor) -> Tensor:
     A sum of their products is a multiple of 2⁻⁵² below 2: float64 represents it, and every partial sum,
     without rounding. Equal rows therefore tie, in any batch and on any device.
     """
-    parts = x.split(max(1, BLOCK_BYTES // (8 * max(1, x.shape[1]))))
     out = torch.empty(x.shape, dtype=torch.float64, device=x.device)
-    for part, to in zip(parts, out.split(len(parts[0])), strict=True):
-        to.copy_(unit(part).mul_(GRID).round_().div_(GRID))
+    each = max(1, CACHED // (8 * max(1, x.shape[1])))
+    for part, to in zip(x.split(each), out.split(each), strict=True):
+        torch.sub(unit(part).add_(ROUNDING), ROUNDING, out=to)
     return out
 
 

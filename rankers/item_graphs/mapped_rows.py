@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,16 +13,30 @@ ROWS = 1 << 15  # rows in memory at a time
 
 
 class UnitRows:
-    """Rows of ``x`` (n, d) float16 scaled to length 1, float32; computed on access."""
+    """Rows of ``x`` (n, d) scaled to length 1, float32, in an ``order`` (n,) of their own; made on access."""
 
-    def __init__(self, x: Tensor) -> None:
-        self.x, self.shape = x, x.shape
+    def __init__(self, x: Tensor, order: Tensor | None = None) -> None:
+        self.x, self.order, self.shape = x, order, x.shape
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, rows: Tensor | slice) -> Tensor:
-        return F.normalize(self.x[rows].float(), dim=1)
+        return F.normalize(self.x[rows if self.order is None else self.order[rows]].float(), dim=1)
+
+    def split(self, size: int) -> Iterator[Tensor]:
+        """Yield all rows, ``size`` at a time."""
+        return (self[slice(start, start + size)] for start in range(0, len(self), size))
+
+    def in_order(self, order: Tensor) -> Tensor | UnitRows:
+        """Return the rows in this order: a table in memory, or one made on access if they are mapped."""
+        rows = UnitRows(self.x, order)
+        if self.x.dtype == torch.float16:
+            return rows
+        out = torch.empty(self.shape)
+        for part, to in zip(rows.split(ROWS), out.split(ROWS), strict=True):
+            to.copy_(part)
+        return out
 
 
 def by_rows(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

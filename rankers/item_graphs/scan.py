@@ -7,14 +7,13 @@ x̂|·|ŷ| + |x|·|y − ŷ|, so no row is missed; neighbours are decided elsewh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rankers.item_graphs.bfloat16 import multiplies_bfloat16
 from rankers.item_graphs.knn import MARGIN
 from rankers.sparse_rows import Ragged, largest, true_at
 
@@ -49,8 +48,7 @@ class Quick:
 
 def _quickest(unit: Tensor) -> torch.dtype:
     """Return bfloat16 if the CPU multiplies it at twice the speed of float32 and there are enough rows."""
-    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in earlier torch
-    bfloat16 = unit.device.type == "cpu" and len(unit) >= BLOCK and able.get("avx512_bf16", False)
+    bfloat16 = unit.device.type == "cpu" and len(unit) >= BLOCK and multiplies_bfloat16()
     return torch.bfloat16 if bfloat16 else torch.float32
 
 
@@ -106,11 +104,16 @@ def kth(value: Tensor, which: Tensor, k: int, rows: int) -> Tensor:
     """
     if not len(value):
         return torch.full((rows, 1), -torch.inf, device=value.device)
-    rising = (4.0 * which - value.double()).sort().values
+    rising = _sorted(4.0 * which - value.double())
     count = torch.bincount(which, minlength=rows)
     at = (count.cumsum(0) - count + k - 1).clamp_max_(len(rising) - 1)
     kth = 4.0 * torch.arange(rows, device=value.device) - rising[at]
     return kth.float().masked_fill(count < k, -torch.inf)[:, None]
+
+
+def _sorted(x: Tensor) -> Tensor:
+    """Return ``x`` (n,) in rising order; on a CPU by numpy, up to ten times as fast."""
+    return x.sort().values if x.device.type != "cpu" else torch.from_numpy(np.sort(x.numpy()))
 
 
 def _reaching(near: Tensor, least: Tensor, bar: Tensor, held: Tensor) -> Tensor:

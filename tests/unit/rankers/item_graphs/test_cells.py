@@ -11,8 +11,6 @@ from rankers.item_graphs.knn import Neighbours, candidate_cosines, directions, n
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.randomness import Rng
 
-pytest.importorskip("faiss")
-
 
 def clusters(n: int = 4000, d: int = 24, spread: float = 0.5) -> torch.Tensor:
     draw = Rng(0).torch()
@@ -20,10 +18,7 @@ def clusters(n: int = 4000, d: int = 24, spread: float = 0.5) -> torch.Tensor:
     return centres[torch.randint(40, (n,), generator=draw)] + spread * torch.randn(n, d, generator=draw)
 
 
-@pytest.mark.parametrize("together", [0, 1000])
-def test_nearly_all_true_neighbours_are_found_with_their_exact_cosines(together, monkeypatch):
-    """Whether each row asks cells of its own, or all rows of a cell the same."""
-    monkeypatch.setattr(cells, "TOGETHER", together)
+def test_nearly_all_true_neighbours_are_found_with_their_exact_cosines():
     x = clusters()
     found, true = indexed(x, 10), nearest(x, 10)
     hits = (found.index[:, :, None] == true.index[:, None]).any(1).double().mean().item()

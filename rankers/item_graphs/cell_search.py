@@ -1,0 +1,145 @@
+"""The rows most similar to each row, among those of the cells that it asks: candidates for its neighbours.
+
+Cells are asked one by one, each by all rows that ask it in one product, of bfloat16 where the processor
+multiplies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rankers.item_graphs.bfloat16 import rounded_products
+from rankers.item_graphs.mapped_rows import ROWS, UnitRows
+from rankers.item_graphs.partition import STEP, Cells, Reach, filled
+from rankers.item_graphs.scan import kth
+from rankers.sparse_rows import largest
+
+FIRST = 8  # a row asks 1/FIRST of its cells before it knows what the others have to reach
+ASKED = 1 << 23  # pairs of a row and a cell in memory at a time
+NUMBERS = 1 << 25  # of rows in memory at a time
+PRODUCT = 1 << 19  # similarities at a time, which stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Found:
+    """Places ``item`` that were found near row number ``which``, with similarity ``value``; all (P,)."""
+
+    which: Tensor
+    item: Tensor
+    value: Tensor
+
+    @classmethod
+    def together(cls, parts: Sequence[Found]) -> Found:
+        """Return all of them."""
+        return cls(*(torch.cat(x) for x in zip(*((p.which, p.item, p.value) for p in parts), strict=True)))
+
+    def reaching(self, bar: Tensor) -> Found:
+        """Return those whose similarity is at least the ``bar`` (rows, 1) of their row."""
+        kept = torch.from_numpy(np.flatnonzero((self.value >= bar[:, 0].index_select(0, self.which)).numpy()))
+        return Found(*(x.index_select(0, kept) for x in (self.which, self.item, self.value)))
+
+    def best(self, count: int, rows: int) -> tuple[Tensor, Tensor]:
+        """Return (rows, count) the most similar of each row, and whether (rows,) there were that many."""
+        order = torch.from_numpy(np.argsort((4.0 * self.which - self.value.double()).numpy()))
+        number = torch.bincount(self.which, minlength=rows)
+        first = number.cumsum(0) - number
+        place = (first[:, None] + torch.arange(count)).clamp_max_(len(order) - 1)
+        return self.item[order[place]], number >= count
+
+
+@torch.no_grad()
+def similar(fast: Tensor | UnitRows, mine: Tensor, count: int) -> Tensor:
+    """Return (r, count) the places most similar to ``mine`` (r, d) among all, by rounded products."""
+    found, first = list[tuple[Tensor, Tensor]](), 0
+    with rounded_products():
+        for part in fast.split(ROWS):
+            value, index = largest(mine @ part.T, min(count, len(part)))
+            found.append((value, index + first))
+            first += len(part)
+    value, index = (torch.cat(x, dim=1) for x in zip(*found, strict=True))
+    return index.gather(1, value.topk(count, dim=1).indices)
+
+
+@torch.no_grad()
+def candidates(cells: Cells, fast: Tensor | UnitRows, reach: Reach, count: int) -> Tensor:
+    """Return (n, count) the places most similar to each, among those of the cells that it asks; int32."""
+    out = torch.empty(len(fast), count, dtype=torch.int32)
+    most = max(1, min(ASKED // reach.asked, NUMBERS // fast.shape[1]))
+    last = torch.searchsorted(cells.start, torch.arange(most, len(fast) + most, most)).unique()
+    first = 0
+    with rounded_products():
+        for stop in last.clamp_max(len(cells.near)).unique().tolist():
+            asked = torch.cat([cells.nearest_to(fast, cell, reach) for cell in range(first, stop)])
+            places = slice(int(cells.start[first]), int(cells.start[stop]))
+            out[places] = _of_cells(cells, fast, fast[places], asked, count)
+            first = stop
+    return out
+
+
+def _of_cells(cells: Cells, fast: Tensor | UnitRows, mine: Tensor, asked: Tensor, count: int) -> Tensor:
+    """Return (r, count) the places most similar to ``mine`` (r, d) in the cells ``asked`` (r, p).
+
+    Of all places, for rows whose cells have fewer.
+    """
+    bar, found = torch.full((len(mine), 1), -torch.inf), list[Found]()
+    for cells_of in asked.tensor_split([1, 1 + asked.shape[1] // FIRST], dim=1):
+        found = [Found.together([*found, *_asking(cells, fast, mine, cells_of, bar, count)])]
+        bar = kth(found[0].value, found[0].which, count, len(mine))
+        found = [found[0].reaching(bar)]
+    best, enough = found[0].best(count, len(mine))
+    few = (~enough).nonzero().squeeze(1)
+    best[few] = similar(fast, mine[few], count)
+    return best
+
+
+def _asking(
+    cells: Cells, fast: Tensor | UnitRows, mine: Tensor, asked: Tensor, bar: Tensor, count: int
+) -> Iterator[Found]:
+    """Yield what ``mine`` (r, d) find from ``bar`` (r, 1) on in the cells ``asked`` (r, p).
+
+    At most ``count`` of each cell for each row, on average.
+    """
+    p, order = asked.shape[1], asked.reshape(-1).argsort(stable=True)
+    who = torch.div(order, max(1, p), rounding_mode="floor")
+    stop = torch.bincount(asked.reshape(-1), minlength=len(cells.near)).cumsum(0).tolist()
+    held = mine.new_empty(max(PRODUCT, STEP * (int(cells.start.diff().max()) + STEP)))
+    for cell, (first, last) in enumerate(zip([0, *stop], stop, strict=False)):
+        places = cells.places(cell)
+        size = places.stop - places.start
+        if first == last or not size:
+            continue
+        columns = fast[filled(places)].T
+        width = columns.shape[1]
+        for some in who[first:last].split(max(1, PRODUCT // width // STEP) * STEP):
+            rows = mine.index_select(0, F.pad(some, (0, -len(some) % STEP)))
+            similarity = torch.mm(rows, columns, out=held[: len(rows) * width].view(-1, width))[: len(some)]
+            which, item, value = _reaching(similarity, bar.index_select(0, some), size, count)
+            yield Found(some[which], item + places.start, value)
+
+
+def _reaching(similarity: Tensor, bar: Tensor, size: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return row, column and value of what is at least ``bar`` (r, 1) in the first ``size`` columns.
+
+    Of the ``count`` largest of each row of ``similarity`` (r, c), if there are more. Numpy compares with a
+    number in a tenth of the time that it needs for a column.
+    """
+    if bar.isfinite().all():
+        above = similarity.sub_(bar).numpy() >= 0
+        at = torch.from_numpy(np.flatnonzero(above))
+        if len(at) <= count * len(bar):
+            row = torch.div(at, similarity.shape[1], rounding_mode="floor")
+            item = at - row * similarity.shape[1]
+            if size < similarity.shape[1]:
+                inside = (item < size).nonzero().squeeze(1)
+                row, item = row[inside], item[inside]
+            return row, item, similarity[row, item] + bar[row, 0]
+        similarity.add_(bar)
+    top = similarity[:, :size].topk(min(count, size), dim=1)
+    row = torch.arange(len(bar))[:, None].expand_as(top.indices)
+    return row.reshape(-1), top.indices.reshape(-1), top.values.reshape(-1)
