@@ -6,6 +6,8 @@ With the same seed, the weights are bitwise those of RecBole 1.2.1's `Trainer` (
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
@@ -51,9 +53,14 @@ def train(
     optimizer = model.optimizer()
     schedule = LambdaLR(optimizer, lambda epoch: config.learning_rate_decay ** (epoch / 50))
     every, metric = min(config.eval_step, config.epochs), config.valid_metric.lower()
-    best, weights, missed = Trained(0, {}), {}, 0
+    best, missed = Trained(0, {}), 0
     what = f"training {type(model).__name__}, at most"
-    with quietly(not team.is_main_process), bar(what=what, total=config.epochs, unit="epoch") as shown:
+    with (
+        TemporaryDirectory() as folder,
+        quietly(not team.is_main_process),
+        bar(what=what, total=config.epochs, unit="epoch") as shown,
+    ):
+        weights = Path(folder) / "best.pt"  # a second copy in memory is half a gigabyte at a million items
         for epoch in range(1, config.epochs + 1):
             numbers = {"loss": one_epoch(model, pairs, optimizer, team)}
             schedule.step()
@@ -63,7 +70,8 @@ def train(
                 found = validation(model, team)
                 numbers |= {f"valid_{k}": value for k, value in found.items()}
                 if found[metric] >= best.valid.get(metric, -math.inf):
-                    best, weights, missed = Trained(epoch, found), _copied(model), 0
+                    best, missed = Trained(epoch, found), 0
+                    torch.save(model.state_dict(), weights)
                 else:
                     missed += 1
             shown.update()
@@ -72,8 +80,8 @@ def train(
                 on_epoch(epoch, numbers)
             if missed > config.stopping_step:
                 break
-    if weights and best.epoch != epoch:
-        model.load_state_dict(weights)
+        if best.epoch not in (0, epoch):
+            model.load_state_dict(torch.load(weights, "cpu", weights_only=True, mmap=True))
     model.unite()
     model.eval()
     return best
@@ -120,7 +128,3 @@ def _number(loss: Tensor, model: RankerModel) -> float:
             "negative_cosine=clamp (published-code keeps negative cosines, whose sums have no root)"
         )
     return value
-
-
-def _copied(model: RankerModel) -> dict[str, Tensor]:
-    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
