@@ -167,6 +167,7 @@ class ItemGraphRanker(LearnedRanker):
     """Base of rankers with item graphs; new users are folded in by the model's propagation."""
 
     needs_features = True
+    training_version = 5
     model: ItemGraphModel
     _exact: ExactItems | None = None
 
