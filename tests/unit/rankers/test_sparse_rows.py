@@ -10,6 +10,7 @@ from rankers.sparse_rows import (
     at_least,
     coo,
     count_true,
+    distinct,
     largest,
     products,
     true_at,
@@ -79,3 +80,12 @@ def test_keys_of_several_come_once_and_lists_are_taken_in_any_order():
     some = lists.take(torch.tensor([1, 2, 0, 1]))
     assert some.start.tolist() == [0, 2, 2, 3, 5]
     assert some.item.tolist() == [0, 3, 1, 0, 3]
+
+
+@pytest.mark.parametrize("count", [0, 1, 500])
+def test_distinct_rows_and_their_places_are_those_of_unique(count):
+    rows = torch.randint(300, (count,), generator=Rng(0).torch())
+    found, place = distinct(rows, 300)
+    expected, expected_place = rows.unique(return_inverse=True)
+    assert torch.equal(found, expected)
+    assert torch.equal(place, expected_place)
