@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rankers.item_graphs.bfloat16 import rounded_products
@@ -23,7 +24,10 @@ from rankers.sparse_rows import largest
 FIRST = 8  # a row asks 1/FIRST of its cells before it knows what the others have to reach
 ASKED = 1 << 23  # pairs of a row and a cell in memory at a time
 NUMBERS = 1 << 25  # of rows in memory at a time
+LEAST = -2.0  # less than any cosine
 PRODUCT = 1 << 19  # similarities at a time, which stay in the processor's cache
+
+Rows = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -87,10 +91,10 @@ def _of_cells(cells: Cells, fast: Tensor | UnitRows, mine: Tensor, asked: Tensor
 
     Of all places, for rows whose cells have fewer.
     """
-    bar, found = torch.full((len(mine), 1), -torch.inf), list[Found]()
+    bar, found = torch.full((len(mine), 1), LEAST), list[Found]()
     for cells_of in asked.tensor_split([1, 1 + asked.shape[1] // FIRST], dim=1):
         found = [Found.together([*found, *_asking(cells, fast, mine, cells_of, bar, count)])]
-        bar = kth(found[0].value, found[0].which, count, len(mine))
+        bar = kth(found[0].value, found[0].which, count, len(mine)).clamp_min_(LEAST)
         found = [found[0].reaching(bar)]
     best, enough = found[0].best(count, len(mine))
     few = (~enough).nonzero().squeeze(1)
@@ -103,43 +107,57 @@ def _asking(
 ) -> Iterator[Found]:
     """Yield what ``mine`` (r, d) find from ``bar`` (r, 1) on in the cells ``asked`` (r, p).
 
-    At most ``count`` of each cell for each row, on average.
+    At most ``count`` of each cell for each row, on average. In numpy but for the products, since an operation
+    on few numbers takes torch several times as long.
     """
     p, order = asked.shape[1], asked.reshape(-1).argsort(stable=True)
-    who = torch.div(order, max(1, p), rounding_mode="floor")
+    who = torch.div(order, max(1, p), rounding_mode="floor").numpy()
     stop = torch.bincount(asked.reshape(-1), minlength=len(cells.near)).cumsum(0).tolist()
-    held = mine.new_empty(max(PRODUCT, STEP * (int(cells.start.diff().max()) + STEP)))
+    known, start = bool((bar > LEAST).any()), cells.start.tolist()
+    least = bar.numpy()
+    held = np.empty(max(PRODUCT, STEP * (int(cells.start.diff().max()) + STEP)), dtype=np.float32)
+    masks = np.empty(len(held), dtype=bool)
     for cell, (first, last) in enumerate(zip([0, *stop], stop, strict=False)):
-        places = cells.places(cell)
-        size = places.stop - places.start
+        size = start[cell + 1] - start[cell]
         if first == last or not size:
             continue
-        columns = fast[filled(places)].T
+        columns = fast[filled(cells.places(cell))].T
         width = columns.shape[1]
-        for some in who[first:last].split(max(1, PRODUCT // width // STEP) * STEP):
-            rows = mine.index_select(0, F.pad(some, (0, -len(some) % STEP)))
-            similarity = torch.mm(rows, columns, out=held[: len(rows) * width].view(-1, width))[: len(some)]
-            which, item, value = _reaching(similarity, bar.index_select(0, some), size, count)
-            yield Found(some[which], item + places.start, value)
+        mask = masks[: len(masks) // width * width].reshape(-1, width)
+        each = max(1, PRODUCT // width // STEP) * STEP
+        for at in range(first, last, each):
+            some = who[at : min(last, at + each)]
+            rows = mine.index_select(0, torch.from_numpy(np.pad(some, (0, -len(some) % STEP))))
+            similarity = held[: len(rows) * width].reshape(-1, width)
+            torch.mm(rows, columns, out=torch.from_numpy(similarity))
+            similarity = similarity[: len(some)]
+            found = _reaching(similarity, least[some], mask, size, count) if known else None
+            which, item, value = _largest(similarity[:, :size], count) if found is None else found
+            yield Found(*map(torch.from_numpy, (some[which], item + start[cell], value)))
 
 
-def _reaching(similarity: Tensor, bar: Tensor, size: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _reaching(
+    similarity: Rows, bar: Rows, mask: Rows, size: int, count: int
+) -> tuple[Rows, Rows, Rows] | None:
     """Return row, column and value of what is at least ``bar`` (r, 1) in the first ``size`` columns.
 
-    Of the ``count`` largest of each row of ``similarity`` (r, c), if there are more. Numpy compares with a
+    None if it is more than ``count`` of each row of ``similarity`` (r, c), on average. Numpy compares with a
     number in a tenth of the time that it needs for a column.
     """
-    if bar.isfinite().all():
-        above = similarity.sub_(bar).numpy() >= 0
-        at = torch.from_numpy(np.flatnonzero(above))
-        if len(at) <= count * len(bar):
-            row = torch.div(at, similarity.shape[1], rounding_mode="floor")
-            item = at - row * similarity.shape[1]
-            if size < similarity.shape[1]:
-                inside = (item < size).nonzero().squeeze(1)
-                row, item = row[inside], item[inside]
-            return row, item, similarity[row, item] + bar[row, 0]
-        similarity.add_(bar)
-    top = similarity[:, :size].topk(min(count, size), dim=1)
-    row = torch.arange(len(bar))[:, None].expand_as(top.indices)
-    return row.reshape(-1), top.indices.reshape(-1), top.values.reshape(-1)
+    torch.from_numpy(similarity).sub_(torch.from_numpy(bar))
+    at = np.flatnonzero(np.greater_equal(similarity, 0, out=mask[: len(bar)]))
+    if len(at) > count * len(bar):
+        similarity += bar
+        return None
+    row = at // similarity.shape[1]
+    item = at - row * similarity.shape[1]
+    inside = np.flatnonzero(item < size)
+    row, item = row[inside], item[inside]
+    return row, item, similarity[row, item] + bar[row, 0]
+
+
+def _largest(similarity: Rows, count: int) -> tuple[Rows, Rows, Rows]:
+    """Return row, column and value of the ``count`` largest of each row of ``similarity`` (r, c)."""
+    value, item = torch.from_numpy(similarity).topk(min(count, similarity.shape[1]), dim=1)
+    row = np.repeat(np.arange(len(similarity)), value.shape[1])
+    return row, item.reshape(-1).numpy(), value.reshape(-1).numpy()
