@@ -25,6 +25,7 @@ FIRST = 8  # a row asks 1/FIRST of its cells before it knows what the others hav
 ASKED = 1 << 23  # pairs of a row and a cell in memory at a time
 NUMBERS = 1 << 25  # of rows in memory at a time
 LEAST = -2.0  # less than any cosine
+BLOCK = 512  # rows compared with all at a time
 PRODUCT = 1 << 19  # similarities at a time, which stay in the processor's cache
 
 Rows = NDArray[Any]
@@ -63,7 +64,9 @@ def similar(fast: Tensor | UnitRows, mine: Tensor, count: int) -> Tensor:
     found, first = list[tuple[Tensor, Tensor]](), 0
     with rounded_products():
         for part in fast.split(ROWS):
-            value, index = largest(mine @ part.T, min(count, len(part)))
+            few = min(count, len(part))
+            top = [largest(some @ part.T, few) for some in mine.split(BLOCK)]
+            value, index = (torch.cat(x) for x in zip(*top, strict=True))
             found.append((value, index + first))
             first += len(part)
     value, index = (torch.cat(x, dim=1) for x in zip(*found, strict=True))
@@ -98,7 +101,8 @@ def _of_cells(cells: Cells, fast: Tensor | UnitRows, mine: Tensor, asked: Tensor
         found = [found[0].reaching(bar)]
     best, enough = found[0].best(count, len(mine))
     few = (~enough).nonzero().squeeze(1)
-    best[few] = similar(fast, mine[few], count)
+    if len(few):
+        best[few] = similar(fast, mine[few], count)
     return best
 
 
@@ -111,7 +115,7 @@ def _asking(
     on few numbers takes torch several times as long.
     """
     p, order = asked.shape[1], asked.reshape(-1).argsort(stable=True)
-    who = torch.div(order, max(1, p), rounding_mode="floor").numpy()
+    who = torch.div(order, max(1, p), rounding_mode="floor")
     stop = torch.bincount(asked.reshape(-1), minlength=len(cells.near)).cumsum(0).tolist()
     known, start = bool((bar > LEAST).any()), cells.start.tolist()
     least = bar.numpy()
@@ -126,8 +130,8 @@ def _asking(
         mask = masks[: len(masks) // width * width].reshape(-1, width)
         each = max(1, PRODUCT // width // STEP) * STEP
         for at in range(first, last, each):
-            some = who[at : min(last, at + each)]
-            rows = mine.index_select(0, torch.from_numpy(np.pad(some, (0, -len(some) % STEP))))
+            asking = slice(at, min(last, at + each))
+            rows, some = mine.index_select(0, who[filled(asking)]), who[asking].numpy()
             similarity = held[: len(rows) * width].reshape(-1, width)
             torch.mm(rows, columns, out=torch.from_numpy(similarity))
             similarity = similarity[: len(some)]

@@ -83,7 +83,7 @@ class Reach:
 
 
 def filled(places: slice) -> slice:
-    """Return ``places`` and some after them, up to a multiple of `STEP` if there are as many."""
+    """Return ``places`` and those after them, up to a multiple of `STEP`, if there are as many."""
     return slice(places.start, places.stop + (places.start - places.stop) % STEP)
 
 

@@ -3,8 +3,8 @@
     python tests/benchmarks/neighbour_libraries.py --rows 100000 --width 512 --threads 1
 
 Each runs in a process of its own, twice; ``answers`` are hashes of what it found: equal ones are the same
-lists. Seconds are those of the processor, which others' work does not lengthen. faiss is a dependency;
-usearch and pynndescent are compared where they are installed. Rows are what an encoder makes of clusters:
+lists. Seconds are those of the processor, which others' work does not lengthen. Other libraries are compared
+where they are installed. Rows are what an encoder makes of clusters:
 200 centres in 32 numbers, rows ``--spread`` around them, bent by tanh into ``--width``, with some noise.
 At a spread of 1 clusters run into each other, and neighbours are hard to find.
 """
@@ -47,7 +47,7 @@ def exact(x: np.ndarray, threads: int) -> np.ndarray:
 
 
 def cells(x: np.ndarray, threads: int) -> np.ndarray:
-    """This library's index: as many cells of faiss as a sample needs, cosines in float64."""
+    """This library's index: as many cells as a sample needs, candidates in bfloat16, cosines in float64."""
     import torch
 
     from rankers.item_graphs.cells import indexed
@@ -99,7 +99,7 @@ def nn_descent(x: np.ndarray, threads: int) -> np.ndarray:
 
 WAYS: dict[str, tuple[str, Callable[[np.ndarray, int], np.ndarray]]] = {
     "exact": ("torch", exact),
-    "cells of faiss": ("faiss", cells),
+    "ours": ("torch", cells),
     "faiss IVF": ("faiss", faiss_inverted_file),
     "faiss HNSW": ("faiss", faiss_hnsw),
     "usearch HNSW": ("usearch", usearch_hnsw),

@@ -196,7 +196,6 @@ def test_one_modality_has_no_contrastive_term():
 
 def test_lists_of_an_index_are_those_of_the_checkpoint_and_their_recall_is_kept(apart):
     """What judges after loading has the lists that were trained with."""
-    pytest.importorskip("faiss")
     catalog, chosen = worlds.noise()
     ranker = MICRORanker(epochs=1, embedding_size=8, knn_k=5, approximate_from=40)
     ranker.fit(catalog, chosen, rng=Rng(0)).save(apart / "kept")
@@ -221,7 +220,6 @@ def test_lists_of_an_index_are_those_of_the_checkpoint_and_their_recall_is_kept(
 
 
 def test_lists_of_another_catalogue_are_told(apart):
-    pytest.importorskip("faiss")
     catalog, chosen = worlds.noise()
     ranker = MICRORanker(epochs=1, embedding_size=8, knn_k=5, approximate_from=40)
     ranker.fit(catalog, chosen, rng=Rng(0)).save(apart / "kept")
