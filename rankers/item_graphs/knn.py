@@ -32,7 +32,7 @@ Cosine = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest rows of every row: ``index`` (n, k) int64 and ``value`` (n, k) float64.
+    """The nearest rows of every row: ``index`` (n, k) int64, int32 if kept, and ``value`` (n, k) float64.
 
     Sorted by decreasing cosine, then increasing index; the row itself is included.
     """
@@ -43,6 +43,10 @@ class Neighbours:
     def first(self, k: int) -> Neighbours:
         """Return the k nearest only."""
         return Neighbours(self.index[:, :k], self.value[:, :k])
+
+    def to(self, dtype: torch.dtype) -> Neighbours:
+        """Return the same with an index of int32 or int64."""
+        return Neighbours(self.index.to(dtype), self.value)
 
 
 def unit(x: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def _products(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
 
 
 def _starts(index: Tensor) -> Tensor:
-    return torch.arange(0, index.numel() + 1, index.shape[1], device=index.device)
+    return torch.arange(0, index.numel() + 1, index.shape[1], dtype=index.dtype, device=index.device)
 
 
 def _gathered(weight: Tensor, x: Tensor, index: Tensor) -> Tensor:
@@ -46,13 +46,12 @@ def _gathered(weight: Tensor, x: Tensor, index: Tensor) -> Tensor:
 
 def _scattered(weight: Tensor, y: Tensor, index: Tensor, m: int, onto: Tensor | None = None) -> Tensor:
     """Return Wᵀ·y (m, d) for the same matrix, y (n, d); added to ``onto``, in place, if it is given."""
-    k, order = index.shape[1], index.reshape(-1).argsort(stable=True)
+    order = index.reshape(-1).argsort(stable=True)
     count = torch.bincount(index.reshape(-1), minlength=m)
-    start = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    start = torch.cat([count.new_zeros(1), count.cumsum(0)]).to(index.dtype)
+    row, value = (order // index.shape[1]).to(index.dtype), weight.reshape(-1)[order]
     with quiet_sparse():
-        matrix = torch.sparse_csr_tensor(
-            start, order // k, weight.reshape(-1)[order], (m, len(y)), check_invariants=False
-        )
+        matrix = torch.sparse_csr_tensor(start, row, value, (m, len(y)), check_invariants=False)
         return product(matrix, y) if onto is None else torch.addmm(onto, matrix, y, out=onto)
 
 

@@ -44,11 +44,11 @@ class ModalityGraph(nn.Module):
             self.register_buffer("raw", x, persistent=False)
         self.projection = nn.Linear(x.shape[1], config.embedding_size)
         self.length = max(config.knn_k, min(config.knn_k + 1, len(x)))
-        self.raw_list = (
+        found = (
             listed(x, lists["raw"]) if lists else cached_neighbours(x, self.length, config.approximate_from)
         )
-        self.raw_neighbours = self.raw_list.first(config.knn_k)
-        self.learned_list: Neighbours | None = None
+        self._raw = found.to(torch.int32)  # kept by every modality for both graphs: half the bytes
+        self._learned: Neighbours | None = None
         self.mixed_graph: Graph | None = None
         self._made_of: tuple[int, ...] = ()  # versions of the weights that gave the learned neighbours
 
@@ -56,6 +56,16 @@ class ModalityGraph(nn.Module):
         return edge_weights(
             neighbours, norm=self.config.item_norm, clamp=self.config.negative_cosine == "clamp"
         )
+
+    @property
+    def raw_list(self) -> Neighbours:
+        """Neighbour lists of the features."""
+        return self._raw.to(torch.int64)
+
+    @property
+    def raw_neighbours(self) -> Neighbours:
+        """Edges of the frozen graph, int32."""
+        return self._raw.first(self.config.knn_k)
 
     @property
     def raw_weight(self) -> Tensor:
@@ -81,8 +91,9 @@ class ModalityGraph(nn.Module):
 
     def rebuild(self) -> Tensor:
         """Recompute the neighbours of the projected features; return their weights (n, k), differentiable."""
+        self.mixed_graph = None  # its memory is free for the search
         with torch.no_grad():
-            index = self.learned(self.projected()).index[:, : self.config.knn_k]
+            index = self._found(self.projected()).index[:, : self.config.knn_k]
         weight: Tensor = checkpoint(self._learned_weights, index, use_reentrant=False)
         self.mixed_graph = self._mixed(index, weight.detach())
         return weight
@@ -101,11 +112,19 @@ class ModalityGraph(nn.Module):
         )
 
     def learned(self, projected: Tensor) -> Neighbours:
-        """Return the neighbour lists of the ``projected`` rows, cached until weights change."""
-        if self.learned_list is None or self._made_of != self._versions():
-            self._made_of = self._versions()
-            self.learned_list = neighbours(projected, self.length, self.config.approximate_from)
-        return self.learned_list
+        """Return the neighbour lists of the ``projected`` rows."""
+        return self._found(projected).to(torch.int64)
+
+    def _found(self, projected: Tensor) -> Neighbours:
+        """Return the same, int32; cached until weights change."""
+        if self._learned is None or self._made_of != self._versions():
+            self._made_of, self._learned = (
+                self._versions(),
+                None,
+            )  # the memory of the last is free for the search
+            found = neighbours(projected, self.length, self.config.approximate_from)
+            self._learned = found.to(torch.int32)
+        return self._learned
 
     def receive(self, columns: Columns, owner: int) -> None:
         """Take the learned lists that process ``owner`` has found for the current weights."""
@@ -127,19 +146,20 @@ class ModalityGraph(nn.Module):
         """
         if not self.approximate:
             return {}
-        both = {"raw": self.raw_list, "learned": self.learned(self.projected())}
-        return {name: each.index.int().cpu().contiguous() for name, each in both.items()}
+        both = {"raw": self._raw, "learned": self._found(self.projected())}
+        return {name: each.index.cpu().contiguous() for name, each in both.items()}
 
     @torch.no_grad()
     def take(self, lists: Mapping[str, Tensor]) -> None:
         """Use the learned list of ``lists`` for the current weights."""
         if lists:
-            self._made_of, self.learned_list = self._versions(), listed(self.projected(), lists["learned"])
+            found = listed(self.projected(), lists["learned"])
+            self._made_of, self._learned = self._versions(), found.to(torch.int32)
 
     @property
     def learned_neighbours(self) -> Neighbours | None:
-        """Edges of the learned graph; None before it is built."""
-        return None if self.learned_list is None else self.learned_list.first(self.config.knn_k)
+        """Edges of the learned graph, int32; None before it is built."""
+        return None if self._learned is None else self._learned.first(self.config.knn_k)
 
     @property
     def approximate(self) -> bool:
@@ -149,7 +169,7 @@ class ModalityGraph(nn.Module):
     @torch.no_grad()
     def recall(self) -> dict[str, float]:
         """Return the share of the true neighbours that are edges of the raw and of the learned graph."""
-        learned = self.learned(self.projected()).first(self.config.knn_k)
+        learned = self._found(self.projected()).first(self.config.knn_k)
         return {"raw": recall(self.given, self.raw_neighbours), "learned": recall(self.projected(), learned)}
 
     def forward(self, x: Tensor, fresh: Tensor | None, rows: Tensor | None = None) -> Tensor:
