@@ -24,6 +24,7 @@ from rankers.sparse_rows import largest
 FIRST = 8  # a row asks 1/FIRST of its cells before it knows what the others have to reach
 ASKED = 1 << 23  # pairs of a row and a cell in memory at a time
 NUMBERS = 1 << 25  # of rows in memory at a time
+TIES = 2  # times as many as are wanted may be taken before the best are chosen
 LEAST = -2.0  # less than any cosine
 BLOCK = 512  # rows compared with all at a time
 PRODUCT = 1 << 19  # similarities at a time, which stay in the processor's cache
@@ -111,8 +112,8 @@ def _asking(
 ) -> Iterator[Found]:
     """Yield what ``mine`` (r, d) find from ``bar`` (r, 1) on in the cells ``asked`` (r, p).
 
-    At most ``count`` of each cell for each row, on average. In numpy but for the products, since an operation
-    on few numbers takes torch several times as long.
+    At most `TIES` · ``count`` of each cell for each row, on average. In numpy but for the products, since an
+    operation on few numbers takes torch several times as long.
     """
     p, order = asked.shape[1], asked.reshape(-1).argsort(stable=True)
     who = torch.div(order, max(1, p), rounding_mode="floor")
@@ -135,7 +136,8 @@ def _asking(
             similarity = held[: len(rows) * width].reshape(-1, width)
             torch.mm(rows, columns, out=torch.from_numpy(similarity))
             similarity = similarity[: len(some)]
-            found = _reaching(similarity, least[some], mask, size, count) if known else None
+            lowest = least[some] if known else _kth(similarity[:, :size], count)
+            found = _reaching(similarity, lowest, mask, size, count)
             which, item, value = _largest(similarity[:, :size], count) if found is None else found
             yield Found(*map(torch.from_numpy, (some[which], item + start[cell], value)))
 
@@ -145,12 +147,12 @@ def _reaching(
 ) -> tuple[Rows, Rows, Rows] | None:
     """Return row, column and value of what is at least ``bar`` (r, 1) in the first ``size`` columns.
 
-    None if it is more than ``count`` of each row of ``similarity`` (r, c), on average. Numpy compares with a
-    number in a tenth of the time that it needs for a column.
+    None if it is more than `TIES` · ``count`` of each row of ``similarity`` (r, c), on average. Numpy
+    compares with a number in a tenth of the time that it needs for a column.
     """
     torch.from_numpy(similarity).sub_(torch.from_numpy(bar))
     at = np.flatnonzero(np.greater_equal(similarity, 0, out=mask[: len(bar)]))
-    if len(at) > count * len(bar):
+    if len(at) > TIES * count * len(bar):
         similarity += bar
         return None
     row = at // similarity.shape[1]
@@ -158,6 +160,13 @@ def _reaching(
     inside = np.flatnonzero(item < size)
     row, item = row[inside], item[inside]
     return row, item, similarity[row, item] + bar[row, 0]
+
+
+def _kth(similarity: Rows, k: int) -> Rows:
+    """Return (r, 1) the k-th largest of each row of ``similarity`` (r, c); `LEAST` if there are fewer."""
+    if similarity.shape[1] < k:
+        return np.full((len(similarity), 1), LEAST, dtype=similarity.dtype)
+    return np.sort(similarity, axis=1)[:, -k][:, None]  # a partition or a top-k takes several times as long
 
 
 def _largest(similarity: Rows, count: int) -> tuple[Rows, Rows, Rows]:
