@@ -44,7 +44,7 @@ def neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
 
 def cached_neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
     """Return `neighbours`, cached on disk by the hash of the search, ``x`` and ``k``."""
-    how = "cells near a row, in bfloat16" if 0 < approximate_from <= len(x) else "nearest on a grid"
+    how = "candidates of cells near a row" if 0 < approximate_from <= len(x) else "nearest on a grid"
     key = fingerprint(how, x.cpu().numpy(), k)
 
     def make() -> np.ndarray:
