@@ -118,21 +118,18 @@ class ModalityGraph(nn.Module):
     def _found(self, projected: Tensor) -> Neighbours:
         """Return the same, int32; cached until weights change."""
         if self._learned is None or self._made_of != self._versions():
-            self._made_of, self._learned = (
-                self._versions(),
-                None,
-            )  # the memory of the last is free for the search
+            self._made_of, self._learned = self._versions(), None  # the last one's memory is free
             found = neighbours(projected, self.length, self.config.approximate_from)
             self._learned = found.to(torch.int32)
         return self._learned
 
     def receive(self, columns: Columns, owner: int) -> None:
         """Take the learned lists that process ``owner`` has found for the current weights."""
-        n, found = len(self.raw), self.learned_list
+        found = self._learned
         if columns.index != owner or found is None:
-            index = torch.empty(n, self.length, dtype=torch.long, device=self.raw.device)
+            index = torch.empty(len(self.raw), self.length, dtype=torch.int32, device=self.raw.device)
             found = Neighbours(index, torch.empty(index.shape, dtype=torch.float64, device=index.device))
-        self.learned_list = Neighbours(*(columns.received(x, owner) for x in (found.index, found.value)))
+        self._learned = Neighbours(*(columns.received(x, owner) for x in (found.index, found.value)))
         self._made_of = self._versions()
 
     def _versions(self) -> tuple[int, ...]:
