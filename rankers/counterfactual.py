@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from rankers.base import check_triples
-from rankers.sparse_rows import Ragged, above, at_least, count_true, expand, products, union
+from rankers.score_counts import count_above
+from rankers.sparse_rows import Ragged, expand, positions, products, union
 from recsim_gen.core.errors import SettingError
 from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Counterfactual, Scope
 
 TIE = 1e-10  # scores closer than this are tied
 BATCH_CHANGES = 256  # triples per batch: each changes a hundred rows and more
-BLOCK = 2040  # items per block: their scores fit into a CPU's cache
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Changed:
     def take(self, key: Tensor, base: Tensor) -> Tensor:
         """Return the rows at ``key`` (K,): the new one if it changed, else that of ``base`` (n, D)."""
         out = base.index_select(0, key % len(base))
-        there = _contains(self.key, key).nonzero().squeeze(1)
+        there = positions(_contains(self.key, key))
         places, place = torch.searchsorted(self.key, key[there]).unique(return_inverse=True)
         return out.index_copy_(0, there, self.rows(places).index_select(0, place))
 
@@ -152,45 +152,32 @@ def _shifted(
     A score changes by at most |u|·|h' − h|: rows that cannot cross ``own`` are not computed.
     """
     n, number = len(table), torch.arange(len(changed.key), device=out.device)
-    pairs = Ragged(changed.bounds(len(which), n), number).take(which)
+    pairs = Ragged(changed.bounds(len(which), n), number)
+    if not torch.equal(which, torch.arange(len(which), device=which.device)):
+        pairs = pairs.take(which)
     item = changed.key[pairs.item] % n
     apart = products(vectors, table, pairs.start, item) - own.index_select(0, pairs.which)
     reach = vectors.norm(dim=1).index_select(0, pairs.which) * changed.reach.index_select(0, pairs.item)
-    may = ~(apart.abs() > reach * (1 + TIE) + TIE) & ~_contains(out, pairs.which * n + item)
-    at = may.nonzero().squeeze(1)
+    at = positions(~(apart.abs() > reach * (1 + TIE) + TIE))
+    at = at[~_contains(out, pairs.which[at] * n + item[at])]
     places, place = pairs.item[at].unique(return_inverse=True)
     rows = Ragged(torch.searchsorted(at, pairs.start), place)
     points = _beaten(products(vectors, changed.rows(places), rows.start, place), own, rows)
     return points.index_add_(0, pairs.which[at], _beats(apart[at]), alpha=-1)
 
 
-def _above(users: Tensor, own: Sequence[Tensor], tables: Tables) -> list[Tensor]:
+def _above(users: Tensor, own: Sequence[Tensor], tables: Tables) -> Tensor:
     """Return how many items' scores for ``users`` (B,) are above each ``own`` score (B,); ties count ½.
 
     Scores that are too close for float32 are recomputed in float64.
     """
-    (people, place), n = users.unique(return_inverse=True), len(tables.items)
-    shared = 2 * len(people) <= len(users)  # scores of repeated users are computed once
-    vectors, asked = tables.users[users], tables.users[people if shared else users].float()
+    people, place = users.unique(return_inverse=True)
+    vectors, bars = tables.users[users], torch.stack(list(own))
     unsure = tables.error * vectors.norm(dim=1) + TIE
-    bars = [((one + unsure).float()[:, None], (one - unsure).float()[:, None]) for one in own]
-    points, held = [torch.zeros_like(one) for one in own], asked.new_empty(len(asked) * BLOCK)
-    close: list[list[Tensor]] = [[] for _ in own]
-    for start in range(0, n, BLOCK):
-        part = tables.fast[start : start + BLOCK]
-        scores = torch.mm(asked, part.T, out=held[: len(asked) * len(part)].view(len(asked), len(part)))
-        scores = scores.index_select(0, place) if shared else scores
-        for c, (high, low) in enumerate(bars):
-            higher, least = above(scores, high), at_least(scores, low)
-            count = count_true(higher)
-            points[c] += count
-            crowd = (count_true(least) != count).nonzero().squeeze(1)
-            row, item = (higher.index_select(0, crowd) ^ least.index_select(0, crowd)).nonzero().unbind(1)
-            close[c].append(crowd.index_select(0, row) * n + item + start)
-    for c, one in enumerate(own):
-        near = Ragged.of(torch.cat(close[c]).sort().values, len(users), n)
-        points[c] += _beaten(products(vectors, tables.items, near.start, near.item), one, near)
-    return points
+    high, low = (bars + unsure).float(), (bars - unsure).float()
+    points, near = count_above(tables.users[people].float(), place, high, low, tables.fast)
+    scores = products(vectors.repeat(len(own), 1), tables.items, near.start, near.item)
+    return points + _beaten(scores, bars.flatten(), near).view_as(bars)
 
 
 def _beaten(scores: Tensor, own: Tensor, rows: Ragged) -> Tensor:

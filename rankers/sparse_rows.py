@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,7 +68,7 @@ def none(base: Tensor) -> SparseRows:
 def union(keys: Sequence[Tensor]) -> Tensor:
     """Return the increasing distinct keys of all; those of a single one, which are so already, unchanged."""
     some = [key for key in keys if len(key)]
-    return some[0] if len(some) == 1 else torch.unique(torch.cat(list(keys)))
+    return some[0] if len(some) == 1 else torch.unique_consecutive(ascending(torch.cat(list(keys))))
 
 
 def distinct(rows: Tensor, n: int) -> tuple[Tensor, Tensor]:
@@ -77,33 +77,47 @@ def distinct(rows: Tensor, n: int) -> tuple[Tensor, Tensor]:
     As ``rows.unique(return_inverse=True)``, without a sort.
     """
     there = torch.zeros(n, dtype=torch.bool, device=rows.device).index_fill_(0, rows, True)
-    return there.nonzero().squeeze(1), (there.cumsum(0) - 1).index_select(0, rows)
+    return positions(there), (there.cumsum(0) - 1).index_select(0, rows)
 
 
-def above(x: Tensor, bar: Tensor) -> Tensor:
-    """Return ``x > bar``; on a CPU by numpy, several times as fast as torch for boolean results."""
-    if x.device.type != "cpu":
-        return x > bar
-    return torch.from_numpy(np.greater(x.detach().numpy(), bar.detach().numpy()))
+def ascending(x: Tensor) -> Tensor:
+    """Return ``x`` (M,) sorted; on a CPU by numpy, which needs a tenth of the time of torch."""
+    return x.sort().values if x.device.type != "cpu" else torch.from_numpy(np.sort(x.numpy()))
 
 
-def at_least(x: Tensor, bar: Tensor) -> Tensor:
-    """Return ``x >= bar``, computed as in `above`."""
-    if x.device.type != "cpu":
-        return x >= bar
-    return torch.from_numpy(np.greater_equal(x.detach().numpy(), bar.detach().numpy()))
+def ascending_order(key: Tensor) -> Tensor:
+    """Return the positions (M,) of the sorted ``key`` (M,), integers from 0; equal ones in their order.
 
-
-def count_true(mask: Tensor) -> Tensor:
-    """Return the number of true entries in each row of ``mask`` (b, n), adding eight at once.
-
-    The bytes of a 64-bit word, 0 or 1, are separate sums; 255 words fit without overflow.
+    Positions are written below the keys, since numpy sorts numbers faster than it returns their order.
     """
-    each = 255 if mask.shape[1] > 8 * 255 else -(-mask.shape[1] // 8)
-    lacking = -mask.shape[1] % (8 * each)
-    words = (F.pad(mask, (0, lacking)) if lacking else mask).view(torch.int64)  # padding by 0 would copy
-    sums = words.unflatten(1, (-1, each)).sum(2)
-    return sums.view(torch.uint8).sum(1)
+    bits = len(key).bit_length()
+    return ascending((key << bits) + torch.arange(len(key), device=key.device)) & ((1 << bits) - 1)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Return where ``mask`` (M,) is true; on a CPU by numpy, five times as fast as torch."""
+    if mask.device.type != "cpu":
+        return mask.nonzero().squeeze(1)
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
+
+
+def above(x: Tensor, bar: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return ``x > bar``; on a CPU by numpy, several times as fast as torch for boolean results."""
+    return _compared(np.greater, torch.gt, x, bar, out)
+
+
+def at_least(x: Tensor, bar: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return ``x >= bar``, computed as in `above`."""
+    return _compared(np.greater_equal, torch.ge, x, bar, out)
+
+
+def _compared(
+    fast: np.ufunc, other: Callable[..., Tensor], x: Tensor, bar: Tensor, out: Tensor | None
+) -> Tensor:
+    if x.device.type != "cpu":
+        return other(x, bar, out=out)
+    made = fast(x.detach().numpy(), bar.detach().numpy(), out=None if out is None else out.numpy())
+    return torch.from_numpy(made) if out is None else out
 
 
 def true_at(mask: Tensor) -> Tensor:
@@ -111,9 +125,10 @@ def true_at(mask: Tensor) -> Tensor:
     flat = mask.reshape(-1)
     lacking = -len(flat) % (8 * SLABS)
     words = (F.pad(flat, (0, lacking)) if lacking else flat).view(torch.int64).view(SLABS, -1)
-    place = words.sum(0).nonzero().squeeze(1)  # bytes are 0 or 1, so their sums do not overflow
-    slab, word, byte = words.index_select(1, place).view(torch.uint8).view(SLABS, -1, 8).nonzero().unbind(1)
-    return (slab * words.shape[1] + place.index_select(0, word)) * 8 + byte
+    place = positions(words.sum(0))  # bytes are 0 or 1, so their sums do not overflow
+    at = positions(words.index_select(1, place).view(torch.bool).view(-1))
+    slab, word = at // max(1, 8 * len(place)), at // 8 % max(1, len(place))
+    return (slab * words.shape[1] + place.index_select(0, word)) * 8 + at % 8
 
 
 def largest(x: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from rankers.configs import Norm
 from rankers.item_graphs.item_graph import inverse
-from rankers.item_graphs.knn import MARGIN, Neighbours, order, pair_cosine
+from rankers.item_graphs.knn import MARGIN, Directions, Neighbours, order, pair_cosine
 from rankers.item_graphs.scan import Quick, scan
-from rankers.sparse_rows import Ragged, products, union
+from rankers.sparse_rows import Ragged, ascending_order, union
 
 TRIED = 64  # rows on which the rounding of `GraphState.quick` is tried
 CROWDED = 512  # rows per scanned one that are decided exactly in less time than a product in float32 takes
@@ -32,7 +32,7 @@ class GraphState:
     Parameters
     ----------
     unit
-        (n, d) `directions` of the features.
+        `Directions` (n, d) of the features.
     neighbours
         The k + 1 nearest of each row; the first k are the edges.
     norm
@@ -43,7 +43,7 @@ class GraphState:
         Whether the neighbours came from an index.
     """
 
-    unit: Tensor
+    unit: Directions
     neighbours: Neighbours
     norm: Norm
     clamp: bool
@@ -65,35 +65,34 @@ class GraphState:
 
         They do if all rows are alike, as projected features can be after training.
         """
-        quick = Quick.of(self.unit)
+        lowest = (self.neighbours.value[:, self.k - 1] - MARGIN).float()
+        quick = Quick.of(self.unit, lowest)
         if quick.rows.dtype == torch.float32:
             return quick
         some = self.unit[:: max(1, self.n // TRIED)]
-        found = sum(len(each.item) for each in scan(some, quick, self.lowest, self.k + 2))
-        return quick if found <= CROWDED * len(some) else Quick.of(self.unit, torch.float32)
+        found = sum(len(each.item) for each in scan(some, quick, self.k + 2))
+        return quick if found <= CROWDED * len(some) else Quick.of(self.unit, lowest, torch.float32)
 
     def weight(self, cosine: Tensor) -> Tensor:
         """Return the weights of edges before normalisation."""
         return cosine.clamp_min(0) if self.clamp else cosine
 
-    @cached_property
-    def edges(self) -> Tensor:
-        """(n, k) weights before normalisation."""
-        return self.weight(self.neighbours.value[:, : self.k])
+    def edges(self, rows: Tensor | slice) -> Tensor:
+        """Return the weights (M, k) of some rows before normalisation."""
+        return self.weight(self.neighbours.value[rows, : self.k])
 
     @cached_property
     def degree(self) -> Tensor:
         """(n,) sums of each row's weights."""
-        return self.edges.sum(1)
+        return self.edges(slice(None)).sum(1)
 
     @cached_property
-    def reverse(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Edges by column: ``start`` (n + 1,), then ``row``, ``place`` in the row's list, and ``weight``."""
+    def reverse(self) -> Ragged:
+        """Edges by column, int32: the number of each entry of the lists."""
         column = self.neighbours.index[:, : self.k].reshape(-1)
-        by_column = column.argsort(stable=True)
-        count = torch.bincount(column, minlength=self.n)
+        count, edge = torch.bincount(column, minlength=self.n), column.argsort(stable=True)
         start = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        return start, by_column // self.k, by_column % self.k, self.edges.reshape(-1)[by_column]
+        return Ragged(start, (edge + torch.div(edge, self.k, rounding_mode="floor")).int())
 
     def scales(self, degree: Tensor) -> tuple[Tensor, Tensor]:
         """Return row and column factors of the normalisation: A_rj = row(d_r)·w_rj·column(d_j)."""
@@ -107,11 +106,6 @@ class GraphState:
         """`scales` (n,) of the unchanged graph."""
         return self.scales(self.degree)
 
-    @cached_property
-    def lowest(self) -> Tensor:
-        """(n,) float32 similarity below which no item enters a row's list."""
-        return (self.neighbours.value[:, self.k - 1] - MARGIN).float()
-
     def change(self, items: Tensor, new: Tensor, own_row_only: bool = False) -> GraphChange:
         """Return the change of the graph if ``items`` (B,) have the `directions` ``new`` (B, d), each alone.
 
@@ -123,8 +117,7 @@ class GraphState:
         which = torch.cat([another.new_zeros(1), another]).cumsum(0)
         pictures = new[torch.cat([another.new_ones(1), another])]
         enters, nearest = (
-            found.take(which)
-            for found in scan(pictures, self.quick, None if own_row_only else self.lowest, self.k + 2)
+            found.take(which) for found in scan(pictures, self.quick, self.k + 2, enters=not own_row_only)
         )
         index, value = self._own_lists(items, new, nearest)
         weight, gap = self.weight(value[:, : self.k]), value[:, self.k - 1] - value[:, self.k]
@@ -132,7 +125,9 @@ class GraphState:
         if own_row_only:
             return GraphChange(own, weight.sum(1), mine, gap).of(differs, self.n)
         rows, entries = self._other_rows(own, new, enters)
-        key, order = torch.cat([own, rows]).sort()
+        key = torch.cat([own, rows])
+        order = ascending_order(key)
+        key = key[order]
         place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(key), device=key.device))
         parts = _join(mine, entries)
         parts = EntryChanges(place[parts.place], parts.column, parts.delta)
@@ -148,9 +143,12 @@ class GraphState:
         """
         if torch.equal(new, self.unit[item]):
             return self
-        unit = self.unit.clone()
-        unit[item] = new
-        cosine, everyone, length = unit @ new[0], torch.arange(self.n, device=item.device), self.k + 1
+        unit, everyone, length = (
+            self.unit.replaced(item, new),
+            torch.arange(self.n, device=item.device),
+            self.k + 1,
+        )
+        cosine = unit.cosines(new, Ragged(torch.tensor([0, self.n], device=item.device), everyone))
         index = torch.cat([self.neighbours.index, item.expand(self.n, 1)], dim=1)
         gone = self.neighbours.index == item
         value = torch.cat([self.neighbours.value.masked_fill(gone, -torch.inf), cosine[:, None]], dim=1)
@@ -164,19 +162,19 @@ class GraphState:
         """Return the entries that replace the items' lists: old ones out, new ones in; rows 0 … B − 1."""
         place = torch.arange(len(items), device=items.device).repeat_interleave(2 * self.k)
         column = torch.cat([self.neighbours.index[items, : self.k], index], dim=1)
-        delta = torch.cat([-self.edges[items], weight], dim=1)
+        delta = torch.cat([-self.edges(items), weight], dim=1)
         return EntryChanges(place, column.reshape(-1), delta.reshape(-1))
 
     def _own_lists(self, items: Tensor, new: Tensor, found: Ragged) -> tuple[Tensor, Tensor]:
         """Return index and value of the k + 1 nearest of each item, from ``found`` and its own new row."""
-        cosine, length = products(new, self.unit, found.start, found.item), self.k + 1
+        cosine, length = self.unit.cosines(new, found), self.k + 1
         others = found.item != items.index_select(0, found.which)
         which = torch.cat([found.which[others], torch.arange(len(items), device=items.device)])
         index = torch.cat([found.item[others], items])
         value = torch.cat([cosine[others], pair_cosine(new, new)])
-        order = index.argsort()  # by row, then decreasing cosine, then increasing index
+        order = ascending_order(index)  # by row, then decreasing cosine, then increasing index
         order = order[value[order].argsort(descending=True, stable=True)]
-        order = order[which[order].argsort(stable=True)]
+        order = order[ascending_order(which[order])]
         count = torch.bincount(which, minlength=len(items))
         places = (count.cumsum(0) - count)[:, None] + torch.arange(length, device=items.device)
         first = order[places.clamp_max_(len(order) - 1)]
@@ -194,14 +192,14 @@ class GraphState:
         key, place = self._candidates(own, found)
         row, item = key % self.n, own[key // self.n] % self.n
         several = Ragged.of(key, len(own), self.n)
-        cosine, listed = products(new, self.unit, several.start, several.item), place < self.k
+        cosine, listed = self.unit.cosines(new, several), place < self.k
         # the k-th neighbour without the item: the (k + 1)-th if the item is listed
         bar = row * (self.k + 1) + torch.where(listed, self.k, self.k - 1)
         bar_value, bar_index = (
             x.view(-1).index_select(0, bar) for x in (self.neighbours.value, self.neighbours.index)
         )
         enters = (cosine > bar_value) | ((cosine == bar_value) & (item < bar_index))
-        old = torch.where(listed, self.edges[row, place.clamp_max(self.k - 1)], 0)
+        old = torch.where(listed, self.weight(self.neighbours.value[row, place]), 0)
         mine = torch.where(enters, self.weight(cosine), 0) - old
         # listed and stays: no other entry changes; listed and leaves: the bar enters; new: the bar leaves
         other = torch.where(listed, 1.0, -1.0) * self.weight(bar_value)
@@ -215,16 +213,14 @@ class GraphState:
 
     def _candidates(self, own: Tensor, found: Ragged) -> tuple[Tensor, Tensor]:
         """Return (key, place) of other rows that list the item (place < k) or that it may enter (place k)."""
-        start, rows, places, _ = self.reverse
-        first = own - own % self.n
-        lists = Ragged(start, torch.arange(len(rows), device=rows.device)).take(own % self.n)
+        first, lists = own - own % self.n, self.reverse.take(own % self.n)
         listed, near = (
-            first.index_select(0, some.which) + at
-            for some, at in ((lists, rows.index_select(0, lists.item)), (found, found.item))
+            first.index_select(0, some.which) + rows
+            for some, rows in ((lists, lists.item // (self.k + 1)), (found, found.item))
         )
         key = union([listed, near])
         place = torch.full_like(key, self.k)
-        place[torch.searchsorted(key, listed)] = places.index_select(0, lists.item)
+        place[torch.searchsorted(key, listed)] = lists.item.long() % (self.k + 1)
         others = key != own.index_select(0, key // self.n)
         return key[others], place[others]
 

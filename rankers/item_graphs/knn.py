@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from rankers.sparse_rows import largest, products
+from rankers.sparse_rows import Ragged, largest, products
 from recsim_gen.core.errors import DataError
 
 MARGIN = 1e-5  # above the error of a float32 cosine, below any relevant difference
@@ -26,6 +26,7 @@ HELD = 1 << 20  # candidates in memory at a time if many tie
 ROUNDING = 1.5 * 2.0**52 / GRID  # a float64 of this size has no digit below 1/GRID
 BLOCK_BYTES = 64 << 20
 CACHED = 1 << 20  # bytes of a table that stays in the processor's cache
+PARTS = 1 << 14  # rows of `Directions` in float64 at a time
 
 Cosine = Callable[[Tensor, Tensor], Tensor]
 
@@ -68,6 +69,44 @@ def directions(x: Tensor) -> Tensor:
     for part, to in zip(x.split(each), out.split(each), strict=True):
         torch.sub(unit(part).add_(ROUNDING), ROUNDING, out=to)
     return out
+
+
+@dataclass(frozen=True)
+class Directions:
+    """`directions` of n rows in half their memory: ``steps`` (n, d) int32, in units of 1/GRID."""
+
+    steps: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, x: Tensor) -> Directions:
+        """Return those of ``x`` (n, d)."""
+        steps = torch.empty(x.shape, dtype=torch.int32, device=x.device)
+        for part, to in zip(x.split(PARTS), steps.split(PARTS), strict=True):
+            to.copy_(directions(part).mul_(GRID))
+        return cls(steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
+        """Return some rows, float64, without rounding."""
+        some = self.steps.index_select(0, rows) if isinstance(rows, Tensor) else self.steps[rows]
+        return some.double().mul_(1 / GRID)
+
+    def cosines(self, new: Tensor, found: Ragged) -> Tensor:
+        """Return the cosine of each of ``new`` (B, d) with each of its rows in ``found``, exact."""
+        out = new.new_empty(len(found.item))
+        for start in range(0, len(out), PARTS):
+            some = found.item[start : start + PARTS]
+            bounds = (found.start - start).clamp(0, len(some))
+            everyone = torch.arange(len(some), device=some.device)
+            out[start : start + PARTS] = products(new, self[some], bounds, everyone)
+        return out
+
+    def replaced(self, item: Tensor, new: Tensor) -> Directions:
+        """Return a copy with the directions ``new`` (B, d) at ``item`` (B,)."""
+        return Directions(self.steps.index_copy(0, item, new.mul(GRID).int()))
 
 
 def pair_cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -1,96 +1,151 @@
 """One pass over all items for a batch of new rows: the lists that they may enter, and their own lists.
 
 The product with all items is computed in bfloat16 if the processor multiplies it, with half the bytes and
-twice the speed of float32, and in blocks that fit into its cache. Rounding is bounded by |x·y − x̂·ŷ| ≤ |x −
+several times the speed of float32, and in blocks that fit into its cache. Items are sorted by the bars of
+their lists, so that the largest product of a few neighbours in this order tells whether to look at each:
+comparing all would take longer than computing them. Rounding is bounded by |x·y − x̂·ŷ| ≤ |x −
 x̂|·|ŷ| + |x|·|y − ŷ|, so no row is missed; neighbours are decided elsewhere, exactly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rankers.item_graphs.bfloat16 import multiplies_bfloat16
-from rankers.item_graphs.knn import MARGIN
-from rankers.sparse_rows import Ragged, largest, true_at
+from rankers.item_graphs.knn import MARGIN, Directions
+from rankers.sparse_rows import Ragged, ascending, ascending_order, at_least, largest, positions, true_at
 
-BLOCK = 4096  # items per block: with a hundred new rows, a megabyte of products
+BLOCK = 4096  # items per block: with some hundred new rows, two megabytes of products
+GROUP = 8  # consecutive items of which only the largest product is compared
 SAMPLE = 32  # one of so many items gives the first lower bound of the nearest
-ROWS = 1 << 16  # rows rounded at a time
+ROWS = 1 << 14  # rows rounded at a time
 
 
 @dataclass(frozen=True)
 class Quick:
-    """Rows (n, d) of length 1 or 0, rounded for the product; ``lost``: largest norm of a rounding error."""
+    """Rows of length 1 or 0, rounded for the product, by decreasing bar.
+
+    Parameters
+    ----------
+    rows
+        (m, d); n rows, and zeros up to a multiple of `GROUP`.
+    item
+        (n,) number of each row in the catalogue.
+    lowest
+        (m,) float32 cosine below which nothing enters the row's list; decreasing.
+    lost
+        Largest norm of a rounding error.
+    """
 
     rows: Tensor
+    item: Tensor
+    lowest: Tensor
     lost: float
 
     @classmethod
     @torch.no_grad()
-    def of(cls, unit: Tensor, kind: torch.dtype | None = None) -> Quick:
-        """Return ``unit`` rows (n, d) float64 as ``kind``, bfloat16 or float32; None: the faster one."""
-        rows = unit.to(kind or _quickest(unit))
-        parts = zip(unit.split(ROWS), rows.split(ROWS), strict=True)
-        return cls(rows, max(float((exact - rounded).norm(dim=1).amax()) for exact, rounded in parts))
+    def of(cls, unit: Directions, lowest: Tensor, kind: torch.dtype | None = None) -> Quick:
+        """Return the rows of ``unit`` as ``kind``, bfloat16 or float32; None: the faster one."""
+        lowest, item = lowest.sort(descending=True)
+        lacking = -len(unit) % GROUP
+        shape = (len(unit) + lacking, unit.steps.shape[1])
+        rows = unit.steps.new_zeros(shape, dtype=kind or _quickest(unit))
+        lost = 0.0
+        for some, to in zip(item.split(ROWS), rows[: len(unit)].split(ROWS), strict=True):
+            exact = unit[some]
+            lost = max(lost, float((exact - to.copy_(exact)).norm(dim=1).amax()))
+        return cls(rows, item, F.pad(lowest, (0, lacking), value=float(lowest[-1])), lost)
 
     def error(self, new: Tensor, rounded: Tensor) -> Tensor:
-        """Return a (B, 1) float32 bound on |product of ``rounded`` − that of ``new``| before it is stored.
+        """Return a (B,) float32 bound on |product of ``rounded`` − that of ``new``| before it is stored.
 
         ``rounded`` and ``new`` are (B, d).
         """
-        taken, length = (x.norm(dim=1, keepdim=True) for x in (new - rounded.double(), new))
+        taken, length = (x.norm(dim=1) for x in (new - rounded.double(), new))
         return (taken * (1 + self.lost) + length * self.lost + MARGIN).float()
 
 
-def _quickest(unit: Tensor) -> torch.dtype:
+def _quickest(unit: Directions) -> torch.dtype:
     """Return bfloat16 if the CPU multiplies it at twice the speed of float32 and there are enough rows."""
-    bfloat16 = unit.device.type == "cpu" and len(unit) >= BLOCK and multiplies_bfloat16()
+    bfloat16 = unit.steps.device.type == "cpu" and len(unit) >= BLOCK and multiplies_bfloat16()
     return torch.bfloat16 if bfloat16 else torch.float32
 
 
 @torch.no_grad()
-def scan(new: Tensor, quick: Quick, lowest: Tensor | None, count: int) -> tuple[Ragged, Ragged]:
+def scan(new: Tensor, quick: Quick, count: int, enters: bool = True) -> tuple[Ragged, Ragged]:
     """Return which items each of ``new`` (B, d) float64 may be a neighbour of, and which are its nearest.
 
-    The first contains all items to which its cosine is at least ``lowest`` (n,), and more; None: no items.
-    The second contains all items among its ``count`` nearest, ties included, and more. Rows have length 1 or
-    0; a zero row has no nearest items. O(B·block) memory unless many tie.
+    The first contains all items to which its cosine is at least their bar, and more; without ``enters`` no
+    items. The second contains all items among its ``count`` nearest, ties included, and more. Rows have
+    length 1 or 0; a zero row has no nearest items. O(B·block) memory unless many tie.
     """
-    kind, n = quick.rows.dtype, len(quick.rows)
+    kind, n, changes = quick.rows.dtype, len(quick.item), len(new)
     rounded = new.to(kind)
-    error = quick.error(new, rounded)
-    least = (new.new_full((n,), torch.inf) if lowest is None else lowest - error.amax()).to(kind)
-    top = (rounded @ quick.rows[::SAMPLE].T).float()
+    error, across = quick.error(new, rounded), rounded.T.contiguous()
+    least = (quick.lowest - error.amax() if enters else torch.full_like(quick.lowest, torch.inf)).to(kind)
+    top = (rounded @ quick.rows[:n:SAMPLE].T).float()
     bar = torch.full_like(error, -torch.inf)
     if count <= top.shape[1]:
-        bar = _bar(largest(top, count)[0][:, -1:], error, kind)
-    bar[~new.any(1)] = torch.inf
-    held = rounded.new_empty(len(new) * min(BLOCK, n))
-    masks = held.new_empty(2, len(held), dtype=torch.bool)
-    keys, values, again = list[Tensor](), list[Tensor](), 1
-    for number, start in enumerate(range(0, n, BLOCK)):
-        if number == again:  # more items raise the bound: it is updated after 1, 2, 4, 8 … blocks
-            keys, values, again = [torch.cat(keys)], [torch.cat(values)], 2 * again
-            bar = torch.maximum(bar, _bar(kth(values[0], keys[0] // n, count, len(new)), error, kind))
+        bar = _bar(largest(top, count)[0][:, -1], error, kind)
+    bar = torch.where(new.any(1), bar, torch.inf).to(kind)
+    found, parts, again = Near.none(rounded), list[Near](), 1
+    held = rounded.new_empty(BLOCK, changes)
+    for number, start in enumerate(range(0, len(quick.rows), BLOCK), 1):
         rows = quick.rows[start : start + BLOCK]
-        near = torch.mm(rounded, rows.T, out=held[: len(new) * len(rows)].view(len(new), len(rows)))
-        at = true_at(_reaching(near, least[start : start + BLOCK], bar.to(near.dtype), masks))
-        keys.append(torch.div(at, len(rows), rounding_mode="floor") * n + at % len(rows) + start)
-        values.append(near.view(-1).index_select(0, at))
-    key, order = torch.cat(keys).sort()
-    value = torch.cat(values).index_select(0, order)
-    found = Ragged.of(key, len(new), n)
-    bar = torch.maximum(bar, _bar(kth(value, found.which, count, len(new)), error, kind)).to(kind)
-    enters, mine = value >= least.index_select(0, found.item), value >= bar.squeeze(1)[found.which]
-    return Ragged.of(key[enters], len(new), n), Ragged.of(key[mine], len(new), n)
+        near = torch.mm(rows, across, out=held[: len(rows)])
+        lowest = least[start + GROUP - 1 : start + len(rows) : GROUP]
+        parts.append(Near.of_groups(near, true_at(_reaching(near, lowest, bar)), start))
+        if number == again or start + BLOCK >= len(quick.rows):  # more items raise the bar
+            some = Near.joined(parts)
+            reach = (some.value >= least[some.place]) | (some.value >= bar[some.which])
+            found = Near.joined([found, some.take(positions(reach & (some.place < n)))])
+            risen = _bar(kth(found.value, found.which, count, changes).squeeze(1), error, kind)
+            bar, parts, again = torch.maximum(bar, risen.to(kind)), [], 2 * again
+    found = found.take(ascending_order(found.which * n + quick.item[found.place]))
+    key = found.which * n + quick.item[found.place]
+    entered, mine = found.value >= least[found.place], found.value >= bar[found.which]
+    return Ragged.of(key[entered], changes, n), Ragged.of(key[mine], changes, n)
+
+
+@dataclass(frozen=True)
+class Near:
+    """Products ``value`` (M,) of the new row ``which`` with the row at ``place``."""
+
+    which: Tensor
+    place: Tensor
+    value: Tensor
+
+    @classmethod
+    def none(cls, like: Tensor) -> Near:
+        """Return no products."""
+        return cls(*(like.new_empty(0, dtype=kind) for kind in (torch.long, torch.long, like.dtype)))
+
+    @classmethod
+    def of_groups(cls, near: Tensor, at: Tensor, start: int) -> Near:
+        """Return the products of groups ``at`` (G,) of ``near`` (b, B), products with rows from ``start``."""
+        changes, inside = near.shape[1], torch.arange(GROUP, device=near.device)
+        group, which = torch.div(at, changes, rounding_mode="floor"), at % changes
+        place, which = ((group * GROUP)[:, None] + inside).view(-1), which.repeat_interleave(GROUP)
+        return cls(which, place + start, near.view(-1).index_select(0, place * changes + which))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Near]) -> Near:
+        """Return all products."""
+        columns = zip(*((part.which, part.place, part.value) for part in parts), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
+
+    def take(self, at: Tensor) -> Near:
+        """Return the products at ``at``."""
+        return Near(*(x.index_select(0, at) for x in (self.which, self.place, self.value)))
 
 
 def _bar(kth: Tensor, error: Tensor, kind: torch.dtype) -> Tensor:
-    """Return a lower bound of the products of the k nearest, given k products of at least ``kth`` (B, 1).
+    """Return a lower bound of the products of the k nearest, given k products of at least ``kth`` (B,).
 
     ``kind`` is the type in which products were stored.
     """
@@ -104,31 +159,22 @@ def kth(value: Tensor, which: Tensor, k: int, rows: int) -> Tensor:
     """
     if not len(value):
         return torch.full((rows, 1), -torch.inf, device=value.device)
-    rising = _sorted(4.0 * which - value.double())
+    rising = ascending(4.0 * which - value.double())
     count = torch.bincount(which, minlength=rows)
     at = (count.cumsum(0) - count + k - 1).clamp_max_(len(rising) - 1)
     kth = 4.0 * torch.arange(rows, device=value.device) - rising[at]
     return kth.float().masked_fill(count < k, -torch.inf)[:, None]
 
 
-def _sorted(x: Tensor) -> Tensor:
-    """Return ``x`` (n,) in rising order; on a CPU by numpy, up to ten times as fast."""
-    return x.sort().values if x.device.type != "cpu" else torch.from_numpy(np.sort(x.numpy()))
+def _reaching(near: Tensor, least: Tensor, bar: Tensor) -> Tensor:
+    """Return in which groups of ``near`` (b, B) one may reach ``least`` (b / `GROUP`,) or ``bar`` (B,).
 
-
-def _reaching(near: Tensor, least: Tensor, bar: Tensor, held: Tensor) -> Tensor:
-    """Return where ``near`` (B, b) is at least ``least`` (b,) or ``bar`` (B, 1); bfloat16: or one is ≤ 0.
-
-    On a CPU by numpy, into ``held`` (2, B·b or more), and bfloat16 by its bits: as integers, they increase
-    with positive numbers and are all above those of negative numbers.
+    Of bfloat16, the bits are compared: as integers, they increase with positive numbers and are all above
+    those of negative numbers; everything reaches what is not above 0.
     """
-    if near.device.type != "cpu":
-        return (near >= least) | (near >= bar)
     if near.dtype == torch.bfloat16:
         anything = torch.iinfo(torch.int16).min
         least, bar = (x.view(torch.int16).masked_fill(x <= 0, anything) for x in (least, bar))
         near = near.view(torch.int16)
-    first, second = held[:, : near.numel()].view(2, *near.shape).numpy()
-    np.greater_equal(near.numpy(), least.numpy(), out=first)
-    np.greater_equal(near.numpy(), bar.numpy(), out=second)
-    return torch.from_numpy(np.logical_or(first, second, out=first))
+    most = near.view(-1, GROUP, near.shape[1]).amax(1)
+    return at_least(most, least[:, None]).logical_or_(at_least(most, bar))

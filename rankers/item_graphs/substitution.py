@@ -17,10 +17,12 @@ from torch import Tensor
 from rankers.counterfactual import Changed
 from rankers.item_graphs.graph_change import GraphChange, GraphState
 from rankers.item_graphs.graph_propagation import Mixture, Moved
-from rankers.item_graphs.knn import Neighbours, directions, nearest
+from rankers.item_graphs.knn import Directions, Neighbours, directions, nearest
 from rankers.item_graphs.modality_graph import ModalityGraph
-from rankers.sparse_rows import union
+from rankers.sparse_rows import positions, union
 from recsim_gen.core.errors import DataError
+
+ROWS = 1 << 14  # items at a time
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,6 @@ class Attention:
     """Logits of a view's rows x (M, d): ``query``·tanh(``weight``·x + ``bias``), up to a constant.
 
     Computed by tanh z = 2σ(2z) − 1, since torch's float64 sigmoid is seven times as fast as its tanh.
-    ``inner``, linear in x, is propagated together with x, so that changed rows do not need the d×d product.
     """
 
     weight: Tensor
@@ -36,12 +37,12 @@ class Attention:
     query: Tensor
 
     def inner(self, x: Tensor) -> Tensor:
-        """Return 2·``weight``·x, (M, d)."""
+        """Return 2·``weight``·x, (M, d): linear in x."""
         return x @ (2 * self.weight.T)
 
-    def __call__(self, inner: Tensor) -> Tensor:
-        """Return the logits (M, 1) of ``inner``."""
-        return (inner + 2 * self.bias).sigmoid_() @ (2 * self.query)
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the logits (M, 1) of ``x``."""
+        return self.inner(x).add_(2 * self.bias).sigmoid_() @ (2 * self.query)
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ def _states(
     graph: ModalityGraph, projected: Tensor, given: Tensor, learned: Neighbours, raw: Neighbours
 ) -> tuple[GraphState, GraphState]:
     norm, clamp = graph.config.item_norm, graph.config.negative_cosine == "clamp"
-    seen = GraphState(directions(projected), learned, norm, clamp, graph.approximate)
-    return seen, GraphState(directions(given), raw, norm, clamp, graph.approximate)
+    seen = GraphState(Directions.of(projected), learned, norm, clamp, graph.approximate)
+    return seen, GraphState(Directions.of(given), raw, norm, clamp, graph.approximate)
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,8 @@ class ExactItems:
 
     @cached_property
     def mixtures(self) -> tuple[Mixture, ...]:
-        """One graph per view, Σ_m share_m·((1 − λ)·learned_m + λ·raw_m), over x and ``inner`` of x."""
-        x = self.x if self.query is None else torch.cat([self.x, self.query.inner(self.x)], dim=1)
-        out = []
+        """One graph per view, Σ_m share_m·((1 − λ)·learned_m + λ·raw_m), over x."""
+        inner, out = None if self.query is None else self.query.inner, []
         for view in self.views:
             shares: list[float] = []
             graphs: list[GraphState] = []
@@ -141,23 +141,30 @@ class ExactItems:
                 frozen = self.modalities[name].graph.config.frozen_weight
                 shares += [share * (1 - frozen), share * frozen]
                 graphs += self.modalities[name].states
-            out.append(Mixture(tuple(shares), tuple(graphs), x, self.depth, self.x.shape[1]))
+            out.append(Mixture(tuple(shares), tuple(graphs), self.x, self.depth, inner))
         return tuple(out)
 
-    def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return h (M, d) and the logits (M, 1) of rows of a mixture's output."""
-        h, inner = rows.tensor_split([self.x.shape[1]], dim=1)
-        return h, rows.new_zeros(len(rows), 1) if self.query is None else self.query(inner)
+    def _logits(self, h: Tensor) -> Tensor:
+        """Return the logits (M, 1) of rows of a view's ``h`` (M, d)."""
+        return h.new_zeros(len(h), 1) if self.query is None else self.query(h)
 
     @cached_property
-    def parts(self) -> list[tuple[Tensor, Tensor]]:
-        """Each view's h (n, d) and logits (n, 1)."""
-        return [(h.contiguous(), asked) for h, asked in (self._split(m.out) for m in self.mixtures)]
+    def logits(self) -> list[Tensor]:
+        """Each view's logits (n, 1)."""
+        return [torch.cat([self._logits(m.rows(rows)) for rows in self._blocks]) for m in self.mixtures]
+
+    @property
+    def _blocks(self) -> tuple[Tensor, ...]:
+        return torch.arange(len(self.x), device=self.x.device).split(ROWS)
+
+    def _parts(self, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return each view's h (M, d) and logits (M, 1) of some rows."""
+        return [(m.rows(rows), asked[rows]) for m, asked in zip(self.mixtures, self.logits, strict=True)]
 
     @cached_property
     def table(self) -> Tensor:
         """(n, d) final items, float64."""
-        return self._final(self.collaborative.clone(), self.parts)
+        return torch.cat([self._final(self.collaborative[at], self._parts(at)) for at in self._blocks])
 
     @staticmethod
     def _fused(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
@@ -176,9 +183,12 @@ class ExactItems:
     @cached_property
     def lengths(self) -> tuple[Tensor, Tensor]:
         """(n,) norms of each item's h, and of the longest of its views."""
-        return self._fused(self.parts).norm(dim=1), torch.stack([h.norm(dim=1) for h, _ in self.parts]).amax(
-            0
-        )
+        pairs = []
+        for parts in map(self._parts, self._blocks):
+            views = torch.stack([h.norm(dim=1) for h, _ in parts])
+            pairs.append((self._fused(parts).norm(dim=1), views.amax(0)))
+        fused, longest = zip(*pairs, strict=True)
+        return torch.cat(fused), torch.cat(longest)
 
     def _reach(self, key: Tensor, moved: Sequence[Moved]) -> Tensor:
         """Return (M,) bounds on the norm of each final row's change.
@@ -189,7 +199,7 @@ class ExactItems:
         step, more = self.x.new_zeros(len(key)), self.x.new_zeros(len(key))
         slope = 0.0 if self.query is None else float(self.query.query.norm()) / 2  # of a sigmoid: 1/4, twice
         for view in moved:
-            place = torch.searchsorted(key, view.key)
+            place = slice(None) if view.key is key else torch.searchsorted(key, view.key)
             step[place] = torch.maximum(step[place], view.reach[:, 0])
             more[place] = torch.maximum(more[place], slope * view.reach[:, 1])
         length, longest = (x.index_select(0, key % len(self.x)) for x in self.lengths)
@@ -217,14 +227,13 @@ class ExactItems:
     def _rows(self, keys: Tensor, moved: Sequence[Moved], place: Tensor) -> Tensor:
         """Return the final rows at positions ``place`` of the keys."""
         key = keys.index_select(0, place)
-        parts = []
-        for view, (h, asked) in zip(moved, self.parts, strict=True):
+        item, parts = key % len(self.x), []
+        for view, (h, asked) in zip(moved, self._parts(item), strict=True):
             at = torch.searchsorted(view.key, key).clamp_max_(max(0, len(view.key) - 1))
-            there = (view.key[at] == key).nonzero().squeeze(1) if len(view.key) else at[:0]
-            new_h, new_asked = self._split(view.rows(at[there]))
-            item = key % len(self.x)
-            parts.append((h[item].index_copy_(0, there, new_h), asked[item].index_copy_(0, there, new_asked)))
-        return self._final(self.collaborative.index_select(0, key % len(self.x)), parts)
+            there = positions(view.key[at] == key) if len(view.key) else at[:0]
+            new = view.rows(at[there])
+            parts.append((h.index_copy_(0, there, new), asked.index_copy_(0, there, self._logits(new))))
+        return self._final(self.collaborative.index_select(0, item), parts)
 
     def rebuilt(self, item: Tensor, features: Mapping[str, Tensor]) -> ExactItems:
         """Return the items with all graphs of the given modalities rebuilt: the slow reference, O(n²·d)."""

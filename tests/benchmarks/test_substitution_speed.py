@@ -12,6 +12,8 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,7 @@ from ranker_at_size import mapped_world, world
 from rankers.counterfactual import BATCH_CHANGES, Changed, Counterfactuals, InteractionMask
 from rankers.item_graphs.knn import directions
 from rankers.item_graphs.substitution import ExactItems
+from recsim_gen.core.types import Scope
 from recsim_gen.core.vectors import MappedRows
 from recsim_gen.encoders.features import MAPPED_FROM
 
@@ -60,23 +63,34 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
+def in_float32(x: torch.Tensor) -> torch.Tensor:
+    """The `directions` of ``x`` (n, d)."""
+    out = torch.empty(x.shape)
+    for part, to in zip(x.split(1 << 14), out.split(1 << 14), strict=True):
+        to.copy_(directions(part))
+    return out
+
+
 def measured(model: ExactItems, new: torch.Tensor, rounds: int) -> dict[str, float]:
     """Of as many triples as there are pictures ``new``; no two of them are alike."""
     ranker, n, triples = Synthetic(model), len(model.x), len(new)
     draw = np.random.default_rng(0)
     users, items = draw.integers(USERS, size=triples), draw.integers(n, size=triples)
-    table, pictures = directions(model.modalities["image"].graph.given).float(), {"image": new.numpy()}
-    held = torch.empty(min(BATCH_CHANGES, triples), n)
-    work = {
+    pictures = {"image": new.numpy()}
+    judged = {scope: partial(ranker.substitute, users, items, pictures, scope) for scope in get_args(Scope)}
+    for one in judged.values():  # tables are made
+        one()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # without those of the product
+    table, held = (
+        in_float32(model.modalities["image"].graph.given),
+        torch.empty(min(BATCH_CHANGES, triples), n),
+    )
+    work = judged | {
         "into new": lambda: [part @ table.T for part in new.split(BATCH_CHANGES)],
         "into held": lambda: [
             torch.mm(part, table.T, out=held[: len(part)]) for part in new.split(BATCH_CHANGES)
         ],
-        "graph": lambda: ranker.substitute(users, items, pictures, "graph"),
-        "item": lambda: ranker.substitute(users, items, pictures, "item"),
     }
-    for one in work.values():  # tables are made
-        one()
     taken = pd.DataFrame([{name: seconds(one) for name, one in work.items()} for _ in range(rounds)])
     product = taken[["into new", "into held"]].min(axis=1)
     out = {
@@ -86,7 +100,7 @@ def measured(model: ExactItems, new: torch.Tensor, rounds: int) -> dict[str, flo
         "graph/s": triples / float(taken["graph"].median()),
         "item/s": triples / float(taken["item"].median()),
         "graph/product": float((taken["graph"] / product).median()),
-        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_gb": peak,
     }
     one = {"image": pictures["image"][:1]}
     out["rebuild/s"] = 1 / seconds(lambda: ranker.rebuild(users[:1], items[:1], one))

@@ -9,7 +9,6 @@ from rankers.sparse_rows import (
     above,
     at_least,
     coo,
-    count_true,
     distinct,
     largest,
     products,
@@ -46,13 +45,6 @@ def test_comparisons_are_torchs(shape):
     for x in (x, x.clone().requires_grad_()):  # noqa: B020
         assert torch.equal(at_least(x, bar), x >= bar)
         assert torch.equal(above(x, bar), x > bar)
-
-
-@pytest.mark.parametrize("n", [1, 8, 2039, 2040, 2041, 9001])
-def test_counts_of_rows_are_their_sums(n):
-    for share in (0.0, 0.5, 1.0):
-        mask = torch.rand(3, n, generator=Rng(n).torch()) < share
-        assert torch.equal(count_true(mask), mask.sum(1))
 
 
 def test_products_of_pairs_are_those_of_the_full_product():
