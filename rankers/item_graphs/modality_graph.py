@@ -49,7 +49,8 @@ class ModalityGraph(nn.Module):
         )
         self._raw = found.to(torch.int32)  # kept by every modality for both graphs: half the bytes
         self._learned: Neighbours | None = None
-        self.mixed_graph: Graph | None = None
+        self._edges: tuple[Tensor, Tensor] | None = None  # learned index and weights, until they are mixed
+        self._mixed: Graph | None = None
         self._made_of: tuple[int, ...] = ()  # versions of the weights that gave the learned neighbours
 
     def _weights(self, neighbours: Neighbours) -> Tensor:
@@ -91,11 +92,11 @@ class ModalityGraph(nn.Module):
 
     def rebuild(self) -> Tensor:
         """Recompute the neighbours of the projected features; return their weights (n, k), differentiable."""
-        self.mixed_graph = None  # its memory is free for the search
+        self._mixed = None  # its memory is free for the search
         with torch.no_grad():
             index = self._found(self.projected()).index[:, : self.config.knn_k]
         weight: Tensor = checkpoint(self._learned_weights, index, use_reentrant=False)
-        self.mixed_graph = self._mixed(index, weight.detach())
+        self._edges = index, weight.detach()
         return weight
 
     def _learned_weights(self, index: Tensor) -> Tensor:
@@ -103,13 +104,20 @@ class ModalityGraph(nn.Module):
         rows = row_by_row(unit, self.projected())
         return self._weights(Neighbours(index, edge_products(rows, rows, index)))
 
-    def _mixed(self, index: Tensor, weight: Tensor) -> Graph:
-        """Return both graphs as one matrix, in which an edge of both is multiplied once."""
-        frozen = self.config.frozen_weight
-        return Graph.from_neighbours(
-            torch.cat([index, self.raw_neighbours.index], dim=1),
-            torch.cat([(1 - frozen) * weight, frozen * self.raw_weight], dim=1),
-        )
+    @property
+    def mixed_graph(self) -> Graph:
+        """Both graphs as one matrix, in which an edge of both is multiplied once; since the last rebuild.
+
+        Made when it is first asked for, which is after the step with a gradient to the projection.
+        """
+        if self._edges is not None:
+            (index, weight), frozen, self._edges = self._edges, self.config.frozen_weight, None
+            self._mixed = Graph.from_neighbours(
+                torch.cat([index, self.raw_neighbours.index], dim=1),
+                torch.cat([(1 - frozen) * weight, frozen * self.raw_weight], dim=1),
+            )
+        assert self._mixed is not None
+        return self._mixed
 
     def learned(self, projected: Tensor) -> Neighbours:
         """Return the neighbour lists of the ``projected`` rows."""
@@ -180,10 +188,9 @@ class ModalityGraph(nn.Module):
 
     def step(self, x: Tensor, fresh: Tensor | None, rows: Tensor | None = None) -> Tensor:
         """Return ``rows`` (None: all) of A·x, (rows, d)."""
-        assert self.learned_neighbours is not None
-        assert self.mixed_graph is not None
         if fresh is None:
             return self.conv(x, self.mixed_graph if rows is None else self.mixed_graph.of_rows(rows))
+        assert self.learned_neighbours is not None
         frozen = self.config.frozen_weight
         learned = messages(fresh.float(), x, self.learned_neighbours.index)
         mixed = (1 - frozen) * learned + frozen * self.conv(x, self.raw_graph)
