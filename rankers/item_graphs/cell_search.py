@@ -22,7 +22,8 @@ from rankers.item_graphs.scan import kth
 from rankers.sparse_rows import largest
 
 FIRST = 8  # a row asks 1/FIRST of its cells before it knows what the others have to reach
-ASKED = 1 << 23  # pairs of a row and a cell in memory at a time
+ASKED = 1 << 23  # pairs of a row and a cell, or a row that it finds, in memory at a time
+FOUND = 3  # times as many as are wanted are found until the last bound is known
 NUMBERS = 1 << 25  # of rows in memory at a time
 TIES = 2  # times as many as are wanted may be taken before the best are chosen
 LEAST = -2.0  # less than any cosine
@@ -78,7 +79,7 @@ def similar(fast: Tensor | UnitRows, mine: Tensor, count: int) -> Tensor:
 def candidates(cells: Cells, fast: Tensor | UnitRows, reach: Reach, count: int) -> Tensor:
     """Return (n, count) the places most similar to each, among those of the cells that it asks; int32."""
     out = torch.empty(len(fast), count, dtype=torch.int32)
-    most = max(1, min(ASKED // reach.asked, NUMBERS // fast.shape[1]))
+    most = max(1, min(ASKED // (reach.asked + FOUND * count), NUMBERS // fast.shape[1]))
     last = torch.searchsorted(cells.start, torch.arange(most, len(fast) + most, most)).unique()
     first = 0
     with rounded_products():
