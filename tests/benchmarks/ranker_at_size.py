@@ -17,6 +17,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -79,17 +80,17 @@ def peak_gb() -> float:
 
 
 class Clock:
-    """Processor seconds that a function takes, every call; it stands in for it."""
+    """Seconds that a function takes, every call, by ``now``: those of the processor; it stands in for it."""
 
-    def __init__(self, owner: Any, name: str) -> None:
+    def __init__(self, owner: Any, name: str, now: Callable[[], float] = time.process_time) -> None:
         self.calls, function = list[float](), getattr(owner, name)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            start = time.process_time()
+            start = now()
             try:
                 return function(*args, **kwargs)
             finally:
-                self.calls.append(time.process_time() - start)
+                self.calls.append(now() - start)
 
         mock.patch.object(owner, name, timed).start()
 

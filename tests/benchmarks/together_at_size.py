@@ -13,27 +13,10 @@ import json
 import sys
 import time
 from typing import Any
-from unittest import mock
 
-from ranker_at_size import world
+from ranker_at_size import Clock, world
 
 EPOCHS = 5
-
-
-class Wall:
-    """Seconds of the clock that a function takes, every call; it stands in for it."""
-
-    def __init__(self, owner: Any, name: str) -> None:
-        self.calls, function = list[float](), getattr(owner, name)
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.calls.append(time.perf_counter() - start)
-
-        mock.patch.object(owner, name, timed).start()
 
 
 def measure(name: str, n: int) -> dict[str, Any]:
@@ -45,14 +28,15 @@ def measure(name: str, n: int) -> dict[str, Any]:
     from recsim_gen.core.specs import RankerSpec
 
     catalog, interactions = world(n)
-    epochs, validations = Wall(loop, "one_epoch"), Wall(loop.Validation, "__call__")
+    epochs = Clock(loop, "one_epoch", time.perf_counter)
+    validation = Clock(loop.Validation, "__call__", time.perf_counter)
     ranker = make_ranker(RankerSpec(name, {"epochs": EPOCHS, "eval_step": EPOCHS}))
     ranker.fit(catalog, interactions, rng=Rng(0))
     return {
         "processes": Team().count,
         "epochs": epochs.calls,
-        "validation": validations.calls[0],
-        "all": sum(epochs.calls) + validations.calls[0],
+        "validation": validation.seconds,
+        "all": epochs.seconds + validation.seconds,
         "weights": {k: float(v.double().abs().sum()) for k, v in ranker.model.state_dict().items()},
     }
 
