@@ -143,18 +143,14 @@ class GraphState:
         """
         if torch.equal(new, self.unit[item]):
             return self
-        unit, everyone, length = (
-            self.unit.replaced(item, new),
-            torch.arange(self.n, device=item.device),
-            self.k + 1,
-        )
+        unit, everyone = self.unit.replaced(item, new), torch.arange(self.n, device=item.device)
         cosine = unit.cosines(new, Ragged(torch.tensor([0, self.n], device=item.device), everyone))
         index = torch.cat([self.neighbours.index, item.expand(self.n, 1)], dim=1)
         gone = self.neighbours.index == item
         value = torch.cat([self.neighbours.value.masked_fill(gone, -torch.inf), cosine[:, None]], dim=1)
         rising = index.sort(dim=1, stable=True)
-        index, value = order(rising.values, value.gather(1, rising.indices), length)
-        mine = order(everyone[None], cosine[None], length)
+        index, value = order(rising.values, value.gather(1, rising.indices), self.k + 1)
+        mine = order(everyone[None], cosine[None], self.k + 1)
         index[item], value[item] = mine
         return replace(self, unit=unit, neighbours=Neighbours(index, value))
 
