@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recsim_gen.core.vectors import unload
+
 ROWS = 1 << 15  # rows in memory at a time
 
 
@@ -39,6 +41,13 @@ class UnitRows:
         return out
 
 
+def parts_of(x: Tensor) -> Iterator[Tensor]:
+    """Yield the rows of ``x`` (n, d), `ROWS` at a time; mapped ones leave memory after each part."""
+    for part in x.split(ROWS):
+        yield part
+        unload(x.data_ptr())
+
+
 def by_rows(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return (n, c) float32 of x·weightᵀ + bias in float64, ``x`` (n, d) float16, without any other table."""
     projected: Tensor = _ByRows.apply(x, weight, bias)
@@ -49,11 +58,11 @@ class _ByRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return torch.cat([(part.double() @ weight.T + bias).float() for part in x.split(ROWS)])
+        return torch.cat([(part.double() @ weight.T + bias).float() for part in parts_of(x)])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
         (x,) = ctx.saved_tensors
-        parts = zip(grad.split(ROWS), x.split(ROWS), strict=True)
+        parts = zip(grad.split(ROWS), parts_of(x), strict=True)
         slope = torch.stack([g.double().T @ part.double() for g, part in parts]).sum(0)
         return None, slope, grad.double().sum(0)

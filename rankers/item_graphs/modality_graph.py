@@ -20,6 +20,7 @@ from rankers.item_graphs.learned_edges import edge_products, messages
 from rankers.item_graphs.mapped_rows import by_rows
 from rankers.propagation import Graph, GraphConv, row_by_row
 from rankers.training.columns import Columns
+from recsim_gen.core.vectors import unload
 
 
 class ModalityGraph(nn.Module):
@@ -47,6 +48,7 @@ class ModalityGraph(nn.Module):
         found = (
             listed(x, lists["raw"]) if lists else cached_neighbours(x, self.length, config.approximate_from)
         )
+        unload(x.data_ptr())
         self._raw = found.to(torch.int32)  # kept by every modality for both graphs: half the bytes
         self._learned: Neighbours | None = None
         self._edges: tuple[Tensor, Tensor] | None = None  # learned index and weights, until they are mixed
@@ -175,7 +177,9 @@ class ModalityGraph(nn.Module):
     def recall(self) -> dict[str, float]:
         """Return the share of the true neighbours that are edges of the raw and of the learned graph."""
         learned = self._found(self.projected()).first(self.config.knn_k)
-        return {"raw": recall(self.given, self.raw_neighbours), "learned": recall(self.projected(), learned)}
+        raw = recall(self.given, self.raw_neighbours)
+        unload(self.given.data_ptr())
+        return {"raw": raw, "learned": recall(self.projected(), learned)}
 
     def forward(self, x: Tensor, fresh: Tensor | None, rows: Tensor | None = None) -> Tensor:
         """Return ``rows`` (None: all) of A^L·x for item embeddings x (n, d).

@@ -92,9 +92,9 @@ def one_epoch(model: RankerModel, pairs: Pairs, optimizer: torch.optim.Optimizer
     model.train()
     total = 0.0
     for batch in pairs:
-        optimizer.zero_grad()
         total += _number(_backward(model, batch.to(model.device), team), model)
         optimizer.step()
+        optimizer.zero_grad()  # here, so that a validation holds no gradients
     return total / len(pairs)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -13,6 +15,8 @@ from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import atomic
 
 LARGEST = float(np.finfo(np.float16).max)
+
+_mapped: WeakValueDictionary[int, np.memmap[Any, Any]] = WeakValueDictionary()  # by where their numbers start
 
 
 def unit(x: NDArray[Any], dtype: DTypeLike = None) -> NDArray[Any]:
@@ -44,6 +48,7 @@ class MappedRows(np.ndarray if TYPE_CHECKING else object):  # type: ignore[misc]
             got = f"{self.half.dtype} {self.half.shape}"
             raise DataError(f"mapped features are (n, d) float16, got {got}", file=Path(file))
         self.shape = self.half.shape
+        _mapped[self.half.ctypes.data] = self.half
 
     def __len__(self) -> int:
         return len(self.half)
@@ -62,6 +67,16 @@ class MappedRows(np.ndarray if TYPE_CHECKING else object):  # type: ignore[misc]
     def hashed(self) -> NDArray[Any]:
         """Return what a fingerprint is made of: the numbers of the file."""
         return self.half
+
+
+def unload(address: int) -> None:
+    """Take `MappedRows` whose numbers start at ``address`` out of memory; they are read again when needed.
+
+    Nothing happens if no mapped rows start there.
+    """
+    rows: Any = _mapped.get(address)
+    if rows is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        rows._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def write_mapped(file: str | Path, n: int, parts: Iterable[NDArray[Any]]) -> MappedRows:

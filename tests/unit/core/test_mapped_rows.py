@@ -1,11 +1,15 @@
 """Features in a file: float16 there, float32 where they are read, and never a number that float16 lacks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
+from rankers.item_graphs.mapped_rows import by_rows
 from recsim_gen.core.errors import DataError
 from recsim_gen.core.store import fingerprint
-from recsim_gen.core.vectors import MappedRows, write_mapped
+from recsim_gen.core.vectors import MappedRows, unload, write_mapped
 from recsim_gen.testing import worlds
 
 
@@ -46,3 +50,27 @@ def test_numbers_too_large_and_broken_files_are_told(tmp_path):
     (tmp_path / "x.npy").write_bytes(b"nothing")
     with pytest.raises(DataError, match="no readable features"):
         MappedRows(tmp_path / "x.npy")
+
+
+def resident_files() -> int:
+    """Bytes of mapped files in this process's memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssFile:"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads memory from /proc, which Linux has")
+def test_rows_leave_memory_after_a_pass_and_come_back_as_they_were(tmp_path):
+    n, d, size = 200_000, 80, 200_000 * 80 * 2
+    drawn = (np.random.default_rng(i).standard_normal((n // 20, d)) for i in range(20))
+    x = torch.from_numpy(write_mapped(tmp_path / "x.npy", n, drawn).half)
+    before = resident_files()
+    total = x.sum(dtype=torch.float64)
+    assert resident_files() - before > 0.9 * size
+    weight = torch.randn(3, d, dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    by_rows(x, weight, bias).sum().backward()
+    assert resident_files() - before < 0.5 * size
+    assert weight.grad[0].allclose(x.double().sum(0))
+    assert x.sum(dtype=torch.float64) == total
+    unload(x.data_ptr() + 2)  # nothing starts there
+    assert resident_files() - before > 0.9 * size

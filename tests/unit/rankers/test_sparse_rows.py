@@ -1,16 +1,21 @@
 """The sparse operations against torch's plain ones."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.sparse import coo_array
 
 from rankers.sparse_rows import (
     SLABS,
+    UNCACHED,
     Ragged,
     above,
     at_least,
     coo,
+    csr,
     distinct,
     largest,
+    product,
     products,
     true_at,
     union,
@@ -45,6 +50,17 @@ def test_comparisons_are_torchs(shape):
     for x in (x, x.clone().requires_grad_()):  # noqa: B020
         assert torch.equal(at_least(x, bar), x >= bar)
         assert torch.equal(above(x, bar), x > bar)
+
+
+@pytest.mark.parametrize("columns", [1, 16, 50])
+def test_a_sparse_product_is_the_dense_one_whether_the_table_is_in_the_cache_or_not(columns):
+    n, draw = UNCACHED // columns + 1, np.random.default_rng(0)
+    places = draw.integers(200, size=900), draw.integers(n, size=900)  # rows stay empty, places meet
+    matrix = coo_array((draw.random(900, dtype=np.float32), places), shape=(200, n)).tocsr()
+    x = torch.from_numpy(draw.standard_normal((n, columns), dtype=np.float32))
+    for some, table in ((matrix, x), (matrix[:, :50], x[:50])):
+        expected = torch.from_numpy(some @ table.numpy())
+        torch.testing.assert_close(product(csr(some), table), expected)
 
 
 def test_products_of_pairs_are_those_of_the_full_product():
