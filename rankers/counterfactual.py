@@ -25,7 +25,7 @@ from recsim_gen.core.registry import did_you_mean
 from recsim_gen.core.types import Counterfactual, Scope
 
 TIE = 1e-10  # scores closer than this are tied
-BATCH_CHANGES = 256  # triples per batch: each changes a hundred rows and more
+BATCH_CHANGES = 512  # triples per batch: each changes a hundred rows and more
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from torch import Tensor
 from rankers.configs import Norm
 from rankers.item_graphs.item_graph import inverse
 from rankers.item_graphs.knn import MARGIN, Directions, Neighbours, order, pair_cosine
-from rankers.item_graphs.scan import Quick, scan
+from rankers.item_graphs.scan import MANY, Quick, scan
+from rankers.item_graphs.shadow import Basis
 from rankers.sparse_rows import Ragged, ascending_order, union
 
 TRIED = 64  # rows on which the rounding of `GraphState.quick` is tried
@@ -66,12 +67,13 @@ class GraphState:
         They do if all rows are alike, as projected features can be after training.
         """
         lowest = (self.neighbours.value[:, self.k - 1] - MARGIN).float()
-        quick = Quick.of(self.unit, lowest)
+        basis = Basis.of(self.unit, lowest) if self.n >= MANY else Basis()
+        quick = Quick.of(self.unit, lowest, basis)
         if quick.rows.dtype == torch.float32:
             return quick
         some = self.unit[:: max(1, self.n // TRIED)]
         found = sum(len(each.item) for each in scan(some, quick, self.k + 2))
-        return quick if found <= CROWDED * len(some) else Quick.of(self.unit, lowest, torch.float32)
+        return quick if found <= CROWDED * len(some) else Quick.of(self.unit, lowest, basis, torch.float32)
 
     def weight(self, cosine: Tensor) -> Tensor:
         """Return the weights of edges before normalisation."""
