@@ -77,26 +77,14 @@ class ItemGraphModel(TableModel):
     def graphs(self) -> dict[str, tuple[ModalityGraph, Tensor | None]]:
         """Return each modality's graph, rebuilt if stale, and the weights that carry a gradient (or None)."""
         out: dict[str, tuple[ModalityGraph, Tensor | None]] = {}
-        if self._stale and self.columns.shared:
-            self._search()
         for name, graph in self.modalities.items():
             assert isinstance(graph, ModalityGraph)
+            if self._stale and self.columns.shared:
+                graph.search(self.columns)
             fresh = graph.rebuild() if self._stale else None
             out[name] = graph, fresh if torch.is_grad_enabled() else None
         self._stale = False
         return out
-
-    @torch.no_grad()
-    def _search(self) -> None:
-        """Find the learned lists, each process those of other modalities."""
-        owned = [(n % self.columns.count, graph) for n, graph in enumerate(self.modalities.values())]
-        for owner, graph in owned:
-            assert isinstance(graph, ModalityGraph)
-            if owner == self.columns.index:
-                graph.learned(graph.projected())
-        for owner, graph in owned:
-            assert isinstance(graph, ModalityGraph)
-            graph.receive(self.columns, owner)
 
     def lists(self) -> dict[str, Tensor]:
         """Return the lists of an index by ``modality.raw`` and ``modality.learned``."""

@@ -19,7 +19,7 @@ from rankers.item_graphs.bfloat16 import rounded_products
 from rankers.item_graphs.mapped_rows import ROWS, UnitRows
 from rankers.item_graphs.partition import STEP, Cells, Reach, filled
 from rankers.item_graphs.scan import kth
-from rankers.sparse_rows import largest
+from rankers.sparse_rows import largest, positions
 
 FIRST = 8  # a row asks 1/FIRST of its cells before it knows what the others have to reach
 ASKED = 1 << 23  # pairs of a row and a cell, or a row that it finds, in memory at a time
@@ -76,9 +76,12 @@ def similar(fast: Tensor | UnitRows, mine: Tensor, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def candidates(cells: Cells, fast: Tensor | UnitRows, reach: Reach, count: int) -> Tensor:
-    """Return (n, count) the places most similar to each, among those of the cells that it asks; int32."""
-    out = torch.empty(len(fast), count, dtype=torch.int32)
+def candidates(cells: Cells, fast: Tensor | UnitRows, reach: Reach, count: int, mine: Tensor) -> Tensor:
+    """Return (m, count) the places most similar to each of ``mine``, in the cells that it asks; int32.
+
+    ``mine`` (n,): whether a place is one of the m that ask.
+    """
+    out, done = torch.empty(int(mine.sum()), count, dtype=torch.int32), 0
     most = max(1, min(ASKED // (reach.asked + FOUND * count), NUMBERS // fast.shape[1]))
     last = torch.searchsorted(cells.start, torch.arange(most, len(fast) + most, most)).unique()
     first = 0
@@ -86,8 +89,10 @@ def candidates(cells: Cells, fast: Tensor | UnitRows, reach: Reach, count: int) 
         for stop in last.clamp_max(len(cells.near)).unique().tolist():
             asked = torch.cat([cells.nearest_to(fast, cell, reach) for cell in range(first, stop)])
             places = slice(int(cells.start[first]), int(cells.start[stop]))
-            out[places] = _of_cells(cells, fast, fast[places], asked, count)
-            first = stop
+            some, first = positions(mine[places]), stop
+            if len(some):
+                to = slice(done, done := done + len(some))
+                out[to] = _of_cells(cells, fast, fast[places][some], asked[some], count)
     return out
 
 

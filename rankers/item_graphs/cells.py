@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rankers.item_graphs.cell_search import candidates, similar
 from rankers.item_graphs.knn import (
+    EVERY,
     SPARE,
     Neighbours,
     candidate_cosines,
@@ -36,12 +37,12 @@ MOST = 2  # a row asks at most 1/MOST of the cells
 BLOCK = 4096  # rows decided at a time
 
 
-def neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
-    """Return the ``k`` nearest rows of each row of ``x`` (n, d): by `indexed` if many, else by `nearest`.
+def neighbours(x: Tensor, k: int, approximate_from: int, rows: slice = EVERY) -> Neighbours:
+    """Return the ``k`` nearest rows of some ``rows`` of ``x`` (n, d), by `indexed` or by `nearest`.
 
-    ``approximate_from``: number of rows from which an index is used; 0: never.
+    ``approximate_from``: number of rows of ``x`` from which an index is used; 0: never.
     """
-    return indexed(x, k) if 0 < approximate_from <= len(x) else nearest(x, k)
+    return (indexed if 0 < approximate_from <= len(x) else nearest)(x, k, rows)
 
 
 def cached_neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
@@ -58,13 +59,13 @@ def cached_neighbours(x: Tensor, k: int, approximate_from: int) -> Neighbours:
 
 
 @torch.no_grad()
-def indexed(x: Tensor, k: int) -> Neighbours:
-    """Return the ``k`` nearest rows of each row of ``x`` (n, d) by cosine, with recall of at least 0.99.
+def indexed(x: Tensor, k: int, rows: slice = EVERY) -> Neighbours:
+    """Return the ``k`` nearest rows of each of some ``rows`` of ``x`` (n, d), with recall of at least 0.99.
 
-    The same for any number of threads, on any device. Raises DataError for fewer than ``k`` rows.
+    The same for any number of threads, on any device. Raises DataError if ``x`` has fewer than ``k`` rows.
     """
     if len(x) <= k:
-        return nearest(x, k)
+        return nearest(x, k, rows)
     device, x = x.device, x.cpu()
     unit = UnitRows(x)
     cells = Cells.of(unit)
@@ -76,13 +77,15 @@ def indexed(x: Tensor, k: int) -> Neighbours:
             f"the features of {n:,} items form no clusters (an index would search {reach.asked} of {m} "
             "cells): neighbours are searched exactly, in time quadratic in the items"
         )
-        found = nearest(x, k)
+        found = nearest(x, k, rows)
         return Neighbours(found.index.to(device), found.value.to(device))
-    near = candidates(cells, fast, reach, min(k + SPARE, len(x)))
-    index, value = torch.empty(len(x), k, dtype=torch.long), torch.empty(len(x), k, dtype=torch.float64)
-    for rows, places in zip(cells.rows.split(BLOCK), near.split(BLOCK), strict=True):  # they share candidates
-        some = cells.rows[places.long()].sort(dim=1).values
-        index[rows], value[rows] = order(some, _cosines(x, rows, some), k)
+    first, stop, _ = rows.indices(len(x))
+    mine = (cells.rows >= first) & (cells.rows < stop)
+    near = candidates(cells, fast, reach, min(k + SPARE, len(x)), mine)
+    index, value = torch.empty(len(near), k, dtype=torch.long), torch.empty(len(near), k, dtype=torch.float64)
+    for those, places in zip(cells.rows[mine].split(BLOCK), near.split(BLOCK), strict=True):
+        some = cells.rows[places.long()].sort(dim=1).values  # shared by these rows, which are near each other
+        index[those - first], value[those - first] = order(some, _cosines(x, those, some), k)
     zero = value[:, 0] == 0
     index[zero], value[zero] = torch.arange(k), 0.0  # a zero row ties with everything at 0, as in `knn`
     del near, fast

@@ -27,6 +27,7 @@ ROUNDING = 1.5 * 2.0**52 / GRID  # a float64 of this size has no digit below 1/G
 BLOCK_BYTES = 64 << 20
 CACHED = 1 << 20  # bytes of a table that stays in the processor's cache
 PARTS = 1 << 14  # rows of `Directions` in float64 at a time
+EVERY = slice(None)
 
 Cosine = Callable[[Tensor, Tensor], Tensor]
 
@@ -122,10 +123,10 @@ def candidate_cosines(a: Tensor, b: Tensor, candidates: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def nearest(x: Tensor, k: int) -> Neighbours:
-    """Return the ``k`` nearest rows of each row of ``x`` (n, d) by cosine, itself included; no gradient.
+def nearest(x: Tensor, k: int, rows: slice = EVERY) -> Neighbours:
+    """Return the ``k`` nearest rows of each of some ``rows`` of ``x`` (n, d) by cosine, itself included.
 
-    Raises DataError if there are fewer than ``k`` rows.
+    Without a gradient. Raises DataError if there are fewer than ``k`` rows.
     """
     if len(x) < k:
         raise DataError(f"k nearest neighbours need at least k = {k} items, got {len(x)}")
@@ -133,7 +134,9 @@ def nearest(x: Tensor, k: int) -> Neighbours:
     fast = exact.float()
     block = max(1, min(len(x), BLOCK_BYTES // (4 * len(x))))
     held = fast.new_empty(block, len(x))  # allocated once: an allocation takes longer than the product
-    parts = [_block(exact, fast, slice(s, s + block), k, held) for s in range(0, len(x), block)]
+    first, stop, _ = rows.indices(len(x))
+    starts = range(first, stop, block) or [first]  # of no rows, one block without any
+    parts = [_block(exact, fast, slice(s, min(s + block, stop)), k, held) for s in starts]
     return Neighbours(torch.cat([i for i, _ in parts]), torch.cat([v for _, v in parts]))
 
 

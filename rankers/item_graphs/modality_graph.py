@@ -133,13 +133,14 @@ class ModalityGraph(nn.Module):
             self._learned = found.to(torch.int32)
         return self._learned
 
-    def receive(self, columns: Columns, owner: int) -> None:
-        """Take the learned lists that process ``owner`` has found for the current weights."""
-        found = self._learned
-        if columns.index != owner or found is None:
-            index = torch.empty(len(self.raw), self.length, dtype=torch.int32, device=self.raw.device)
-            found = Neighbours(index, torch.empty(index.shape, dtype=torch.float64, device=index.device))
-        self._learned = Neighbours(*(columns.received(x, owner) for x in (found.index, found.value)))
+    @torch.no_grad()
+    def search(self, columns: Columns) -> None:
+        """Find the learned lists for the current weights together, each process those of its rows."""
+        projected, self._learned, self._mixed = self.projected(), None, None
+        n = len(projected)
+        own = neighbours(projected, self.length, self.config.approximate_from, columns.rows(n))
+        parts = own.to(torch.int32)
+        self._learned = Neighbours(*(columns.together(part, n) for part in (parts.index, parts.value)))
         self._made_of = self._versions()
 
     def _versions(self) -> tuple[int, ...]:

@@ -81,11 +81,14 @@ class Columns:
         found = rows.new_zeros(len(at), rows.shape[1]).index_put((here,), rows[at[here]])
         return _Spread.apply(self.sum(found))  # type: ignore[no-any-return]
 
-    def received(self, x: Tensor, owner: int) -> Tensor:
-        """Return ``x`` of process ``owner``; in the others, it replaces a tensor of the same shape."""
-        if self.shared:
-            dist.broadcast(x, owner)
-        return x
+    def together(self, part: Tensor, n: int) -> Tensor:
+        """Return all ``n`` rows of a table of which each process has its `rows`; without a gradient."""
+        if not self.shared:
+            return part
+        whole = part.new_zeros(n, *part.shape[1:])
+        whole[self.rows(n)] = part
+        dist.all_reduce(whole)
+        return whole
 
     def logsumexp(self, x: Tensor) -> Tensor:
         """Return log Σ e^x over the processes, of which all compute the same then; differentiable."""

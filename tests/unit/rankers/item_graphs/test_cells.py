@@ -1,5 +1,6 @@
 """Neighbours by an index: nearly all of the true ones, decided exactly, the same every time."""
 
+from itertools import pairwise
 from unittest import mock
 
 import pytest
@@ -40,6 +41,18 @@ def test_the_lists_fall_and_the_same_come_again_with_two_threads():
         torch.set_num_threads(threads)
     assert torch.equal(one.index, two.index)
     assert torch.equal(one.value, two.value)
+
+
+@pytest.mark.parametrize("search", [nearest, indexed])
+def test_parts_of_the_rows_have_the_lists_that_all_have(search):
+    """What processes share: any part, an empty one, too."""
+    x = clusters(2000)
+    whole = search(x, 10)
+    bounds = [0, 1, 700, 700, 1400, 2000]
+    parts = [search(x, 10, slice(start, stop)) for start, stop in pairwise(bounds)]
+    assert [part.index.shape for part in parts] == [(b - a, 10) for a, b in pairwise(bounds)]
+    assert torch.equal(torch.cat([part.index for part in parts]), whole.index)
+    assert torch.equal(torch.cat([part.value for part in parts]), whole.value)
 
 
 def test_where_there_are_no_clusters_the_exact_search_is_done_and_told(capsys):

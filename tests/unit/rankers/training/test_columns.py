@@ -45,7 +45,7 @@ def work(file: Path) -> None:
         "whole": columns.whole(part),
         "same": torch.equal(same, part),
         "width": part.shape[1],
-        "received": columns.received(torch.tensor(columns.index), 1),
+        "together": columns.together(table()[columns.rows(N)], N),
     }
     torch.save(found, f"{file}{columns.index}")
 
@@ -69,7 +69,7 @@ def test_exchanges_lose_nothing(found):
     for one in found:
         assert one["same"]
         assert torch.equal(one["whole"], table())
-        assert one["received"] == 1
+        assert torch.equal(one["together"], table())
 
 
 def test_loss_and_gradient_are_those_of_one_process(found):
