@@ -72,7 +72,7 @@ class LightGCNRanker(LearnedRanker):
     name = "lightgcn"
     model_class = LightGCN
     config_class = LightGCNConfig
-    training_version = 5
+    training_version = 6
     model: LightGCN
 
     def _new_users(self, histories: Sequence[np.ndarray]) -> Tensor:
