@@ -162,10 +162,10 @@ class Near:
 
 
 def _bar(kth: Tensor, slack: Tensor, error: Tensor, kind: torch.dtype) -> Tensor:
-    """Return a lower bound of the products of the k nearest, of which k are at least ``kth`` + their slack.
+    """Return a lower bound (B,) of the products of the k nearest of each new row.
 
-    All (B,): ``slack`` is the largest that a new row's products can have; ``kind`` is the type in which they
-    were stored.
+    ``kth`` (B,) is the k-th largest of its products less their slack, the most by which they exceed cosines;
+    ``slack`` (B,) the largest of these. ``kind`` is the type in which products were stored.
     """
     return kth - torch.finfo(kind).eps / 2 * (kth.abs() + slack) - 2 * error
 

@@ -17,9 +17,7 @@ from rankers.item_graphs.knn import Directions
 TRIED = 4096  # rows from which the basis and its width are chosen
 ASKING = 64  # one of so many of them stands for a new row
 EACH = 16  # widths that are tried are multiples of it
-DECIDED = (
-    128  # numbers multiplied in the time in which one of an exact cosine is: of rows at random, in float64
-)
+DECIDED = 128  # numbers multiplied in the time that one of an exact cosine takes, whose row is looked up
 
 
 @dataclass(frozen=True)
