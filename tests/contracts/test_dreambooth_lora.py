@@ -12,6 +12,7 @@ from recsim_gen.testing.generator_contract import tiny  # noqa: F401 - a fixture
 class TestDreamBoothLoRA(DreamBoothContract):
     name = "dreambooth_lora"
     settings: ClassVar = {"steps": 3, "batch_size": 2, "prior_images": 2, "lr": 5e-2, "rank": 4}
+    small_steps: ClassVar = {"lr": 3e-3}
 
     def test_the_unet_itself_stays(self):
         unet = self.make().fit(self.one, rng=Rng(0)).ready().pipeline.unet
