@@ -155,7 +155,7 @@ class ItemGraphRanker(LearnedRanker):
     """Base of rankers with item graphs; new users are folded in by the model's propagation."""
 
     needs_features = True
-    training_version = 6
+    training_version = 7
     model: ItemGraphModel
     _exact: ExactItems | None = None
 

@@ -17,8 +17,15 @@ from rankers.bpr import floored_bpr, padded_embeddings
 from rankers.configs import LightGCNConfig
 from rankers.fold_in import propagate
 from rankers.learned_ranker import LearnedRanker
-from rankers.propagation import GraphConv, Near, layers, mean_of_layers, rows_of_mean, user_item_graph
-from rankers.table_model import TableModel, rows_of
+from rankers.propagation import (
+    GraphConv,
+    Near,
+    layers,
+    mean_of_layers,
+    rows_of_mean_and_first,
+    user_item_graph,
+)
+from rankers.table_model import TableModel
 from rankers.training.data import TrainingData
 from rankers.training.pairs import Batch
 
@@ -58,9 +65,8 @@ class LightGCN(TableModel):
         """Return BPR + reg_weight·½Σ‖E‖²/B, of the batch's first layer; Σ‖E‖/B without ``require_pow``."""
         user, item = self.user_embedding.weight, self.item_embedding.weight
         near = Near.of(batch, self.user_item, self.n_users, user.shape[1])
-        rows = rows_of_mean(user, item, self.user_item, self.settings.n_layers, near)
+        rows, first = rows_of_mean_and_first(user, item, self.user_item, self.settings.n_layers, near)
         loss = floored_bpr(*rows, self.columns)
-        first = (rows_of(user, batch.user), rows_of(item, batch.positive), rows_of(item, batch.negative))
         lengths = self.columns.norms(torch.stack([x.norm() for x in first]))
         size = lengths.square().sum() / 2 if self.settings.require_pow else lengths.sum()
         return loss + self.settings.reg_weight * size / len(batch.user)
@@ -72,7 +78,7 @@ class LightGCNRanker(LearnedRanker):
     name = "lightgcn"
     model_class = LightGCN
     config_class = LightGCNConfig
-    training_version = 6
+    training_version = 7
     model: LightGCN
 
     def _new_users(self, histories: Sequence[np.ndarray]) -> Tensor:

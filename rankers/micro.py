@@ -73,13 +73,16 @@ class MICRO(ItemGraphModel):
         fused = self._fused(views)
         latent = self._columns_of(fused, items)
         some = latent[near.items] if contrasted and near.items is not None else latent
-        loss = self.bpr(*self.rows(near, some))
-        if contrasted:
-            anchors = self._anchors()
-            for view in views.values():
-                term = contrastive_loss(view, fused, self.settings.temperature, anchors, self.columns)
-                loss = loss + weight * term
+        terms = self._contrastive(views, fused) if contrasted else []
+        loss = self.bpr(*self.rows(near, some))  # after them: its gradients come first, then theirs
+        for term in terms:
+            loss = loss + weight * term
         return loss
+
+    def _contrastive(self, views: Mapping[str, Tensor], fused: Tensor) -> list[Tensor]:
+        """Return the contrastive loss of each view (n, d) with the fused one, of the same anchors."""
+        anchors, temperature = self._anchors(), self.settings.temperature
+        return [contrastive_loss(view, fused, temperature, anchors, self.columns) for view in views.values()]
 
     def _anchors(self) -> Tensor:
         """Return the items that a step averages over, counted from the first of this process's rows."""

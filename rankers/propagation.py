@@ -16,8 +16,9 @@ from rankers.configs import UserItemNorm
 from rankers.sparse_rows import as_scipy, csr, distinct, is_large, product
 from rankers.training.pairs import Batch
 
-NARROW = 16  # columns of such a part: a cache line; a tenth to a quarter slower than all at once
 ROWS = 1 << 16  # rows that `row_by_row` passes on at a time
+
+Rows = tuple[Tensor, Tensor, Tensor]  # (B, d) of a batch's users, positive and negative items
 
 
 class Graph:
@@ -90,6 +91,13 @@ class Near:
             return n_users, n_items
         return len(self.users), len(self.items)
 
+    def places(self) -> Batch:
+        """Return the batch as rows of the tables."""
+        if self.users is None or self.items is None:
+            return self.batch
+        user, positive, negative = self.batch
+        return Batch(self.users[user], self.items[positive], self.items[negative])
+
     def rows(self, n_users: int) -> Tensor | None:
         """Return the nodes of the graph, (rows,); None: all."""
         if self.users is None or self.items is None:
@@ -111,47 +119,44 @@ class _Multiply(torch.autograd.Function):
 class _RowsOfMean(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, users: Tensor, items: Tensor, graph: Graph, depth: int, near: Near, extra: Tensor | None
+        ctx: Any,
+        users: Tensor,
+        items: Tensor,
+        graph: Graph,
+        depth: int,
+        near: Near,
+        extra: Tensor | None,
+        first: bool,
     ) -> tuple[Tensor, ...]:
-        """Return the rows of `rows_of_mean`."""
+        """Return the rows of `rows_of_mean`; with ``first``, also those of `rows_of_mean_and_first`."""
         ctx.graph, ctx.depth, ctx.near, ctx.has_extra = graph, depth, near, extra is not None
         ctx.sizes = len(users), len(items)
         rows, sizes = near.rows(len(users)), near.sizes(*ctx.sizes)
-        out = [users.new_empty(len(index), users.shape[1]) for index in near.batch]
-        for columns in _columns(sum(ctx.sizes), users.shape[1]):
-            mean = _mean(users[:, columns], items[:, columns], graph, depth, near.edges, rows).split(sizes)
-            if extra is not None:
-                mean[1].add_(extra[:, columns])
-            for to, table, index in zip(out, (0, 1, 1), near.batch, strict=True):
-                to[:, columns] = mean[table].index_select(0, index)
+        mean = _mean(users, items, graph, depth, near.edges, rows).split(sizes)
+        if extra is not None:
+            mean[1].add_(extra)
+        out = [mean[t].index_select(0, at) for t, at in zip((0, 1, 1), near.batch, strict=True)]
+        if first:
+            out += [x.index_select(0, at) for x, at in zip((users, items, items), near.places(), strict=True)]
         return tuple(out)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """Return the gradients of users, items and ``extra``; the last layer goes first."""
-        near, d = ctx.near, grads[0].shape[1]
+        near = ctx.near
         rows, sizes = near.rows(ctx.sizes[0]), near.sizes(*ctx.sizes)
-        users, items = (grads[0].new_empty(n, d) for n in ctx.sizes)
-        extra = grads[0].new_empty(sizes[1], d) if ctx.has_extra else None
-        for columns in _columns(sum(ctx.sizes), d):
-            total = _scattered(near.batch, [grad[:, columns] for grad in grads], sizes)
-            if extra is not None:
-                extra[:, columns] = total[sizes[0] :]
-            total.div_(1 + ctx.depth)
-            layer = total
-            for step in range(ctx.depth):
-                layer = product((ctx.graph if step else near.edges).transpose, layer)
-                _add_rows(layer, rows, total)
-            if len(layer) < sum(ctx.sizes):  # no layer
-                layer = _add_rows(total.new_zeros(sum(ctx.sizes), total.shape[1]), rows, total)
-            users[:, columns], items[:, columns] = layer.split(ctx.sizes)
-        return users, items, None, None, None, extra
-
-
-def _columns(n: int, d: int) -> list[slice]:
-    """Return the columns of a table (n, d) that a convolution passes over together: all, or `NARROW`."""
-    width = NARROW if is_large(n, d) else d
-    return [slice(start, min(start + width, d)) for start in range(0, d, width)]
+        total = _scattered(near.batch, grads[:3], sizes)
+        extra = total[sizes[0] :].clone() if ctx.has_extra else None
+        layer = total.div_(1 + ctx.depth)
+        for step in range(ctx.depth):
+            layer = product((ctx.graph if step else near.edges).transpose, layer)
+            _add_rows(layer, rows, total)
+        if len(layer) < sum(ctx.sizes):  # no layer
+            layer = _add_rows(total.new_zeros(sum(ctx.sizes), total.shape[1]), rows, total)
+        users, items = layer.split(ctx.sizes)
+        for table, at, grad in zip((users, items, items), near.places(), grads[3:], strict=False):
+            table.index_add_(0, at, grad)
+        return users, items, None, None, None, extra, None
 
 
 def _mean(users: Tensor, items: Tensor, graph: Graph, depth: int, last: Graph, rows: Tensor | None) -> Tensor:
@@ -169,16 +174,16 @@ def _mean(users: Tensor, items: Tensor, graph: Graph, depth: int, last: Graph, r
 
 def _add_rows(table: Tensor, rows: Tensor | None, x: Tensor) -> Tensor:
     """Add ``x`` to ``rows`` of the table (None: all), in place."""
-    return table.add_(x) if rows is None else table.index_put_((rows,), x, accumulate=True)
+    return table.add_(x) if rows is None else table.index_add_(0, rows, x)
 
 
 def _scattered(batch: Batch, grads: Sequence[Tensor], sizes: tuple[int, int]) -> Tensor:
     """Return the gradient of a table over users and items from those of a batch's rows of it."""
     total = grads[0].new_zeros(sum(sizes), grads[0].shape[1])
     users, items = total.split(sizes)
-    users.index_put_((batch.user,), grads[0], accumulate=True)
-    items.index_put_((batch.positive,), grads[1], accumulate=True)
-    items += torch.zeros_like(items).index_put_((batch.negative,), grads[2], accumulate=True)
+    users.index_add_(0, batch.user, grads[0])
+    items.index_add_(0, batch.positive, grads[1])
+    items += torch.zeros_like(items).index_add_(0, batch.negative, grads[2])
     return total
 
 
@@ -221,23 +226,30 @@ def layers(conv: GraphConv, x: Tensor, graph: Graph, depth: int) -> list[Tensor]
 @torch.no_grad()
 def mean_of_layers(users: Tensor, items: Tensor, graph: Graph, depth: int) -> tuple[Tensor, Tensor]:
     """Return the means of `layers` of users (U, d) and of items (n, d), without a gradient."""
-    n, d = len(users) + len(items), users.shape[1]
-    mean = users.new_empty(n, d)
-    for columns in _columns(n, d):
-        mean[:, columns] = _mean(users[:, columns], items[:, columns], graph, depth, graph, None)
-    return mean.split((len(users), len(items)))  # type: ignore[return-value]
+    mean = _mean(users, items, graph, depth, graph, None)
+    return mean[: len(users)], mean[len(users) :]
 
 
 def rows_of_mean(
     users: Tensor, items: Tensor, graph: Graph, depth: int, near: Near, extra: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Rows:
     """Return a batch's rows (B, d) of `mean_of_layers`, differentiable: users, positive and negative items.
 
-    ``extra`` (rows, d) is added to the items of ``near``. The means of all nodes are never made; of large
-    tables, it holds three parts of `NARROW` columns.
+    ``extra`` (rows, d) is added to the items of ``near``. The means of all nodes are never made.
     """
-    rows: tuple[Tensor, Tensor, Tensor] = _RowsOfMean.apply(users, items, graph, depth, near, extra)
+    rows: Rows = _RowsOfMean.apply(users, items, graph, depth, near, extra, False)
     return rows
+
+
+def rows_of_mean_and_first(
+    users: Tensor, items: Tensor, graph: Graph, depth: int, near: Near
+) -> tuple[Rows, Rows]:
+    """Return `rows_of_mean`, and the batch's rows of ``users`` and ``items``.
+
+    Gradients of both are summed in one table: autograd would make another for the sum.
+    """
+    rows = _RowsOfMean.apply(users, items, graph, depth, near, None, True)
+    return rows[:3], rows[3:]
 
 
 def row_by_row(function: Callable[..., Tensor], *tables: Tensor) -> Tensor:

@@ -8,13 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rankers.sparse_rows import is_large
 from rankers.training.model import RankerModel
-
-
-def rows_of(table: Tensor, rows: Tensor) -> Tensor:
-    """Return ``table[rows]``; the gradient of a large table holds these rows only."""
-    return F.embedding(rows, table, sparse=is_large(*table.shape))
 
 
 class TableModel(RankerModel):

@@ -7,7 +7,6 @@ from rankers import contrastive, propagation, sparse_rows
 from rankers.lattice import LATTICERanker
 from rankers.lightgcn import LightGCNRanker
 from rankers.micro import MICRORanker
-from rankers.table_model import rows_of
 from recsim_gen.core.randomness import Rng
 from recsim_gen.testing import worlds
 
@@ -18,7 +17,6 @@ def large(monkeypatch):
 
     def all_of_them() -> None:
         monkeypatch.setattr(sparse_rows, "LARGE", 0)
-        monkeypatch.setattr(propagation, "NARROW", 24)
         monkeypatch.setattr(propagation, "ROWS", 16)
         monkeypatch.setattr(contrastive, "ROWS", 16)
 
@@ -52,11 +50,3 @@ def test_a_step_over_large_tables_counts_as_a_change_of_the_weights(large):
         weight.grad = torch.ones_like(weight)
     optimizer.step()
     assert all(weight._version > old for weight, old in zip(model.parameters(), before, strict=True))
-
-
-def test_a_batch_of_large_tables_leaves_its_gradient_at_its_rows(large):
-    large()
-    table = torch.nn.Embedding(50, 4)
-    rows_of(table.weight, torch.tensor([3, 7, 3])).sum().backward()
-    assert table.weight.grad.is_sparse
-    assert table.weight.grad.to_dense().sum(1).nonzero().squeeze(1).tolist() == [3, 7]

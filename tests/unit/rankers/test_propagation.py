@@ -12,6 +12,7 @@ from rankers.propagation import (
     mean_of_layers,
     row_by_row,
     rows_of_mean,
+    rows_of_mean_and_first,
     user_item_graph,
 )
 from rankers.training.pairs import Batch
@@ -53,14 +54,24 @@ def test_rows_of_the_mean_and_their_gradient_are_those_of_the_layers(graph, dept
     assert torch.equal(torch.cat(mean), torch.cat([users, items]))
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_rows_of_the_first_layer_add_their_gradient_to_that_of_the_mean(graph, large, monkeypatch):
+    x, batch = rows(1).requires_grad_(), drawn_batch()
+    users, items = x.split([USERS, ITEMS])
+    apart = *rows_of_mean(users, items, graph, 2, near(batch, graph)), *of_batch(users, items, batch)
+    monkeypatch.setattr(sparse_rows, "LARGE", 0 if large else 1 << 22)
+    mean, first = rows_of_mean_and_first(users, items, graph, 2, near(batch, graph))
+    torch.testing.assert_close((*mean, *first), apart)
+    torch.testing.assert_close(slopes((*mean, *first), x), slopes(apart, x))
+
+
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
-def test_large_tables_are_propagated_in_parts_with_the_same_result(graph, depth, monkeypatch):
+def test_large_tables_are_propagated_to_the_rows_of_a_batch_with_the_same_result(graph, depth, monkeypatch):
     x, h, batch = rows(1).requires_grad_(), rows(5)[USERS:].requires_grad_(), drawn_batch()
     whole = rows_of_mean(*x.split([USERS, ITEMS]), graph, depth, near(batch, graph), h)
     mean = mean_of_layers(*x.split([USERS, ITEMS]), graph, depth)
     of_whole = slopes(whole, x, h)
     monkeypatch.setattr(sparse_rows, "LARGE", 0)
-    monkeypatch.setattr(propagation, "NARROW", 3)
     some = near(batch, graph)
     assert some.items is not None
     assert len(some.items) < ITEMS
@@ -120,7 +131,7 @@ def of_batch(users: torch.Tensor, items: torch.Tensor, batch: Batch) -> tuple[to
 
 
 def slopes(out: tuple[torch.Tensor, ...], *of: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    total = sum((y * rows(seed)[:12]).sum() for y, seed in zip(out, (2, 3, 4), strict=True))
+    total = sum((y * rows(seed)[:12]).sum() for y, seed in zip(out, (2, 3, 4, 5, 6, 7), strict=False))
     assert isinstance(total, torch.Tensor)
     return torch.autograd.grad(total, of, retain_graph=True)
 
