@@ -74,7 +74,8 @@ class MICRO(ItemGraphModel):
         latent = self._columns_of(fused, items)
         some = latent[near.items] if contrasted and near.items is not None else latent
         terms = self._contrastive(views, fused) if contrasted else []
-        loss = self.bpr(*self.rows(near, some))  # after them: its gradients come first, then theirs
+        # made last, so its gradients are made first, and their tables are gone when those of the terms come
+        loss = self.bpr(*self.rows(near, some))
         for term in terms:
             loss = loss + weight * term
         return loss
